@@ -1,0 +1,150 @@
+"""Builds the ONNX graph of a Llama or Qwen3 style decoder; it does not know where weights come from or files go.
+
+Inputs and outputs are onnxruntime-genai's: `input_ids`, `attention_mask` and `past_key_values.N.key|value` in, `logits`
+and `present.N.key|value` out; the growing layout, like Optimum's, also takes `position_ids`.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto
+
+from models.export.attention import Attention, GrowingAttention, SlotAttention
+from models.export.decoder_config import DecoderConfig
+from models.export.graph import MICROSOFT, Graph
+from models.export.weights import WeightFormats, Weights
+
+Layout: TypeAlias = Literal["slots", "growing"]
+"""slots: fused attention over shared buffers; growing: plain operators, caches that concatenation extends."""
+
+ATTENTIONS: dict[Layout, type[SlotAttention | GrowingAttention]] = {"slots": SlotAttention, "growing": GrowingAttention}
+
+
+def build_decoder(
+    config: DecoderConfig,
+    weights: Mapping[str, NDArray[np.float32]],
+    *,
+    layout: Layout = "slots",
+    formats: WeightFormats | None = None,
+) -> ModelProto:
+    """Makes the model; weights are named and shaped as `config.weight_shapes()` says.
+
+    Raises:
+        ValueError: a weight is missing, unknown or of the wrong shape, or does not fit its format's blocks.
+    """
+    _check_weights(config, weights)
+    formats = formats or WeightFormats()
+    graph = Graph()
+    graph.input("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
+    graph.output("logits", TensorProto.FLOAT, ["batch_size", "sequence_length", config.vocab_size])
+    embeddings = Weights(graph, formats.embeddings)
+    table_name = "model.embed_tokens.weight"
+    table = weights[table_name]
+    hidden = embeddings.lookup("input_ids", table_name, table, "embeddings")
+    body = _DecoderBody(config, weights, graph, Weights(graph, formats.layers), ATTENTIONS[layout](graph, config))
+    hidden = body.run(hidden)
+    if config.tied_embeddings:
+        embeddings.tied_product(hidden, table_name, table, "logits")
+    else:
+        embeddings.product(hidden, "lm_head.weight", weights["lm_head.weight"], "logits")
+    return graph.model("decoder")
+
+
+def _check_weights(config: DecoderConfig, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    expected = config.weight_shapes()
+    found = {name: weight.shape for name, weight in weights.items()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        lines = [
+            f"{name}: expected {expected.get(name, 'no such weight')}, found {found.get(name, 'none')}"
+            for name in wrong
+        ]
+        raise ValueError("the weights do not fit the shape:\n  " + "\n  ".join(lines))
+
+
+class _DecoderBody:
+    """The layers between embedding and output; each adds its attention and its MLP to a residual stream."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        weights: Mapping[str, NDArray[np.float32]],
+        graph: Graph,
+        matrices: Weights,
+        attention: Attention,
+    ) -> None:
+        self._config = config
+        self._weights = weights
+        self._graph = graph
+        self._matrices = matrices
+        self._attention = attention
+
+    def run(self, hidden: str) -> str:
+        """All layers and the final norm, [B, S, H]."""
+        residual, change = hidden, ""
+        for layer in range(self._config.num_layers):
+            prefix = f"model.layers.{layer}"
+            normed, residual = self._add_and_norm(residual, change, f"{prefix}.input_layernorm")
+            change = self._attend(layer, f"{prefix}.self_attn", normed)
+            normed, residual = self._add_and_norm(residual, change, f"{prefix}.post_attention_layernorm")
+            change = self._mlp(f"{prefix}.mlp", normed)
+        normed, _ = self._add_and_norm(residual, change, "model.norm")
+        return normed
+
+    def _add_and_norm(self, residual: str, change: str, name: str) -> tuple[str, str]:
+        """Adds the change to the residual stream; gives the normalised and the plain sum."""
+        if not change:
+            return self._norm(residual, f"{name}.weight", f"{name}.output"), residual
+        gain = self._graph.constant(f"{name}.weight", self._weights[f"{name}.weight"])
+        output, total = f"{name}.output", f"{name}.sum"
+        self._graph.nodes(
+            "SkipSimplifiedLayerNormalization",
+            [residual, change, gain],
+            [output, "", "", total],
+            domain=MICROSOFT,
+            epsilon=self._config.norm_eps,
+        )
+        return output, total
+
+    def _norm(self, tensor: str, name: str, output: str) -> str:
+        gain = self._graph.constant(name, self._weights[name])
+        return self._graph.node(
+            "SimplifiedLayerNormalization", [tensor, gain], output, axis=-1, epsilon=self._config.norm_eps, stash_type=1
+        )
+
+    def _attend(self, layer: int, prefix: str, hidden: str) -> str:
+        query, key, value = (self._project(prefix, side, hidden) for side in ("q", "k", "v"))
+        if self._config.qk_norm:
+            query = self._norm_heads(query, f"{prefix}.q_norm", self._config.query_size)
+            key = self._norm_heads(key, f"{prefix}.k_norm", self._config.kv_size)
+        mixed = self._attention.attend(layer, query, key, value)
+        return self._linear(f"{prefix}.o_proj", mixed)
+
+    def _project(self, prefix: str, side: str, hidden: str) -> str:
+        projected = self._linear(f"{prefix}.{side}_proj", hidden)
+        if not self._config.attention_bias:
+            return projected
+        name = f"{prefix}.{side}_proj.bias"
+        bias = self._graph.constant(name, self._weights[name])
+        return self._graph.node("Add", [projected, bias], f"{name}.added")
+
+    def _norm_heads(self, tensor: str, name: str, width: int) -> str:
+        """Normalises each head by itself: fused attention takes no norm weights on the CPU."""
+        heads = self._graph.node(
+            "Reshape", [tensor, self._graph.integers(0, -1, self._config.head_dim)], f"{name}.heads"
+        )
+        normed = self._norm(heads, f"{name}.weight", f"{name}.normed")
+        return self._graph.node("Reshape", [normed, self._graph.integers(0, -1, width)], f"{name}.output")
+
+    def _mlp(self, prefix: str, hidden: str) -> str:
+        gate = self._linear(f"{prefix}.gate_proj", hidden)
+        up = self._linear(f"{prefix}.up_proj", hidden)
+        sigmoid = self._graph.node("Sigmoid", [gate], f"{prefix}.sigmoid")
+        swish = self._graph.node("Mul", [gate, sigmoid], f"{prefix}.swish")
+        gated = self._graph.node("Mul", [swish, up], f"{prefix}.gated")
+        return self._linear(f"{prefix}.down_proj", gated)
+
+    def _linear(self, name: str, rows: str) -> str:
+        return self._matrices.product(rows, f"{name}.weight", self._weights[f"{name}.weight"], f"{name}.output")

@@ -1,0 +1,70 @@
+"""Collects ONNX nodes and weights by name and makes a model of them; it does not know what they compute."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+"""Domain of ONNX Runtime's fused operators."""
+
+OPSET = 21
+IR_VERSION = 10
+
+
+class Graph:
+    """A graph under construction; every method that adds something returns the name of the tensor it made."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self._nodes: list[NodeProto] = []
+        self._inputs: list[ValueInfoProto] = []
+        self._outputs: list[ValueInfoProto] = []
+        self._constants: dict[str, TensorProto] = {}
+
+    def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
+        """Declares a model input; a symbolic dimension is a name."""
+        self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        return name
+
+    def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
+        """Declares a model output, which some node makes under that name."""
+        self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        return name
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        """Stores a weight; the same name again is the same weight."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def integers(self, *values: int) -> str:
+        """Stores a vector of int64, as shapes and axes want it."""
+        return self.constant("integers." + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def node(
+        self, kind: str, inputs: Sequence[str], output: str, *, domain: str = "", **attributes: float | str
+    ) -> str:
+        """Adds a node with one output; an empty input name is an input left out."""
+        self.nodes(kind, inputs, [output], domain=domain, **attributes)
+        return output
+
+    def nodes(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        *,
+        domain: str = "",
+        **attributes: float | str,
+    ) -> None:
+        """Adds a node with several outputs; an empty output name is an output left out."""
+        name = next(filter(None, outputs))
+        self._nodes.append(helper.make_node(kind, inputs, outputs, name=name, domain=domain, **attributes))
+
+    def model(self, name: str) -> ModelProto:
+        """Makes the model of what was collected."""
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._constants.values()))
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="onward")
