@@ -2,13 +2,98 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+GENERATOR := .venv-generate
+STUBS := clients/python/src
+BUF := node_modules/.bin/buf
+INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
+.PHONY: help setup serve test coverage check format format-check lint types contracts proto generate check-generated lock clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Make .venv from the locked, hashed requirements
 
+serve: setup ## Serve a model: MODEL=dir, else the embedded one; further flags in ARGS
+	$(BIN)/onward serve $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+test: setup ## Run every test; ARGS go to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+coverage: setup ## Run every test, then say which branches of service/ none took
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report
+
+check: format-check lint types contracts proto check-generated ## Everything CI checks, short of the tests
+
+format: setup $(BUF) ## Format Python and protobuf
+	$(BIN)/ruff check --quiet --fix --select I .
+	$(BIN)/ruff format --quiet .
+	$(BUF) format -w proto
+
+format-check: setup
+	$(BIN)/ruff format --check .
+
+lint: setup
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/basedpyright
+
+contracts: setup
+	$(BIN)/lint-imports
+
+# The protocol may grow, but not break: against the last release, or upstream's main branch while there is none.
+proto: $(BUF)
+	$(BUF) lint proto
+	$(BUF) format --diff --exit-code proto
+	@base=$$(git describe --tags --abbrev=0 --match 'v*' 2>/dev/null || git rev-parse --verify --quiet origin/main) \
+	  || { echo 'buf breaking: no release tag and no origin/main to compare with'; exit 0; }; \
+	  echo "$(BUF) breaking, against $$base"; $(BUF) breaking proto --against ".git#ref=$$base,subdir=proto"
+
+# Old grpcio-tools, for the widest range of runtimes; its output types the messages, mypy-protobuf's the services.
+PROTOC = $(GENERATOR)/bin/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+define write_stubs
+	$(PROTOC) --python_out=$(1) --pyi_out=$(1) proto/onward/v1/*.proto
+	$(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) proto/onward/v1/*_service.proto
+endef
+
+generate: setup $(GENERATOR)/.installed ## Write the Python stubs from proto/
+	rm -f $(STUBS)/onward/v1/*_pb2*
+	$(call write_stubs,$(STUBS))
+
+check-generated: setup $(GENERATOR)/.installed
+	@rm -rf build/stubs && mkdir -p build/stubs
+	$(call write_stubs,build/stubs)
+	diff -r --exclude='__*__*' --exclude=py.typed build/stubs/onward $(STUBS)/onward
+
+# The file of the CUDA extra holds all the others' versions, so that every environment agrees.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header --no-emit-package onward-client $(UPGRADE)
+lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer versions
+	$(COMPILE) --extra cuda pyproject.toml -o requirements/cuda.lock
+	$(COMPILE) -c requirements/cuda.lock pyproject.toml -o requirements/server.lock
+	$(COMPILE) -c requirements/cuda.lock --group dev pyproject.toml -o requirements/dev.lock
+	$(COMPILE) -c requirements/dev.lock --group build -o requirements/build.lock
+	$(COMPILE) --group generate -o requirements/generate.lock
+
+clean: ## Remove what make made, environments too
+	rm -rf $(VENV) $(GENERATOR) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+
 $(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("onward needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e clients/python -e .
+	$(BIN)/python $(LOCKED) requirements/dev.lock
+	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+$(GENERATOR)/.installed: requirements/generate.lock
+	$(PYTHON) -m venv $(GENERATOR)
+	$(GENERATOR)/bin/python $(LOCKED) requirements/generate.lock
+	@touch $@
+
+$(BUF): package-lock.json
+	npm ci --ignore-scripts --silent
 	@touch $@
