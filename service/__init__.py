@@ -1,0 +1,1 @@
+"""The onward server: a gRPC completion service over ONNX language models."""

@@ -1,0 +1,1 @@
+"""The decoding loop; it knows no text, clock, thread, protobuf or I/O."""

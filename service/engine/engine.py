@@ -1,0 +1,211 @@
+"""The decoding loop: one step decodes every running sequence once, then prefills what the budget allows.
+
+    step():  admit ─▶ decode Run ─▶ sample, commit ─▶ prefill Runs ─▶ sample, commit ─▶ events
+
+It knows no clock: the caller chooses the budget. Requests join and leave between steps.
+"""
+
+import logging
+from collections.abc import Sequence as ReadOnly
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.domain import EndOfSequence, FinishReason, StopToken
+from service.engine import sampler
+from service.engine.generation import (
+    EngineEvent,
+    Finish,
+    GenerationRequest,
+    PrefillStarted,
+    RequestFailed,
+    SequenceExpired,
+    TokenDrawn,
+)
+from service.engine.scheduler import PrefillChunk, Scheduler
+from service.engine.sequence import Sequence, SequenceGroup
+from service.errors import EngineFailed
+from service.model.causal_lm import CausalLM, Logits
+
+logger = logging.getLogger(__name__)
+
+_MAX_FAILURES_IN_A_ROW = 3
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What one step did."""
+
+    events: list[EngineEvent] = field(default_factory=list[EngineEvent])
+    num_decoded: int = 0
+    """Sequences that drew a token in the decode Run."""
+    num_prefilled: int = 0
+    """Prompt tokens that were prefilled."""
+
+
+class Engine:
+    """Runs sequences on a model; every method is called by one thread."""
+
+    def __init__(self, model: CausalLM, *, num_drawable: int | None = None) -> None:
+        """`num_drawable`: ids from here on are padding rows of the logits and never drawn; None: all can be."""
+        self._model = model
+        self._num_drawable = num_drawable or model.vocabulary_size
+        self._scheduler = Scheduler(model.num_slots)
+        self._num_failures = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return self._scheduler.has_work
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether a step would make somebody wait for its prefill."""
+        return bool(self._scheduler.decoding())
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that nobody owns."""
+        return self._scheduler.slots.num_free
+
+    def check_integrity(self) -> None:
+        """See `KvSlots.check_integrity`."""
+        self._scheduler.slots.check_integrity()
+
+    def add(self, request: GenerationRequest) -> None:
+        """Queues a request; cannot fail for a reason that its sender could have caused."""
+        self._scheduler.add(SequenceGroup.of(request))
+
+    def abort(self, request_id: str) -> None:
+        """Ends a request without a word; one that has ended is left alone."""
+        group = self._scheduler.find(request_id)
+        if group is not None:
+            self._end(group)
+
+    def expire(self, request_id: str) -> list[EngineEvent]:
+        """Ends what is left of a request because its time limit is reached."""
+        group = self._scheduler.find(request_id)
+        if group is None:
+            return []
+        unfinished = group.active or group.sequences
+        self._end(group)
+        return [SequenceExpired(request_id=request_id, index=sequence.index) for sequence in unfinished]
+
+    def step(self, prefill_budget: int) -> StepResult:
+        """Decodes every running sequence by one token, then prefills up to `prefill_budget` prompt tokens.
+
+        Raises:
+            EngineFailed: several Runs in a row failed; the engine is not to be trusted any more.
+        """
+        result = StepResult()
+        self._scheduler.admit()
+        if decoding := self._scheduler.decoding():
+            self._decode(decoding, result)
+        while result.num_prefilled < prefill_budget:
+            chunk = self._scheduler.next_chunk(prefill_budget - result.num_prefilled)
+            if chunk is None:
+                break
+            self._prefill(chunk, result)
+        return result
+
+    def _decode(self, sequences: ReadOnly[Sequence], result: StepResult) -> None:
+        try:
+            logits = self._model.decode(
+                [_slot(sequence) for sequence in sequences], [sequence.token_ids[-1] for sequence in sequences]
+            )
+        except EngineFailed as error:
+            self._count_failure(error)
+            self._fail({sequence.request.id for sequence in sequences}, error, result)
+            return
+        self._num_failures = 0
+        result.num_decoded = len(sequences)
+        for sequence, row in zip(sequences, logits, strict=True):
+            self._draw(sequence, row, result)
+
+    def _prefill(self, chunk: PrefillChunk, result: StepResult) -> None:
+        group = chunk.group
+        if not chunk.start:
+            result.events.append(PrefillStarted(request_id=group.request.id))
+        result.num_prefilled += chunk.end - chunk.start
+        try:
+            token_ids = np.asarray(group.request.prompt_ids[chunk.start : chunk.end], np.int64)
+            logits = self._model.prefill(_slot(group.sequences[0]), token_ids)
+        except EngineFailed as error:
+            self._count_failure(error)
+            self._fail({group.request.id}, error, result)
+            return
+        self._num_failures = 0
+        group.num_prefilled = chunk.end
+        if not chunk.is_last:
+            return
+        for sequence in group.sequences[1:]:
+            self._model.copy(_slot(group.sequences[0]), _slot(sequence))
+        for sequence in group.sequences:
+            self._draw(sequence, logits, result)
+
+    def _draw(self, sequence: Sequence, logits: Logits, result: StepResult) -> None:
+        """Draws a token from a row of logits, commits it and says so."""
+        if sequence.slot is None:  # a sibling's row of this Run failed, and the request with it
+            return
+        row = logits[: self._num_drawable]
+        top_logprobs = sequence.request.top_logprobs
+        try:
+            may_end = not sampler.ends_are_blocked(sequence)
+            token_id = sampler.sample(row, sequence)
+        except EngineFailed as error:
+            self._fail({sequence.request.id}, error, result)
+            return
+        logprobs = None if top_logprobs is None else sampler.raw_logprobs(row, token_id, top_logprobs)
+        sequence.token_ids.append(token_id)
+        finish = _finish(sequence, token_id, may_end=may_end)
+        if finish is not None:
+            self._model.release(self._scheduler.finish(sequence))
+        result.events.append(
+            TokenDrawn(
+                request_id=sequence.request.id,
+                index=sequence.index,
+                token_id=token_id,
+                logprobs=logprobs,
+                finish=finish,
+            )
+        )
+
+    def _count_failure(self, error: EngineFailed) -> None:
+        self._num_failures += 1
+        if self._num_failures >= _MAX_FAILURES_IN_A_ROW:
+            raise error
+
+    def _fail(self, request_ids: set[str], error: EngineFailed, result: StepResult) -> None:
+        """Ends requests that a failure touched."""
+        logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
+        for request_id in request_ids:
+            group = self._scheduler.find(request_id)
+            if group is not None:
+                self._end(group)
+            result.events.append(RequestFailed(request_id=request_id))
+
+    def _end(self, group: SequenceGroup) -> None:
+        """Frees all that a group holds."""
+        if not group.active:
+            self._scheduler.forget_waiting(group)
+            return
+        for sequence in group.active:
+            self._model.release(self._scheduler.finish(sequence))
+
+
+def _slot(sequence: Sequence) -> int:
+    if sequence.slot is None:
+        raise AssertionError(f"choice {sequence.index} of {sequence.request.id} has no slot")
+    return sequence.slot
+
+
+def _finish(sequence: Sequence, token_id: int, *, may_end: bool) -> Finish | None:
+    """Why the token just drawn ends the sequence; None: it does not."""
+    params = sequence.sampling
+    if may_end and token_id in sequence.request.eos_token_ids and not params.ignore_eos:
+        return Finish(FinishReason.STOP, EndOfSequence(token_id))
+    if may_end and token_id in params.stop_token_ids:
+        return Finish(FinishReason.STOP, StopToken(token_id))
+    if len(sequence.token_ids) >= params.max_tokens:
+        return Finish(sequence.request.length_reason)
+    return None

@@ -1,0 +1,78 @@
+"""What goes into the engine and what comes out: token ids in, token events out; it knows no text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.domain import FinishReason, SamplingParams, StopCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One prompt and the answers to draw for it; validated above, so the engine can serve it.
+
+    `prompt_ids` is not empty, `len(prompt_ids) + sampling.max_tokens - 1` fits the context, and `len(seeds)` the slots.
+    """
+
+    id: str
+    prompt_ids: Sequence[int]
+    sampling: SamplingParams
+    seeds: tuple[int, ...]
+    """One a choice."""
+    eos_token_ids: frozenset[int] = frozenset()
+    top_logprobs: int | None = None
+    """None: no log probabilities."""
+    length_reason: FinishReason = FinishReason.LENGTH
+    """What reaching `max_tokens` means: CONTEXT_LENGTH where the window set it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawLogprobs:
+    """Natural-log probabilities under the model, before penalties, bias, temperature and constraints."""
+
+    chosen: float
+    top: tuple[tuple[int, float], ...]
+    """Token ids with theirs, best first, ties by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Why a sequence ended; `cause` is set for STOP."""
+
+    reason: FinishReason
+    cause: StopCause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefillStarted:
+    """The first chunk of a request's prompt ran in this step."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDrawn:
+    """One token of one choice; with `finish` its last event."""
+
+    request_id: str
+    index: int
+    token_id: int
+    logprobs: RawLogprobs | None = None
+    finish: Finish | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceExpired:
+    """The time limit ended this choice; its last event."""
+
+    request_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed:
+    """A forward pass of this request failed; the last event for all of its choices."""
+
+    request_id: str
+
+
+EngineEvent = PrefillStarted | TokenDrawn | SequenceExpired | RequestFailed

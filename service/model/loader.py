@@ -1,0 +1,156 @@
+"""From a checked folder to a CausalLM in memory: layout, memory and load independence; it does not know requests."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from service.errors import ModelFolderError, StartupError
+from service.model.causal_lm import CausalLM, Logits
+from service.model.decoder_io import DecoderIO
+from service.model.folder import ModelFolder
+from service.model.growing_causal_lm import GrowingCausalLM
+from service.model.onnx_session import OnnxSession, SessionOptions
+from service.model.slot_causal_lm import SlotCausalLM
+
+logger = logging.getLogger(__name__)
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP_MEMORY = Path("/sys/fs/cgroup")
+_PRECISIONS = {np.dtype(np.float32): "fp32", np.dtype(np.float16): "fp16"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model ready to serve."""
+
+    causal_lm: CausalLM
+    deterministic: bool
+    """Whether a probe at load gave the same bits alone, among neighbours and in chunks."""
+    precision: str
+    execution_provider: str
+
+
+def load_model(
+    folder: ModelFolder, options: SessionOptions, *, num_slots: int, max_context_length: int | None
+) -> LoadedModel:
+    """Opens the session and allocates the KV memory of all slots.
+
+    Raises:
+        StartupError: it does not fit in memory, or the execution provider cannot be used.
+        ModelFolderError: the graph is not one that can be served.
+    """
+    _require_memory("the weights", folder.weight_bytes, "")
+    session = OnnxSession(folder.onnx_path, options)
+    io = DecoderIO.of(session, folder.config)
+    context_length = min(folder.context_length, max_context_length or folder.context_length)
+    layout = _layout(folder, io)
+    cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
+    if session.is_cpu:
+        _require_memory(
+            f"the KV cache ({num_slots} slots of {context_length} tokens)", cache_bytes, "; lower --slots or --context-length"
+        )
+    causal_lm = layout(session, io, num_slots=num_slots, context_length=context_length)
+    logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
+    started_s = time.perf_counter()
+    deterministic = measure_load_independence(causal_lm)
+    logger.info(
+        "load independence: %s, measured in %.1f s", "yes" if deterministic else "no", time.perf_counter() - started_s
+    )
+    return LoadedModel(
+        causal_lm=causal_lm,
+        deterministic=deterministic,
+        precision=_precision(folder, io),
+        execution_provider=session.execution_provider,
+    )
+
+
+def measure_load_independence(model: CausalLM) -> bool:
+    """Compares the bits of a probe's logits alone, among neighbours, and with its prompt in chunks.
+
+    A SlotCausalLM whose lone row differs gets lone rows padded to two. The slots are empty before and after.
+    """
+    num_rows = min(model.num_slots, max(2, model.context_length // 2), 8)
+    alone, among = _probe(model, [0]), _probe(model, list(range(num_rows)))
+    if isinstance(model, SlotCausalLM) and not np.array_equal(alone, among):
+        model.min_decode_rows = 2
+        alone = _probe(model, [0])
+    pair = _probe(model, list(range(min(2, num_rows))))
+    return np.array_equal(alone, among) and np.array_equal(alone, pair) and _is_chunk_invariant(model)
+
+
+def _probe(model: CausalLM, slots: list[int]) -> Logits:
+    """Logits (V,) of slot 0 after a decode step of all `slots`."""
+    for slot in slots:
+        model.prefill(slot, _token_ids(model, _prompt_length(model), salt=slot))
+    logits = model.decode(slots, [int(_token_ids(model, 1, salt=slot)[0]) for slot in slots])[0].copy()
+    for slot in slots:
+        model.release(slot)
+    return logits
+
+
+def _is_chunk_invariant(model: CausalLM) -> bool:
+    if model.context_length < 4:  # noqa: PLR2004
+        return True
+    token_ids = _token_ids(model, min(7, model.context_length), salt=0)
+    whole = model.prefill(0, token_ids).copy()
+    model.release(0)
+    model.prefill(0, token_ids[:2])
+    chunked = model.prefill(0, token_ids[2:]).copy()
+    model.release(0)
+    return np.array_equal(whole, chunked)
+
+
+def _prompt_length(model: CausalLM) -> int:
+    return min(4, model.context_length - 1)
+
+
+def _token_ids(model: CausalLM, count: int, *, salt: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return (np.arange(1, count + 1, dtype=np.int64) * 7919 + salt * 104729) % model.vocabulary_size
+
+
+def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
+    """Slots where every cache feeds GroupQueryAttention alone, growing where none does."""
+    readers = [folder.onnx_file.consumers.get(cache.past_name, set[str]()) for cache in io.caches]
+    shared = [ops == {"GroupQueryAttention"} for ops in readers]
+    if all(shared):
+        return SlotCausalLM
+    if any(shared) or any("PagedAttention" in ops for ops in readers):
+        raise ModelFolderError(
+            f"{folder.path}: its attention operators are not supported together: {', '.join(sorted(set[str]().union(*readers)))}"
+        )
+    return GrowingCausalLM
+
+
+def _precision(folder: ModelFolder, io: DecoderIO) -> str:
+    if "MatMulNBits" in folder.onnx_file.op_types:
+        return "int4"
+    if folder.onnx_file.op_types & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"}:
+        return "int8"
+    return _PRECISIONS.get(io.caches[0].element_type.numpy, "fp32")
+
+
+def _require_memory(what: str, needed: int, advice: str) -> None:
+    available = _available_memory()
+    if available is not None and needed > available:
+        raise StartupError(
+            f"{what} takes {_gib(needed)}, {_gib(available)} of memory are available: {_gib(needed - available)} are missing{advice}"
+        )
+
+
+def _available_memory() -> int | None:
+    """Bytes this process can still take: what the kernel reports, cut by a control group's limit. None: unknown."""
+    available: list[int] = []
+    if _MEMINFO.is_file():
+        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())
+        available.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    limit, used = _CGROUP_MEMORY / "memory.max", _CGROUP_MEMORY / "memory.current"
+    if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="ascii").strip()) != "max":
+        available.append(int(text) - int(used.read_text(encoding="ascii")))
+    return min(available, default=None)
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB"

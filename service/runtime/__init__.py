@@ -1,0 +1,1 @@
+"""The seam where asyncio meets the engine's thread."""

@@ -1,0 +1,204 @@
+"""The one place where asyncio meets a thread: owns the engine, carries requests in and events out.
+
+Coroutines put commands into a queue; the thread takes them between steps and sends each step's events to the loop with one
+`call_soon_threadsafe`. These two are all that is shared: no locks. A stream that is not read piles up at most the events of its
+`max_tokens`.
+"""
+
+import asyncio
+import heapq
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from service.engine.engine import Engine
+from service.engine.generation import EngineEvent, GenerationRequest, RequestFailed, SequenceExpired, TokenDrawn
+from service.errors import EngineFailed, EngineOverloaded
+from service.runtime.pacing import PrefillPacer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SMOOTHING = 0.2
+_MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvents:
+    """What one step did for one request; times are `time.monotonic()`."""
+
+    started_s: float
+    ended_s: float
+    events: Sequence[EngineEvent]
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A request as the loop sees it."""
+
+    num_unfinished: int
+    steps: "asyncio.Queue[StepEvents | EngineFailed]"
+
+
+class EngineThread:
+    """Owns an engine and its thread. Every public method is called on the loop that called `start`."""
+
+    def __init__(
+        self, engine: Engine, *, num_slots: int, max_queue: int, pacer: PrefillPacer, on_failure: Callable[[], None]
+    ) -> None:
+        """`on_failure` is called on the loop, once, when the engine is dead."""
+        self._engine = engine
+        self._num_slots = num_slots
+        self._max_queue = max_queue
+        self._pacer = pacer
+        self._on_failure = on_failure
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._limits: list[tuple[float, str]] = []  # a heap, touched by the thread only
+        self._is_stopping = False  # touched by the thread only
+        self._streams: dict[str, _Stream] = {}  # touched by the loop only
+        self._failure: EngineFailed | None = None
+        self._request_s = 1.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends the thread after the step it is in; requests that still run are not finished."""
+        self._commands.put(self._set_stopping)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def num_sequences(self) -> int:
+        """Choices that wait or run."""
+        return sum(stream.num_unfinished for stream in self._streams.values())
+
+    def check_capacity(self) -> None:
+        """Refuses early, before work is done for a request that the queue cannot take.
+
+        Raises:
+            EngineFailed: the engine is dead.
+            EngineOverloaded: the queue is full.
+        """
+        if self._failure is not None:
+            raise self._failure
+        queue_depth = self.num_sequences - self._num_slots
+        if queue_depth >= self._max_queue:
+            retry_after_s = self._request_s * (1 + queue_depth / self._num_slots)
+            raise EngineOverloaded(
+                queue_depth=queue_depth,
+                queue_limit=self._max_queue,
+                retry_after_s=min(max(retry_after_s, _MIN_RETRY_S), _MAX_RETRY_S),
+            )
+
+    @asynccontextmanager
+    async def generate(
+        self, request: GenerationRequest, *, time_limit_at_s: float | None = None
+    ) -> AsyncIterator[AsyncIterator[StepEvents]]:
+        """Runs a request; leaving the block, for whatever reason, frees its slots within a step.
+
+        `time_limit_at_s` is on the clock of `time.monotonic()`. The iterator raises EngineFailed where a forward pass or the engine fails.
+
+        Raises:
+            EngineFailed, EngineOverloaded: see `check_capacity`.
+        """
+        self.check_capacity()
+        stream = _Stream(len(request.seeds), asyncio.Queue())
+        self._streams[request.id] = stream
+        self._commands.put(lambda: self._add(request, time_limit_at_s))
+        started_s = time.monotonic()
+        try:
+            yield self._steps(stream)
+            self._request_s += _SMOOTHING * (time.monotonic() - started_s - self._request_s)
+        finally:
+            del self._streams[request.id]
+            self._commands.put(lambda: self._engine.abort(request.id))
+
+    async def _steps(self, stream: _Stream) -> AsyncIterator[StepEvents]:
+        while stream.num_unfinished or not stream.steps.empty():
+            step = await stream.steps.get()
+            if isinstance(step, EngineFailed):
+                raise step
+            yield step
+
+    # On the loop, called by the thread.
+
+    def _deliver(self, step: StepEvents) -> None:
+        by_request: dict[str, list[EngineEvent]] = {}
+        for event in step.events:
+            by_request.setdefault(event.request_id, []).append(event)
+        for request_id, events in by_request.items():
+            stream = self._streams.get(request_id)
+            if stream is None:  # it left; the abort is on its way
+                continue
+            if any(isinstance(event, RequestFailed) for event in events):
+                stream.num_unfinished = 0
+                stream.steps.put_nowait(EngineFailed("a forward pass of this request failed"))
+                continue
+            stream.num_unfinished -= sum(map(_is_last, events))
+            stream.steps.put_nowait(StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=events))
+
+    def _fail(self, failure: EngineFailed) -> None:
+        self._failure = failure
+        for stream in self._streams.values():
+            stream.steps.put_nowait(failure)
+        self._on_failure()
+
+    # On the thread.
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                self._obey_commands()
+                if self._engine.has_work:
+                    self._step()
+        except Exception as error:  # whatever it is, the engine's state is unknown: all its requests end
+            logger.exception("the engine failed")
+            self._call(self._fail, EngineFailed(f"the engine failed: {error}"))
+
+    def _obey_commands(self) -> None:
+        """Waits for a command only where there is nothing else to do."""
+        if not self._engine.has_work:
+            self._commands.get()()
+        while not self._commands.empty():
+            self._commands.get()()
+
+    def _step(self) -> None:
+        started_s = time.monotonic()
+        expired = self._expire(started_s)
+        result = self._engine.step(self._pacer.budget(is_decoding=self._engine.is_decoding))
+        ended_s = time.monotonic()
+        self._pacer.observe(result, ended_s - started_s)
+        if events := [*expired, *result.events]:
+            self._call(self._deliver, StepEvents(started_s=started_s, ended_s=ended_s, events=events))
+
+    def _expire(self, now_s: float) -> list[EngineEvent]:
+        events: list[EngineEvent] = []
+        while self._limits and self._limits[0][0] <= now_s:
+            events += self._engine.expire(heapq.heappop(self._limits)[1])
+        return events
+
+    def _add(self, request: GenerationRequest, time_limit_at_s: float | None) -> None:
+        if time_limit_at_s is not None:
+            heapq.heappush(self._limits, (time_limit_at_s, request.id))
+        self._engine.add(request)
+
+    def _set_stopping(self) -> None:
+        self._is_stopping = True
+
+    def _call(self, callback: Callable[[T], None], argument: T) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, argument)
+
+
+def _is_last(event: EngineEvent) -> bool:
+    return isinstance(event, SequenceExpired) or (isinstance(event, TokenDrawn) and event.finish is not None)
