@@ -18,11 +18,13 @@ class Attention(Protocol):
         ...
 
 
-def rotary_tables(config: DecoderConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Cosines and sines, [max_positions, D / 2] each, for the half-split rotation."""
+def rotary_tables(config: DecoderConfig) -> dict[str, NDArray[np.float32]]:
+    """Cosines and sines, [max_positions, D / 2] each, for the half-split rotation; none where there is no rotation."""
+    if config.rope_theta is None:
+        return {}
     frequencies = config.rope_theta ** (-np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim)
     angles = np.outer(np.arange(config.max_positions), frequencies)
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    return {"cos_cache": np.cos(angles).astype(np.float32), "sin_cache": np.sin(angles).astype(np.float32)}
 
 
 def _declare_caches(graph: Graph, config: DecoderConfig) -> None:
@@ -44,9 +46,7 @@ class SlotAttention:
         self._config = config
         graph.input("attention_mask", TensorProto.INT64, ["batch_size", "total_sequence_length"])
         _declare_caches(graph, config)
-        cosines, sines = rotary_tables(config)
-        self._cosines = graph.constant("cos_cache", cosines)
-        self._sines = graph.constant("sin_cache", sines)
+        self._rotation = [graph.constant(name, table) for name, table in rotary_tables(config).items()]
         filled = graph.node("ReduceSum", ["attention_mask", graph.integers(1)], "mask.filled", keepdims=0)
         last = graph.node("Sub", [filled, graph.integers(1)], "mask.last")
         self._lengths = graph.node("Cast", [last], "mask.seqlens_k", to=TensorProto.INT32)
@@ -60,12 +60,12 @@ class SlotAttention:
         output = f"layers.{layer}.attention"
         self._graph.nodes(
             "GroupQueryAttention",
-            [query, key, value, *past, self._lengths, self._total, self._cosines, self._sines],
+            [query, key, value, *past, self._lengths, self._total, *self._rotation],
             [output, f"present.{layer}.key", f"present.{layer}.value"],
             domain=MICROSOFT,
             num_heads=self._config.num_heads,
             kv_num_heads=self._config.num_kv_heads,
-            do_rotary=1,
+            do_rotary=1 if self._rotation else 0,
         )
         return output
 
@@ -80,13 +80,11 @@ class GrowingAttention:
         graph.input("attention_mask", TensorProto.INT64, ["batch_size", "total_sequence_length"])
         graph.input("position_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
         _declare_caches(graph, config)
-        heads = graph.integers(1)
-        rotation: list[str] = []
-        for name, table in zip(("cos", "sin"), rotary_tables(config), strict=True):
-            whole = graph.constant(f"{name}_cache", np.concatenate([table, table], axis=1))
-            rows = graph.node("Gather", [whole, "position_ids"], f"rotary.{name}.rows")
-            rotation.append(graph.node("Unsqueeze", [rows, heads], f"rotary.{name}"))
-        self._cosines, self._sines = rotation
+        self._rotation: list[str] = []
+        for name, table in rotary_tables(config).items():
+            whole = graph.constant(name, np.concatenate([table, table], axis=1))
+            rows = graph.node("Gather", [whole, "position_ids"], f"{name}.rows")
+            self._rotation.append(graph.node("Unsqueeze", [rows, graph.integers(1)], f"{name}.heads"))
         self._bias = self._mask_bias()
 
     def attend(self, layer: int, query: str, key: str, value: str) -> str:
@@ -134,12 +132,15 @@ class GrowingAttention:
         return self._graph.node("Transpose", [split], f"{name}.heads", perm=[0, 2, 1, 3])
 
     def _rotate(self, heads: str, name: str) -> str:
+        if not self._rotation:
+            return heads
         graph, half = self._graph, self._config.head_dim // 2
+        cosines, sines = self._rotation
         graph.nodes("Split", [heads, graph.integers(half, half)], [f"{name}.low", f"{name}.high"], axis=-1)
         negative = graph.node("Neg", [f"{name}.high"], f"{name}.high.negative")
         turned = graph.node("Concat", [negative, f"{name}.low"], f"{name}.turned", axis=-1)
-        kept = graph.node("Mul", [heads, self._cosines], f"{name}.cosine")
-        moved = graph.node("Mul", [turned, self._sines], f"{name}.sine")
+        kept = graph.node("Mul", [heads, cosines], f"{name}.cosine")
+        moved = graph.node("Mul", [turned, sines], f"{name}.sine")
         return graph.node("Add", [kept, moved], f"{name}.rotated")
 
     def _extend(self, layer: int, side: str, heads: str) -> str:

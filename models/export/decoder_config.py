@@ -16,7 +16,8 @@ class DecoderConfig:
     head_dim: int
     max_positions: int
     """Context length, and the rows of the rotary tables."""
-    rope_theta: float = 10_000.0
+    rope_theta: float | None = 10_000.0
+    """None: attention knows no positions; what feeds it may."""
     norm_eps: float = 1e-5
     attention_bias: bool = False
     """Query, key and value projections have a bias, as in Qwen2."""
@@ -28,11 +29,9 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         """Refuses shapes that no kernel takes."""
         if self.num_heads % self.num_kv_heads:
-            message = f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})"
-            raise ValueError(message)
-        if self.head_dim % 16:
-            message = f"head_dim must be a multiple of 16 (the fused rotary kernel's rule), not {self.head_dim}"
-            raise ValueError(message)
+            raise ValueError(f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})")
+        if self.rope_theta is not None and self.head_dim % 16:
+            raise ValueError(f"head_dim must be a multiple of 16 (the fused rotary kernel's rule), not {self.head_dim}")
 
     @property
     def query_size(self) -> int:

@@ -57,10 +57,7 @@ def _check_weights(config: DecoderConfig, weights: Mapping[str, NDArray[np.float
     found = {name: weight.shape for name, weight in weights.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
-        lines = [
-            f"{name}: expected {expected.get(name, 'no such weight')}, found {found.get(name, 'none')}"
-            for name in wrong
-        ]
+        lines = [f"{name}: expected {expected.get(name)}, found {found.get(name)}" for name in wrong]
         raise ValueError("the weights do not fit the shape:\n  " + "\n  ".join(lines))
 
 

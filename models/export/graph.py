@@ -1,6 +1,7 @@
 """Collects ONNX nodes and weights by name and makes a model of them; it does not know what they compute."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,8 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 MICROSOFT = "com.microsoft"
 """Domain of ONNX Runtime's fused operators."""
+
+Attribute: TypeAlias = float | str | Sequence[int]
 
 OPSET = 21
 IR_VERSION = 10
@@ -43,9 +46,7 @@ class Graph:
         """Stores a vector of int64, as shapes and axes want it."""
         return self.constant("integers." + "_".join(map(str, values)), np.array(values, np.int64))
 
-    def node(
-        self, kind: str, inputs: Sequence[str], output: str, *, domain: str = "", **attributes: float | str
-    ) -> str:
+    def node(self, kind: str, inputs: Sequence[str], output: str, *, domain: str = "", **attributes: Attribute) -> str:
         """Adds a node with one output; an empty input name is an input left out."""
         self.nodes(kind, inputs, [output], domain=domain, **attributes)
         return output
@@ -57,11 +58,12 @@ class Graph:
         outputs: Sequence[str],
         *,
         domain: str = "",
-        **attributes: float | str,
+        **attributes: Attribute,
     ) -> None:
         """Adds a node with several outputs; an empty output name is an output left out."""
-        name = next(filter(None, outputs))
-        self._nodes.append(helper.make_node(kind, inputs, outputs, name=name, domain=domain, **attributes))
+        node = helper.make_node(kind, inputs, outputs, name=next(filter(None, outputs)), domain=domain)
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
+        self._nodes.append(node)
 
     def model(self, name: str) -> ModelProto:
         """Makes the model of what was collected."""

@@ -43,7 +43,7 @@ def write_model(model: onnx.ModelProto, directory: Path, *, external_data: bool 
     directory.mkdir(parents=True, exist_ok=True)
     weights_file = f"{MODEL_FILE}.data"
     (directory / weights_file).unlink(missing_ok=True)
-    onnx.save_model(
+    onnx.save_model(  # pyright: ignore[reportUnknownMemberType]
         model, directory / MODEL_FILE, save_as_external_data=external_data, location=weights_file, size_threshold=1024
     )
 

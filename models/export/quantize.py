@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 Bits: TypeAlias = Literal[4, 8]
 
+BITS_OF_A_BYTE = 8
+
 BLOCK_SIZE = 32
 """Weights that share a scale: the smallest that every kernel takes, hence the most exact."""
 
@@ -27,13 +29,12 @@ def quantize(matrix: NDArray[np.float32], bits: Bits) -> BlockQuantized:
     """Rounds to nearest, symmetrically; a block's largest weight keeps its value exactly."""
     rows, columns = matrix.shape
     if columns % BLOCK_SIZE:
-        message = f"a quantised matrix needs columns in multiples of {BLOCK_SIZE}, not {columns}"
-        raise ValueError(message)
+        raise ValueError(f"a quantised matrix needs columns in multiples of {BLOCK_SIZE}, not {columns}")
     blocks = matrix.astype(np.float32).reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE)
     middle = 1 << (bits - 1)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)
-    scales = largest / -middle
+    scales = largest / np.float32(-middle)
     steps = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales != 0)
     stored = np.clip(np.rint(steps) + middle, 0, 2 * middle - 1).astype(np.uint8)
-    packed = stored if bits == 8 else stored[..., 0::2] | (stored[..., 1::2] << 4)
+    packed = stored if bits == BITS_OF_A_BYTE else stored[..., 0::2] + np.uint8(16) * stored[..., 1::2]
     return BlockQuantized(packed=packed, scales=scales[..., 0], bits=bits)
