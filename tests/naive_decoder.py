@@ -1,0 +1,47 @@
+"""Runs a decoder file the plain way, one Run after another with copied caches: the oracle for the engine's loop."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+from numpy.typing import NDArray
+
+Caches = list[NDArray[np.float32]]
+
+_FATAL_ONLY = 4
+
+
+class NaiveDecoder:
+    """One session; caches are plain arrays, keys and values of each layer in turn."""
+
+    def __init__(self, model: Path | bytes) -> None:
+        runtime: Any = onnxruntime
+        options = runtime.SessionOptions()
+        options.log_severity_level = _FATAL_ONLY
+        self.session: Any = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        shapes: dict[str, list[Any]] = {value.name: value.shape for value in self.session.get_inputs()}
+        self.past_names = [name for name in shapes if name.startswith("past_key_values.")]
+        self.cache_shapes: list[tuple[int, int]] = [(shapes[name][1], shapes[name][3]) for name in self.past_names]
+        self._takes_positions = "position_ids" in shapes
+
+    def forward(self, token_ids: NDArray[np.int64], caches: Caches | None = None) -> tuple[NDArray[np.float32], Caches]:
+        """Extends rows of equal length by [B, S] tokens; gives logits [B, S, V] and the caches after them."""
+        batch, steps = token_ids.shape
+        past = caches or [np.zeros((batch, heads, 0, width), np.float32) for heads, width in self.cache_shapes]
+        total = past[0].shape[2] + steps
+        feeds = {"input_ids": token_ids, "attention_mask": np.ones((batch, total), np.int64)}
+        if self._takes_positions:
+            feeds["position_ids"] = np.tile(np.arange(total - steps, total, dtype=np.int64), (batch, 1))
+        present = [name.replace("past_key_values", "present") for name in self.past_names]
+        logits, *grown = self.session.run(["logits", *present], feeds | dict(zip(self.past_names, past, strict=True)))
+        return logits, grown
+
+    def greedy(self, prompt: list[int], num_tokens: int) -> list[int]:
+        """The likeliest token, again and again; ends at no token."""
+        logits, caches = self.forward(np.array([prompt], np.int64))
+        answer = [int(logits[0, -1].argmax())]
+        while len(answer) < num_tokens:
+            logits, caches = self.forward(np.array([answer[-1:]], np.int64), caches)
+            answer.append(int(logits[0, -1].argmax()))
+        return answer
