@@ -1,0 +1,29 @@
+# The server as a non-root container: locked wheels, no compiler, nothing written outside /tmp.
+# The base is named by tag; pin it by digest where a registry is at hand:
+#   docker buildx imagetools inspect python:3.12-slim
+FROM python:3.12-slim AS build
+# server: CPU, and CUDA if the host's libraries are mounted; cuda: NVIDIA's CUDA and cuDNN wheels too, some gigabytes.
+ARG REQUIREMENTS=server
+WORKDIR /build
+COPY requirements/ requirements/
+RUN python -m venv /opt/onward \
+    && /opt/onward/bin/pip install --no-cache-dir --require-hashes -r requirements/${REQUIREMENTS}.lock
+RUN pip install --no-cache-dir --require-hashes -r requirements/build.lock
+COPY pyproject.toml ./
+COPY proto/ proto/
+COPY clients/python/ clients/python/
+COPY models/pocket/served/ models/pocket/served/
+COPY service/ service/
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . clients/python \
+    && /opt/onward/bin/pip install --no-deps --no-index wheels/*.whl
+
+FROM python:3.12-slim
+COPY --from=build /opt/onward /opt/onward
+ENV PATH=/opt/onward/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001:10001
+EXPOSE 50051
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["onward", "health"]
+ENTRYPOINT ["onward"]
+# Refused beyond loopback unless --insecure, or TLS with keys or client certificates, is said as well.
+CMD ["serve", "--listen", "0.0.0.0:50051"]
