@@ -76,11 +76,15 @@ class Engine:
         """Queues a request; cannot fail for a reason that its sender could have caused."""
         self._scheduler.add(SequenceGroup.of(request))
 
-    def abort(self, request_id: str) -> None:
-        """Ends a request without a word; one that has ended is left alone."""
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        """Ends a request, or one of its choices, without a word; what has ended is left alone."""
         group = self._scheduler.find(request_id)
-        if group is not None:
+        if group is None:
+            return
+        if index is None:
             self._end(group)
+        elif group.sequences[index].slot is not None:
+            self._release(group.sequences[index])
 
     def expire(self, request_id: str) -> list[EngineEvent]:
         """Ends what is left of a request because its time limit is reached."""
@@ -159,7 +163,7 @@ class Engine:
         sequence.token_ids.append(token_id)
         finish = _finish(sequence, token_id, may_end=may_end)
         if finish is not None:
-            self._model.release(self._scheduler.finish(sequence))
+            self._release(sequence)
         result.events.append(
             TokenDrawn(
                 request_id=sequence.request.id,
@@ -190,7 +194,10 @@ class Engine:
             self._scheduler.forget_waiting(group)
             return
         for sequence in group.active:
-            self._model.release(self._scheduler.finish(sequence))
+            self._release(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self._model.release(self._scheduler.finish(sequence))
 
 
 def _slot(sequence: Sequence) -> int:

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -38,12 +38,32 @@ class StepEvents:
     events: Sequence[EngineEvent]
 
 
-@dataclass(slots=True)
-class _Stream:
-    """A request as the loop sees it."""
+class Generation:
+    """A running request as the loop sees it."""
 
-    num_unfinished: int
-    steps: "asyncio.Queue[StepEvents | EngineFailed]"
+    def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
+        self.unfinished = set(range(num_choices))
+        """Choices that have neither finished nor been stopped."""
+        self.queue: asyncio.Queue[StepEvents | EngineFailed] = asyncio.Queue()
+        self._stop_choice = stop_choice
+
+    async def steps(self) -> AsyncIterator[StepEvents]:
+        """Events until every choice is finished; those of a choice that was stopped may still come.
+
+        Raises:
+            EngineFailed: a forward pass or the engine failed.
+        """
+        while self.unfinished or not self.queue.empty():
+            step = await self.queue.get()
+            if isinstance(step, EngineFailed):
+                raise step
+            yield step
+
+    def stop_choice(self, index: int) -> None:
+        """Ends one choice before it ends by itself, because of what its text says."""
+        if index in self.unfinished:
+            self.unfinished.remove(index)
+            self._stop_choice(index)
 
 
 class EngineThread:
@@ -61,7 +81,7 @@ class EngineThread:
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._limits: list[tuple[float, str]] = []  # a heap, touched by the thread only
         self._is_stopping = False  # touched by the thread only
-        self._streams: dict[str, _Stream] = {}  # touched by the loop only
+        self._generations: dict[str, Generation] = {}  # touched by the loop only
         self._failure: EngineFailed | None = None
         self._request_s = 1.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -80,7 +100,7 @@ class EngineThread:
     @property
     def num_sequences(self) -> int:
         """Choices that wait or run."""
-        return sum(stream.num_unfinished for stream in self._streams.values())
+        return sum(len(generation.unfinished) for generation in self._generations.values())
 
     def check_capacity(self) -> None:
         """Refuses early, before work is done for a request that the queue cannot take.
@@ -103,32 +123,28 @@ class EngineThread:
     @asynccontextmanager
     async def generate(
         self, request: GenerationRequest, *, time_limit_at_s: float | None = None
-    ) -> AsyncIterator[AsyncIterator[StepEvents]]:
+    ) -> AsyncIterator[Generation]:
         """Runs a request; leaving the block, for whatever reason, frees its slots within a step.
 
-        `time_limit_at_s` is on the clock of `time.monotonic()`. The iterator raises EngineFailed where a forward pass or the engine fails.
+        `time_limit_at_s` is on the clock of `time.monotonic()`.
 
         Raises:
             EngineFailed, EngineOverloaded: see `check_capacity`.
         """
         self.check_capacity()
-        stream = _Stream(len(request.seeds), asyncio.Queue())
-        self._streams[request.id] = stream
+        generation = Generation(len(request.seeds), lambda index: self._abort(request.id, index))
+        self._generations[request.id] = generation
         self._commands.put(lambda: self._add(request, time_limit_at_s))
         started_s = time.monotonic()
         try:
-            yield self._steps(stream)
+            yield generation
             self._request_s += _SMOOTHING * (time.monotonic() - started_s - self._request_s)
         finally:
-            del self._streams[request.id]
-            self._commands.put(lambda: self._engine.abort(request.id))
+            del self._generations[request.id]
+            self._abort(request.id)
 
-    async def _steps(self, stream: _Stream) -> AsyncIterator[StepEvents]:
-        while stream.num_unfinished or not stream.steps.empty():
-            step = await stream.steps.get()
-            if isinstance(step, EngineFailed):
-                raise step
-            yield step
+    def _abort(self, request_id: str, index: int | None = None) -> None:
+        self._commands.put(lambda: self._engine.abort(request_id, index))
 
     # On the loop, called by the thread.
 
@@ -137,20 +153,19 @@ class EngineThread:
         for event in step.events:
             by_request.setdefault(event.request_id, []).append(event)
         for request_id, events in by_request.items():
-            stream = self._streams.get(request_id)
-            if stream is None:  # it left; the abort is on its way
+            generation = self._generations.get(request_id)
+            if generation is None:  # it left; the abort is on its way
                 continue
             if any(isinstance(event, RequestFailed) for event in events):
-                stream.num_unfinished = 0
-                stream.steps.put_nowait(EngineFailed("a forward pass of this request failed"))
+                generation.queue.put_nowait(EngineFailed("a forward pass of this request failed"))
                 continue
-            stream.num_unfinished -= sum(map(_is_last, events))
-            stream.steps.put_nowait(StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=events))
+            generation.unfinished.difference_update(_finished(events))
+            generation.queue.put_nowait(StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=events))
 
     def _fail(self, failure: EngineFailed) -> None:
         self._failure = failure
-        for stream in self._streams.values():
-            stream.steps.put_nowait(failure)
+        for generation in self._generations.values():
+            generation.queue.put_nowait(failure)
         self._on_failure()
 
     # On the thread.
@@ -200,5 +215,8 @@ class EngineThread:
             self._loop.call_soon_threadsafe(callback, argument)
 
 
-def _is_last(event: EngineEvent) -> bool:
-    return isinstance(event, SequenceExpired) or (isinstance(event, TokenDrawn) and event.finish is not None)
+def _finished(events: Sequence[EngineEvent]) -> Iterator[int]:
+    """Choices whose last event is among these."""
+    for event in events:
+        if isinstance(event, SequenceExpired) or (isinstance(event, TokenDrawn) and event.finish is not None):
+            yield event.index

@@ -1,0 +1,253 @@
+"""The one validator behind every door: a decoded request against the protocol's limits and the model's; it renders nothing.
+
+Every bad field gives a violation, so that a caller mends all of them at once. Field paths are those of the protobuf messages.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from service.domain import (
+    CompletionRequest,
+    Message,
+    ModelCard,
+    RawText,
+    RawTokens,
+    Role,
+    SamplingOverrides,
+    ToolChoiceMode,
+)
+from service.errors import FieldViolation, InvalidReason, InvalidRequest
+
+MAX_CHOICES = 16
+MAX_TOP_LOGPROBS = 20
+_MAX_STOPS, _MAX_STOP_BYTES, _MAX_STOP_TOKEN_IDS, _MAX_BIASES, _MAX_BIAS = 16, 256, 64, 1024, 100
+_MAX_TOOLS = 128
+_MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
+_FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """What a model bounds in a request."""
+
+    card: ModelCard
+    num_drawable: int
+    """Token ids from here on do not exist."""
+    eos_token_ids: frozenset[int]
+
+
+def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[FieldViolation] = ()) -> None:
+    """Checks everything that needs no prompt.
+
+    Raises:
+        InvalidRequest: with `already` and every violation found here.
+    """
+    violations = [
+        *already,
+        *_prompt(request, limits),
+        *_sampling(request.sampling, limits),
+        *_tools(request, limits),
+        *_response_format(request, limits),
+        *_options(request, limits),
+    ]
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def check_token_ids(field: str, token_ids: Sequence[int], num_drawable: int) -> Iterator[FieldViolation]:
+    """Each id must be in the vocabulary; names the first one that is not."""
+    for index, token_id in enumerate(token_ids):
+        if not 0 <= token_id < num_drawable:
+            yield _violation(f"{field}[{index}]", f"{token_id} is not a token id; allowed are 0 to {num_drawable - 1}")
+            return
+
+
+def _prompt(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if bool(request.messages) == (request.raw_prompt is not None):
+        given = "both are set" if request.messages else "neither is set"
+        yield _violation("messages", f"exactly one of messages and raw_prompt must be set; {given}")
+    if request.messages and not limits.card.capabilities.chat:
+        yield _unsupported("messages", "the model has no chat template; send raw_prompt")
+    yield from _messages(request.messages, limits)
+    match request.raw_prompt:
+        case RawTokens(ids=ids):
+            if not ids:
+                yield _violation("raw_prompt.token_ids.ids", "must not be empty")
+            yield from check_token_ids("raw_prompt.token_ids.ids", ids, limits.num_drawable)
+        case RawText() | None:
+            pass
+
+
+def _messages(messages: Sequence[Message], limits: ModelLimits) -> Iterator[FieldViolation]:
+    open_calls: dict[str, bool] = {}  # id to whether it is answered
+    has_dialogue = False
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        is_last = index == len(messages) - 1
+        yield from _message_fields(message, path, is_last=is_last)
+        if message.role is Role.SYSTEM:
+            if has_dialogue:
+                yield _message_violation(f"{path}.role", "a system message must come before all others")
+            if not limits.card.capabilities.system_role and limits.card.capabilities.chat:
+                yield _unsupported(f"{path}.role", "the model's chat template takes no system message")
+            continue
+        has_dialogue = True
+        for call_index, call in enumerate(message.tool_calls):
+            if call.id in open_calls:
+                yield _message_violation(f"{path}.tool_calls[{call_index}].id", f"{call.id!r} was used before")
+            open_calls.setdefault(call.id, False)
+        if message.role is Role.TOOL and message.tool_call_id:
+            if open_calls.get(message.tool_call_id, True):
+                answered = "was answered before" if message.tool_call_id in open_calls else "answers no earlier tool call"
+                yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {answered}")
+            open_calls[message.tool_call_id] = True
+    if messages and messages[-1].role in (Role.SYSTEM, Role.ASSISTANT) and not messages[-1].prefix:
+        yield _message_violation(
+            f"messages[{len(messages) - 1}].role",
+            f"the last message must be of the user or a tool, or of the assistant with prefix; it is {messages[-1].role}",
+        )
+
+
+def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[FieldViolation]:
+    is_assistant = message.role is Role.ASSISTANT
+    if not message.content and not message.tool_calls and not message.prefix:
+        yield _message_violation(f"{path}.content", "may be empty only where tool_calls is not")
+    if message.tool_calls and not is_assistant:
+        yield _message_violation(f"{path}.tool_calls", "only an assistant message has tool calls")
+    if message.reasoning and not is_assistant:
+        yield _message_violation(f"{path}.reasoning", "only an assistant message has reasoning")
+    if message.prefix and not (is_assistant and is_last):
+        yield _message_violation(f"{path}.prefix", "only the last message, of the assistant, can be continued")
+    if message.prefix and message.tool_calls:
+        yield _message_violation(f"{path}.tool_calls", "a message that is continued has no tool calls")
+    if (message.role is Role.TOOL) != bool(message.tool_call_id):
+        yield _message_violation(f"{path}.tool_call_id", "is required on a tool message, and allowed only there")
+    for index, call in enumerate(message.tool_calls):
+        if not call.id:
+            yield _message_violation(f"{path}.tool_calls[{index}].id", "is required")
+        if not call.name:
+            yield _message_violation(f"{path}.tool_calls[{index}].function.name", "is required")
+        if not _is_json_object(call.arguments):
+            yield _message_violation(f"{path}.tool_calls[{index}].function.arguments", "must be the text of a JSON object")
+
+
+def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
+    yield from _range("temperature", sampling.temperature, 0, 2)
+    yield from _range("top_p", sampling.top_p, 0, 1, low_is_open=True)
+    yield from _range("top_k", sampling.top_k, 0, None)
+    yield from _range("min_p", sampling.min_p, 0, 1)
+    yield from _range("frequency_penalty", sampling.frequency_penalty, -2, 2)
+    yield from _range("presence_penalty", sampling.presence_penalty, -2, 2)
+    yield from _range("repetition_penalty", sampling.repetition_penalty, 0, 2, low_is_open=True)
+    yield from _range("max_tokens", sampling.max_tokens, 1, limits.card.max_output_tokens)
+    yield from _range("min_tokens", sampling.min_tokens, 0, sampling.max_tokens or limits.card.max_output_tokens)
+    yield from _stops(sampling, limits)
+    if len(sampling.logit_bias) > _MAX_BIASES:
+        yield _violation("sampling.logit_bias", f"has {len(sampling.logit_bias)} entries; at most {_MAX_BIASES} are allowed")
+    for token_id, bias in sampling.logit_bias[:_MAX_BIASES]:
+        if not 0 <= token_id < limits.num_drawable:
+            yield _violation(
+                f"sampling.logit_bias[{token_id}]", f"is not a token id; allowed are 0 to {limits.num_drawable - 1}"
+            )
+        if not -_MAX_BIAS <= bias <= _MAX_BIAS:
+            yield _violation(f"sampling.logit_bias[{token_id}]", f"{bias} is outside [-{_MAX_BIAS}, {_MAX_BIAS}]")
+
+
+def _stops(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if len(sampling.stop) > _MAX_STOPS:
+        yield _violation("sampling.stop", f"has {len(sampling.stop)} strings; at most {_MAX_STOPS} are allowed")
+    for index, stop in enumerate(sampling.stop[:_MAX_STOPS]):
+        size = len(stop.encode())
+        if not 1 <= size <= _MAX_STOP_BYTES:
+            yield _violation(f"sampling.stop[{index}]", f"has {size} bytes; 1 to {_MAX_STOP_BYTES} are allowed")
+    if len(sampling.stop_token_ids) > _MAX_STOP_TOKEN_IDS:
+        count = len(sampling.stop_token_ids)
+        yield _violation("sampling.stop_token_ids", f"has {count} ids; at most {_MAX_STOP_TOKEN_IDS} are allowed")
+    yield from check_token_ids("sampling.stop_token_ids", sampling.stop_token_ids, limits.num_drawable)
+    ends = {*sampling.stop_token_ids, *(() if sampling.ignore_eos else limits.eos_token_ids)}
+    if sampling.min_tokens and len(ends) >= limits.num_drawable:
+        yield _violation("sampling.min_tokens", "cannot be met: every token of the vocabulary ends the answer")
+
+
+def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if request.tools and not limits.card.capabilities.tools:
+        yield _unsupported("tools", "the model's chat template takes no tools")
+    if request.tools and request.raw_prompt is not None:
+        yield _violation("tools", "tools are rendered by the chat template; with raw_prompt they cannot be")
+    if len(request.tools) > _MAX_TOOLS:
+        yield _violation("tools", f"has {len(request.tools)} tools; at most {_MAX_TOOLS} are allowed")
+    names: set[str] = set()
+    for index, tool in enumerate(request.tools[:_MAX_TOOLS]):
+        path = f"tools[{index}].function"
+        if not _FUNCTION_NAME.fullmatch(tool.name):
+            yield _violation(f"{path}.name", f"{tool.name!r} does not match ^[a-zA-Z0-9_-]{{1,64}}$")
+        elif tool.name in names:
+            yield _violation(f"{path}.name", f"{tool.name!r} is offered twice")
+        names.add(tool.name)
+        if tool.parameters and not _is_json_object(tool.parameters):
+            yield _violation(f"{path}.parameters", "must be the text of a JSON object, a JSON Schema")
+    choice = request.tool_choice
+    if choice.mode in (ToolChoiceMode.AUTO, ToolChoiceMode.REQUIRED) and not request.tools:
+        yield _violation("tool_choice.mode", f"{choice.mode.value} needs tools, and none are offered")
+    for index, name in enumerate(choice.function_names):
+        if name not in names:
+            yield _violation(f"tool_choice.function_names[{index}]", f"{name!r} is not one of the offered tools")
+    if choice.mode is ToolChoiceMode.REQUIRED and request.response_format is not None:
+        yield _violation("response_format", "binds answers that call no tool, and tool_choice requires a call")
+
+
+def _response_format(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if request.response_format is not None and not limits.card.capabilities.structured_output:
+        yield _unsupported("response_format", "this model's output cannot be constrained")
+
+
+def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    capabilities = limits.card.capabilities
+    if not 1 <= request.n <= capabilities.max_n:
+        yield _violation("n", f"{request.n} is outside [1, {capabilities.max_n}]")
+    if request.top_logprobs is not None and not 0 <= request.top_logprobs <= capabilities.max_top_logprobs:
+        yield _violation("logprobs.top_logprobs", f"{request.top_logprobs} is outside [0, {capabilities.max_top_logprobs}]")
+    if request.time_limit_s is not None and not request.time_limit_s > 0:
+        yield _violation("time_limit", f"{request.time_limit_s} s is not a positive duration")
+    if request.reasoning_effort is not None and not capabilities.reasoning:
+        yield _unsupported("reasoning_effort", "the model's chat template has no switch for thinking")
+    if len(request.metadata) > _MAX_METADATA:
+        yield _violation("metadata", f"has {len(request.metadata)} pairs; at most {_MAX_METADATA} are allowed")
+    for key, value in request.metadata[:_MAX_METADATA]:
+        if len(key.encode()) > _MAX_METADATA_KEY_BYTES:
+            yield _violation("metadata", f"the key {key[:_MAX_METADATA_KEY_BYTES]!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes")
+        elif len(value.encode()) > _MAX_METADATA_VALUE_BYTES:
+            yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
+
+
+def _range(
+    field: str, value: float | None, low: float, high: float | None, *, low_is_open: bool = False
+) -> Iterator[FieldViolation]:
+    """A violation where a number lies outside [low, high], or is none (NaN fails every comparison)."""
+    if value is None:
+        return
+    if (low < value if low_is_open else low <= value) and (high is None or value <= high):
+        return
+    allowed = f">= {low}" if high is None else f"in {'(' if low_is_open else '['}{low}, {high}]"
+    yield _violation(f"sampling.{field}", f"{value} is not allowed; it must be {allowed}")
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _violation(field: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, description=description)
+
+
+def _message_violation(field: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, description=description, reason=InvalidReason.INVALID_MESSAGES)
+
+
+def _unsupported(field: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, description=description, reason=InvalidReason.UNSUPPORTED_BY_MODEL)

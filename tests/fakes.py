@@ -1,0 +1,85 @@
+"""Test doubles for the engine's side: a model of scripted logits, with the slot rules of a real one."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from service.errors import EngineFailed
+from service.model.causal_lm import Logits, TokenIds
+
+Script = Callable[[list[int]], int]
+"""From all token ids so far, prompt included, to the id that should win."""
+
+
+def next_number(token_ids: list[int]) -> int:
+    """Counts upwards from the last token."""
+    return token_ids[-1] + 1
+
+
+class FakeCausalLM:
+    """Keeps each slot's tokens, and gives the scripted winner a logit of 10 among zeros; refuses what a real model cannot do."""
+
+    def __init__(
+        self,
+        script: Script = next_number,
+        *,
+        num_slots: int = 4,
+        context_length: int = 64,
+        vocabulary_size: int = 100,
+    ) -> None:
+        self.num_slots = num_slots
+        self.context_length = context_length
+        self.vocabulary_size = vocabulary_size
+        self.slots: list[list[int]] = [[] for _ in range(num_slots)]
+        self.runs: list[tuple[str, int]] = []
+        """Kind and number of tokens of each run."""
+        self.fail_next = 0
+        """Runs that will fail."""
+        self._script = script
+
+    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+        """See `CausalLM.prefill`."""
+        self._start_run("prefill", len(token_ids))
+        if self.slots[slot] and len(token_ids) < 2:
+            raise AssertionError("a continuation of one token")
+        self._append(slot, token_ids.tolist())
+        return self._logits(slot)
+
+    def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
+        """See `CausalLM.decode`."""
+        self._start_run("decode", len(slots))
+        if len(set(slots)) != len(slots) or not all(self.slots[slot] for slot in slots):
+            raise AssertionError(f"decode of slots {slots}")
+        for slot, token_id in zip(slots, token_ids, strict=True):
+            self._append(slot, [token_id])
+        return np.stack([self._logits(slot) for slot in slots])
+
+    def copy(self, source: int, target: int) -> None:
+        """See `CausalLM.copy`."""
+        if self.slots[target]:
+            raise AssertionError(f"slot {target} is not empty")
+        self.slots[target] = list(self.slots[source])
+
+    def release(self, slot: int) -> None:
+        """See `CausalLM.release`."""
+        self.slots[slot] = []
+
+    def _start_run(self, kind: str, size: int) -> None:
+        self.runs.append((kind, size))
+        if self.fail_next:
+            self.fail_next -= 1
+            raise EngineFailed("scripted")
+
+    def _append(self, slot: int, token_ids: list[int]) -> None:
+        self.slots[slot] += token_ids
+        if len(self.slots[slot]) > self.context_length:
+            raise AssertionError(f"slot {slot} holds more than the context")
+
+    def _logits(self, slot: int) -> Logits:
+        logits = np.zeros(self.vocabulary_size, np.float32)
+        winner = self._script(self.slots[slot])
+        if winner < 0:
+            logits[:] = np.nan
+        else:
+            logits[winner % self.vocabulary_size] = 10
+        return logits
