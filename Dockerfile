@@ -2,7 +2,7 @@
 # The base is named by tag; pin it by digest where a registry is at hand:
 #   docker buildx imagetools inspect python:3.12-slim
 FROM python:3.12-slim AS build
-# server: CPU, and CUDA if the host's libraries are mounted; cuda: NVIDIA's CUDA and cuDNN wheels too, some gigabytes.
+# server: for the CPU. cuda: with NVIDIA's CUDA and cuDNN wheels, for a GPU.
 ARG REQUIREMENTS=server
 WORKDIR /build
 COPY requirements/ requirements/
