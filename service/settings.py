@@ -1,6 +1,6 @@
 """Every setting of the server, once: environment, command line and docs/settings.md all come from `Settings`.
 
-It does not know what the settings are used for beyond their units and bounds; `python -m service.settings` prints the page.
+It does not know what the settings are used for beyond units and bounds; `python -m service.settings` prints the page.
 """
 
 import ipaddress
@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """Which CUDA device."""
     threads: int | None = Field(default=None, ge=1, le=1024)
     """CPU threads of one forward pass. Unset: the physical cores this process may use."""
+    spinning: bool = True
+    """Let idle worker threads spin between operators: quicker steps, more processor time."""
     slots: int = Field(default=8, ge=1, le=1024)
     """Sequences decoded together; each owns one KV slot, allocated at start."""
     context_length: int = Field(default=4096, ge=2)
@@ -83,11 +85,8 @@ class Settings(BaseSettings):
     @field_validator("model", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        """Takes `a,b` from the environment and repeated flags from the command line."""
-        parts = [value] if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            return parts
-        return tuple(name for part in parts for name in str(part).split(",") if name)
+        """Takes `a,b` from the environment and, already joined so, repeated flags from the command line."""
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
     @field_validator("model")
     @classmethod
@@ -168,7 +167,7 @@ def _row(name: str, field: FieldInfo) -> str:
     flag = f"--{name.replace('_', '-')}"
     if field.annotation is bool:
         flag = f"{flag}`, `--no-{flag[2:]}"
-    default = "" if field.default in (None, ()) else f"`{field.default}`"
+    default = "" if field.default in (None, ()) else f"`{str(field.default).lower()}`"
     meaning = " ".join((field.description or "").split())
     return f"| `{flag}` | `ONWARD_{name.upper()}` | {default} | {_allowed(field)} | {meaning} |"
 

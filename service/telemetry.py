@@ -1,13 +1,19 @@
-"""The form of the log: one line a record, as text or as JSON; it does not know what is logged, or when."""
+"""The form of the log: one line a record, as text or as JSON; it does not know what is logged, or when.
+
+An exception is written as its types and places. Its text may quote a prompt, so it is left out above DEBUG.
+"""
 
 import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Literal
 
 _MAX_VALUE_CHARACTERS = 512
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
@@ -18,31 +24,41 @@ def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
 
 
 def fields(**values: object) -> dict[str, Mapping[str, object]]:
-    """The `extra` of a log call: named values beside the message. Strings are clipped, so a caller's labels stay short."""
+    """The `extra` of a log call: named values beside the message. Long strings are clipped: callers choose some."""
     return {"fields": values}
 
 
-class TextFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """What both forms share: UTC times, and exceptions without their text."""
+
+    converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  logging's name
+        """Types and places, outermost cause first."""
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            return super().formatException(ei)
+        return "\n".join(_without_text(ei[1]))
+
+
+class TextFormatter(_Formatter):
     """`2026-01-31T12:00:00.123Z INFO service.api.server message key=value key="two words"`."""
 
-    converter = time.gmtime
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
     def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it."""
         pairs = [f"{name}={_as_text(value)}" for name, value in _fields_of(record).items()]
-        parts = [self.formatTime(record), record.levelname, record.name, _one_line(record.getMessage()), *pairs]
-        return _with_traceback(self, record, " ".join(parts))
+        line = " ".join(
+            [self.formatTime(record), record.levelname, record.name, _one_line(record.getMessage()), *pairs]
+        )
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON object a line: time, level, logger, message, then the fields."""
 
-    converter = time.gmtime
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
     def format(self, record: logging.LogRecord) -> str:
+        """One line, the traceback in it."""
         line: dict[str, object] = {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -60,8 +76,12 @@ def _fields_of(record: logging.LogRecord) -> Mapping[str, object]:
     return found
 
 
-def _with_traceback(formatter: logging.Formatter, record: logging.LogRecord, line: str) -> str:
-    return f"{line}\n{formatter.formatException(record.exc_info)}" if record.exc_info else line
+def _without_text(error: BaseException | None) -> list[str]:
+    if error is None:
+        return []
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return [*_without_text(cause), f"Traceback (text at log level debug):\n{frames}{type(error).__qualname__}"]
 
 
 def _one_line(message: str) -> str:

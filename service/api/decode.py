@@ -85,9 +85,7 @@ class _Violations:
     def __init__(self) -> None:
         self.found: list[FieldViolation] = []
 
-    def add(
-        self, field: str, description: str, reason: InvalidReason = InvalidReason.INVALID_PARAMETER
-    ) -> None:
+    def add(self, field: str, description: str, reason: InvalidReason = InvalidReason.INVALID_PARAMETER) -> None:
         if not self.is_full:
             self.found.append(FieldViolation(field=field, description=description, reason=reason))
 
@@ -152,7 +150,7 @@ def list_models_request(data: bytes) -> PageRequest:
     message = _parse(model_service_pb2.ListModelsRequest, data)
     violations = _Violations()
     _refuse_unknown_fields(message, "", violations)
-    if not 0 <= message.page_size <= 1000:  # noqa: PLR2004  the proto's own bound
+    if not 0 <= message.page_size <= 1000:
         violations.add("page_size", f"must be in [0, 1000]; got {message.page_size}")
     violations.raise_any()
     return PageRequest(size=message.page_size, token=message.page_token)
@@ -178,8 +176,6 @@ def _parse(message_type: type[_MessageT], data: bytes) -> _MessageT:
     except DecodeError:
         name = message_type.DESCRIPTOR.full_name
         raise InvalidRequest.of(name, f"the {len(data)} bytes sent are not a {name} message") from None
-
-
 
 
 def _carried_request(
@@ -213,9 +209,7 @@ def _decoded(message: completion_pb2.CompleteRequest, violations: _Violations) -
         else None,
         n=message.n if message.HasField("n") else 1,
         top_logprobs=message.logprobs.top_logprobs if message.HasField("logprobs") else None,
-        time_limit_s=_seconds(message.time_limit, "time_limit", violations)
-        if message.HasField("time_limit")
-        else None,
+        time_limit_s=_seconds(message.time_limit, "time_limit", violations) if message.HasField("time_limit") else None,
         user=message.user,
         metadata=tuple(message.metadata.items()),
         reasoning_effort=_reasoning_effort(message.reasoning_effort, violations),
@@ -260,9 +254,7 @@ def _tool_call(call: chat_pb2.ToolCall, path: str, violations: _Violations) -> d
     return domain.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
 
 
-def _raw_prompt(
-    prompt: completion_pb2.RawPrompt, violations: _Violations
-) -> domain.RawText | domain.RawTokens:
+def _raw_prompt(prompt: completion_pb2.RawPrompt, violations: _Violations) -> domain.RawText | domain.RawTokens:
     if prompt.WhichOneof("input") == "token_ids":
         if prompt.no_special_tokens:
             violations.add("raw_prompt.no_special_tokens", "goes with `text` only; token ids are used as they are")
@@ -308,9 +300,7 @@ def _tool(tool: chat_pb2.Tool, path: str, violations: _Violations) -> domain.Fun
 def _tool_choice(choice: chat_pb2.ToolChoice, violations: _Violations) -> domain.ToolChoice:
     if choice.mode not in _TOOL_CHOICE_MODES:
         violations.add("tool_choice.mode", f"{choice.mode} is not a mode that this server knows")
-    return domain.ToolChoice(
-        mode=_TOOL_CHOICE_MODES.get(choice.mode), function_names=tuple(choice.function_names)
-    )
+    return domain.ToolChoice(mode=_TOOL_CHOICE_MODES.get(choice.mode), function_names=tuple(choice.function_names))
 
 
 def _reasoning_effort(value: chat_pb2.ReasoningEffort, violations: _Violations) -> domain.ReasoningEffort | None:
@@ -322,26 +312,27 @@ def _reasoning_effort(value: chat_pb2.ReasoningEffort, violations: _Violations) 
 def _response_format(
     response_format: sampling_pb2.ResponseFormat, violations: _Violations
 ) -> domain.ResponseFormat | None:
+    decoded: domain.ResponseFormat | None = None
     match response_format.WhichOneof("format"):
+        case "text":
+            pass
         case "json_object":
-            return domain.JsonObjectFormat()
+            decoded = domain.JsonObjectFormat()
         case "json_schema":
             schema = response_format.json_schema
-            return domain.JsonSchemaFormat(schema=schema.schema, name=schema.name, description=schema.description)
+            decoded = domain.JsonSchemaFormat(schema=schema.schema, name=schema.name, description=schema.description)
         case "regex":
-            return domain.RegexFormat(pattern=response_format.regex.pattern)
+            decoded = domain.RegexFormat(pattern=response_format.regex.pattern)
         case "grammar":
             grammar = response_format.grammar
             if grammar.syntax != sampling_pb2.GrammarFormat.SYNTAX_LARK:
                 violations.add("response_format.grammar.syntax", f"must be SYNTAX_LARK; got {grammar.syntax}")
-            return domain.GrammarFormat(definition=grammar.definition)
+            decoded = domain.GrammarFormat(definition=grammar.definition)
         case "choice":
-            return domain.ChoiceFormat(choices=tuple(response_format.choice.choices))
-        case "text":
-            return None
+            decoded = domain.ChoiceFormat(choices=tuple(response_format.choice.choices))
         case _:
             violations.add("response_format", "holds no format that this server knows")
-            return None
+    return decoded
 
 
 def _seconds(duration: Duration, path: str, violations: _Violations) -> float:
@@ -355,9 +346,7 @@ def _seconds(duration: Duration, path: str, violations: _Violations) -> float:
 _ItemT = TypeVar("_ItemT")
 
 
-def _items(
-    repeated: Sequence[_ItemT], path: str, violations: _Violations
-) -> Iterator[tuple[int, _ItemT]]:
+def _items(repeated: Sequence[_ItemT], path: str, violations: _Violations) -> Iterator[tuple[int, _ItemT]]:
     """The items with their indices; none of a list that is too long."""
     if len(repeated) > _MAX_ITEMS:
         violations.add(path, f"holds {len(repeated)} items; at most {_MAX_ITEMS} are read")

@@ -8,7 +8,10 @@ from service.errors import FieldViolation
 
 
 class Completer(Protocol):
-    """Answers requests with one model. `violations` are what decoding already found wrong; it adds its own, raises all."""
+    """Answers requests with one model.
+
+    `violations` is what decoding already found wrong; the completer adds its own and raises one InvalidRequest.
+    """
 
     @property
     def card(self) -> ModelCard:
