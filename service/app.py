@@ -1,0 +1,179 @@
+"""The composition root: builds every part from the settings, and owns the order of start, drain and stop."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from service.api.access import Access, load_access
+from service.api.server import Server
+from service.completion.catalogue import Catalogue
+from service.completion.chat_template import ChatTemplate
+from service.completion.completer import Completer
+from service.completion.prompt import PromptBuilder
+from service.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
+from service.domain import ModelCapabilities, ModelCard
+from service.engine.engine import Engine
+from service.errors import ModelFolderError, StartupError
+from service.model.folder import ModelFolder
+from service.model.loader import LoadedModel, load_model
+from service.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
+from service.model.tokenizer import Tokenizer
+from service.runtime.engine_thread import EngineThread
+from service.runtime.pacing import PrefillPacer
+from service.settings import Settings
+from service.telemetry import configure_logging
+
+logger = logging.getLogger(__name__)
+
+_WELL, _FAILED = 0, 1
+
+
+def run(settings: Settings) -> int:
+    """Serves until a signal; returns the process's exit code."""
+    configure_logging(level=settings.log_level, form=settings.log_format)
+    try:
+        access = load_access(settings)
+        models = [
+            _load(settings, model_id, folder, is_default=not index)
+            for index, (model_id, folder) in enumerate(settings.model_folders.items())
+        ]
+        ended_as_asked = asyncio.run(_serve(settings, models, access))
+    except StartupError as error:
+        _say(f"onward: {error}")
+        return _FAILED
+    return _WELL if ended_as_asked else _FAILED
+
+
+class _ServedModel:
+    """A loaded model with all that answers for it, before a loop exists."""
+
+    def __init__(
+        self, *, loaded: LoadedModel, limits: ModelLimits, prompts: PromptBuilder, tokenizer: Tokenizer
+    ) -> None:
+        self.loaded = loaded
+        self.limits = limits
+        self.prompts = prompts
+        self.tokenizer = tokenizer
+
+    def engine_thread(self, settings: Settings, failure: asyncio.Event) -> EngineThread:
+        causal_lm = self.loaded.causal_lm
+        return EngineThread(
+            Engine(causal_lm, num_drawable=self.limits.num_drawable),
+            num_slots=causal_lm.num_slots,
+            max_queue=settings.max_queue,
+            pacer=PrefillPacer(max_chunk=settings.prefill_chunk, step_target_s=settings.step_target_ms / 1000),
+            on_failure=failure.set,
+        )
+
+
+async def _serve(settings: Settings, models: Sequence[_ServedModel], access: Access) -> bool:
+    failure = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        completers: list[Completer] = []
+        for model in models:
+            engine = model.engine_thread(settings, failure)
+            engine.start()
+            stack.push_async_callback(engine.stop)
+            completers.append(
+                Completer(limits=model.limits, prompts=model.prompts, tokenizer=model.tokenizer, engine=engine)
+            )
+        server = await stack.enter_async_context(Server(settings, Catalogue(completers), access))
+        _say(_how_to_call(settings, server.address))
+        return await server.run_until_signal(failure)
+
+
+def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) -> _ServedModel:
+    with _step(f"{model_id}: reading {path}"):
+        folder = ModelFolder.read(path)
+        tokenizer = Tokenizer.load(path)
+        template = ChatTemplate.load(path, tokenizer)
+    with _step(f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights, allocating {settings.slots} slots"):
+        loaded = load_model(
+            folder,
+            SessionOptions(
+                execution_provider=ExecutionProvider(settings.execution_provider),
+                device_id=settings.device_id,
+                num_threads=settings.threads,
+                spinning=settings.spinning,
+            ),
+            num_slots=settings.slots,
+            max_context_length=settings.context_length,
+        )
+    vocabulary_size = loaded.causal_lm.vocabulary_size
+    if tokenizer.vocabulary_size > vocabulary_size:
+        raise ModelFolderError(
+            f"{path}: the tokenizer has {tokenizer.vocabulary_size} tokens and the model's logits {vocabulary_size}; "
+            "tokenizer.json belongs to another model"
+        )
+    with _step(f"{model_id}: fingerprint"):
+        fingerprint = folder.fingerprint(version("onward-server"), runtime_version(), loaded.execution_provider)
+    limits = ModelLimits(
+        card=_card(model_id, folder, loaded, template, fingerprint, is_default=is_default),
+        num_drawable=tokenizer.vocabulary_size,
+        eos_token_ids=folder.eos_token_ids,
+    )
+    return _ServedModel(
+        loaded=loaded, limits=limits, prompts=PromptBuilder(tokenizer, template), tokenizer=tokenizer
+    )
+
+
+def _card(  # noqa: PLR0913  what a card is made of
+    model_id: str,
+    folder: ModelFolder,
+    loaded: LoadedModel,
+    template: ChatTemplate | None,
+    fingerprint: str,
+    *,
+    is_default: bool,
+) -> ModelCard:
+    causal_lm = loaded.causal_lm
+    return ModelCard(
+        id=model_id,
+        is_default=is_default,
+        create_time_s=time.time(),
+        system_fingerprint=fingerprint,
+        context_length=causal_lm.context_length,
+        max_output_tokens=causal_lm.context_length,
+        vocabulary_size=causal_lm.vocabulary_size,
+        default_sampling=folder.default_sampling,
+        capabilities=ModelCapabilities(
+            chat=template is not None,
+            tools=template is not None and template.supports_tools,
+            system_role=template is not None and template.supports_system_role,
+            structured_output=False,
+            max_n=min(MAX_CHOICES, causal_lm.num_slots),
+            max_top_logprobs=min(MAX_TOP_LOGPROBS, causal_lm.vocabulary_size),
+            deterministic=loaded.deterministic,
+            reasoning=template is not None and template.supports_reasoning_switch,
+        ),
+        precision=loaded.precision,
+        execution_provider=loaded.execution_provider,
+    )
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Says a loading step and its time on a terminal, and logs it elsewhere."""
+    started_s = time.perf_counter()
+    yield
+    line = f"{what} ({time.perf_counter() - started_s:.1f} s)"
+    if sys.stderr.isatty():
+        _say(line)
+    else:
+        logger.info(line)
+
+
+def _how_to_call(settings: Settings, address: str) -> str:
+    target = "" if address == "127.0.0.1:50051" else f" --target {address}"
+    keys = " (with an API key: ONWARD_API_KEY)" if settings.api_keys_file else ""
+    return f'onward serves {", ".join(settings.model_folders)} on {address}; try: onward complete{target} "Hello"{keys}'
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

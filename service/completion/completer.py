@@ -1,0 +1,226 @@
+"""The pipeline of one model: validate, build the prompt, generate, and turn tokens into events; it knows no protobuf.
+
+    CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ StepEvents ─▶ CompletionEvent
+"""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from service.completion.choice_stream import ChoiceStream
+from service.completion.collect import collect
+from service.completion.detokenizer import Detokenizer
+from service.completion.output_parser import OutputParser
+from service.completion.prompt import Prompt, PromptBuilder
+from service.completion.sampling_defaults import resolve
+from service.completion.step_clock import StepClock
+from service.completion.validation import ModelLimits, check_token_ids, validate
+from service.domain import (
+    Completion,
+    CompletionEnded,
+    CompletionEvent,
+    CompletionRequest,
+    CompletionStarted,
+    ModelCard,
+    PromptToken,
+    RawText,
+    Usage,
+)
+from service.engine.generation import GenerationRequest, PrefillStarted, SequenceExpired, TokenDrawn
+from service.engine.seeds import MAX_SEED, choice_seed
+from service.errors import FieldViolation, InvalidReason, InvalidRequest
+from service.model.tokenizer import Tokenizer
+from service.runtime.engine_thread import EngineThread, StepEvents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """A request that is ready for the engine."""
+
+    prompt: Prompt
+    generation: GenerationRequest
+    make_parser: Callable[[], OutputParser]
+
+
+class Completer:
+    """Answers requests with one model."""
+
+    def __init__(
+        self, *, limits: ModelLimits, prompts: PromptBuilder, tokenizer: Tokenizer, engine: EngineThread
+    ) -> None:
+        self.card: ModelCard = limits.card
+        self._limits = limits
+        self._prompts = prompts
+        self._tokenizer = tokenizer
+        self._engine = engine
+
+    async def stream(
+        self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()
+    ) -> AsyncGenerator[CompletionEvent]:
+        """The answer as it is made; closing the generator frees what it holds within a step.
+
+        Raises:
+            InvalidRequest: the request cannot be served; `violations`, found by the door, are reported with the rest.
+            EngineOverloaded: the queue is full.
+            EngineFailed: a forward pass or the engine failed.
+        """
+        arrived_s, create_time_s = time.monotonic(), time.time()
+        validate(request, self._limits, violations)
+        self._engine.check_capacity()
+        plan = await self._plan(request)
+        time_limit_at_s = None if request.time_limit_s is None else arrived_s + request.time_limit_s
+        clock = StepClock(arrived_s=arrived_s, admitted_s=time.monotonic())
+        choices = self._choices(plan)
+        is_started = False
+        async with self._engine.generate(plan.generation, time_limit_at_s=time_limit_at_s) as generation:
+            async for step in generation.steps():
+                events = list(_answer_events(step, choices, clock))
+                for choice_index, choice in enumerate(choices):
+                    if choice.is_finished:
+                        generation.stop_choice(choice_index)
+                if not is_started and (clock.first_token_s or events):
+                    is_started = True
+                    yield self._started(plan, create_time_s)
+                for event in events:
+                    yield event
+        yield CompletionEnded(usage=_usage(plan, choices), timings=clock.timings(time.monotonic()))
+
+    async def complete(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> Completion:
+        """The whole answer. Raises what `stream` raises."""
+        async with aclosing(self.stream(request, violations=violations)) as events:
+            return await collect(events)
+
+    async def count_tokens(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> int:
+        """Tokens of the rendered prompt. Raises InvalidRequest."""
+        validate(request, self._limits, violations)
+        return len((await self._prompts.build(request)).ids)
+
+    async def tokenize(
+        self, source: RawText | CompletionRequest, *, violations: Sequence[FieldViolation] = ()
+    ) -> tuple[str, tuple[PromptToken, ...]]:
+        """The prompt's text and its tokens. Raises InvalidRequest."""
+        if isinstance(source, RawText):
+            if violations:
+                raise InvalidRequest(violations)
+            source = CompletionRequest(raw_prompt=source)
+        else:
+            validate(source, self._limits, violations)
+        prompt = await self._prompts.build(source)
+        tokens = tuple(
+            PromptToken(id=token_id, token=self._tokenizer.token_bytes(token_id), start_offset=start, end_offset=end)
+            for token_id, (start, end) in zip(prompt.ids, prompt.offsets, strict=True)
+        )
+        return prompt.text, tokens
+
+    def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:
+        """Text of the tokens, invalid UTF-8 replaced. Raises InvalidRequest."""
+        violations = list(check_token_ids("token_ids", token_ids, self._limits.num_drawable))
+        if violations:
+            raise InvalidRequest(violations)
+        return self._tokenizer.decode(token_ids, keep_special_tokens=keep_special_tokens)
+
+    async def _plan(self, request: CompletionRequest) -> _Plan:
+        prompt = await self._prompts.build(request)
+        sampling, length_reason = resolve(
+            request.sampling,
+            self.card.default_sampling,
+            window_left=self._window_left(request, prompt),
+            new_seed=secrets.randbelow(MAX_SEED),
+        )
+        generation = GenerationRequest(
+            id=f"cmpl_{secrets.token_hex(12)}",
+            prompt_ids=prompt.ids,
+            sampling=sampling,
+            seeds=tuple(choice_seed(sampling.seed, index) for index in range(request.n)),
+            eos_token_ids=self._limits.eos_token_ids,
+            top_logprobs=request.top_logprobs,
+            length_reason=length_reason,
+        )
+        return _Plan(prompt=prompt, generation=generation, make_parser=self._prompts.parser_of(request, prompt))
+
+    def _window_left(self, request: CompletionRequest, prompt: Prompt) -> int:
+        """Answer tokens that fit behind the prompt: the last one is never fed back, so it needs no room."""
+        num_prompt, context_length = len(prompt.ids), self.card.context_length
+        window_left = context_length - num_prompt + 1
+        asked = request.sampling.max_tokens
+        if window_left >= (asked or 1):
+            return window_left
+        field = "sampling.max_tokens" if window_left >= 1 else _prompt_field(request)
+        violation = FieldViolation(
+            field=field,
+            description=f"the prompt has {num_prompt} tokens and {asked or 1} are asked for; "
+            f"together, less one, they must fit the context of {context_length}",
+            reason=InvalidReason.CONTEXT_LENGTH_EXCEEDED,
+        )
+        raise InvalidRequest(
+            [violation],
+            {
+                "prompt_tokens": str(num_prompt),
+                "requested_tokens": str(asked or 1),
+                "context_length": str(context_length),
+            },
+        )
+
+    def _choices(self, plan: _Plan) -> list[ChoiceStream]:
+        sampling = plan.generation.sampling
+        shown_stops = frozenset(sampling.stop_token_ids if sampling.include_stop else ())
+        choices: list[ChoiceStream] = []
+        for index, seed in enumerate(plan.generation.seeds):
+            parser = plan.make_parser()
+            detokenizer = Detokenizer(
+                self._tokenizer,
+                at_text_start=plan.prompt.is_empty_text,
+                visible=shown_stops | plan.prompt.visible_ids,
+            )
+            choices.append(
+                ChoiceStream(
+                    index=index,
+                    seed=seed,
+                    sampling=sampling,
+                    tokenizer=self._tokenizer,
+                    detokenizer=detokenizer,
+                    parser=parser,
+                )
+            )
+        return choices
+
+    def _started(self, plan: _Plan, create_time_s: float) -> CompletionStarted:
+        return CompletionStarted(
+            id=plan.generation.id,
+            create_time_s=create_time_s,
+            model=self.card.id,
+            system_fingerprint=self.card.system_fingerprint,
+            prompt_tokens=len(plan.prompt.ids),
+            effective_sampling=plan.generation.sampling,
+        )
+
+
+def _answer_events(step: StepEvents, choices: Sequence[ChoiceStream], clock: StepClock) -> Iterator[CompletionEvent]:
+    for event in step.events:
+        match event:
+            case PrefillStarted():
+                clock.saw_prefill(step.started_s)
+            case TokenDrawn():
+                if not choices[event.index].is_finished:
+                    clock.saw_token(step.ended_s)
+                yield from choices[event.index].add(event)
+            case SequenceExpired():
+                yield from choices[event.index].expire()
+            case _:
+                raise AssertionError(f"a stream does not carry {type(event).__name__}")
+
+
+def _usage(plan: _Plan, choices: Sequence[ChoiceStream]) -> Usage:
+    return Usage(
+        prompt_tokens=len(plan.prompt.ids),
+        completion_tokens=sum(choice.num_tokens for choice in choices),
+        reasoning_tokens=sum(choice.num_reasoning_tokens for choice in choices),
+    )
+
+
+def _prompt_field(request: CompletionRequest) -> str:
+    if request.messages:
+        return "messages"
+    return "raw_prompt.text" if isinstance(request.raw_prompt, RawText) else "raw_prompt.token_ids.ids"

@@ -1,0 +1,148 @@
+"""The seam between asyncio and the engine's thread: streams, overload, cancellation, time limits, failure."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.domain import SamplingParams
+from service.engine.engine import Engine
+from service.engine.generation import EngineEvent, GenerationRequest, SequenceExpired, TokenDrawn
+from service.errors import EngineFailed, EngineOverloaded
+from service.runtime.engine_thread import EngineThread, Generation
+from service.runtime.pacing import PrefillPacer
+from tests.fakes import FakeCausalLM
+
+LONG = 10**6
+
+
+def request(request_id: str, *, max_tokens: int = 5, num_choices: int = 1) -> GenerationRequest:
+    return GenerationRequest(
+        id=request_id,
+        prompt_ids=[1, 2, 3],
+        sampling=SamplingParams(temperature=0.0, max_tokens=max_tokens, seed=0),
+        seeds=tuple(range(num_choices)),
+    )
+
+
+class Harness:
+    """A running engine thread over a fake model."""
+
+    def __init__(self, model: FakeCausalLM, max_queue: int) -> None:
+        self.model = model
+        self.engine = Engine(model)
+        self.failed = asyncio.Event()
+        self.thread = EngineThread(
+            self.engine,
+            num_slots=model.num_slots,
+            max_queue=max_queue,
+            pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
+            on_failure=self.failed.set,
+        )
+
+    async def tokens(self, item: GenerationRequest) -> list[int]:
+        async with self.thread.generate(item) as generation:
+            return [event.token_id async for event in events(generation) if isinstance(event, TokenDrawn)]
+
+    async def until_idle(self) -> None:
+        async with asyncio.timeout(5):
+            while self.engine.has_work or self.engine.num_free_slots < self.model.num_slots:
+                await asyncio.sleep(0)
+        self.engine.check_integrity()
+
+
+async def events(generation: Generation) -> AsyncIterator[EngineEvent]:
+    async for step in generation.steps():
+        for event in step.events:
+            yield event
+
+
+@asynccontextmanager
+async def running(model: FakeCausalLM | None = None, *, max_queue: int = 8) -> AsyncIterator[Harness]:
+    harness = Harness(model or FakeCausalLM(context_length=LONG + 10), max_queue)
+    harness.thread.start()
+    try:
+        yield harness
+    finally:
+        await harness.thread.stop()
+
+
+async def test_concurrent_requests_each_get_their_own_tokens() -> None:
+    async with running() as harness:
+        answers = await asyncio.gather(*(harness.tokens(request(f"r{number}")) for number in range(12)))
+        assert answers == [[4, 5, 6, 7, 8]] * 12
+        await harness.until_idle()
+
+
+async def test_leaving_a_stream_early_frees_its_slot() -> None:
+    async with running() as harness:
+        async with harness.thread.generate(request("a", max_tokens=LONG)) as generation:
+            async for _ in events(generation):
+                break
+        await harness.until_idle()
+
+
+async def test_cancelling_a_task_frees_its_slots_whether_it_runs_or_waits() -> None:
+    async with running() as harness:
+        tasks = [asyncio.create_task(harness.tokens(request(f"r{i}", max_tokens=LONG))) for i in range(9)]
+        async with asyncio.timeout(5):
+            while harness.engine.num_free_slots:
+                await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        await harness.until_idle()
+        assert await harness.tokens(request("after")) == [4, 5, 6, 7, 8]
+
+
+async def test_a_full_queue_refuses_with_its_depth_and_a_retry_time() -> None:
+    async with running(max_queue=2) as harness:
+        tasks = [asyncio.create_task(harness.tokens(request(f"r{i}", max_tokens=LONG))) for i in range(6)]
+        await asyncio.sleep(0)
+        with pytest.raises(EngineOverloaded) as refusal:
+            await harness.tokens(request("one too many"))
+        assert (refusal.value.queue_depth, refusal.value.queue_limit) == (2, 2)
+        assert refusal.value.retry_after_s > 0
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_stopped_choice_ends_while_the_other_goes_on() -> None:
+    async with running() as harness, harness.thread.generate(request("a", num_choices=2)) as generation:
+        generation.stop_choice(0)
+        seen = [event async for event in events(generation) if isinstance(event, TokenDrawn) and event.index == 1]
+        assert len(seen) == 5
+
+
+async def test_a_time_limit_ends_a_running_request() -> None:
+    async with running() as harness:
+        limit = time.monotonic() + 0.02
+        async with harness.thread.generate(request("a", max_tokens=LONG), time_limit_at_s=limit) as generation:
+            seen = [event async for event in events(generation)]
+        assert seen[-1] == SequenceExpired(request_id="a", index=0)
+        await harness.until_idle()
+
+
+async def test_a_failed_run_reaches_its_request_and_the_engine_goes_on() -> None:
+    async with running() as harness:
+        harness.model.fail_next = 1
+        with pytest.raises(EngineFailed):
+            await harness.tokens(request("a"))
+        assert await harness.tokens(request("b")) == [4, 5, 6, 7, 8]
+        assert not harness.failed.is_set()
+
+
+async def test_a_dead_engine_fails_all_it_runs_and_refuses_the_rest() -> None:
+    def broken(_: list[int]) -> int:
+        raise ZeroDivisionError
+
+    async with running(FakeCausalLM(broken)) as harness:
+        results = await asyncio.gather(*(harness.tokens(request(name)) for name in "ab"), return_exceptions=True)
+        assert [type(result) for result in results] == [EngineFailed, EngineFailed]
+        assert harness.failed.is_set()
+        with pytest.raises(EngineFailed):
+            await harness.tokens(request("c"))
