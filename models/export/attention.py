@@ -13,6 +13,11 @@ from models.export.graph import MICROSOFT, Graph
 class Attention(Protocol):
     """One way to attend; the instance holds what all layers share."""
 
+    @property
+    def takes_joined(self) -> bool:
+        """Whether the query may hold keys and values too, behind it, which are then empty."""
+        ...
+
     def attend(self, layer: int, query: str, key: str, value: str) -> str:
         """Extends the layer's cache and mixes values: [B, S, heads * D] each in, [B, S, query heads * D] out."""
         ...
@@ -39,6 +44,8 @@ def _declare_caches(graph: Graph, config: DecoderConfig) -> None:
 
 class SlotAttention:
     """Fused GroupQueryAttention: past and present may be one buffer, and rows may differ in length."""
+
+    takes_joined = True
 
     def __init__(self, graph: Graph, config: DecoderConfig) -> None:
         """Reads row lengths off the attention mask, as the operator wants them."""
@@ -72,6 +79,8 @@ class SlotAttention:
 
 class GrowingAttention:
     """Attention of plain operators: caches grow by concatenation, and rows are padded on the left."""
+
+    takes_joined = False
 
     def __init__(self, graph: Graph, config: DecoderConfig) -> None:
         """Gathers the rotary tables by position and adds up the mask."""

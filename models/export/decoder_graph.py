@@ -4,7 +4,7 @@ Inputs and outputs are onnxruntime-genai's: `input_ids`, `attention_mask` and `p
 and `present.N.key|value` out; the growing layout, like Optimum's, also takes `position_ids`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -112,20 +112,23 @@ class _DecoderBody:
         )
 
     def _attend(self, layer: int, prefix: str, hidden: str) -> str:
-        query, key, value = (self._project(prefix, side, hidden) for side in ("q", "k", "v"))
-        if self._config.qk_norm:
-            query = self._norm_heads(query, f"{prefix}.q_norm", self._config.query_size)
-            key = self._norm_heads(key, f"{prefix}.k_norm", self._config.kv_size)
-        mixed = self._attention.attend(layer, query, key, value)
+        joined = self._linear(f"{prefix}.qkv_proj", hidden, [f"{prefix}.{side}_proj" for side in "qkv"])
+        if self._attention.takes_joined and not self._config.qk_norm:
+            mixed = self._attention.attend(layer, joined, "", "")
+        else:
+            query, key, value = self._split(joined, prefix)
+            mixed = self._attention.attend(layer, query, key, value)
         return self._linear(f"{prefix}.o_proj", mixed)
 
-    def _project(self, prefix: str, side: str, hidden: str) -> str:
-        projected = self._linear(f"{prefix}.{side}_proj", hidden)
-        if not self._config.attention_bias:
-            return projected
-        name = f"{prefix}.{side}_proj.bias"
-        bias = self._graph.constant(name, self._weights[name])
-        return self._graph.node("Add", [projected, bias], f"{name}.added")
+    def _split(self, joined: str, prefix: str) -> tuple[str, str, str]:
+        config, sides = self._config, [f"{prefix}.{side}_proj.output" for side in "qkv"]
+        widths = self._graph.integers(config.query_size, config.kv_size, config.kv_size)
+        self._graph.nodes("Split", [joined, widths], sides, axis=-1)
+        query, key, value = sides
+        if config.qk_norm:
+            query = self._norm_heads(query, f"{prefix}.q_norm", config.query_size)
+            key = self._norm_heads(key, f"{prefix}.k_norm", config.kv_size)
+        return query, key, value
 
     def _norm_heads(self, tensor: str, name: str, width: int) -> str:
         """Normalises each head by itself: fused attention takes no norm weights on the CPU."""
@@ -136,12 +139,22 @@ class _DecoderBody:
         return self._graph.node("Reshape", [normed, self._graph.integers(0, -1, width)], f"{name}.output")
 
     def _mlp(self, prefix: str, hidden: str) -> str:
-        gate = self._linear(f"{prefix}.gate_proj", hidden)
-        up = self._linear(f"{prefix}.up_proj", hidden)
-        sigmoid = self._graph.node("Sigmoid", [gate], f"{prefix}.sigmoid")
-        swish = self._graph.node("Mul", [gate, sigmoid], f"{prefix}.swish")
-        gated = self._graph.node("Mul", [swish, up], f"{prefix}.gated")
+        graph, gate, up = self._graph, f"{prefix}.gate_proj", f"{prefix}.up_proj"
+        joined = self._linear(f"{prefix}.gate_up_proj", hidden, [gate, up])
+        graph.nodes("Split", [joined], [f"{gate}.output", f"{up}.output"], axis=-1, num_outputs=2)
+        sigmoid = graph.node("Sigmoid", [f"{gate}.output"], f"{prefix}.sigmoid")
+        swish = graph.node("Mul", [f"{gate}.output", sigmoid], f"{prefix}.swish")
+        gated = graph.node("Mul", [swish, f"{up}.output"], f"{prefix}.gated")
         return self._linear(f"{prefix}.down_proj", gated)
 
-    def _linear(self, name: str, rows: str) -> str:
-        return self._matrices.product(rows, f"{name}.weight", self._weights[f"{name}.weight"], f"{name}.output")
+    def _linear(self, name: str, rows: str, parts: Sequence[str] = ()) -> str:
+        """Projects by one matrix, or by the rows of several joined: one large product is quicker than several small."""
+        parts = parts or [name]
+        matrix = np.concatenate([self._weights[f"{part}.weight"] for part in parts])
+        biases = [self._weights[bias] for part in parts if (bias := f"{part}.bias") in self._weights]
+        if not biases:
+            return self._matrices.product(rows, f"{name}.weight", matrix, f"{name}.output")
+        product = self._matrices.product(rows, f"{name}.weight", matrix, f"{name}.product")
+        return self._graph.node(
+            "Add", [product, self._graph.constant(f"{name}.bias", np.concatenate(biases))], f"{name}.output"
+        )

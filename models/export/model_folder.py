@@ -46,6 +46,8 @@ def write_model(model: onnx.ModelProto, directory: Path, *, external_data: bool 
     onnx.save_model(  # pyright: ignore[reportUnknownMemberType]
         model, directory / MODEL_FILE, save_as_external_data=external_data, location=weights_file, size_threshold=1024
     )
+    if external_data:  # onnx makes it readable by its owner alone
+        (directory / weights_file).chmod((directory / MODEL_FILE).stat().st_mode)
 
 
 def model_config(config: DecoderConfig, tokens: SpecialTokens) -> dict[str, object]:
