@@ -1,0 +1,58 @@
+"""Writes decoder folders with random weights of SmolLM2-135M's exact shape; speed depends on shapes, not on values.
+
+    python benchmarks/smollm2_shape.py OUTPUT    writes OUTPUT/fp32 and OUTPUT/int4 (0.7 GB)
+
+The tokenizer is the tests' small one, so answers are no text; onward and onnxruntime-genai load the very same folders.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from models.export.decoder_config import DecoderConfig
+from models.export.decoder_graph import build_decoder
+from models.export.model_folder import SpecialTokens, write_decoder
+from models.export.random_weights import random_weights
+from models.export.weights import WeightFormats
+from tests.tiny_model import write_tiny_tokenizer
+
+SMOLLM2_135M = DecoderConfig(
+    vocab_size=49152,
+    hidden_size=576,
+    intermediate_size=1536,
+    num_layers=30,
+    num_heads=9,
+    num_kv_heads=3,
+    head_dim=64,
+    max_positions=8192,
+    rope_theta=100_000.0,
+)
+
+FORMATS = {"fp32": WeightFormats(), "int4": WeightFormats(layers="int4", embeddings="int4")}
+
+
+def write_folder(directory: Path, formats: WeightFormats) -> None:
+    """Writes one model with its tokenizer, unless it is there."""
+    if (directory / "tokenizer.json").is_file():
+        return
+    weights = random_weights(SMOLLM2_135M, seed=0)
+    model = build_decoder(SMOLLM2_135M, weights, formats=formats)
+    write_decoder(directory, SMOLLM2_135M, model, tokens=SpecialTokens(bos=1, eos=(2,)), external_data=True)
+    write_tiny_tokenizer(directory)
+
+
+def main() -> None:
+    """Writes both folders."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    output: Path = parser.parse_args().output
+    for name, formats in FORMATS.items():
+        write_folder(output / name, formats)
+        size = sum(file.stat().st_size for file in (output / name).iterdir())
+        print(f"{output / name}: {size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
