@@ -5,13 +5,15 @@ It does not know what the settings are used for beyond units and bounds; `python
 
 import ipaddress
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict, SettingsError
 
 _PACKAGE = Path(__file__).resolve().parent
 _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parent / "models" / "pocket" / "served")
@@ -135,6 +137,38 @@ class Settings(BaseSettings):
             return not ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host != "localhost"
+
+
+class WrongSettings(Exception):
+    """Settings that cannot be used, with one sentence a problem."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+def read_settings(words: Sequence[str]) -> Settings:
+    """Settings from command line words, then the environment, then the defaults.
+
+    Raises:
+        WrongSettings: a value is out of its bounds or does not go with another.
+        SystemExit: argparse has said what is wrong (2), or printed the help that was asked for (0).
+    """
+    try:
+        return CliApp.run(Settings, cli_args=list(words))
+    except ValidationError as error:
+        raise WrongSettings([_problem(found) for found in error.errors()]) from None
+    except SettingsError as error:
+        raise WrongSettings([f"{error}"]) from None
+
+
+def _problem(found: ErrorDetails) -> str:
+    """`--slots: Input should be ...`, naming the variable too, since either may have set it."""
+    message = found["msg"].removeprefix("Value error, ")
+    if not found["loc"]:
+        return message
+    name = str(found["loc"][0])
+    return f"--{name.replace('_', '-')} (or ONWARD_{name.upper()}): {message}"
 
 
 def _model_id_and_folder(source: str) -> tuple[str, Path]:
