@@ -82,17 +82,18 @@ lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer ver
 clean: ## Remove what make made, environments too
 	rm -rf $(VENV) $(GENERATOR) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 
-$(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("onward needs Python 3.11 or newer: make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
 	$(BIN)/python $(LOCKED) requirements/dev.lock
 	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
-$(GENERATOR)/.installed: requirements/generate.lock
-	$(PYTHON) -m venv $(GENERATOR)
+$(GENERATOR)/.installed: requirements/generate.lock | $(GENERATOR)/bin/python
 	$(GENERATOR)/bin/python $(LOCKED) requirements/generate.lock
 	@touch $@
+
+%/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("onward needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $*
 
 $(BUF): package-lock.json
 	npm ci --ignore-scripts --silent
