@@ -1,0 +1,137 @@
+"""The answer does not depend on the load: the same request alone, crowded, chunked and late gives the same bits."""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from service.domain import SamplingParams
+from service.engine.engine import Engine
+from service.engine.generation import GenerationRequest, RawLogprobs, TokenDrawn
+from service.model.causal_lm import Logits
+from service.model.folder import ModelFolder
+from service.model.loader import LoadedModel, load_model, measure_load_independence
+from service.model.onnx_session import SessionOptions
+from service.model.slot_causal_lm import SlotCausalLM
+from tests.tiny_model import write_tiny_model
+
+NUM_SLOTS = 8
+ALL = 10_000
+
+Answer = list[tuple[int, RawLogprobs | None]]
+
+
+@pytest.fixture(scope="module", params=[None, 4], ids=["fp32", "int4"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_model(folder, bits=request.param)
+    return load(folder)
+
+
+def load(folder: Path) -> LoadedModel:
+    return load_model(ModelFolder.read(folder), SessionOptions(), num_slots=NUM_SLOTS, max_context_length=None)
+
+
+def request(name: str, length: int, *, temperature: float = 1.0, num_choices: int = 1) -> GenerationRequest:
+    """A seeded request whose prompt depends on its name alone."""
+    generator = random.Random(name)
+    return GenerationRequest(
+        id=name,
+        prompt_ids=[generator.randrange(3, 500) for _ in range(length)],
+        sampling=SamplingParams(
+            temperature=temperature, top_p=0.95, max_tokens=24, seed=7, frequency_penalty=0.2, repetition_penalty=1.1
+        ),
+        seeds=tuple(range(7, 7 + num_choices)),
+        top_logprobs=4,
+    )
+
+
+def neighbours(name: str = "neighbour") -> list[GenerationRequest]:
+    return [request(f"{name} {number}", 3 + 17 * number) for number in range(NUM_SLOTS - 1)]
+
+
+def steps(engine: Engine, budget: int) -> Iterator[dict[tuple[str, int], tuple[int, RawLogprobs | None]]]:
+    while engine.has_work:
+        drawn = [event for event in engine.step(budget).events if isinstance(event, TokenDrawn)]
+        yield {(event.request_id, event.index): (event.token_id, event.logprobs) for event in drawn}
+
+
+def answer_of(
+    model: LoadedModel,
+    wanted: GenerationRequest,
+    *,
+    before: Sequence[GenerationRequest] = (),
+    after: Sequence[GenerationRequest] = (),
+    budget: int = ALL,
+    late_by: int = 0,
+) -> Answer:
+    """The wanted request's first choice, run with others that arrive before and after it."""
+    engine = Engine(model.causal_lm)
+    for other in before:
+        engine.add(other)
+    running = steps(engine, budget)
+    for _ in range(late_by):
+        next(running)
+    for other in (wanted, *after):
+        engine.add(other)
+    answer = [step[wanted.id, 0] for step in running if (wanted.id, 0) in step]
+    engine.check_integrity()
+    assert engine.num_free_slots == NUM_SLOTS
+    return answer
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("length", [1, 3, 67])
+def test_a_request_gives_the_same_bits_in_every_company(model: LoadedModel, length: int, temperature: float) -> None:
+    wanted = request("wanted", length, temperature=temperature)
+    alone = answer_of(model, wanted)
+    assert len(alone) == 24
+    assert len({token_id for token_id, _ in alone}) > 10
+    assert answer_of(model, wanted, after=neighbours()) == alone
+    assert answer_of(model, wanted, before=neighbours()) == alone
+    assert answer_of(model, wanted, before=neighbours(), late_by=5) == alone
+    for budget in (5, 16):
+        assert answer_of(model, wanted, before=neighbours(), after=neighbours("later"), budget=budget) == alone
+
+
+def test_the_first_of_several_choices_is_the_single_answer(model: LoadedModel) -> None:
+    alone = answer_of(model, request("wanted", 20))
+    assert answer_of(model, request("wanted", 20, num_choices=3), before=neighbours()) == alone
+
+
+def test_loading_measures_that_the_model_is_load_independent(model: LoadedModel) -> None:
+    assert model.deterministic
+
+
+def test_a_lone_row_that_differs_is_padded_to_two(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for processors where the int4 kernel of one row gives other bits than that of two."""
+    causal_lm = model.causal_lm
+    assert isinstance(causal_lm, SlotCausalLM)
+    monkeypatch.setattr(causal_lm, "min_decode_rows", 1)
+    decode = causal_lm.decode
+
+    def decode_with_a_lone_row_kernel(slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
+        logits = decode(slots, token_ids)
+        return logits + 1e-6 if len(slots) == 1 == causal_lm.min_decode_rows else logits
+
+    monkeypatch.setattr(causal_lm, "decode", decode_with_a_lone_row_kernel)
+    assert measure_load_independence(causal_lm)
+    assert causal_lm.min_decode_rows == 2
+
+
+def test_padding_a_lone_row_changes_no_answer(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = answer_of(model, request("wanted", 20))
+    monkeypatch.setattr(model.causal_lm, "min_decode_rows", 2)
+    assert answer_of(model, request("wanted", 20)) == alone
+
+
+def test_growing_caches_answer_as_shared_slots_do(tmp_path: Path) -> None:
+    answers: list[list[int]] = []
+    for layout in ("slots", "growing"):
+        write_tiny_model(tmp_path / layout, layout=layout)
+        wanted = request("wanted", 40, temperature=0.0)
+        alone = answer_of(load(tmp_path / layout), wanted)
+        answers.append([token_id for token_id, _ in alone])
+        assert answer_of(load(tmp_path / layout), wanted, before=neighbours()) == alone
+    assert answers[0] == answers[1]
