@@ -60,14 +60,16 @@ define write_stubs
 	$(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) proto/onward/v1/*_service.proto
 endef
 
-generate: setup $(GENERATOR)/.installed ## Write the Python stubs from proto/
+generate: setup $(GENERATOR)/.installed ## Write the Python stubs from proto/, and docs/settings.md
 	rm -f $(STUBS)/onward/v1/*_pb2*
 	$(call write_stubs,$(STUBS))
+	$(BIN)/python -m service.settings > docs/settings.md
 
 check-generated: setup $(GENERATOR)/.installed
 	@rm -rf build/stubs && mkdir -p build/stubs
 	$(call write_stubs,build/stubs)
 	diff -r --exclude='__*__*' --exclude=py.typed build/stubs/onward $(STUBS)/onward
+	$(BIN)/python -m service.settings | diff - docs/settings.md
 
 # The file of the CUDA extra holds all the others' versions, so that every environment agrees.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
