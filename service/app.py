@@ -15,6 +15,7 @@ from service.completion.catalogue import Catalogue
 from service.completion.chat_template import ChatTemplate
 from service.completion.completer import Completer
 from service.completion.prompt import PromptBuilder
+from service.completion.tool_formats import choose_output_format
 from service.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from service.domain import ModelCapabilities, ModelCard
 from service.engine.engine import Engine
@@ -92,7 +93,10 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         folder = ModelFolder.read(path)
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer)
-    with _step(f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights, allocating {settings.slots} slots"):
+        output_format = choose_output_format(template.source if template else "")
+    with _step(
+        f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights, allocating {settings.slots} slots"
+    ):
         loaded = load_model(
             folder,
             SessionOptions(
@@ -117,12 +121,10 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         num_drawable=tokenizer.vocabulary_size,
         eos_token_ids=folder.eos_token_ids,
     )
-    return _ServedModel(
-        loaded=loaded, limits=limits, prompts=PromptBuilder(tokenizer, template), tokenizer=tokenizer
-    )
+    return _ServedModel(loaded=loaded, limits=limits, prompts=PromptBuilder(tokenizer, template, output_format), tokenizer=tokenizer)
 
 
-def _card(  # noqa: PLR0913  what a card is made of
+def _card(
     model_id: str,
     folder: ModelFolder,
     loaded: LoadedModel,

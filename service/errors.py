@@ -1,14 +1,14 @@
 """The exception tree of the service; it does not know gRPC (`api/status.py` maps it to status codes).
 
-    OnwardError
-    ├── InvalidRequest        the caller's fault, with one violation per bad field
-    ├── ModelNotFound         no such model here
-    ├── CredentialsInvalid    no key, or not one of ours
-    ├── EngineOverloaded      the queue is full; come back after `retry_after_s`
-    ├── ServerDraining        shutting down; another replica will answer
-    ├── EngineFailed          our fault: one Run, or the whole engine, failed
-    └── StartupError          the server can not start; the message says why and what to do
-        └── ModelFolderError  the same, for a model folder that cannot be served
+OnwardError
+├── InvalidRequest        the caller's fault, with one violation per bad field
+├── ModelNotFound         no such model here
+├── CredentialsInvalid    no key, or not one of ours
+├── EngineOverloaded      the queue is full; come back after `retry_after_s`
+├── ServerDraining        shutting down; another replica will answer
+├── EngineFailed          our fault: one Run, or the whole engine, failed
+└── StartupError          the server can not start; the message says why and what to do
+    └── ModelFolderError  the same, for a model folder that cannot be served
 """
 
 from collections.abc import Mapping, Sequence

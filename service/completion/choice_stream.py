@@ -1,6 +1,6 @@
 """One choice of an answer: from drawn tokens to text deltas and a finish; it does not know other choices or the engine.
 
-    token id ─▶ detokenizer ─▶ stop scanner ─▶ output parser ─▶ ChoiceDelta …, ChoiceFinished
+token id ─▶ detokenizer ─▶ stop scanner ─▶ output parser ─▶ ChoiceDelta …, ChoiceFinished
 """
 
 from service.completion.detokenizer import Detokenizer
@@ -129,7 +129,8 @@ class ChoiceStream:
 
     def _token_logprob(self, token_id: int, raw: RawLogprobs) -> TokenLogprob:
         return TokenLogprob(
-            chosen=self._logprob(token_id, raw.chosen), top=tuple(self._logprob(*alternative) for alternative in raw.top)
+            chosen=self._logprob(token_id, raw.chosen),
+            top=tuple(self._logprob(*alternative) for alternative in raw.top),
         )
 
     def _logprob(self, token_id: int, logprob: float) -> Logprob:

@@ -1,11 +1,11 @@
 """The pipeline of one model: validate, build the prompt, generate, and turn tokens into events; it knows no protobuf.
 
-    CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ StepEvents ─▶ CompletionEvent
+CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ StepEvents ─▶ CompletionEvent
 """
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -41,7 +41,6 @@ class _Plan:
 
     prompt: Prompt
     generation: GenerationRequest
-    make_parser: Callable[[], OutputParser]
 
 
 class Completer:
@@ -108,11 +107,7 @@ class Completer:
         else:
             validate(source, self._limits, violations)
         prompt = await self._prompts.build(source)
-        tokens = tuple(
-            PromptToken(id=token_id, token=self._tokenizer.token_bytes(token_id), start_offset=start, end_offset=end)
-            for token_id, (start, end) in zip(prompt.ids, prompt.offsets, strict=True)
-        )
-        return prompt.text, tokens
+        return prompt.text, self._prompts.tokens(prompt)
 
     def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:
         """Text of the tokens, invalid UTF-8 replaced. Raises InvalidRequest."""
@@ -138,7 +133,7 @@ class Completer:
             top_logprobs=request.top_logprobs,
             length_reason=length_reason,
         )
-        return _Plan(prompt=prompt, generation=generation, make_parser=self._prompts.parser_of(request, prompt))
+        return _Plan(prompt=prompt, generation=generation)
 
     def _window_left(self, request: CompletionRequest, prompt: Prompt) -> int:
         """Answer tokens that fit behind the prompt: the last one is never fed back, so it needs no room."""
@@ -166,25 +161,21 @@ class Completer:
     def _choices(self, plan: _Plan) -> list[ChoiceStream]:
         sampling = plan.generation.sampling
         shown_stops = frozenset(sampling.stop_token_ids if sampling.include_stop else ())
-        choices: list[ChoiceStream] = []
-        for index, seed in enumerate(plan.generation.seeds):
-            parser = plan.make_parser()
-            detokenizer = Detokenizer(
-                self._tokenizer,
-                at_text_start=plan.prompt.is_empty_text,
-                visible=shown_stops | plan.prompt.visible_ids,
+        return [
+            ChoiceStream(
+                index=index,
+                seed=seed,
+                sampling=sampling,
+                tokenizer=self._tokenizer,
+                detokenizer=Detokenizer(
+                    self._tokenizer,
+                    at_text_start=plan.prompt.is_empty_text,
+                    visible=shown_stops | plan.prompt.visible_ids,
+                ),
+                parser=OutputParser(plan.prompt.output_format, plan.prompt.context),
             )
-            choices.append(
-                ChoiceStream(
-                    index=index,
-                    seed=seed,
-                    sampling=sampling,
-                    tokenizer=self._tokenizer,
-                    detokenizer=detokenizer,
-                    parser=parser,
-                )
-            )
-        return choices
+            for index, seed in enumerate(plan.generation.seeds)
+        ]
 
     def _started(self, plan: _Plan, create_time_s: float) -> CompletionStarted:
         return CompletionStarted(

@@ -100,7 +100,9 @@ def _messages(messages: Sequence[Message], limits: ModelLimits) -> Iterator[Fiel
             open_calls.setdefault(call.id, False)
         if message.role is Role.TOOL and message.tool_call_id:
             if open_calls.get(message.tool_call_id, True):
-                answered = "was answered before" if message.tool_call_id in open_calls else "answers no earlier tool call"
+                answered = (
+                    "was answered before" if message.tool_call_id in open_calls else "answers no earlier tool call"
+                )
                 yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {answered}")
             open_calls[message.tool_call_id] = True
     if messages and messages[-1].role in (Role.SYSTEM, Role.ASSISTANT) and not messages[-1].prefix:
@@ -130,7 +132,9 @@ def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[F
         if not call.name:
             yield _message_violation(f"{path}.tool_calls[{index}].function.name", "is required")
         if not _is_json_object(call.arguments):
-            yield _message_violation(f"{path}.tool_calls[{index}].function.arguments", "must be the text of a JSON object")
+            yield _message_violation(
+                f"{path}.tool_calls[{index}].function.arguments", "must be the text of a JSON object"
+            )
 
 
 def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -145,7 +149,9 @@ def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[Fiel
     yield from _range("min_tokens", sampling.min_tokens, 0, sampling.max_tokens or limits.card.max_output_tokens)
     yield from _stops(sampling, limits)
     if len(sampling.logit_bias) > _MAX_BIASES:
-        yield _violation("sampling.logit_bias", f"has {len(sampling.logit_bias)} entries; at most {_MAX_BIASES} are allowed")
+        yield _violation(
+            "sampling.logit_bias", f"has {len(sampling.logit_bias)} entries; at most {_MAX_BIASES} are allowed"
+        )
     for token_id, bias in sampling.logit_bias[:_MAX_BIASES]:
         if not 0 <= token_id < limits.num_drawable:
             yield _violation(
@@ -208,7 +214,9 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
     if not 1 <= request.n <= capabilities.max_n:
         yield _violation("n", f"{request.n} is outside [1, {capabilities.max_n}]")
     if request.top_logprobs is not None and not 0 <= request.top_logprobs <= capabilities.max_top_logprobs:
-        yield _violation("logprobs.top_logprobs", f"{request.top_logprobs} is outside [0, {capabilities.max_top_logprobs}]")
+        yield _violation(
+            "logprobs.top_logprobs", f"{request.top_logprobs} is outside [0, {capabilities.max_top_logprobs}]"
+        )
     if request.time_limit_s is not None and not request.time_limit_s > 0:
         yield _violation("time_limit", f"{request.time_limit_s} s is not a positive duration")
     if request.reasoning_effort is not None and not capabilities.reasoning:
@@ -217,7 +225,9 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
         yield _violation("metadata", f"has {len(request.metadata)} pairs; at most {_MAX_METADATA} are allowed")
     for key, value in request.metadata[:_MAX_METADATA]:
         if len(key.encode()) > _MAX_METADATA_KEY_BYTES:
-            yield _violation("metadata", f"the key {key[:_MAX_METADATA_KEY_BYTES]!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes")
+            yield _violation(
+                "metadata", f"the key {key[:_MAX_METADATA_KEY_BYTES]!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes"
+            )
         elif len(value.encode()) > _MAX_METADATA_VALUE_BYTES:
             yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
 

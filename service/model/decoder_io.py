@@ -57,7 +57,9 @@ class DecoderIO:
         if "input_ids" not in session.inputs or "logits" not in session.outputs:
             raise ModelFolderError("the model has no input_ids or no logits; a causal decoder export is needed")
         if not past:
-            raise ModelFolderError("the model has no past_key_values inputs; export it with a KV cache (text-generation-with-past)")
+            raise ModelFolderError(
+                "the model has no past_key_values inputs; export it with a KV cache (text-generation-with-past)"
+            )
         logits = session.outputs["logits"]
         return cls(
             caches=tuple(
@@ -81,10 +83,14 @@ def _cache(info: TensorInfo, present_name: str, outputs: Mapping[str, TensorInfo
     if present_name not in outputs:
         raise ModelFolderError(f"the model has the input {info.name} but no output {present_name}")
     if len(info.shape) != 4:
-        raise ModelFolderError(f"the model's {info.name} has {len(info.shape)} axes; (batch, heads, length, head size) is needed")
+        raise ModelFolderError(
+            f"the model's {info.name} has {len(info.shape)} axes; (batch, heads, length, head size) is needed"
+        )
     heads = _config_numbers(config, "num_attention_heads", "n_head")
     hidden = _config_numbers(config, "hidden_size", "n_embd")
-    head_dims = _config_numbers(config, "head_dim", "head_size") or [h // n for h, n in zip(hidden, heads, strict=False)]
+    head_dims = _config_numbers(config, "head_dim", "head_size") or [
+        h // n for h, n in zip(hidden, heads, strict=False)
+    ]
     return CacheTensor(
         past_name=info.name,
         present_name=present_name,
@@ -100,7 +106,9 @@ def _dimension(info: TensorInfo, axis: int, fallback: Sequence[int]) -> int:
         return size
     if fallback:
         return fallback[0]
-    raise ModelFolderError(f"the size of axis {axis} of the model's {info.name} is in neither the graph nor config.json")
+    raise ModelFolderError(
+        f"the size of axis {axis} of the model's {info.name} is in neither the graph nor config.json"
+    )
 
 
 def _config_numbers(config: JsonObject, *keys: str) -> list[int]:

@@ -15,7 +15,14 @@ from service.domain import SamplingOverrides
 from service.errors import ModelFolderError
 from service.model.onnx_file import ExternalTensor, OnnxFile
 
-_CONTEXT_LENGTH_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "context_length")
+_CONTEXT_LENGTH_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "seq_length",
+    "context_length",
+)
 
 JsonObject = Mapping[str, object]
 
@@ -41,7 +48,9 @@ class ModelFolder:
             ModelFolderError: a file is missing, truncated, malformed or lies outside the folder.
         """
         if not path.is_dir():
-            raise ModelFolderError(f"{path} is not a folder; --model takes a folder with model.onnx, config.json and tokenizer.json")
+            raise ModelFolderError(
+                f"{path} is not a folder; --model takes a folder with model.onnx, config.json and tokenizer.json"
+            )
         onnx_path = _onnx_path(path)
         onnx_file = OnnxFile.read(onnx_path)
         external = {_checked_file(onnx_path.parent, path, tensor) for tensor in onnx_file.external_tensors}
@@ -96,12 +105,16 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
     """The file of one external tensor, which lies inside the folder and is long enough."""
     location = PurePosixPath(tensor.location)
     if not tensor.location or "\0" in tensor.location or location.is_absolute() or ".." in location.parts:
-        raise ModelFolderError(f"{folder}: the model refers to external data at {tensor.location!r}; it must lie inside the folder")
+        raise ModelFolderError(
+            f"{folder}: the model refers to external data at {tensor.location!r}; it must lie inside the folder"
+        )
     file = directory / location
     if not file.is_file():
         raise ModelFolderError(f"{folder}: the external data file {tensor.location} is missing")
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise ModelFolderError(f"{folder}: the external data file {tensor.location} is a link that leaves the folder; copy the file in")
+        raise ModelFolderError(
+            f"{folder}: the external data file {tensor.location} is a link that leaves the folder; copy the file in"
+        )
     size = file.stat().st_size
     end = tensor.offset + (tensor.num_bytes or 0)
     if tensor.offset < 0 or (tensor.num_bytes or 0) < 0 or end > size:

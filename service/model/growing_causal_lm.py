@@ -24,7 +24,9 @@ class GrowingCausalLM:
         self._session = session
         self._io = io
         self._caches = [  # row 2 * slot + side
-            DeviceBuffer(session, (2 * num_slots, cache.num_heads * context_length * cache.head_dim), cache.element_type)
+            DeviceBuffer(
+                session, (2 * num_slots, cache.num_heads * context_length * cache.head_dim), cache.element_type
+            )
             for cache in io.caches
         ]
         self._lengths = [0] * num_slots
@@ -45,7 +47,9 @@ class GrowingCausalLM:
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
-        rows = [self._run(slot, np.array([token_id], np.int64)) for slot, token_id in zip(slots, token_ids, strict=True)]
+        rows = [
+            self._run(slot, np.array([token_id], np.int64)) for slot, token_id in zip(slots, token_ids, strict=True)
+        ]
         return np.stack(rows)
 
     def copy(self, source: int, target: int) -> None:
@@ -85,7 +89,9 @@ class GrowingCausalLM:
         if self._io.has_mask:
             self._binding.bind_host_input("attention_mask", np.ones((1, start + size), np.int64))
         if self._io.has_positions:
-            self._binding.bind_host_input("position_ids", np.ascontiguousarray(self._positions[None, start : start + size]))
+            self._binding.bind_host_input(
+                "position_ids", np.ascontiguousarray(self._positions[None, start : start + size])
+            )
         logits = np.empty((1, 1 if self._io.has_num_logits else size, self.vocabulary_size), self._io.logits_type.numpy)
         self._binding.bind_host_output("logits", logits)
         return logits

@@ -50,7 +50,9 @@ def load_model(
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
         _require_memory(
-            f"the KV cache ({num_slots} slots of {context_length} tokens)", cache_bytes, "; lower --slots or --context-length"
+            f"the KV cache ({num_slots} slots of {context_length} tokens)",
+            cache_bytes,
+            "; lower --slots or --context-length",
         )
     causal_lm = layout(session, io, num_slots=num_slots, context_length=context_length)
     logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
@@ -92,7 +94,7 @@ def _probe(model: CausalLM, slots: list[int]) -> Logits:
 
 
 def _is_chunk_invariant(model: CausalLM) -> bool:
-    if model.context_length < 4:  # noqa: PLR2004
+    if model.context_length < 4:
         return True
     token_ids = _token_ids(model, min(7, model.context_length), salt=0)
     whole = model.prefill(0, token_ids).copy()

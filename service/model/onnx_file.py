@@ -135,7 +135,9 @@ def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int |
         else:
             raise ValueError(f"wire type {wire_type} at byte {position}")
         if position + size > end:
-            raise ValueError(f"it ends early: a value at byte {position} needs {size} bytes, {end - position} are there")
+            raise ValueError(
+                f"it ends early: a value at byte {position} needs {size} bytes, {end - position} are there"
+            )
         yield number, (position, position + size)
         position += size
 

@@ -67,7 +67,7 @@ class SlotCausalLM:
         row, size = self._rows[slot], len(token_ids)
         start = int(self._row_lengths[row])
         total = start + size
-        if total > self.context_length or (start and size < 2):  # noqa: PLR2004
+        if total > self.context_length or (start and size < 2):
             raise AssertionError(f"a chunk of {size} tokens at {start} of {self.context_length}")
         binding = self._prefill_binding(row)
         binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])

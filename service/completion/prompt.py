@@ -1,0 +1,136 @@
+"""From a request to the model's input: rendered, encoded, and how its answer is to be read; it runs no model."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from service.completion.chat_template import ChatTemplate
+from service.completion.output_parser import AnswerContext, Channel
+from service.completion.tool_formats.tool_format import OutputFormat
+from service.domain import CompletionRequest, FunctionTool, PromptToken, RawText, RawTokens, ToolChoiceMode
+from service.errors import InvalidReason, InvalidRequest
+from service.model.tokenizer import Encoding, Tokenizer
+
+_MAX_INLINE_CHARACTERS = 4096
+"""Longer prompts are built off the event loop: encoding takes about 5 µs a token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The model's input for one request."""
+
+    text: str
+    ids: Sequence[int]
+    is_empty_text: bool
+    """Nothing but special tokens: a space that encoders put before a text is not part of the answer."""
+    visible_ids: frozenset[int] = frozenset()
+    """Special tokens that the answer's parser needs to see."""
+    output_format: OutputFormat = field(default_factory=OutputFormat)
+    """How the answer is written; the default takes it as text."""
+    context: AnswerContext = field(default_factory=AnswerContext)
+    """What the answer's parser has to know of this prompt."""
+    encoding: Encoding | None = None
+    """None: the ids were given as such."""
+
+
+class PromptBuilder:
+    """Builds prompts for one model."""
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, output_format: OutputFormat) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._format = output_format
+
+    async def build(self, request: CompletionRequest) -> Prompt:
+        """The prompt of a validated request; long ones are built in a worker thread.
+
+        Raises:
+            InvalidRequest: the template refuses the messages, or the prompt is empty.
+        """
+        build = self._build_raw if request.raw_prompt is not None else self._build_chat
+        if _num_characters(request) > _MAX_INLINE_CHARACTERS:
+            return await asyncio.to_thread(build, request)
+        return build(request)
+
+    def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
+        """The prompt's tokens with their byte ranges in its text."""
+        if prompt.encoding is not None:
+            return self._tokenizer.prompt_tokens(prompt.encoding)
+        tokens: list[PromptToken] = []
+        position = 0
+        for token_id in prompt.ids:
+            token = self._tokenizer.token_bytes(token_id)
+            tokens.append(
+                PromptToken(id=token_id, token=token, start_offset=position, end_offset=position + len(token))
+            )
+            position += len(token)
+        return tuple(tokens)
+
+    def _build_raw(self, request: CompletionRequest) -> Prompt:
+        match request.raw_prompt:
+            case RawText(text=text, no_special_tokens=is_bare):
+                encoding = self._tokenizer.encode(text, add_special_tokens=not is_bare)
+                if not encoding.ids:
+                    raise InvalidRequest.of("raw_prompt.text", "holds no tokens; at least one is needed")
+                return Prompt(
+                    text=encoding.text,
+                    ids=encoding.ids,
+                    is_empty_text=self._is_empty_text(encoding.ids),
+                    encoding=encoding,
+                )
+            case RawTokens(ids=ids):
+                text = b"".join(map(self._tokenizer.token_bytes, ids)).decode("utf-8", "replace")
+                return Prompt(text=text, ids=ids, is_empty_text=self._is_empty_text(ids))
+            case None:
+                raise AssertionError("a request without raw_prompt")
+
+    def _build_chat(self, request: CompletionRequest) -> Prompt:
+        if self._template is None:
+            raise AssertionError("messages for a model without a template passed validation")
+        tools = offered_tools(request)
+        rendered = self._template.render(request.messages, tools=tools, reasoning_effort=request.reasoning_effort)
+        encoding = self._tokenizer.encode_prompt(rendered)
+        if not encoding.ids:
+            reason = InvalidReason.INVALID_MESSAGES
+            raise InvalidRequest.of("messages", "the model's chat template makes an empty prompt of them", reason)
+        marks = self._format.control_strings(with_tools=bool(tools))
+        return Prompt(
+            text=rendered.text,
+            ids=encoding.ids,
+            is_empty_text=self._is_empty_text(encoding.ids),
+            visible_ids=frozenset(
+                token_id for mark in marks if (token_id := self._tokenizer.token_id(mark)) is not None
+            ),
+            output_format=self._format,
+            context=AnswerContext(
+                tools=tools,
+                prompt=rendered.text,
+                continues=_continued_channel(request),
+                single_call=not request.parallel_tool_calls,
+            ),
+            encoding=encoding,
+        )
+
+    def _is_empty_text(self, ids: Sequence[int]) -> bool:
+        return self._tokenizer.special_ids.issuperset(ids)
+
+
+def offered_tools(request: CompletionRequest) -> tuple[FunctionTool, ...]:
+    """The tools that the model is shown: none for MODE_NONE, else those that `function_names` leaves."""
+    choice = request.tool_choice
+    if choice.mode is ToolChoiceMode.NONE:
+        return ()
+    return tuple(tool for tool in request.tools if not choice.function_names or tool.name in choice.function_names)
+
+
+def _continued_channel(request: CompletionRequest) -> Channel | None:
+    last = request.messages[-1]
+    if not last.prefix:
+        return None
+    return Channel.CONTENT if any(last.content) else Channel.REASONING
+
+
+def _num_characters(request: CompletionRequest) -> int:
+    raw = len(request.raw_prompt.text) if isinstance(request.raw_prompt, RawText) else 0
+    messages = sum(len(part) for message in request.messages for part in message.content)
+    return raw + messages + sum(len(tool.parameters) + len(tool.description) for tool in request.tools)

@@ -1,0 +1,94 @@
+"""What bytes a vocabulary entry stands for, by the `decoder` of tokenizer.json; it knows no text around a token."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+_BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+class UnsupportedDecoder(Exception):
+    """The decoder needs a token's neighbours, so its tokens have no bytes of their own."""
+
+
+class TokenDecoder:
+    """Turns vocabulary entries into bytes, one by one.
+
+    `leading_spaces` is how many spaces an encoder put before the text, for a decoder to drop at its start.
+    """
+
+    def __init__(self, config: Mapping[str, object] | None) -> None:
+        """Takes the `decoder` section; None joins words by spaces, as Hugging Face does.
+
+        Raises:
+            UnsupportedDecoder: a step is unknown.
+        """
+        self.leading_spaces = 0
+        self._prefix = ""
+        self._is_byte_level = self._has_byte_fallback = False
+        self._replacements: list[tuple[str, str]] = []
+        if config is None:
+            self._prefix, self.leading_spaces = " ", 1
+        for step in _steps(config):
+            self._add(step)
+
+    def bytes_of(self, token: str) -> bytes:
+        """The bytes of an entry of the model's own vocabulary."""
+        if self._is_byte_level:
+            return _byte_level_bytes(token)
+        if self._has_byte_fallback and (match := _BYTE_FALLBACK.fullmatch(token)):
+            return bytes([int(match[1], 16)])
+        for pattern, content in self._replacements:
+            token = token.replace(pattern, content)
+        return (self._prefix + token).encode()
+
+    def added_bytes(self, token: str, *, special: bool) -> bytes:
+        """The bytes of an added token: its text, in which U+2581 is a space unless the token is special."""
+        return token.encode() if special or self._is_byte_level else self.bytes_of(token)
+
+    def _add(self, step: Mapping[str, object]) -> None:
+        match step:
+            case {"type": "ByteLevel"}:
+                self._is_byte_level = True
+            case {"type": "ByteFallback"}:
+                self._has_byte_fallback = True
+            case {"type": "Fuse"}:
+                pass
+            case {"type": "Replace", "pattern": {"String": str(pattern)}, "content": str(content)}:
+                self._replacements.append((pattern, content))
+            case {"type": "Strip", "content": " ", "start": int(start), "stop": 0}:
+                self.leading_spaces = start
+            case {"type": "Metaspace", "replacement": str(replacement)}:
+                self._replacements.append((replacement, " "))
+                has_prefix = step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space", True)
+                self.leading_spaces = 1 if has_prefix else 0
+            case _:
+                raise UnsupportedDecoder(json.dumps(step))
+
+
+def _steps(config: Mapping[str, object] | None) -> Iterator[Mapping[str, object]]:
+    if config is None:
+        return
+    if config.get("type") != "Sequence":
+        yield config
+        return
+    for step in cast(list[Mapping[str, object]], config["decoders"]):
+        yield from _steps(step)
+
+
+def _byte_level_bytes(token: str) -> bytes:
+    try:
+        return bytes(_BYTE_OF[character] for character in token)
+    except KeyError:  # not of the byte alphabet, so it stands for itself
+        return token.encode()
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's alphabet: printable Latin-1 stands for itself, every other byte for the next character from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_alphabet()
