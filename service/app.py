@@ -4,8 +4,9 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,10 +40,7 @@ def run(settings: Settings) -> int:
     configure_logging(level=settings.log_level, form=settings.log_format)
     try:
         access = load_access(settings)
-        models = [
-            _load(settings, model_id, folder, is_default=not index)
-            for index, (model_id, folder) in enumerate(settings.model_folders.items())
-        ]
+        models = load_models(settings)
         ended_as_asked = asyncio.run(_serve(settings, models, access))
     except StartupError as error:
         _say(f"onward: {error}")
@@ -50,45 +48,64 @@ def run(settings: Settings) -> int:
     return _WELL if ended_as_asked else _FAILED
 
 
-class _ServedModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
     """A loaded model with all that answers for it, before a loop exists."""
 
-    def __init__(
-        self, *, loaded: LoadedModel, limits: ModelLimits, prompts: PromptBuilder, tokenizer: Tokenizer
-    ) -> None:
-        self.loaded = loaded
-        self.limits = limits
-        self.prompts = prompts
-        self.tokenizer = tokenizer
-
-    def engine_thread(self, settings: Settings, failure: asyncio.Event) -> EngineThread:
-        causal_lm = self.loaded.causal_lm
-        return EngineThread(
-            Engine(causal_lm, num_drawable=self.limits.num_drawable),
-            num_slots=causal_lm.num_slots,
-            max_queue=settings.max_queue,
-            pacer=PrefillPacer(max_chunk=settings.prefill_chunk, step_target_s=settings.step_target_ms / 1000),
-            on_failure=failure.set,
-        )
+    loaded: LoadedModel
+    limits: ModelLimits
+    prompts: PromptBuilder
+    tokenizer: Tokenizer
 
 
-async def _serve(settings: Settings, models: Sequence[_ServedModel], access: Access) -> bool:
-    failure = asyncio.Event()
+def load_models(settings: Settings) -> list[ServedModel]:
+    """Loads every model of the settings, the default one first.
+
+    Raises:
+        StartupError: one cannot be served.
+    """
+    return [
+        _load(settings, model_id, folder, is_default=not index)
+        for index, (model_id, folder) in enumerate(settings.model_folders.items())
+    ]
+
+
+@asynccontextmanager
+async def started(
+    settings: Settings, models: Sequence[ServedModel], access: Access, failure: asyncio.Event
+) -> AsyncGenerator[Server]:
+    """A server that answers for the models; engines stop after it. `failure` is set when an engine is dead."""
     async with AsyncExitStack() as stack:
         completers: list[Completer] = []
         for model in models:
-            engine = model.engine_thread(settings, failure)
+            engine = _engine_thread(settings, model, failure)
             engine.start()
             stack.push_async_callback(engine.stop)
             completers.append(
                 Completer(limits=model.limits, prompts=model.prompts, tokenizer=model.tokenizer, engine=engine)
             )
-        server = await stack.enter_async_context(Server(settings, Catalogue(completers), access))
+        yield await stack.enter_async_context(Server(settings, Catalogue(completers), access))
+
+
+async def _serve(settings: Settings, models: Sequence[ServedModel], access: Access) -> bool:
+    failure = asyncio.Event()
+    async with started(settings, models, access, failure) as server:
         _say(_how_to_call(settings, server.address))
         return await server.run_until_signal(failure)
 
 
-def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) -> _ServedModel:
+def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Event) -> EngineThread:
+    causal_lm = model.loaded.causal_lm
+    return EngineThread(
+        Engine(causal_lm, num_drawable=model.limits.num_drawable),
+        num_slots=causal_lm.num_slots,
+        max_queue=settings.max_queue,
+        pacer=PrefillPacer(max_chunk=settings.prefill_chunk, step_target_s=settings.step_target_ms / 1000),
+        on_failure=failure.set,
+    )
+
+
+def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) -> ServedModel:
     with _step(f"{model_id}: reading {path}"):
         folder = ModelFolder.read(path)
         tokenizer = Tokenizer.load(path)
@@ -121,7 +138,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         num_drawable=tokenizer.vocabulary_size,
         eos_token_ids=folder.eos_token_ids,
     )
-    return _ServedModel(loaded=loaded, limits=limits, prompts=PromptBuilder(tokenizer, template, output_format), tokenizer=tokenizer)
+    return ServedModel(loaded=loaded, limits=limits, prompts=PromptBuilder(tokenizer, template, output_format), tokenizer=tokenizer)
 
 
 def _card(
@@ -159,7 +176,7 @@ def _card(
 
 
 @contextmanager
-def _step(what: str) -> Iterator[None]:
+def _step(what: str) -> Generator[None]:
     """Says a loading step and its time on a terminal, and logs it elsewhere."""
     started_s = time.perf_counter()
     yield

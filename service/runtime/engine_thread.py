@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -123,7 +123,7 @@ class EngineThread:
     @asynccontextmanager
     async def generate(
         self, request: GenerationRequest, *, time_limit_at_s: float | None = None
-    ) -> AsyncIterator[Generation]:
+    ) -> AsyncGenerator[Generation]:
         """Runs a request; leaving the block, for whatever reason, frees its slots within a step.
 
         `time_limit_at_s` is on the clock of `time.monotonic()`.
