@@ -57,7 +57,8 @@ class OutputParser:
         self._reading = self._start(output_format, context.prompt)
         self.is_finished = False
         """No further text matters: the model may be stopped."""
-        self._is_invalid = False
+        self.is_invalid = False
+        """A call was begun that is none, or is cut short."""
         self._text_after_invalid: list[str] = []
 
     @property
@@ -73,13 +74,13 @@ class OutputParser:
     @property
     def invalid_tool_call(self) -> str:
         """Raw text, to the end, of a call that was begun and is none, or is cut short; empty without such."""
-        return self._answer.reader.recording + "".join(self._text_after_invalid) if self._is_invalid else ""
+        return self._answer.reader.recording + "".join(self._text_after_invalid) if self.is_invalid else ""
 
     def feed(self, text: str) -> ParsedDelta:
         """Takes more of the model's text."""
         if self._reading is None:
             return ParsedDelta(text=text)
-        if self._is_invalid:
+        if self.is_invalid:
             self._text_after_invalid.append(text)
         if self.is_finished:
             return ParsedDelta()
@@ -109,7 +110,7 @@ class OutputParser:
         except (StopIteration, CallsComplete):
             self.is_finished = True
         except CallUnparseable:
-            self.is_finished = self._is_invalid = True
+            self.is_finished = self.is_invalid = True
             self._answer.reader.take_rest()
             self._answer.calls.void()
         delta = self._answer.take_delta()

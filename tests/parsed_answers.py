@@ -1,0 +1,46 @@
+"""Feeds an output parser and sums up what it gives, as a client would; it knows no format."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from service.completion.output_parser import OutputParser
+from service.domain import FunctionTool
+
+
+def tool(name: str, parameters: str = "") -> FunctionTool:
+    return FunctionTool(name=name, parameters=parameters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedAnswer:
+    """The sum of all deltas, with those of a void call left out."""
+
+    text: str
+    reasoning: str
+    calls: tuple[tuple[str, str], ...]
+    """Names and arguments."""
+    invalid_tool_call: str
+
+
+def parsed(parser: OutputParser, pieces: Iterable[str]) -> ParsedAnswer:
+    """Feeds the pieces and checks that the deltas are what the protocol promises."""
+    deltas = [parser.feed(piece) for piece in pieces]
+    deltas.append(parser.finish())
+    calls: list[list[str]] = []
+    for delta in itertools.chain.from_iterable(delta.tool_calls for delta in deltas):
+        if delta.id:
+            assert delta.index == len(calls), "a call is opened once, in order"
+            calls.append([delta.name, ""])
+        assert delta.index == len(calls) - 1, "only the last call grows"
+        assert bool(delta.id) or not delta.name, "a name comes with the first delta"
+        calls[-1][1] += delta.arguments
+    if parser.invalid_tool_call:
+        calls.pop()
+    assert len(calls) == parser.num_calls
+    return ParsedAnswer(
+        text="".join(delta.text for delta in deltas),
+        reasoning="".join(delta.reasoning for delta in deltas),
+        calls=tuple((name, arguments) for name, arguments in calls),
+        invalid_tool_call=parser.invalid_tool_call,
+    )
