@@ -1,0 +1,97 @@
+"""What the text of an answer must match, from plain Python values; it reads no answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NotRequired, TypeAlias, TypedDict
+
+from onward.v1.sampling_pb2 import GrammarFormat, JsonSchemaFormat, ResponseFormat
+from onward_client.dicts import build, is_dict, json_text, set_fields
+from onward_client.errors import RequestError
+from onward_client.schemas import json_schema, name_of
+
+
+class JsonSchemaDict(TypedDict):
+    """A `JsonSchemaFormat`; always strict."""
+
+    schema: Mapping[str, object] | str
+    name: NotRequired[str]
+    description: NotRequired[str]
+    strict: NotRequired[Literal[True]]
+
+
+class RegexDict(TypedDict):
+    """A `RegexFormat`."""
+
+    pattern: str
+
+
+class GrammarDict(TypedDict):
+    """A `GrammarFormat` in Lark notation."""
+
+    definition: str
+
+
+class ChoiceDict(TypedDict):
+    """A `ChoiceFormat`."""
+
+    choices: Sequence[str]
+
+
+class ResponseFormatDict(TypedDict, total=False):
+    """A `ResponseFormat`: one of its fields, and optionally its name as `type`."""
+
+    type: Literal["text", "json_object", "json_schema", "regex", "grammar", "choice"]
+    json_schema: JsonSchemaDict
+    regex: RegexDict
+    grammar: GrammarDict
+    choice: ChoiceDict
+
+
+ResponseFormatLike: TypeAlias = ResponseFormat | ResponseFormatDict | Literal["text", "json_object"] | type
+"""What an answer must match; a type (needs pydantic) asks for JSON that it can be read from."""
+
+_PATH = "response_format"
+
+
+def to_response_format(wanted: ResponseFormatLike) -> ResponseFormat:
+    """The format as protobuf.
+
+    Raises:
+        RequestError: a field is unknown or has the wrong type, or the type has no JSON schema.
+    """
+    if isinstance(wanted, ResponseFormat):
+        return wanted
+    if isinstance(wanted, type):
+        return schema_format(wanted)
+    if isinstance(wanted, str):
+        return build(ResponseFormat, _PATH, {wanted: {}})
+    if not is_dict(wanted):
+        raise RequestError(f"{_PATH}: must be a format, a name, a dict or a type, not {wanted!r}")
+    return _from_dict(wanted)
+
+
+def schema_format(kind: type) -> ResponseFormat:
+    """JSON that a value of this type can be read from."""
+    schema = json_text(json_schema(kind), f"{_PATH}.json_schema.schema")
+    return ResponseFormat(json_schema=JsonSchemaFormat(schema=schema, name=name_of(kind)))
+
+
+def _from_dict(wanted: Mapping[str, object]) -> ResponseFormat:
+    arms = set_fields(wanted)
+    name = arms.pop("type", next(iter(arms), None))
+    if not isinstance(name, str) or set(arms) - {name}:
+        raise RequestError(f"{_PATH}: must have one field, not {', '.join(map(repr, wanted)) or 'none'}")
+    fields = arms.get(name, {})
+    if is_dict(fields):
+        fields = _completed(name, set_fields(fields))
+    return build(ResponseFormat, _PATH, {name: fields})
+
+
+def _completed(name: str, fields: dict[str, object]) -> dict[str, object]:
+    """The fields as protobuf takes them: a schema as text, the one grammar notation."""
+    if name == "json_schema":
+        if fields.get("strict") is True:
+            del fields["strict"]
+        fields["schema"] = json_text(fields.get("schema", ""), f"{_PATH}.json_schema.schema")
+    if name == "grammar":
+        fields.setdefault("syntax", GrammarFormat.SYNTAX_LARK)
+    return fields

@@ -1,0 +1,42 @@
+"""The calls that a server of onward.v1 answers, with the types of each; it knows no channel and makes no call."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, StreamCompleteRequest, StreamCompleteResponse
+from onward.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
+from onward.v1.tokenizer_service_pb2 import (
+    CountTokensRequest,
+    CountTokensResponse,
+    DetokenizeRequest,
+    DetokenizeResponse,
+    TokenizeRequest,
+    TokenizeResponse,
+)
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc(Generic[RequestT, ResponseT]):
+    """One call: its path, what goes in and what comes out."""
+
+    path: str
+    request: type[RequestT]
+    response: type[ResponseT]
+
+
+COMPLETE = Rpc("/onward.v1.CompletionService/Complete", CompleteRequest, CompleteResponse)
+STREAM_COMPLETE = Rpc("/onward.v1.CompletionService/StreamComplete", StreamCompleteRequest, StreamCompleteResponse)
+LIST_MODELS = Rpc("/onward.v1.ModelService/ListModels", ListModelsRequest, ListModelsResponse)
+GET_MODEL = Rpc("/onward.v1.ModelService/GetModel", GetModelRequest, GetModelResponse)
+COUNT_TOKENS = Rpc("/onward.v1.TokenizerService/CountTokens", CountTokensRequest, CountTokensResponse)
+TOKENIZE = Rpc("/onward.v1.TokenizerService/Tokenize", TokenizeRequest, TokenizeResponse)
+DETOKENIZE = Rpc("/onward.v1.TokenizerService/Detokenize", DetokenizeRequest, DetokenizeResponse)
+# On the wire a HealthCheckRequest is one string and its response one enum, so no package for them is needed.
+HEALTH = Rpc("/grpc.health.v1.Health/Check", StringValue, Int32Value)
+HEALTH_SERVING = 1

@@ -1,0 +1,117 @@
+"""A completion while it is made; every test runs for `CompletionStream` and for `AsyncCompletionStream`."""
+
+import pytest
+
+from onward.v1.completion_pb2 import StreamCompleteRequest
+from onward_client import CancelledError, Client, OutputError, RequestError, complete_request
+from tests.unit.onward_client.fake_server import FakeServer, Hang
+from tests.unit.onward_client.responses import answer, call, events, response, text_response
+
+
+def test_text_comes_in_pieces(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello, world."), piece=5)])
+
+    with client.stream("Hi", temperature=0.5) as stream:
+        assert list(stream.text) == ["Hello", ", wor", "ld."]
+
+    assert server.seen[0].request == StreamCompleteRequest(request=complete_request("Hi", temperature=0.5))
+
+
+def test_the_text_of_several_answers_is_that_of_the_first(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(response(answer("one", reasoning="hm"), answer("two", index=1)))])
+
+    with client.stream("Hi", n=2) as stream:
+        assert list(stream.text) == ["one"]
+        assert [each.text for each in stream.snapshot.answers] == ["one", "two"]
+
+
+def test_events_are_the_generated_messages(client: Client, server: FakeServer) -> None:
+    sent = events(text_response("Hello."))
+    server.script.append([*sent])
+
+    with client.stream("Hi") as stream:
+        assert list(stream) == sent
+
+
+def test_final_is_what_complete_gives(client: Client, server: FakeServer) -> None:
+    whole = response(answer("Hello.", reasoning="A greeting."), answer(index=1, calls=[call("f", '{"a": 1}')]))
+    server.script.append(whole)
+    server.script.append([*events(whole)])
+
+    completion = client.complete("Hi")
+    with client.stream("Hi") as stream:
+        final = stream.final()
+
+    assert final.proto == completion.proto
+    assert final.request_id == completion.request_id
+    assert ("x-request-id", "server-id") in final.metadata
+
+
+def test_final_waits_for_what_was_not_read(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello, world."), piece=5)])
+
+    with client.stream("Hi") as stream:
+        assert next(iter(stream.text)) == "Hello"
+        assert stream.snapshot.text == "Hello"
+        assert stream.final().text == "Hello, world."
+
+
+def test_final_can_be_asked_for_after_the_block(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))])
+
+    with client.stream("Hi") as stream:
+        for _ in stream.text:
+            pass
+
+    assert stream.final().text == "Hello."
+
+
+def test_leaving_the_block_cancels_the_call(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))[:2], Hang()])
+
+    with client.stream("Hi") as stream:
+        assert next(iter(stream.text)) == "Hel"
+
+    assert server.seen[0].ended.wait(timeout=10)
+    assert stream.snapshot.text == "Hel"
+
+
+def test_final_of_a_stream_that_was_left_is_an_error_with_what_came(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))[:2], Hang()])
+
+    with client.stream("Hi") as stream:
+        next(iter(stream.text))
+
+    with pytest.raises(OutputError) as raised:
+        stream.final()
+    assert raised.value.response.text == "Hel"
+
+
+def test_a_stream_that_ends_without_its_last_event_is_an_error(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))[:-1]])
+
+    with client.stream("Hi") as stream, pytest.raises(OutputError, match="before its last event") as raised:
+        stream.final()
+
+    assert raised.value.response.text == "Hello."
+
+
+def test_a_stream_is_read_inside_its_block(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))])
+    stream = client.stream("Hi")
+
+    with pytest.raises(RequestError, match="inside its"):
+        next(iter(stream))
+    assert not server.seen
+
+
+def test_closing_the_client_ends_its_streams(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))[:2], Hang()])
+
+    with client.stream("Hi") as stream:
+        next(iter(stream.text))
+        client.close()
+        with pytest.raises(CancelledError):
+            stream.final()
+
+    assert server.seen[0].ended.wait(timeout=10)
