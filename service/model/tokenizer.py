@@ -62,7 +62,7 @@ class Tokenizer:
         }
         self.control_strings = frozenset(self._control_strings.values())
         """All added tokens but white space and the like."""
-        self._unknown_id = _unknown_id(tokenizer, named_tokens)
+        self._unknown_id = _unknown_id(tokenizer)
         decoder = TokenDecoder(_state(tokenizer.decoder))
         self.leading_spaces = decoder.leading_spaces
         """Spaces that an encoder put before a text, dropped where tokens begin one."""
@@ -140,7 +140,7 @@ class Tokenizer:
     def prompt_tokens(self, encoding: Encoding) -> tuple[PromptToken, ...]:
         """Tokens with their byte ranges: where a token's bytes stand in the text, else what Hugging Face reports.
 
-        Special tokens that are not in the text have an empty range.
+        Special tokens and spaces that are not in the text take up no room in it.
         """
         text = encoding.text.encode()
         byte_at = _byte_positions(encoding.text)
@@ -153,6 +153,8 @@ class Tokenizer:
                 pass
             elif text.startswith(token, position):
                 position += len(token)
+            elif self.leading_spaces and text.startswith(bare := token.removeprefix(b" "), position):
+                position += len(bare)
             else:
                 begin, position = byte_at[start], byte_at[end]
             tokens.append(PromptToken(id=token_id, token=token, start_offset=begin, end_offset=position))
@@ -252,9 +254,10 @@ def _has_word(token: str) -> bool:
     return any(character.isalnum() for character in token)
 
 
-def _unknown_id(tokenizer: tokenizers.Tokenizer, named_tokens: Mapping[str, str]) -> int | None:
-    unknown = cast(str | None, getattr(tokenizer.model, "unk_token", None)) or named_tokens.get("unk_token")
-    return None if unknown is None else tokenizer.token_to_id(unknown)
+def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
+    """The token of what the vocabulary cannot spell, if there is one: what the model makes of a noncharacter."""
+    pieces = tokenizer.model.tokenize("\U0010ffff")
+    return pieces[0].id if len(pieces) == 1 else None
 
 
 def _state(decoder: Any) -> Mapping[str, object] | None:  # noqa: ANN401 (the library's own annotation)

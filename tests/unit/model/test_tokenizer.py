@@ -1,0 +1,218 @@
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as LibraryTokenizer
+
+from service.errors import ModelFolderError
+from service.model.tokenizer import MarkedText, Tokenizer
+from tests.sample_tokenizers import FAMILIES, byte_level, load
+
+LOSSLESS = ("byte_level", "byte_fallback", "smollm2", "stories260K")
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cn", "Co", "Cc"))
+"""Assigned and printable ones: SmolLM2 has no tokens for some bytes of others, and drops them."""
+TEXTS = st.text(st.one_of(CHARACTERS, st.sampled_from("😀👩\u200d🚀e\u0301 \n<|s>/")), max_size=40)
+
+
+def save(folder: Path, tokenizer: LibraryTokenizer, **configs: object) -> Path:
+    tokenizer.save(str(folder / "tokenizer.json"))
+    for name, value in configs.items():
+        (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
+    return folder
+
+
+@cache
+def library_tokenizer(name: str) -> LibraryTokenizer:
+    return LibraryTokenizer.from_str(load(name).to_json())
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+@given(text=TEXTS)
+def test_any_text_comes_back_from_its_tokens(name: str, text: str) -> None:
+    tokenizer = load(name)
+    if text.isspace() or not any(control in text for control in tokenizer.control_strings):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert tokenizer.decode(ids, keep_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "unigram", "smollm2", "stories260K"])
+@given(text=st.text("ab <|im_end|></s>\n😀é", max_size=30))
+def test_decoding_agrees_with_the_library(name: str, text: str) -> None:
+    tokenizer = load(name)
+    library = library_tokenizer(name)
+    ids = tokenizer.encode(text, add_special_tokens=True).ids
+    assert tokenizer.decode(ids, keep_special_tokens=False) == library.decode(ids, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "smollm2", "stories260K"])
+@given(text=TEXTS)
+def test_byte_ranges_tile_the_text(name: str, text: str) -> None:
+    tokenizer = load(name)
+    tokens = tokenizer.prompt_tokens(tokenizer.encode(text, add_special_tokens=False))
+    edges = [0, *(token.end_offset for token in tokens)]
+    assert [token.start_offset for token in tokens] == edges[:-1]
+    assert edges[-1] == len(text.encode())
+
+
+def test_a_token_inside_a_character_has_its_own_bytes_and_range() -> None:
+    tokenizer = load("byte_fallback")
+    tokens = tokenizer.prompt_tokens(tokenizer.encode("aé", add_special_tokens=True))
+    assert [(token.token, token.start_offset, token.end_offset) for token in tokens] == [
+        (b"<s>", 0, 0),
+        (b" a", 0, 1),
+        (b"\xc3", 1, 2),
+        (b"\xa9", 2, 3),
+    ]
+
+
+def test_byte_ranges_go_on_after_white_space_that_a_control_token_swallowed() -> None:
+    tokenizer = load("stripping")
+    tokens = tokenizer.prompt_tokens(tokenizer.encode("é<|end|>\n a", add_special_tokens=False))
+    assert (tokens[-1].token, tokens[-1].start_offset, tokens[-1].end_offset) == (b"a", 11, 12)
+
+
+def test_ids_beyond_the_tokenizer_have_no_bytes() -> None:
+    tokenizer = load("byte_level")
+    assert tokenizer.token_bytes(tokenizer.vocabulary_size) == tokenizer.token_bytes(-1) == b""
+
+
+def test_special_tokens_are_dropped_or_kept_in_text() -> None:
+    tokenizer = load("byte_level")
+    ids = tokenizer.encode("<|im_start|>user<think>", add_special_tokens=False).ids
+    assert tokenizer.decode(ids, keep_special_tokens=False) == "user<think>"
+    assert tokenizer.decode(ids, keep_special_tokens=True) == "<|im_start|>user<think>"
+
+
+def test_words_without_a_decoder_are_joined_by_spaces() -> None:
+    assert load("words").decode([1, 2, 1], keep_special_tokens=False) == "the cat the"
+
+
+def test_white_space_is_not_a_control_string() -> None:
+    tokenizer = load("byte_level")
+    assert tokenizer.special_strings == {"<|im_start|>", "<|im_end|>"}
+    assert tokenizer.control_strings == {"<|im_start|>", "<|im_end|>", "<think>", "</think>"}
+
+
+def test_tokens_that_the_configuration_names_are_special(tmp_path: Path) -> None:
+    config = {
+        "eos_token": {"content": "user"},
+        "pad_token": "not in the vocabulary",
+        "bos_token": None,
+        "additional_special_tokens": ["<think>", {"content": "</think>"}],
+    }
+    tokenizer = Tokenizer.load(
+        save(tmp_path, byte_level(), tokenizer_config=config, special_tokens_map={"unk_token": "he"})
+    )
+    assert tokenizer.named_tokens == {
+        "eos_token": "user",
+        "pad_token": "not in the vocabulary",
+        "unk_token": "he",
+    }
+    assert {"user", "he", "<think>", "</think>"} < tokenizer.special_strings
+    assert "not in the vocabulary" not in tokenizer.control_strings
+
+
+def test_truncation_of_the_file_is_not_applied(tmp_path: Path) -> None:
+    state = json.loads(byte_level().to_str())
+    state["truncation"] = {"max_length": 2, "stride": 0, "strategy": "LongestFirst", "direction": "Right"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+    loaded = Tokenizer.load(tmp_path)
+    assert loaded.decode(loaded.encode("a b c d", add_special_tokens=False).ids, keep_special_tokens=True) == "a b c d"
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"has no tokenizer\.json"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": {"type": "BPE"}}'])
+def test_a_broken_tokenizer_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ModelFolderError, match="is not a tokenizer that can be read"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "complaint"), [("{", "is not valid JSON"), ("[]", "must hold a JSON object")])
+def test_a_broken_configuration_is_refused(tmp_path: Path, content: str, complaint: str) -> None:
+    save(tmp_path, byte_level())
+    (tmp_path / "tokenizer_config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ModelFolderError, match=complaint):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_decoder_that_needs_neighbours_is_refused(tmp_path: Path) -> None:
+    state = json.loads(byte_level().to_str())
+    state["decoder"] = {"type": "WordPiece", "prefix": "##", "cleanup": True}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(ModelFolderError, match=r"a decoder that is not supported: .*WordPiece"):
+        Tokenizer.load(tmp_path)
+
+
+# What a caller writes in a prompt
+
+
+@st.composite
+def prompts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[MarkedText, list[str]]:
+    """A prompt of the template's control strings and a caller's words, cut all through the words; and the former."""
+    controls = sorted(tokenizer.control_strings - {"<unk>"})
+    fragments = [*controls, *"<|>/s", "im_start", "think>", "</th", "＜ｓ＞", " the", "\n", "日", "😀"]  # noqa: RUF001
+    text, cuts, genuine = "", list[int](), list[str]()
+    for _ in range(draw(st.integers(1, 6))):
+        if draw(st.booleans()):
+            genuine.append(draw(st.sampled_from(controls)))
+            text += genuine[-1]
+        else:
+            words = "".join(draw(st.lists(st.sampled_from(fragments), max_size=5)))
+            cuts += range(len(text), len(text) + len(words) + 1)
+            text += words
+    return MarkedText(text=text, cuts=tuple(sorted(set(cuts)))), genuine
+
+
+@pytest.mark.parametrize("name", [*(name for name in FAMILIES if name != "words"), "smollm2", "stories260K"])
+@given(data=st.data())
+def test_only_the_template_makes_control_tokens(name: str, data: st.DataObject) -> None:
+    tokenizer = load(name)
+    prompt, genuine = data.draw(prompts(tokenizer))
+    encoding = tokenizer.encode_prompt(prompt)
+    controls = {tokenizer.token_id(token): token for token in tokenizer.control_strings - {"<unk>"}}
+    assert [controls[token_id] for token_id in encoding.ids if token_id in controls] == genuine
+
+
+@pytest.mark.parametrize("name", ["byte_level", "smollm2"])
+@given(data=st.data())
+def test_a_prompt_comes_back_from_its_tokens(name: str, data: st.DataObject) -> None:
+    tokenizer = load(name)
+    prompt, _ = data.draw(prompts(tokenizer))
+    encoding = tokenizer.encode_prompt(prompt)
+    assert tokenizer.decode(encoding.ids, keep_special_tokens=True) == prompt.text
+    assert b"".join(token.token for token in tokenizer.prompt_tokens(encoding)) == prompt.text.encode()
+
+
+@pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "unigram", "smollm2", "stories260K"])
+@given(text=TEXTS, cuts=st.sets(st.integers(0, 40)))
+def test_a_prompt_without_cut_control_strings_is_encoded_as_the_library_does(
+    name: str, text: str, cuts: set[int]
+) -> None:
+    tokenizer = load(name)
+    if not any(control in text for control in tokenizer.control_strings):
+        prompt = MarkedText(text=text, cuts=tuple(sorted(cuts)))
+        assert tokenizer.encode_prompt(prompt).ids == tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_only_the_stretch_with_a_cut_control_string_is_spelt_out() -> None:
+    tokenizer = load("smollm2")
+    prompt = MarkedText(text="<|im_start|>a\n\n<|im_end|><|im_start|>b<|im_end|>c<|im_end|>", cuts=(39,))
+    tokens = [tokenizer.token_bytes(token_id) for token_id in tokenizer.encode_prompt(prompt).ids]
+    assert tokens == [
+        *(b"<|im_start|>", b"a", b"\n\n", b"<|im_end|>", b"<|im_start|>"),
+        *(b"b", b"<", b"|", b"im", b"_", b"end", b"|", b">", b"c", b"<|im_end|>"),
+    ]
+
+
+def test_a_stretch_inside_a_prompt_gets_no_space_that_only_the_start_of_a_text_gets() -> None:
+    tokenizer = load("unigram")
+    prompt = MarkedText(text="</s>a<s>b", cuts=(6,))
+    assert tokenizer.decode(tokenizer.encode_prompt(prompt).ids, keep_special_tokens=True) == prompt.text
