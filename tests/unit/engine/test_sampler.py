@@ -1,0 +1,168 @@
+"""Each step of the sampler against a plain reading of its definition, and the draws against the distribution."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import SamplingParams
+from service.engine.generation import GenerationRequest
+from service.engine.sampler import raw_logprobs, sample
+from service.engine.seeds import MAX_SEED, choice_seed, uniform
+from service.engine.sequence import Sequence
+from service.errors import EngineFailed
+
+V = 50
+
+
+def sequence(
+    seed: int = 0,
+    prompt_ids: tuple[int, ...] = (1, 2),
+    drawn: tuple[int, ...] = (),
+    eos_token_ids: frozenset[int] = frozenset(),
+    **sampling: object,
+) -> Sequence:
+    params = SamplingParams(**{"max_tokens": 10, "seed": seed, **sampling})  # type: ignore[arg-type]
+    request = GenerationRequest(
+        id="a", prompt_ids=prompt_ids, sampling=params, seeds=(seed,), eos_token_ids=eos_token_ids
+    )
+    return Sequence(request=request, index=0, slot=0, token_ids=list(drawn))
+
+
+def random_logits(seed: int, *, size: int = V, scale: float = 2.0) -> npt.NDArray[np.float32]:
+    return (np.random.default_rng(seed).standard_normal(size) * scale).astype(np.float32)
+
+
+def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
+    """The documented order of operations, one token at a time, with Python numbers."""
+    params = item.sampling
+    scores = [float(value) for value in logits]
+    if len(item.token_ids) < params.min_tokens:
+        for token_id in {*item.request.eos_token_ids, *params.stop_token_ids}:
+            scores[token_id] = -math.inf
+    for token_id, bias in params.logit_bias:
+        scores[token_id] += bias
+    for token_id in {*item.prompt_ids, *item.token_ids}:
+        score = scores[token_id]
+        scores[token_id] = score / params.repetition_penalty if score > 0 else score * params.repetition_penalty
+    for token_id in set(item.token_ids):
+        count = item.token_ids.count(token_id)
+        scores[token_id] -= params.frequency_penalty * count + params.presence_penalty
+    if params.temperature < 1e-5:
+        return scores.index(max(scores))
+    peak = max(scores)
+    weights = {token_id: math.exp((score - peak) / params.temperature) for token_id, score in enumerate(scores)}
+    is_filtered = params.min_p or params.top_k or params.top_p < 1
+    ranked = sorted(weights, key=lambda token_id: (-weights[token_id], token_id)) if is_filtered else list(weights)
+    ranked = [token_id for token_id in ranked if weights[token_id] >= params.min_p]
+    ranked = ranked[: params.top_k or None]
+    total = sum(weights[token_id] for token_id in ranked)
+    kept: list[int] = []
+    mass = 0.0
+    for token_id in ranked:
+        kept.append(token_id)
+        mass += weights[token_id]
+        if params.top_p < 1 and mass >= params.top_p * total:
+            break
+    threshold = uniform(item.seed, item.position) * sum(weights[token_id] for token_id in kept)
+    for token_id in kept:
+        threshold -= weights[token_id]
+        if threshold < 0:
+            return token_id
+    return kept[-1]
+
+
+@settings(max_examples=300)
+@given(
+    logits_seed=st.integers(0, 10_000),
+    seed=st.integers(-(2**63), 2**63 - 1),
+    drawn=st.lists(st.integers(0, V - 1), max_size=6).map(tuple),
+    sampling=st.fixed_dictionaries(
+        {
+            "temperature": st.sampled_from([0.0, 0.3, 1.0, 1.7]),
+            "top_p": st.sampled_from([1.0, 0.95, 0.5, 0.01]),
+            "top_k": st.sampled_from([0, 1, 5, 49, 50, 1000]),
+            "min_p": st.sampled_from([0.0, 0.05, 0.9, 1.0]),
+            "frequency_penalty": st.sampled_from([0.0, 0.7, -1.5]),
+            "presence_penalty": st.sampled_from([0.0, 1.1, -2.0]),
+            "repetition_penalty": st.sampled_from([1.0, 1.3, 0.5]),
+            "logit_bias": st.sampled_from([(), ((3, 2.5), (7, -100.0)), ((5, 100.0),)]),
+            "min_tokens": st.sampled_from([0, 4]),
+            "stop_token_ids": st.sampled_from([(), (3, 9)]),
+        }
+    ),
+)
+def test_a_draw_is_what_the_documented_order_of_operations_gives(
+    logits_seed: int, seed: int, drawn: tuple[int, ...], sampling: dict[str, object]
+) -> None:
+    logits = random_logits(logits_seed)
+    before = logits.copy()
+    item = sequence(seed, drawn=drawn, eos_token_ids=frozenset({0}), **sampling)
+    assert sample(logits, item) == plain_sample(logits, item)
+    assert np.array_equal(logits, before)
+
+
+def test_equal_logits_are_taken_in_order_of_their_ids() -> None:
+    assert sample(np.zeros(V, np.float32), sequence(temperature=0.0)) == 0
+    drawn = {sample(np.zeros(V, np.float32), sequence(seed, top_k=3)) for seed in range(50)}
+    assert drawn == {0, 1, 2}
+
+
+@pytest.mark.parametrize("sampling", [{}, {"top_p": 0.9}, {"min_p": 0.02}, {"top_k": 10}], ids=str)
+def test_draws_over_many_seeds_follow_the_distribution(sampling: dict[str, object]) -> None:
+    """Chi-square at V - 1 degrees of freedom: a false alarm has a chance below 1e-6."""
+    logits = random_logits(1, size=20, scale=1.0)
+    num_draws = 4000
+    counts = np.bincount([sample(logits, sequence(seed, **sampling)) for seed in range(num_draws)], minlength=20)
+    weights = np.exp(logits.astype(np.float64))
+    weights[counts == 0] = 0
+    expected = num_draws * weights / weights.sum()
+    drawable = expected > 0
+    assert ((counts - expected)[drawable] ** 2 / expected[drawable]).sum() < 70
+
+
+def test_a_tiny_top_p_is_greedy() -> None:
+    logits = random_logits(5)
+    assert {sample(logits, sequence(seed, top_p=1e-9)) for seed in range(20)} == {int(logits.argmax())}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_refused(bad: float, temperature: float) -> None:
+    logits = random_logits(1)
+    logits[7] = bad
+    with pytest.raises(EngineFailed):
+        sample(logits, sequence(temperature=temperature))
+
+
+def test_log_probabilities_are_those_of_the_raw_model() -> None:
+    logits = random_logits(2)
+    exact = logits.astype(np.float64) - math.log(np.exp(logits.astype(np.float64)).sum())
+    got = raw_logprobs(logits, 11, 3)
+    assert got.chosen == pytest.approx(exact[11], abs=1e-12)
+    best = sorted(range(V), key=lambda token_id: -exact[token_id])[:3]
+    assert [token_id for token_id, _ in got.top] == best
+    assert [logprob for _, logprob in got.top] == pytest.approx(exact[best], abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [0, 1, V, V + 5])
+def test_any_number_of_alternatives_can_be_asked_for(count: int) -> None:
+    assert len(raw_logprobs(random_logits(3), 0, count).top) == min(count, V)
+
+
+def test_seeds_give_uniform_independent_numbers() -> None:
+    """Mean and variance of 20,000 uniforms; four standard errors: a false alarm has a chance below 1e-4, fixed by the seeds."""
+    numbers = np.array([uniform(seed, position) for seed in range(-50, 50) for position in range(200)])
+    assert ((numbers >= 0) & (numbers < 1)).all()
+    assert abs(numbers.mean() - 0.5) < 4 * math.sqrt(1 / 12 / len(numbers))
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_the_first_choice_keeps_the_seed_and_the_others_get_their_own() -> None:
+    seeds = [choice_seed(-5, index) for index in range(16)]
+    assert seeds[0] == -5
+    assert len(set(seeds)) == 16
+    assert all(0 <= seed < MAX_SEED for seed in seeds[1:])

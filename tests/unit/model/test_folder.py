@@ -1,0 +1,175 @@
+"""Bad model folders end with one clear sentence before anything opens their weights."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from service.domain import SamplingOverrides
+from service.errors import ModelFolderError
+from service.model.folder import ModelFolder
+from service.model.onnx_file import OnnxFile
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A whole model folder whose weights lie beside the model."""
+    path = write_tiny_model(tmp_path / "tiny")
+    model = onnx.load(path / "model.onnx")
+    onnx.save_model(model, path / "model.onnx", save_as_external_data=True, location="weights.bin", size_threshold=64)
+    return path
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**content, **changes}))
+
+
+def point_weights_at(folder: Path, **entries: str) -> None:
+    """Rewrites the external data entries of the first tensor that has any."""
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.external_data)
+    for entry in tensor.external_data:
+        entry.value = entries.get(entry.key, entry.value)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def truncate(name: str, *, by: int) -> Callable[[Path], None]:
+    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size - by)
+
+
+def link_weights_outside(folder: Path) -> None:
+    outside = folder.parent / "outside.bin"
+    (folder / "weights.bin").rename(outside)
+    (folder / "weights.bin").symlink_to(outside)
+
+
+BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no model": (remove("model.onnx"), "has no model.onnx"),
+    "an empty model": (write("model.onnx", b""), "is not a whole ONNX model"),
+    "no ONNX at all": (write("model.onnx", b"hello, this is text"), "ONNX model"),
+    "a truncated model": (truncate("model.onnx", by=7), "is not a whole ONNX model"),
+    "no weights": (remove("weights.bin"), "weights.bin is missing"),
+    "truncated weights": (truncate("weights.bin", by=4), "weights.bin is truncated"),
+    "a path upwards": (lambda f: point_weights_at(f, location="../outside.bin"), "must lie inside the folder"),
+    "an absolute path": (lambda f: point_weights_at(f, location="/etc/passwd"), "must lie inside the folder"),
+    "no path": (lambda f: point_weights_at(f, location=""), "must lie inside the folder"),
+    "a link outwards": (link_weights_outside, "leaves the folder"),
+    "an offset beyond the end": (lambda f: point_weights_at(f, offset="999999999"), "is truncated"),
+    "an offset that is no number": (lambda f: point_weights_at(f, offset="x"), "is not a whole ONNX model"),
+    "a negative offset": (lambda f: point_weights_at(f, offset="-8"), "is truncated"),
+    "a broken config.json": (write("config.json", b"{"), "is not valid JSON"),
+    "a config.json that is a list": (write("config.json", b"[]"), "must hold a JSON object"),
+    "a text as end of sequence": (lambda f: edit_json(f / "config.json", eos_token_id="x"), "is not a token id"),
+    "a default out of range": (
+        lambda f: edit_json(f / "generation_config.json", temperature=-1),
+        "temperature = -1, outside",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FOLDERS)
+def test_a_bad_folder_is_refused_with_its_reason(folder: Path, name: str) -> None:
+    spoil, reason = BAD_FOLDERS[name]
+    spoil(folder)
+    with pytest.raises(ModelFolderError, match=reason):
+        ModelFolder.read(folder)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match="is not a folder"):
+        ModelFolder.read(tmp_path / "nothing")
+
+
+def test_a_model_without_a_context_length_is_refused(folder: Path) -> None:
+    (folder / "genai_config.json").unlink()
+    edit_json(folder / "config.json", max_position_embeddings=None)
+    with pytest.raises(ModelFolderError, match="context length is unknown"):
+        ModelFolder.read(folder)
+
+
+def test_ends_of_sequence_come_from_every_file_that_names_one(folder: Path) -> None:
+    (folder / "genai_config.json").unlink()
+    edit_json(folder / "config.json", eos_token_id=5)
+    edit_json(folder / "generation_config.json", eos_token_id=[6, 7])
+    assert ModelFolder.read(folder).eos_token_ids == {5, 6, 7}
+
+
+def test_defaults_come_from_generation_config(folder: Path) -> None:
+    edit_json(folder / "generation_config.json", temperature=0.6, top_k=20, max_new_tokens=9, repetition_penalty=1.1)
+    expected = SamplingOverrides(temperature=0.6, top_k=20, max_tokens=9, repetition_penalty=1.1)
+    assert ModelFolder.read(folder).default_sampling == expected
+
+
+def test_do_sample_false_means_greedy(folder: Path) -> None:
+    edit_json(folder / "generation_config.json", do_sample=False, temperature=0.6)
+    assert ModelFolder.read(folder).default_sampling.temperature == 0
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "tokenizer.json", "config.json"])
+def test_the_fingerprint_changes_with_every_file_that_decides_an_answer(folder: Path, name: str) -> None:
+    before = ModelFolder.read(folder).fingerprint("1.0")
+    assert ModelFolder.read(folder).fingerprint("1.0") == before
+    assert ModelFolder.read(folder).fingerprint("1.1") != before
+    data = (folder / name).read_bytes()
+    changed = data + b"\n" if name.endswith("json") else bytes([data[0] ^ 1]) + data[1:]
+    (folder / name).write_bytes(changed)
+    assert ModelFolder.read(folder).fingerprint("1.0") != before
+
+
+def test_external_data_is_found_wherever_an_onnx_file_can_hide_it(tmp_path: Path) -> None:
+    def external(name: str) -> TensorProto:
+        tensor = numpy_helper.from_array(np.zeros(4, np.float32), name)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=f"{name}.bin")
+        return tensor
+
+    branch = helper.make_graph(
+        [helper.make_node("Constant", [], ["y"], value=external("in_subgraph"))],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=external("in_attribute")),
+        helper.make_node("If", ["condition"], ["z"], then_branch=branch, else_branch=branch),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [], [external("in_initializer")])
+    sparse = helper.make_sparse_tensor(external("in_values"), external("in_indices"), [8])
+    graph.sparse_initializer.append(sparse)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    names = {"in_subgraph", "in_attribute", "in_initializer", "in_values", "in_indices"}
+    onnx_file = OnnxFile.read(path)
+    assert {tensor.location for tensor in onnx_file.external_tensors} == {f"{name}.bin" for name in names}
+    assert onnx_file.consumers["condition"] == {"If"}
+
+
+def test_any_cut_or_flipped_model_file_is_read_or_refused_but_never_breaks(tmp_path: Path) -> None:
+    source = (write_tiny_model(tmp_path / "tiny") / "model.onnx").read_bytes()
+    generator = np.random.default_rng(0)
+    path = tmp_path / "model.onnx"
+    for _ in range(150):
+        data = bytearray(source[: int(generator.integers(1, len(source)))])
+        for position in generator.integers(0, len(data), 3):
+            data[position] ^= 1 << int(generator.integers(8))
+        path.write_bytes(data)
+        try:
+            OnnxFile.read(path)
+        except ModelFolderError as error:
+            assert str(path) in str(error)
