@@ -34,21 +34,22 @@ CARD = domain.ModelCard(
 
 @dataclass(slots=True, kw_only=True)
 class FakeCompleter:
-    """Answers every request with `texts`; waits for `gate` before the first event and between deltas."""
+    """Answers every request with `texts`, unless told to fail or to hang."""
 
     card: domain.ModelCard = CARD
     texts: tuple[str, ...] = ("Hello", " world")
-    error: Exception | None = None
-    """Raised instead of an answer."""
+    errors: list[Exception] = field(default_factory=list[Exception])
+    """Raised instead of an answer, one a request, until there are none left."""
     error_after_start: Exception | None = None
     """Raised after the first event."""
     is_silent: bool = False
     """Never answers."""
     hangs_after_start: bool = False
-    """Never gives a second event."""
+    """Gives no second event until `resume` is set."""
     requests: list[domain.CompletionRequest] = field(default_factory=list[domain.CompletionRequest])
     running: int = 0
     """Generators that are open."""
+    resume: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a generator is closed."""
@@ -68,7 +69,7 @@ class FakeCompleter:
             if self.error_after_start:
                 raise self.error_after_start
             if self.hangs_after_start:
-                await asyncio.Event().wait()
+                await self.resume.wait()
             for text in self.texts:
                 yield domain.ChoiceDelta(index=0, text=text, token_count=1)
             yield domain.ChoiceFinished(
@@ -132,8 +133,8 @@ class FakeCompleter:
     def _raise(self, violations: Sequence[FieldViolation]) -> None:
         if violations:
             raise InvalidRequest(violations)
-        if self.error:
-            raise self.error
+        if self.errors:
+            raise self.errors.pop(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,5 +240,7 @@ def duration(seconds: float) -> Duration:
 
 
 def _timestamp(unix_s: float) -> Timestamp:
-    whole, nanos = divmod(round(unix_s * _NANOS), _NANOS)
-    return Timestamp(seconds=whole, nanos=nanos)
+    """A moment in whole microseconds: a float holds no more of today's Unix time."""
+    timestamp = Timestamp()
+    timestamp.FromMicroseconds(round(unix_s * 10**6))
+    return timestamp

@@ -1,0 +1,457 @@
+import asyncio
+import json
+import logging
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from onward.v1.completion_pb2 import (
+    CompleteRequest,
+    CompleteResponse,
+    RawPrompt,
+    StreamCompleteRequest,
+    StreamCompleteResponse,
+    TokenIds,
+)
+from onward.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeRequest, TokenizeRequest
+from onward_client.channels import service_config
+from service.errors import EngineFailed, EngineOverloaded, InvalidRequest, StartupError
+from tests.fakes_completion import CARD, FakeCompleter
+from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
+
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+Answer = (
+    grpc.aio.UnaryUnaryCall[CompleteRequest, CompleteResponse]
+    | grpc.aio.UnaryStreamCall[StreamCompleteRequest, StreamCompleteResponse]
+)
+UNKNOWN_FIELD_500 = b"\xa2\x1f\x01x"
+
+
+def say_hello(served: Served, method: str, *, deadline_s: float | None = None) -> Answer:
+    """Says hello by either method."""
+    if method == "Complete":
+        return served.completions.Complete(HELLO, timeout=deadline_s)
+    return served.completions.StreamComplete(STREAM_HELLO, timeout=deadline_s)
+
+
+async def test_a_unary_call_gives_the_whole_answer() -> None:
+    async with serving(FakeCompleter()) as served:
+        response = await served.completions.Complete(HELLO)
+
+    assert response.choices[0].message.content[0].text == "Hello world"
+    assert response.usage.total_tokens == 6
+
+
+async def test_a_stream_gives_the_same_answer_in_pieces() -> None:
+    async with serving(FakeCompleter()) as served:
+        events = [event async for event in served.completions.StreamComplete(STREAM_HELLO)]
+
+    assert [event.WhichOneof("event") for event in events] == ["start", "delta", "delta", "finish", "end"]
+    assert "".join(event.delta.text for event in events) == "Hello world"
+
+
+async def test_the_completer_gets_the_request_that_was_sent() -> None:
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        await served.completions.Complete(CompleteRequest(model="default", n=3))
+
+    assert [(request.model, request.n) for request in completer.requests] == [("default", 3)]
+
+
+async def test_models_are_listed_in_pages() -> None:
+    ids = ["a", "b", "c", "d", "e"]
+    completers = [FakeCompleter(card=replace(CARD, id=model_id)) for model_id in ids]
+    async with serving(*completers) as served:
+        pages: list[list[str]] = []
+        token = ""
+        while token or not pages:
+            page = await served.models.ListModels(ListModelsRequest(page_size=2, page_token=token))
+            pages.append([model.id for model in page.models])
+            token = page.next_page_token
+        unknown = await failure(served.models.ListModels(ListModelsRequest(page_token="x")))
+
+    assert pages == [["a", "b"], ["c", "d"], ["e"]]
+    assert unknown.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_model_is_found_by_its_alias() -> None:
+    async with serving(FakeCompleter()) as served:
+        response = await served.models.GetModel(GetModelRequest(model="default"))
+
+    assert response.model.id == "fake"
+
+
+async def test_tokens_are_counted_made_and_read() -> None:
+    prompt = CompleteRequest(raw_prompt=RawPrompt(token_ids=TokenIds(ids=[1, 2, 3])))
+    async with serving(FakeCompleter()) as served:
+        count = await served.tokenizers.CountTokens(CountTokensRequest(request=prompt))
+        tokens = await served.tokenizers.Tokenize(TokenizeRequest(text="ab"))
+        rendered = await served.tokenizers.Tokenize(TokenizeRequest(request=HELLO))
+        text = await served.tokenizers.Detokenize(DetokenizeRequest(token_ids=[97], keep_special_tokens=True))
+
+    assert (count.model, count.prompt_tokens, count.remaining_tokens) == ("fake", 3, 125)
+    assert ([token.id for token in tokens.tokens], tokens.prompt) == ([97, 98], "ab")
+    assert rendered.prompt == "Hi"
+    assert text.text == "a</s>"
+
+
+async def test_a_request_of_many_bytes_is_answered_like_any_other() -> None:
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        await served.completions.Complete(CompleteRequest(raw_prompt=RawPrompt(text="x" * 1_000_000)))
+
+    assert len(completer.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x12\x7f"], ids=["no tag", "not UTF-8", "cut off"]
+)
+@pytest.mark.parametrize("method", ["CompletionService/Complete", "CompletionService/StreamComplete"])
+async def test_bytes_that_are_no_message_are_an_invalid_argument(method: str, data: bytes) -> None:
+    async with serving(FakeCompleter()) as served:
+        error = await failure(served.call_with_bytes(f"/onward.v1.{method}", data))
+
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    info, bad_request = details(error)["ErrorInfo"], details(error)["BadRequest"]
+    assert isinstance(info, ErrorInfo)
+    assert isinstance(bad_request, BadRequest)
+    assert info.reason == "INVALID_PARAMETER"
+    assert bad_request.field_violations[0].field.startswith("onward.v1.")
+
+
+async def test_what_decoding_finds_is_reported_by_the_completers_validator() -> None:
+    async with serving(FakeCompleter()) as served:
+        error = await failure(
+            served.completions.StreamComplete(
+                StreamCompleteRequest(request=CompleteRequest.FromString(UNKNOWN_FIELD_500))
+            )
+        )
+
+    bad_request = details(error)["BadRequest"]
+    assert isinstance(bad_request, BadRequest)
+    assert [violation.field for violation in bad_request.field_violations] == ["500"]
+
+
+async def test_an_unknown_model_is_not_found() -> None:
+    async with serving(FakeCompleter()) as served:
+        error = await failure(served.completions.Complete(CompleteRequest(model="x")))
+
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert "ResourceInfo" in details(error)
+
+
+async def test_a_bug_is_an_internal_error_that_says_nothing_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(FakeCompleter(errors=[ZeroDivisionError("canary")])) as served:
+        error = await failure(served.completions.Complete(HELLO))
+
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "canary" not in repr(error)
+    assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
+
+
+async def test_an_error_after_the_first_event_ends_the_stream_with_its_status() -> None:
+    async with serving(FakeCompleter(error_after_start=EngineFailed("boom"))) as served:
+        events = aiter(served.completions.StreamComplete(STREAM_HELLO))
+        first = await anext(events)
+        error = await failure(events)
+
+    assert first.WhichOneof("event") == "start"
+    assert error.code() is grpc.StatusCode.INTERNAL
+
+
+async def test_the_callers_request_id_comes_back_with_answers_and_errors() -> None:
+    metadata = (("x-request-id", "mine-1"),)
+    async with serving(FakeCompleter(errors=[InvalidRequest.of("n", "no")])) as served:
+        error = await failure(served.completions.Complete(HELLO, metadata=metadata))
+        call = served.completions.Complete(HELLO, metadata=metadata)
+        await call
+        received = await call.trailing_metadata()
+
+    request_info = details(error)["RequestInfo"]
+    assert isinstance(request_info, RequestInfo)
+    assert request_info.request_id == trailers(error)["x-request-id"] == "mine-1"
+    assert dict(received)["x-request-id"] == "mine-1"
+
+
+@pytest.mark.parametrize("unfit", ["", "two words", "x" * 129], ids=["empty", "a space", "too long"])
+async def test_a_request_id_that_is_unfit_is_replaced(unfit: str) -> None:
+    async with serving(FakeCompleter()) as served:
+        call = served.completions.Complete(HELLO, metadata=(("x-request-id", unfit),))
+        await call
+        received = await call.trailing_metadata()
+
+    assert dict(received)["x-request-id"] not in ("", unfit)
+
+
+async def test_an_overloaded_server_is_retried_when_it_asked_to_be() -> None:
+    """Nothing may be sent before admission, or gRPC would not retry; the pushback replaces the client's backoff."""
+    completer = FakeCompleter(errors=[EngineOverloaded(queue_depth=1, queue_limit=1, retry_after_s=0.3)] * 2)
+    options = [("grpc.service_config", json.dumps(service_config(3)))]
+    async with serving(completer, options=options) as served:
+        started_s = time.monotonic()
+        events = [event async for event in served.completions.StreamComplete(STREAM_HELLO)]
+        elapsed_s = time.monotonic() - started_s
+
+    assert len(events) == 5
+    assert len(completer.requests) == 3
+    assert elapsed_s >= 0.6
+
+
+async def test_an_overloaded_server_says_when_to_return() -> None:
+    completer = FakeCompleter(errors=[EngineOverloaded(queue_depth=1, queue_limit=1, retry_after_s=0.3)])
+    async with serving(completer) as served:
+        error = await failure(served.completions.Complete(HELLO))
+
+    retry = details(error)["RetryInfo"]
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert isinstance(retry, RetryInfo)
+    assert retry.retry_delay.ToMilliseconds() == int(str(trailers(error)["grpc-retry-pushback-ms"]))
+
+
+async def test_no_headers_are_sent_before_the_first_event() -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer) as served:
+        call = served.completions.StreamComplete(STREAM_HELLO)
+        headers = asyncio.ensure_future(call.initial_metadata())
+        await completer.started.wait()
+        await served.health()
+        is_sent = headers.done()
+        call.cancel()
+        await asyncio.gather(headers, return_exceptions=True)
+
+    assert not is_sent
+
+
+@pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
+async def test_a_client_that_cancels_ends_the_work(method: str) -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer) as served:
+        call = say_hello(served, method)
+        await completer.started.wait()
+        call.cancel()
+        await completer.ended.wait()
+
+    assert completer.running == 0
+
+
+async def test_a_cancellation_in_a_blocked_write_ends_the_work() -> None:
+    """grpc.aio raises no CancelledError there in a handler that yields; ours writes, so its `finally` runs."""
+    completer = FakeCompleter(texts=("x" * 1_000_000,) * 100)
+    async with serving(completer) as served:
+        call = served.completions.StreamComplete(STREAM_HELLO)
+        await call.read()
+        call.cancel()
+        await completer.ended.wait()
+
+    assert completer.running == 0
+
+
+@pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
+async def test_a_deadline_of_the_client_ends_the_work(method: str) -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer) as served:
+        error = await failure(say_hello(served, method, deadline_s=0.05))
+        await completer.ended.wait()
+
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("deadline_s", [None, 60.0], ids=["no deadline", "a later one"])
+@pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
+async def test_the_servers_own_limit_cuts_a_deadline(method: str, deadline_s: float | None) -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer, max_deadline_s=0.05) as served:
+        error = await failure(say_hello(served, method, deadline_s=deadline_s))
+
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert error.details() == "the call took longer than this server's limit of 0.05 s"
+    assert completer.running == 0
+
+
+async def test_health_answers_while_every_place_is_taken() -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer) as served:
+        calls = [served.completions.Complete(HELLO) for _ in range(200)]
+        await completer.started.wait()
+        answers = [
+            await served.health(service)
+            for service in (
+                "",
+                "onward.v1.CompletionService",
+                "onward.v1.ModelService",
+                "onward.v1.TokenizerService",
+            )
+        ]
+        for call in calls:
+            call.cancel()
+
+    assert answers == [SERVING] * 4
+
+
+async def test_a_burst_on_one_channel_is_answered_in_full() -> None:
+    """By default gRPC drops calls at random from 1,000 waiting ones on, and the client sees CANCELLED."""
+    async with serving(FakeCompleter()) as served:
+        responses = await asyncio.gather(*(served.completions.Complete(HELLO) for _ in range(3000)))
+
+    assert len(responses) == 3000
+
+
+async def test_a_message_over_the_limit_is_refused() -> None:
+    large = CompleteRequest(raw_prompt=RawPrompt(text="x" * 2000))
+    async with serving(FakeCompleter(), max_message_bytes=1024) as served:
+        error = await failure(served.completions.Complete(large))
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_headers_over_the_limit_are_refused() -> None:
+    async with serving(FakeCompleter()) as served:
+        error = await failure(served.completions.Complete(HELLO, metadata=(("x-large", "x" * 20_000),)))
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_client_may_ping_often_through_a_silent_call() -> None:
+    """A default server ends such a channel with `Too many pings` after 3.1 s, and every call on it."""
+    completer = FakeCompleter(is_silent=True)
+    pings = [("grpc.keepalive_time_ms", 100), ("grpc.http2.max_pings_without_data", 0)]
+    async with serving(completer, options=pings) as served:
+        error = await failure(served.completions.Complete(HELLO, timeout=4))
+
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_reflection_can_be_turned_off() -> None:
+    method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    async with serving(FakeCompleter(), reflection=False) as served:
+        error = await failure(served.call_with_bytes(method))
+
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_unix_socket_is_served(tmp_path: Path) -> None:
+    async with serving(FakeCompleter(), listen=f"unix:{tmp_path}/socket") as served:
+        response = await served.completions.Complete(HELLO)
+
+    assert response.model == "fake"
+
+
+async def test_a_taken_port_is_a_refusal_to_start() -> None:
+    async with serving(FakeCompleter()) as served:
+        with pytest.raises(StartupError, match=served.server.address):
+            async with serving(FakeCompleter(), listen=served.server.address):
+                pass
+
+
+async def test_draining_refuses_new_calls_and_lets_running_ones_finish() -> None:
+    completer = FakeCompleter(hangs_after_start=True)
+    async with serving(completer) as served:
+        running = aiter(served.completions.StreamComplete(STREAM_HELLO))
+        await anext(running)
+        draining = asyncio.ensure_future(served.server.drain(60))
+        await served.wait_until_not_serving()
+        refused = await failure(served.completions.Complete(HELLO))
+        statuses = [await served.health(name) for name in ("", "onward.v1.CompletionService")]
+        was_draining = not draining.done()
+        completer.resume.set()
+        events = [event async for event in running]
+        await draining
+
+    assert refused.code() is grpc.StatusCode.UNAVAILABLE
+    assert "RetryInfo" in details(refused)
+    assert statuses == [NOT_SERVING] * 2
+    assert was_draining
+    assert events[-1].WhichOneof("event") == "end"
+
+
+async def test_a_call_that_outlives_the_grace_time_is_told_so() -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer) as served:
+        call = served.completions.Complete(HELLO)
+        await completer.started.wait()
+        await served.server.drain(0.01)
+        error = await failure(call)
+
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "RetryInfo" in details(error)
+    assert completer.running == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_the_server(number: signal.Signals) -> None:
+    async with serving(FakeCompleter()) as served:
+        running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event()))
+        await served.completions.Complete(HELLO)
+        os.kill(os.getpid(), number)
+        ended_as_asked = await running
+        error = await failure(served.completions.Complete(HELLO, timeout=1))
+
+    assert ended_as_asked
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_second_signal_ends_the_server_at_once() -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer, drain_timeout_s=3600) as served:
+        running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event()))
+        call = served.completions.Complete(HELLO)
+        await completer.started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await failure(served.completions.Complete(HELLO, wait_for_ready=True))
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended_as_asked = await running
+        call.cancel()
+
+    assert ended_as_asked
+
+
+async def test_a_dead_engine_ends_the_server_as_a_failure() -> None:
+    dead = asyncio.Event()
+    async with serving(FakeCompleter()) as served:
+        running = asyncio.ensure_future(served.server.run_until_signal(dead))
+        await served.completions.Complete(HELLO)
+        dead.set()
+        ended_as_asked = await running
+
+    assert not ended_as_asked
+
+
+async def test_each_call_has_one_log_line_with_counts_and_labels_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = CompleteRequest(raw_prompt=RawPrompt(text="canary"), user="u1", metadata={"team": "x"})
+    async with serving(FakeCompleter(texts=("canary",))) as served:
+        await served.completions.Complete(secret, metadata=(("x-request-id", "id-1"),))
+        async for _ in served.completions.StreamComplete(StreamCompleteRequest(request=secret)):
+            pass
+        await failure(served.completions.Complete(CompleteRequest(model="x")))
+
+    lines = [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "request"]
+    assert [line["code"] for line in lines] == ["OK", "OK", "NOT_FOUND"]
+    assert (
+        lines[0].items()
+        >= {
+            "request_id": "id-1",
+            "method": "onward.v1.CompletionService/Complete",
+            "model": "fake",
+            "prompt_tokens": 3,
+            "completion_tokens": 2,
+            "queue_s": 0.001,
+            "finish_reasons": ["stop"],
+            "user": "u1",
+            "metadata": {"team": "x"},
+        }.items()
+    )
+    assert lines[1].items() >= {"streamed_tokens": 1, "finish_reasons": ["stop"], "user": "u1"}.items()
+    assert lines[2].items() >= {"reason": "MODEL_NOT_FOUND"}.items()
+    assert "canary" not in repr([record.__dict__ for record in caplog.records])

@@ -1,0 +1,167 @@
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from onward.v1.error_reason_pb2 import ErrorReason
+from service.api.status import DeadlinePassed, failure, status_and_trailers
+from service.errors import (
+    CredentialsInvalid,
+    EngineFailed,
+    EngineOverloaded,
+    FieldViolation,
+    InvalidReason,
+    InvalidRequest,
+    ModelNotFound,
+    ServerDraining,
+)
+
+CLIENT_METADATA_LIMIT = 8192
+OVERLOADED = EngineOverloaded(queue_depth=64, queue_limit=64, retry_after_s=2.0)
+
+
+def sent(error: Exception) -> tuple[str, Status, dict[str, str | bytes]]:
+    message, trailers = status_and_trailers(failure(error), "id-1")
+    found = dict(trailers)
+    assert len(found) == len(trailers)
+    details = found["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    return message, Status.FromString(details), found
+
+
+def kinds(status: Status) -> list[str]:
+    return [detail.type_url.rpartition(".")[2] for detail in status.details]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "reason", "further"),
+    [
+        (InvalidRequest.of("n", "no"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_PARAMETER", ["BadRequest"]),
+        (
+            InvalidRequest.of("messages", "no", InvalidReason.INVALID_MESSAGES),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "INVALID_MESSAGES",
+            ["BadRequest"],
+        ),
+        (ModelNotFound("x", ["a"]), grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND", ["ResourceInfo"]),
+        (CredentialsInvalid("no"), grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID", []),
+        (OVERLOADED, grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", ["RetryInfo"]),
+        (ServerDraining(), grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", ["RetryInfo"]),
+        (EngineFailed("boom"), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
+        (ZeroDivisionError("boom"), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_an_error_becomes_its_row_of_the_table(
+    error: Exception, code: grpc.StatusCode, reason: str, further: list[str]
+) -> None:
+    message, status, trailers = sent(error)
+
+    info = ErrorInfo()
+    status.details[kinds(status).index("ErrorInfo")].Unpack(info)
+    request_info = RequestInfo()
+    status.details[0].Unpack(request_info)
+    assert (status.code, status.message) == (code.value[0], message)
+    assert (info.reason, info.domain) == (reason, "onward")
+    assert f"ERROR_REASON_{reason}" in ErrorReason.keys()  # noqa: SIM118  an enum, not a dict
+    assert request_info.request_id == trailers["x-request-id"] == "id-1"
+    assert sorted(kinds(status)) == sorted(["RequestInfo", "ErrorInfo", *further])
+
+
+def test_a_deadline_has_no_reason_but_is_found_by_its_request_id() -> None:
+    _, status, _ = sent(DeadlinePassed(600))
+
+    assert status.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+    assert kinds(status) == ["RequestInfo"]
+
+
+@pytest.mark.parametrize("reason", InvalidReason)
+def test_every_reason_for_an_invalid_request_is_in_the_protocol(reason: InvalidReason) -> None:
+    assert f"ERROR_REASON_{reason.value}" in ErrorReason.keys()  # noqa: SIM118  an enum, not a dict
+
+
+@pytest.mark.parametrize("error", [EngineFailed("canary"), ValueError("canary"), KeyError("canary")])
+def test_nothing_of_an_unexpected_error_is_sent(error: Exception) -> None:
+    message, trailers = status_and_trailers(failure(error), "id-1")
+
+    assert "canary" not in repr((message, trailers))
+
+
+def test_every_bad_field_is_named_with_its_own_reason() -> None:
+    error = InvalidRequest(
+        [
+            FieldViolation(field="n", description="too large"),
+            FieldViolation(field="tools", description="none here", reason=InvalidReason.UNSUPPORTED_BY_MODEL),
+        ],
+        {"context_length": "10"},
+    )
+
+    _, status, _ = sent(error)
+
+    info, bad_request = ErrorInfo(), BadRequest()
+    status.details[1].Unpack(info)
+    status.details[2].Unpack(bad_request)
+    assert dict(info.metadata) == {"context_length": "10"}
+    assert [(v.field, v.description, v.reason) for v in bad_request.field_violations] == [
+        ("n", "too large", "INVALID_PARAMETER"),
+        ("tools", "none here", "UNSUPPORTED_BY_MODEL"),
+    ]
+
+
+def test_a_missing_model_is_named_with_those_there_are() -> None:
+    _, status, _ = sent(ModelNotFound("x", ["a", "b"]))
+
+    resource, info = ResourceInfo(), ErrorInfo()
+    status.details[1].Unpack(resource)
+    status.details[2].Unpack(info)
+    assert (resource.resource_type, resource.resource_name) == ("onward.v1.Model", "x")
+    assert info.metadata["available"] == "a, b"
+
+
+def test_the_time_to_retry_is_the_same_for_people_and_for_grpc_and_is_spread() -> None:
+    delays: set[int] = set()
+    for _ in range(100):
+        _, status, trailers = sent(OVERLOADED)
+        retry = RetryInfo()
+        status.details[1].Unpack(retry)
+        delay_ms = int(str(trailers["grpc-retry-pushback-ms"]))
+        assert retry.retry_delay.ToMilliseconds() == delay_ms
+        assert 2000 <= delay_ms <= 2500
+        delays.add(delay_ms)
+
+    assert len(delays) > 1
+
+
+@pytest.mark.parametrize("error", [InvalidRequest.of("n", "no"), EngineFailed("boom")])
+def test_what_is_not_worth_a_retry_says_nothing_of_one(error: Exception) -> None:
+    _, status, trailers = sent(error)
+
+    assert "grpc-retry-pushback-ms" not in trailers
+    assert "RetryInfo" not in kinds(status)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidRequest([FieldViolation(field=f"messages[{i}].role", description="語" * 1000) for i in range(5000)]),
+        InvalidRequest.of("x" * 100_000, "y" * 100_000),
+        ModelNotFound("m" * 100_000, ["a" * 100] * 1000),
+    ],
+    ids=["many violations", "long violation", "long model name"],
+)
+def test_a_status_fits_what_a_client_takes_of_metadata(error: Exception) -> None:
+    message, _, trailers = sent(error)
+
+    details = trailers["grpc-status-details-bin"]
+    percent_encoded = sum(3 if byte > 0x7E else 1 for byte in message.encode())
+    assert len(details) * 4 / 3 + percent_encoded < CLIENT_METADATA_LIMIT
+
+
+def test_violations_that_do_not_fit_are_counted() -> None:
+    _, status, _ = sent(InvalidRequest([FieldViolation(field="f", description="x" * 400)] * 100))
+
+    info, bad_request = ErrorInfo(), BadRequest()
+    status.details[1].Unpack(info)
+    status.details[2].Unpack(bad_request)
+    assert len(bad_request.field_violations) + int(info.metadata["omitted_violations"]) == 100
+    assert len(bad_request.field_violations) > 1
