@@ -62,7 +62,7 @@ class ChoiceStream:
         if event.finish:
             return self._finish(scan.text + self._stops.finish(), event.finish.reason, event.finish.cause)
         deltas = self._delta(self._parser.feed(scan.text))
-        if self._parser.is_finished and not self._parser.invalid_tool_call:  # the only call that is wanted is there
+        if self._parser.is_finished and not self._parser.is_invalid:  # the only call that is wanted is there
             return [*deltas, *self._finish("", FinishReason.STOP, None)]
         return deltas
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.domain import EndOfSequence, FinishReason, StopToken
+from service.domain import ConstraintComplete, EndOfSequence, FinishReason, StopCause, StopToken
 from service.engine import sampler
 from service.engine.generation import (
     EngineEvent,
@@ -22,9 +22,10 @@ from service.engine.generation import (
     SequenceExpired,
     TokenDrawn,
 )
+from service.engine.mask_rows import MaskRows
 from service.engine.scheduler import PrefillChunk, Scheduler
 from service.engine.sequence import Sequence, SequenceGroup
-from service.errors import EngineFailed
+from service.errors import EngineFailed, InvalidRequest
 from service.model.causal_lm import CausalLM, Logits
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,14 @@ class StepResult:
 class Engine:
     """Runs sequences on a model; every method is called by one thread."""
 
-    def __init__(self, model: CausalLM, *, num_drawable: int | None = None) -> None:
+    def __init__(self, model: CausalLM, *, num_drawable: int | None = None, num_mask_threads: int = 1) -> None:
         """`num_drawable`: ids from here on are padding rows of the logits and never drawn; None: all can be."""
         self._model = model
         self._num_drawable = num_drawable or model.vocabulary_size
         self._scheduler = Scheduler(model.num_slots)
+        self._masks = MaskRows(
+            num_slots=model.num_slots, vocabulary_size=model.vocabulary_size, num_threads=num_mask_threads
+        )
         self._num_failures = 0
 
     @property
@@ -113,14 +117,16 @@ class Engine:
         return result
 
     def _decode(self, sequences: ReadOnly[Sequence], result: StepResult) -> None:
+        slots = [_slot(sequence) for sequence in sequences]
+        self._masks.start(sequences)
         try:
-            logits = self._model.decode(
-                [_slot(sequence) for sequence in sequences], [sequence.token_ids[-1] for sequence in sequences]
-            )
+            logits = self._model.decode(slots, [sequence.token_ids[-1] for sequence in sequences])
         except EngineFailed as error:
             self._count_failure(error)
             self._fail({sequence.request.id for sequence in sequences}, error, result)
             return
+        finally:
+            self._masks.wait()
         self._num_failures = 0
         result.num_decoded = len(sequences)
         for sequence, row in zip(sequences, logits, strict=True):
@@ -131,13 +137,16 @@ class Engine:
         if not chunk.start:
             result.events.append(PrefillStarted(request_id=group.request.id))
         result.num_prefilled += chunk.end - chunk.start
+        token_ids = np.asarray(group.request.prompt_ids[chunk.start : chunk.end], np.int64)
+        self._masks.start(group.sequences if chunk.is_last else ())
         try:
-            token_ids = np.asarray(group.request.prompt_ids[chunk.start : chunk.end], np.int64)
             logits = self._model.prefill(_slot(group.sequences[0]), token_ids)
         except EngineFailed as error:
             self._count_failure(error)
             self._fail({group.request.id}, error, result)
             return
+        finally:
+            self._masks.wait()
         self._num_failures = 0
         group.num_prefilled = chunk.end
         if not chunk.is_last:
@@ -152,41 +161,55 @@ class Engine:
         if sequence.slot is None:  # a sibling's row of this Run failed, and the request with it
             return
         row = logits[: self._num_drawable]
-        top_logprobs = sequence.request.top_logprobs
         try:
-            may_end = not sampler.ends_are_blocked(sequence)
-            token_id = sampler.sample(row, sequence)
-        except EngineFailed as error:
+            token_id, finish = self._commit(sequence, row)
+        except (EngineFailed, InvalidRequest) as error:
             self._fail({sequence.request.id}, error, result)
             return
-        logprobs = None if top_logprobs is None else sampler.raw_logprobs(row, token_id, top_logprobs)
-        sequence.token_ids.append(token_id)
-        finish = _finish(sequence, token_id, may_end=may_end)
         if finish is not None:
             self._release(sequence)
+        top_logprobs = sequence.request.top_logprobs
         result.events.append(
             TokenDrawn(
                 request_id=sequence.request.id,
                 index=sequence.index,
                 token_id=token_id,
-                logprobs=logprobs,
+                logprobs=None if top_logprobs is None else sampler.raw_logprobs(row, token_id, top_logprobs),
                 finish=finish,
             )
         )
+
+    def _commit(self, sequence: Sequence, row: Logits) -> tuple[int, Finish | None]:
+        """Takes the next token, forced or drawn, and says what it ends."""
+        may_end = sequence.matcher is not None or not sampler.ends_are_blocked(sequence)
+        if sequence.forced_ids:
+            token_id = sequence.forced_ids.popleft()
+        else:
+            token_id = sampler.sample(row, sequence, self._masks.row_of(sequence))
+        sequence.token_ids.append(token_id)
+        stop = _stop_token(sequence, token_id) if may_end else None
+        if stop is not None:
+            return token_id, Finish(FinishReason.STOP, stop)
+        if _completes_constraint(sequence, token_id):
+            return token_id, Finish(FinishReason.STOP, ConstraintComplete())
+        if len(sequence.token_ids) >= sequence.sampling.max_tokens:
+            return token_id, Finish(sequence.request.length_reason)
+        return token_id, None
 
     def _count_failure(self, error: EngineFailed) -> None:
         self._num_failures += 1
         if self._num_failures >= _MAX_FAILURES_IN_A_ROW:
             raise error
 
-    def _fail(self, request_ids: set[str], error: EngineFailed, result: StepResult) -> None:
+    def _fail(self, request_ids: set[str], error: EngineFailed | InvalidRequest, result: StepResult) -> None:
         """Ends requests that a failure touched."""
-        logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
+        if isinstance(error, EngineFailed):
+            logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
         for request_id in request_ids:
             group = self._scheduler.find(request_id)
             if group is not None:
                 self._end(group)
-            result.events.append(RequestFailed(request_id=request_id))
+            result.events.append(RequestFailed(request_id=request_id, error=error))
 
     def _end(self, group: SequenceGroup) -> None:
         """Frees all that a group holds."""
@@ -206,13 +229,23 @@ def _slot(sequence: Sequence) -> int:
     return sequence.slot
 
 
-def _finish(sequence: Sequence, token_id: int, *, may_end: bool) -> Finish | None:
-    """Why the token just drawn ends the sequence; None: it does not."""
+def _stop_token(sequence: Sequence, token_id: int) -> StopCause | None:
+    """What a token stands for that ends a sequence; None: it does not."""
     params = sequence.sampling
-    if may_end and token_id in sequence.request.eos_token_ids and not params.ignore_eos:
-        return Finish(FinishReason.STOP, EndOfSequence(token_id))
-    if may_end and token_id in params.stop_token_ids:
-        return Finish(FinishReason.STOP, StopToken(token_id))
-    if len(sequence.token_ids) >= params.max_tokens:
-        return Finish(sequence.request.length_reason)
+    if token_id in sequence.request.eos_token_ids and not params.ignore_eos:
+        return EndOfSequence(token_id)
+    if token_id in params.stop_token_ids:
+        return StopToken(token_id)
     return None
+
+
+def _completes_constraint(sequence: Sequence, token_id: int) -> bool:
+    """Moves the constraint on by a token; whether it then allows nothing more."""
+    if sequence.matcher is None:
+        return False
+    sequence.matcher.accept(token_id)
+    if sequence.matcher.is_complete:
+        return True
+    if not sequence.forced_ids:
+        sequence.forced_ids.extend(sequence.matcher.forced_tokens())
+    return False

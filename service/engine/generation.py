@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.domain import FinishReason, SamplingParams, StopCause
+from service.errors import EngineFailed, InvalidRequest
+from service.grammar.compiler import Grammar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class GenerationRequest:
     eos_token_ids: frozenset[int] = frozenset()
     top_logprobs: int | None = None
     """None: no log probabilities."""
+    grammar: Grammar | None = None
+    """Binds every choice; None: they are free."""
     length_reason: FinishReason = FinishReason.LENGTH
     """What reaching `max_tokens` means: CONTEXT_LENGTH where the window set it."""
 
@@ -70,9 +74,10 @@ class SequenceExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
-    """A forward pass of this request failed; the last event for all of its choices."""
+    """A forward pass of this request failed, or its constraint did; the last event for all of its choices."""
 
     request_id: str
+    error: EngineFailed | InvalidRequest
 
 
 EngineEvent = PrefillStarted | TokenDrawn | SequenceExpired | RequestFailed

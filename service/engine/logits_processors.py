@@ -9,8 +9,12 @@ Scores = npt.NDArray[np.float32]
 
 
 def block(scores: Scores, token_ids: Iterable[int]) -> None:
-    """Makes tokens impossible."""
-    scores[list(token_ids)] = -np.inf
+    """Makes tokens impossible, unless nothing else is possible."""
+    indices = list(token_ids)
+    kept = scores[indices]
+    scores[indices] = -np.inf
+    if scores.max() == -np.inf:
+        scores[indices] = kept
 
 
 def add_bias(scores: Scores, logit_bias: Sequence[tuple[int, float]]) -> None:

@@ -2,7 +2,8 @@
 
 Order of operations:
     1. log probabilities are taken from the raw logits
-    2. end-of-sequence and stop tokens are blocked while `min_tokens` is not reached
+    2. what the constraint does not allow is blocked; so are end-of-sequence and stop tokens while `min_tokens` is not
+       reached, unless the constraint allows nothing else
     3. logit_bias
     4. repetition_penalty (prompt and answer), frequency_penalty and presence_penalty (answer)
     5. temperature; under 1e-5 the best token is taken, ties by lowest id, and what follows is skipped
@@ -21,19 +22,21 @@ from service.engine.generation import RawLogprobs
 from service.engine.seeds import uniform
 from service.engine.sequence import Sequence
 from service.errors import EngineFailed
+from service.grammar.matcher import Mask, apply_mask
 
 _GREEDY_TEMPERATURE = 1e-5
 
 Row = npt.NDArray[np.float32]  # (V,)
+TokenIndices = npt.NDArray[np.intp]
 
 
-def sample(logits: Row, sequence: Sequence) -> int:
-    """Draws the next token of a sequence.
+def sample(logits: Row, sequence: Sequence, mask: Mask | None = None) -> int:
+    """Draws the next token of a sequence, one that `mask` allows.
 
     Raises:
         EngineFailed: the logits are not numbers.
     """
-    scores = _processed(logits, sequence)
+    scores = _processed(logits, sequence, mask)
     best = int(scores.argmax())
     if not math.isfinite(scores[best]):
         raise EngineFailed(f"the model's best logit is {scores[best]}")
@@ -59,17 +62,18 @@ def ends_are_blocked(sequence: Sequence) -> bool:
     return len(sequence.token_ids) < sequence.sampling.min_tokens
 
 
-def _processed(logits: Row, sequence: Sequence) -> Row:
+def _processed(logits: Row, sequence: Sequence, mask: Mask | None) -> Row:
     """The logits with everything before temperature applied: a copy where anything is."""
     params = sequence.sampling
     penalizes_frequency = params.frequency_penalty or params.presence_penalty
-    blocks = ends_are_blocked(sequence)
-    if not (blocks or params.logit_bias or params.repetition_penalty != 1 or penalizes_frequency):
+    blocked = _blocked_ends(sequence)
+    if not (blocked or params.logit_bias or params.repetition_penalty != 1 or penalizes_frequency or mask is not None):
         return logits
     scores = logits.copy()
-    if blocks:
-        ends = () if params.ignore_eos else sequence.request.eos_token_ids
-        logits_processors.block(scores, {*ends, *params.stop_token_ids})
+    if mask is not None:
+        apply_mask(scores, mask)
+    if blocked:
+        logits_processors.block(scores, blocked)
     logits_processors.add_bias(scores, params.logit_bias)
     if params.repetition_penalty != 1:
         logits_processors.penalize_repetition(
@@ -82,6 +86,20 @@ def _processed(logits: Row, sequence: Sequence) -> Row:
     return scores
 
 
+def _blocked_ends(sequence: Sequence) -> set[int]:
+    """Tokens that must not be drawn now because they would end the sequence.
+
+    Under a constraint, `ignore_eos` has to block what it elsewhere lets pass: nothing can follow an end there.
+    """
+    params, eos_token_ids = sequence.sampling, sequence.request.eos_token_ids
+    blocked: set[int] = set()
+    if ends_are_blocked(sequence):
+        blocked |= {*params.stop_token_ids, *(() if params.ignore_eos else eos_token_ids)}
+    if params.ignore_eos and sequence.matcher is not None:
+        blocked |= eos_token_ids
+    return blocked
+
+
 def _draw(scores: Row, best_score: float, sequence: Sequence) -> int:
     """Steps 5 to 7, in double precision."""
     params = sequence.sampling
@@ -89,29 +107,40 @@ def _draw(scores: Row, best_score: float, sequence: Sequence) -> int:
     u = uniform(sequence.seed, sequence.position)
     if not params.min_p and not params.top_k and params.top_p >= 1:
         return _inverse_cdf(np.exp(scaled).cumsum(), u)
-    candidates = _candidates(scaled, params.min_p, params.top_k, params.top_p)
-    cumulative = np.exp(scaled[candidates]).cumsum()
+    candidates = _candidates(scaled, params.min_p, params.top_k)
     if params.top_p < 1:
-        num_kept = int(np.searchsorted(cumulative, params.top_p * cumulative[-1])) + 1
-        cumulative = cumulative[:num_kept]
-    return int(candidates[_inverse_cdf(cumulative, u)])
+        candidates = _nucleus(scaled, candidates, params.top_p)
+    ranked = _best_first(scaled, candidates)
+    return int(ranked[_inverse_cdf(np.exp(scaled[ranked]).cumsum(), u)])
 
 
-def _candidates(scaled: npt.NDArray[np.float64], min_p: float, top_k: int, top_p: float) -> npt.NDArray[np.intp]:
-    """Ids that pass min_p and top_k, best first; those that top_p cannot reach may be left out.
-
-    With V tokens and the best one's weight at 1, everything below ln((1 - top_p) / V) weighs less than 1 - top_p together,
-    so the nucleus lies above it: nothing has to be sorted but what may be drawn.
-    """
+def _candidates(scaled: npt.NDArray[np.float64], min_p: float, top_k: int) -> TokenIndices:
+    """Ids that pass min_p and top_k."""
     size = len(scaled)
     floor = math.log(min_p) if min_p else -math.inf
-    if top_k and top_k < size:
-        floor = max(floor, float(np.partition(scaled, size - top_k)[size - top_k]))
-    if top_p < 1:
-        floor = max(floor, math.log((1 - top_p) / size))
-    passing = np.flatnonzero(scaled >= floor)
-    candidates = passing[np.argsort(-scaled[passing], kind="stable")]
-    return candidates[:top_k] if top_k else candidates
+    if not top_k or top_k >= size:
+        return np.flatnonzero(scaled >= floor)
+    floor = max(floor, float(np.partition(scaled, size - top_k)[size - top_k]))
+    return _best_first(scaled, np.flatnonzero(scaled >= floor))[:top_k]
+
+
+def _nucleus(scaled: npt.NDArray[np.float64], candidates: TokenIndices, top_p: float) -> TokenIndices:
+    """The fewest best candidates that hold `top_p` of their mass.
+
+    The best one weighs 1, so what lies below ln((1 - top_p) / size) weighs less than 1 - top_p of all together: the nucleus lies
+    above it, and the long tail need not be sorted.
+    """
+    weights = np.exp(scaled[candidates])
+    upper = candidates[scaled[candidates] >= math.log((1 - top_p) / len(candidates))]
+    ranked = _best_first(scaled, upper)
+    cumulative = np.exp(scaled[ranked]).cumsum()
+    return ranked[: int(np.searchsorted(cumulative, top_p * weights.sum())) + 1]
+
+
+def _best_first(scaled: npt.NDArray[np.float64], token_ids: TokenIndices) -> TokenIndices:
+    """Ids by descending score, ties by id."""
+    ascending = np.sort(token_ids)
+    return ascending[np.argsort(-scaled[ascending], kind="stable")]
 
 
 def _inverse_cdf(cumulative: npt.NDArray[np.float64], u: float) -> int:
@@ -120,11 +149,6 @@ def _inverse_cdf(cumulative: npt.NDArray[np.float64], u: float) -> int:
     return min(int(np.searchsorted(cumulative, u * cumulative[-1], side="right")), last)
 
 
-def _best(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.intp]:
+def _best(values: npt.NDArray[np.float64], count: int) -> TokenIndices:
     """The ids of the `count` largest values, best first, ties by id."""
-    if not count:
-        return np.empty(0, np.intp)
-    size = len(values)
-    floor = np.partition(values, size - count)[size - count] if count < size else -math.inf
-    passing = np.flatnonzero(values >= floor)
-    return passing[np.argsort(-values[passing], kind="stable")][:count]
+    return _candidates(values, 0.0, count) if count else np.empty(0, np.intp)

@@ -6,11 +6,13 @@ The states are not stored: a request without slots waits, one with prompt tokens
 finishes exactly once, and its slot is freed exactly once.
 """
 
+from collections import deque
 from collections.abc import Sequence as ReadOnly
 from dataclasses import dataclass, field
 
 from service.domain import SamplingParams
 from service.engine.generation import GenerationRequest
+from service.grammar.matcher import GrammarMatcher
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,6 +25,10 @@ class Sequence:
     """None: waiting, or finished."""
     token_ids: list[int] = field(default_factory=list[int])
     """Drawn so far."""
+    matcher: GrammarMatcher | None = None
+    """Where it stands in its constraint; None: it is free."""
+    forced_ids: deque[int] = field(default_factory=deque[int])
+    """What the constraint leaves no choice about; taken next, without a draw."""
 
     @property
     def prompt_ids(self) -> ReadOnly[int]:
@@ -59,7 +65,11 @@ class SequenceGroup:
     @classmethod
     def of(cls, request: GenerationRequest) -> "SequenceGroup":
         """A waiting group."""
-        sequences = tuple(Sequence(request=request, index=index) for index in range(len(request.seeds)))
+        grammar = request.grammar
+        sequences = tuple(
+            Sequence(request=request, index=index, matcher=None if grammar is None else grammar.matcher())
+            for index in range(len(request.seeds))
+        )
         return cls(request=request, sequences=sequences)
 
     @property

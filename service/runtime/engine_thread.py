@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from service.engine.engine import Engine
 from service.engine.generation import EngineEvent, GenerationRequest, RequestFailed, SequenceExpired, TokenDrawn
-from service.errors import EngineFailed, EngineOverloaded
+from service.errors import EngineFailed, EngineOverloaded, InvalidRequest
 from service.runtime.pacing import PrefillPacer
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Generation:
     def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
         self.unfinished = set(range(num_choices))
         """Choices that have neither finished nor been stopped."""
-        self.queue: asyncio.Queue[StepEvents | EngineFailed] = asyncio.Queue()
+        self.queue: asyncio.Queue[StepEvents | EngineFailed | InvalidRequest] = asyncio.Queue()
         self._stop_choice = stop_choice
 
     async def steps(self) -> AsyncIterator[StepEvents]:
@@ -52,10 +52,11 @@ class Generation:
 
         Raises:
             EngineFailed: a forward pass or the engine failed.
+            InvalidRequest: the constraint allows nothing more though it is not fulfilled, or is too costly.
         """
         while self.unfinished or not self.queue.empty():
             step = await self.queue.get()
-            if isinstance(step, EngineFailed):
+            if isinstance(step, EngineFailed | InvalidRequest):
                 raise step
             yield step
 
@@ -156,8 +157,9 @@ class EngineThread:
             generation = self._generations.get(request_id)
             if generation is None:  # it left; the abort is on its way
                 continue
-            if any(isinstance(event, RequestFailed) for event in events):
-                generation.queue.put_nowait(EngineFailed("a forward pass of this request failed"))
+            failure = next((event.error for event in events if isinstance(event, RequestFailed)), None)
+            if failure is not None:
+                generation.queue.put_nowait(failure)
                 continue
             generation.unfinished.difference_update(_finished(events))
             generation.queue.put_nowait(StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=events))

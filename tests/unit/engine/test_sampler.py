@@ -105,6 +105,14 @@ def test_a_draw_is_what_the_documented_order_of_operations_gives(
     assert np.array_equal(logits, before)
 
 
+def test_the_tail_counts_towards_top_p_though_it_is_never_sorted() -> None:
+    """The mass of what lay below the nucleus was once left out of the total, which made the nucleus too small."""
+    for logits_seed in range(200):
+        logits = random_logits(logits_seed, scale=4.0)
+        item = sequence(logits_seed, top_p=0.95)
+        assert sample(logits, item) == plain_sample(logits, item)
+
+
 def test_equal_logits_are_taken_in_order_of_their_ids() -> None:
     assert sample(np.zeros(V, np.float32), sequence(temperature=0.0)) == 0
     drawn = {sample(np.zeros(V, np.float32), sequence(seed, top_k=3)) for seed in range(50)}
