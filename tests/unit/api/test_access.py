@@ -1,0 +1,249 @@
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+from onward.v1.completion_pb2 import CompleteRequest
+from service.api.access import ApiKeys, load_access
+from service.errors import StartupError
+from service.settings import Settings
+from tests.fakes_completion import FakeCompleter
+from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
+
+KEY = "key-canary-1"
+OPEN_METHODS = {f"grpc.health.v1.Health/{method}" for method in ("Check", "Watch", "List")}
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text(f"# ours\n\n{KEY}  # the first\nkey-2\n", encoding="utf-8")
+    return path
+
+
+def bearer(key: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key}"),)
+
+
+async def test_with_keys_every_method_but_health_needs_one(keys_file: Path) -> None:
+    """The methods are those that the server itself lists, so that a new one cannot be forgotten."""
+    async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
+        methods = await _listed_methods(served)
+        refused = [(await failure(served.call_with_bytes(f"/{method}"))).code() for method in sorted(methods)]
+        status = await served.health()
+
+    assert len(methods) == 8
+    assert set(refused) == {grpc.StatusCode.UNAUTHENTICATED}
+    assert status == 1
+
+
+async def test_a_method_that_does_not_exist_is_not_told_apart_without_a_key(keys_file: Path) -> None:
+    async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
+        error = await failure(served.call_with_bytes("/onward.v1.CompletionService/Guess"))
+
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("key", [KEY, "key-2"])
+async def test_any_key_of_the_file_opens_every_method(keys_file: Path, key: str) -> None:
+    async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
+        response = await served.completions.Complete(HELLO, metadata=bearer(key))
+        events = [event async for event in served.completions.StreamComplete(STREAM_HELLO, metadata=bearer(key))]
+
+    assert response.model == "fake"
+    assert len(events) == 5
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        (),
+        bearer("other"),
+        bearer(""),
+        bearer(f"{KEY}x"),
+        (("authorization", KEY),),
+        (("authorization", f"Basic {KEY}"),),
+        (*bearer("other"), *bearer(KEY)),
+        (("authorization-bin", f"Bearer {KEY}".encode()),),
+    ],
+    ids=["none", "another", "empty", "longer", "no scheme", "wrong scheme", "two", "binary"],
+)
+async def test_anything_but_one_key_is_refused(keys_file: Path, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
+    async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
+        error = await failure(served.completions.Complete(HELLO, metadata=metadata))
+
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert details(error).keys() == {"ErrorInfo", "RequestInfo"}
+
+
+def test_the_scheme_is_read_in_any_case() -> None:
+    assert ApiKeys([KEY]).accept([("authorization", f"bEARER {KEY}")])
+
+
+async def test_a_key_is_in_no_log_line(keys_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
+        await served.completions.Complete(HELLO, metadata=bearer(KEY))
+        await failure(served.completions.Complete(HELLO, metadata=bearer(f"{KEY}x")))
+
+    assert "canary" not in repr([record.__dict__ for record in caplog.records])
+    codes = [record.__dict__["fields"]["code"] for record in caplog.records if record.getMessage() == "request"]
+    assert codes == ["OK", "UNAUTHENTICATED"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "holds no API key"),
+        ("# only\n  \n", "holds no API key"),
+        ("good\ntwo words\n", "keys:2: a key is one word"),
+        ("naïve\n", "keys:1: a key is one word"),
+    ],
+)
+def test_a_bad_key_file_is_a_refusal_to_start_that_shows_no_key(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "keys"
+    path.write_text(text, encoding="utf-8")
+
+    with pytest.raises(StartupError, match=complaint) as caught:
+        load_access(Settings(api_keys_file=path))
+    assert not {"words", "naïve"} & set(str(caught.value).replace(":", " ").split())
+
+
+def test_a_file_that_cannot_be_read_is_a_refusal_to_start(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="cannot read the API keys file"):
+        load_access(Settings(api_keys_file=tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0"])
+def test_standing_open_to_a_network_is_refused(listen: str) -> None:
+    with pytest.raises(StartupError, match=r"TLS .* and API keys .*--insecure"):
+        load_access(Settings(listen=listen))
+
+
+def test_half_a_protection_is_none(keys_file: Path, certificates: "Certificates") -> None:
+    with pytest.raises(StartupError, match="without TLS"):
+        load_access(Settings(listen="0.0.0.0:0", api_keys_file=keys_file))
+    with pytest.raises(StartupError, match="without API keys"):
+        load_access(Settings(listen="0.0.0.0:0", **certificates.tls))
+
+
+def test_tls_with_keys_or_client_certificates_may_face_a_network(keys_file: Path, certificates: "Certificates") -> None:
+    with_keys = Settings(listen="0.0.0.0:0", api_keys_file=keys_file, **certificates.tls)
+    with_client_certificates = Settings(listen="0.0.0.0:0", **certificates.mutual_tls)
+
+    assert load_access(with_keys).credentials is not None
+    assert load_access(with_client_certificates).credentials is not None
+
+
+def test_what_is_open_is_logged_louder_when_it_is_open_to_a_network(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    load_access(Settings())
+    load_access(Settings(listen="0.0.0.0:0", insecure=True))
+
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
+    assert "the network reaches 0.0.0.0:0 over plaintext; anyone who can connect may call" in caplog.text
+
+
+async def test_tls_is_spoken_and_checked(certificates: "Certificates") -> None:
+    async with serving(FakeCompleter(), credentials=certificates.trusting(), **certificates.tls) as served:
+        response = await served.completions.Complete(HELLO)
+    async with serving(FakeCompleter(), **certificates.tls) as served:
+        error = await failure(served.completions.Complete(HELLO, timeout=5))
+
+    assert response.model == "fake"
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_mutual_tls_needs_a_certificate_of_the_right_authority(certificates: "Certificates") -> None:
+    async with serving(FakeCompleter(), credentials=certificates.with_client(), **certificates.mutual_tls) as served:
+        response = await served.completions.Complete(HELLO)
+    async with serving(FakeCompleter(), credentials=certificates.trusting(), **certificates.mutual_tls) as served:
+        error = await failure(served.completions.Complete(CompleteRequest(), timeout=5))
+
+    assert response.model == "fake"
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_key_that_is_not_the_certificates_is_a_refusal_to_start(certificates: "Certificates") -> None:
+    tls = certificates.tls | certificates.tls_key_of_client
+
+    with pytest.raises(StartupError, match="TLS files do not match"):
+        async with serving(FakeCompleter(), **tls):
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """An authority with one certificate for the server, and one for a client."""
+
+    folder: Path
+
+    @property
+    def tls(self) -> dict[str, Any]:
+        return {"tls_cert": self.folder / "server.crt", "tls_key": self.folder / "server.key"}
+
+    @property
+    def tls_key_of_client(self) -> dict[str, Any]:
+        return {"tls_key": self.folder / "client.key"}
+
+    @property
+    def mutual_tls(self) -> dict[str, Any]:
+        return {**self.tls, "tls_client_ca": self.folder / "ca.crt"}
+
+    def trusting(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(self._read("ca.crt"))
+
+    def with_client(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(self._read("ca.crt"), self._read("client.key"), self._read("client.crt"))
+
+    def _read(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make certificates with")
+    folder = tmp_path_factory.mktemp("tls")
+    ca = ["-CA", "ca.crt", "-CAkey", "ca.key"]
+    for name, subject, signing in (("ca", "/CN=ca", []), ("server", "/CN=server", ca), ("client", "/CN=client", ca)):
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
+        names = ["-addext", "subjectAltName=IP:127.0.0.1"] if name == "server" else []
+        files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
+        subprocess.run(
+            [openssl, "req", "-x509", *curve, *files, "-days", "2", "-subj", subject, *names, *signing],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+    return Certificates(folder)
+
+
+async def _listed_methods(served: Served) -> set[str]:
+    """Every method that reflection tells of, less the open ones."""
+    services = await _reflected(served, ServerReflectionRequest(list_services=""))
+    methods: set[str] = set()
+    for service in services.list_services_response.service:
+        files = await _reflected(served, ServerReflectionRequest(file_containing_symbol=service.name))
+        for data in files.file_descriptor_response.file_descriptor_proto:
+            for described in FileDescriptorProto.FromString(data).service:
+                methods.update(f"{service.name}/{method.name}" for method in described.method)
+    return methods - OPEN_METHODS
+
+
+async def _reflected(served: Served, request: ServerReflectionRequest) -> ServerReflectionResponse:
+    method = served.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ServerReflectionRequest.SerializeToString,
+        ServerReflectionResponse.FromString,
+    )
+    async for response in method(iter([request]), metadata=bearer(KEY)):
+        return response
+    raise AssertionError("reflection said nothing")

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, WrongSettings, read_settings, reference
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def test_the_settings_page_is_what_the_settings_say() -> None:
+    """Write it again with `python -m service.settings > docs/settings.md`."""
+    assert PAGE.read_text(encoding="utf-8") == reference()
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_SLOTS", "3")
+    monkeypatch.setenv("ONWARD_MAX_QUEUE", "5")
+
+    settings = read_settings(["--slots", "4"])
+
+    assert (settings.slots, settings.max_queue, settings.prefill_chunk) == (4, 5, 512)
+
+
+def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes sets ONWARD_PORT and more for a service that is called onward."""
+    monkeypatch.setenv("ONWARD_PORT", "tcp://10.0.0.1:50051")
+
+    assert read_settings([]).listen == "127.0.0.1:50051"
+
+
+@pytest.mark.parametrize(
+    ("words", "folders"),
+    [
+        (["--model", "/m/a"], {"a": Path("/m/a")}),
+        (["--model", "x=/m/a"], {"x": Path("/m/a")}),
+        (["--model", "/m/a", "--model", "x=/m/a"], {"a": Path("/m/a"), "x": Path("/m/a")}),
+        (["--model", "/m/a,x=/m/b"], {"a": Path("/m/a"), "x": Path("/m/b")}),
+        (["--model", "./a=b"], {"a=b": Path("./a=b")}),
+    ],
+)
+def test_models_are_folders_with_an_id(words: list[str], folders: dict[str, Path]) -> None:
+    assert read_settings(words).model_folders == folders
+
+
+def test_models_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_MODEL", "/m/a,x=/m/b")
+
+    assert list(read_settings([]).model_folders) == ["a", "x"]
+
+
+def test_without_a_model_the_embedded_one_is_served() -> None:
+    assert list(read_settings([]).model_folders) == ["pocket"]
+
+
+def test_switches_can_be_turned_off() -> None:
+    settings = read_settings(["--no-reflection", "--insecure"])
+
+    assert (settings.reflection, settings.insecure) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--slots", "0"], "--slots (or ONWARD_SLOTS): Input should be greater than or equal to 1"),
+        (["--step-target-ms", "nan"], "--step-target-ms"),
+        (["--max-deadline-s", "0"], "--max-deadline-s"),
+        (["--execution-provider", "tpu"], "--execution-provider"),
+        (["--listen", "50051"], "'50051' is not HOST:PORT, [IPV6]:PORT or unix:PATH"),
+        (["--listen", "::1:50051"], "'::1:50051' is not HOST:PORT"),
+        (["--listen", "localhost:65536"], "'localhost:65536' is not HOST:PORT"),
+        (["--listen", "unix:"], "'unix:' is not HOST:PORT"),
+        (["--model", "/m/a", "--model", "/n/a"], "two models are called 'a'"),
+        (["--model", "a b=/m/a"], "'a b' is not a model id"),
+        (["--tls-cert", "x"], "tls_cert and tls_key go together"),
+        (["--tls-client-ca", "x"], "tls_client_ca needs tls_cert and tls_key"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else None,
+)
+def test_a_wrong_setting_is_named_with_what_is_allowed(words: list[str], problem: str) -> None:
+    with pytest.raises(WrongSettings) as caught:
+        read_settings(words)
+
+    (said,) = caught.value.problems
+    assert problem in said
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(WrongSettings) as caught:
+        read_settings(["--slots", "0", "--listen", "x"])
+
+    assert len(caught.value.problems) == 2
+
+
+def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read_settings(["--slotz", "1"])
+
+    assert caught.value.code == 2
+    assert "--slotz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("listen", "is_beyond"),
+    [
+        ("127.0.0.1:1", False),
+        ("127.8.9.1:1", False),
+        ("[::1]:1", False),
+        ("localhost:1", False),
+        ("unix:/tmp/x", False),
+        ("0.0.0.0:1", True),
+        ("[::]:1", True),
+        ("192.0.2.7:1", True),
+        ("example.org:1", True),
+    ],
+)
+def test_an_address_is_known_to_stay_on_this_machine_or_not(listen: str, *, is_beyond: bool) -> None:
+    assert Settings(listen=listen).listens_beyond_loopback is is_beyond
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.slots = 3  # pyright: ignore[reportAttributeAccessIssue]
