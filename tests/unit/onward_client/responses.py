@@ -1,6 +1,7 @@
 """Responses as a real server gives them, for tests to compare with; unary, and the same as a stream."""
 
 from collections.abc import Iterable
+from typing import cast
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -27,7 +28,7 @@ def answer(
     index: int = 0,
     reasoning: str = "",
     calls: Iterable[ToolCall] = (),
-    finish: FinishReason = FinishReason.FINISH_REASON_STOP,
+    finish: int = FinishReason.FINISH_REASON_STOP,
     invalid_tool_call: str = "",
 ) -> Choice:
     """One answer, with what a server says of every one."""
@@ -39,7 +40,7 @@ def answer(
             reasoning=reasoning,
             tool_calls=calls,
         ),
-        finish_reason=finish,
+        finish_reason=cast("FinishReason", finish),
         stop_cause=StopCause(eos_token_id=2) if finish == FinishReason.FINISH_REASON_STOP else None,
         seed=17 + index,
         completion_tokens=max(1, len(text)),

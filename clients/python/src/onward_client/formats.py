@@ -1,7 +1,7 @@
 """What the text of an answer must match, from plain Python values; it reads no answer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NotRequired, TypeAlias, TypedDict
+from typing import Literal, NotRequired, TypeAlias, TypedDict, cast, get_origin
 
 from onward.v1.sampling_pb2 import GrammarFormat, JsonSchemaFormat, ResponseFormat
 from onward_client.dicts import build, is_dict, json_text, set_fields
@@ -60,10 +60,10 @@ def to_response_format(wanted: ResponseFormatLike) -> ResponseFormat:
     """
     if isinstance(wanted, ResponseFormat):
         return wanted
-    if isinstance(wanted, type):
-        return schema_format(wanted)
     if isinstance(wanted, str):
         return build(ResponseFormat, _PATH, {wanted: {}})
+    if isinstance(wanted, type) or get_origin(wanted):
+        return schema_format(cast("type", wanted))
     if not is_dict(wanted):
         raise RequestError(f"{_PATH}: must be a format, a name, a dict or a type, not {wanted!r}")
     return _from_dict(wanted)

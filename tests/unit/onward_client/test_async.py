@@ -1,0 +1,51 @@
+"""What only `AsyncClient` can do: be cancelled by its task, and make calls side by side."""
+
+import asyncio
+
+import pytest
+
+from onward_client import AsyncClient
+from tests.unit.onward_client.fake_server import FakeServer, Hang
+from tests.unit.onward_client.responses import events, text_response
+
+
+async def seen(server: FakeServer) -> None:
+    """Waits for the first call to arrive."""
+    while not server.seen:
+        await asyncio.sleep(0)
+
+
+async def test_cancelling_the_task_cancels_the_call(server: FakeServer) -> None:
+    server.script.append(Hang())
+    async with AsyncClient(server.target) as client:
+        task = asyncio.create_task(client.complete("Hi"))
+        await seen(server)
+
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(server.seen[0].ended.wait, 10)
+
+
+async def test_cancelling_the_task_of_a_stream_cancels_the_call(server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))[:2], Hang()])
+    async with AsyncClient(server.target) as client, client.stream("Hi") as stream:
+        async for _ in stream.text:
+            break
+        task = asyncio.create_task(stream.final())
+        await asyncio.sleep(0)
+
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(server.seen[0].ended.wait, 10)
+
+
+async def test_calls_are_made_side_by_side(server: FakeServer) -> None:
+    server.script.extend(text_response(str(number)) for number in range(20))
+    async with AsyncClient(server.target) as client:
+        completions = await asyncio.gather(*(client.complete("Hi") for _ in range(20)))
+
+    assert {completion.text for completion in completions} == {str(number) for number in range(20)}

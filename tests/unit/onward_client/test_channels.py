@@ -1,0 +1,133 @@
+"""Where calls go, when that is in the clear, and with which settings."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from onward_client import TLS, RequestError, UnavailableError, rpcs
+from onward_client.calls import ClientOptions
+from onward_client.channels import Destination, service_config
+from tests.unit.onward_client.both_clients import Connect
+from tests.unit.onward_client.fake_server import FakeServer
+from tests.unit.onward_client.responses import text_response
+
+LOOPBACK = [
+    "localhost:50051",
+    "localhost",
+    "127.0.0.1:50051",
+    "127.8.8.8:1",
+    "[::1]:50051",
+    "::1",
+    "dns:localhost:1",
+    "dns:///localhost:1",
+    "dns://8.8.8.8/localhost:1",
+    "ipv4:127.0.0.1:1,127.0.0.1:2",
+    "ipv6:[::1]:1",
+    "unix:/run/onward.sock",
+    "unix:///run/onward.sock",
+    "unix-abstract:onward",
+]
+ELSEWHERE = [
+    "example.com:443",
+    "localhost.example.com:443",
+    "10.0.0.1:50051",
+    "0.0.0.0:50051",
+    "[2001:db8::1]:50051",
+    "dns:///example.com:443",
+    "ipv4:127.0.0.1:1,10.0.0.1:2",
+    "xds:///localhost",
+    "example.com/localhost:1",
+    "",
+]
+
+
+def shipped() -> dict[str, Any]:
+    return json.loads(files("onward_client").joinpath("service_config.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("target", LOOPBACK)
+def test_this_machine_is_spoken_to_in_the_clear(target: str) -> None:
+    assert Destination.of(target, tls=None, extra=()).credentials is None
+
+
+@pytest.mark.parametrize("target", ELSEWHERE)
+def test_any_other_machine_is_spoken_to_with_tls(target: str) -> None:
+    assert Destination.of(target, tls=None, extra=()).credentials is not None
+
+
+def test_tls_can_be_turned_off_and_on() -> None:
+    assert Destination.of("example.com:443", tls=False, extra=()).credentials is None
+    assert Destination.of("localhost:443", tls=True, extra=()).credentials is not None
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([openssl, *make.split(), *more], check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture
+def tls_server(certificate: tuple[Path, Path]) -> Iterator[FakeServer]:
+    """A server that wants to see a certificate of its callers."""
+    chain, key = (path.read_bytes() for path in certificate)
+    fake = FakeServer(grpc.ssl_server_credentials([(key, chain)], root_certificates=chain, require_client_auth=True))
+    yield fake
+    fake.stop()
+
+
+def test_mutual_tls_takes_three_files(connect: Connect, tls_server: FakeServer, certificate: tuple[Path, Path]) -> None:
+    chain, key = certificate
+    tls_server.script.append(text_response("Hello."))
+
+    assert connect(tls_server.target, tls=TLS(ca=chain, cert=chain, key=str(key))).complete("Hi").text == "Hello."
+
+
+def test_a_server_that_is_not_trusted_is_not_spoken_to(connect: Connect, tls_server: FakeServer) -> None:
+    with pytest.raises(UnavailableError):
+        connect(tls_server.target, tls=True, max_retries=0).complete("Hi")
+
+    assert not tls_server.seen
+
+
+@pytest.mark.parametrize(
+    ("tls", "message"),
+    [
+        (TLS(ca="nowhere.pem"), r"^tls: .*No such file or directory: 'nowhere.pem'"),
+        (TLS(cert="cert.pem"), r"^tls: cert and key go together$"),
+    ],
+    ids=["missing", "half"],
+)
+def test_files_that_cannot_be_used_are_refused_at_once(connect: Connect, tls: TLS, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        connect("localhost:1", tls=tls)
+
+
+def test_the_shipped_service_config_is_that_of_a_client_without_options() -> None:
+    assert service_config(ClientOptions().max_retries) == shipped()
+
+
+def test_the_service_config_names_every_service_of_the_protocol() -> None:
+    services = [rpc.path.split("/")[1] for rpc in vars(rpcs).values() if isinstance(rpc, rpcs.Rpc)]
+    named = [name["service"] for method in shipped()["methodConfig"] for name in method["name"]]
+
+    assert set(named) == {service for service in services if service.startswith("onward.")}
+
+
+def test_channel_options_of_the_caller_win() -> None:
+    options = Destination.of("localhost:1", tls=None, extra=[("grpc.keepalive_time_ms", 5)]).options(3)
+
+    assert dict(options)["grpc.keepalive_time_ms"] == 5
