@@ -15,12 +15,14 @@ from service.api.server import Server
 from service.completion.catalogue import Catalogue
 from service.completion.chat_template import ChatTemplate
 from service.completion.completer import Completer
+from service.completion.constraints import Constraints
 from service.completion.prompt import PromptBuilder
 from service.completion.tool_formats import choose_output_format
 from service.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from service.domain import ModelCapabilities, ModelCard
 from service.engine.engine import Engine
 from service.errors import ModelFolderError, StartupError
+from service.grammar.compiler import GrammarCompiler
 from service.model.folder import ModelFolder
 from service.model.loader import LoadedModel, load_model
 from service.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
@@ -55,6 +57,8 @@ class ServedModel:
     loaded: LoadedModel
     limits: ModelLimits
     prompts: PromptBuilder
+    compiler: GrammarCompiler | None
+    """None: the model's answers cannot be constrained."""
     tokenizer: Tokenizer
 
 
@@ -82,7 +86,13 @@ async def started(
             engine.start()
             stack.push_async_callback(engine.stop)
             completers.append(
-                Completer(limits=model.limits, prompts=model.prompts, tokenizer=model.tokenizer, engine=engine)
+                Completer(
+                    limits=model.limits,
+                    prompts=model.prompts,
+                    constraints=None if model.compiler is None else Constraints(model.compiler),
+                    tokenizer=model.tokenizer,
+                    engine=engine,
+                )
             )
         yield await stack.enter_async_context(Server(settings, Catalogue(completers), access))
 
@@ -106,14 +116,12 @@ def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Even
 
 
 def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) -> ServedModel:
-    with _step(f"{model_id}: reading {path}"):
+    with _step(f"{model_id}: read {path}"):
         folder = ModelFolder.read(path)
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer)
         output_format = choose_output_format(template.source if template else "")
-    with _step(
-        f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights, allocating {settings.slots} slots"
-    ):
+    with _step(f"{model_id}: loaded {folder.weight_bytes / 2**20:.1f} MiB of weights, allocated {settings.slots} slots"):
         loaded = load_model(
             folder,
             SessionOptions(
@@ -125,33 +133,13 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             num_slots=settings.slots,
             max_context_length=settings.context_length,
         )
-    vocabulary_size = loaded.causal_lm.vocabulary_size
-    if tokenizer.vocabulary_size > vocabulary_size:
-        raise ModelFolderError(
-            f"{path}: the tokenizer has {tokenizer.vocabulary_size} tokens and the model's logits {vocabulary_size}; "
-            "tokenizer.json belongs to another model"
-        )
-    with _step(f"{model_id}: fingerprint"):
+        _require_matching_tokenizer(path, tokenizer, loaded)
+    with _step(f"{model_id}: prepared constraints"):
+        compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
+    with _step(f"{model_id}: took its fingerprint"):
         fingerprint = folder.fingerprint(version("onward-server"), runtime_version(), loaded.execution_provider)
-    limits = ModelLimits(
-        card=_card(model_id, folder, loaded, template, fingerprint, is_default=is_default),
-        num_drawable=tokenizer.vocabulary_size,
-        eos_token_ids=folder.eos_token_ids,
-    )
-    return ServedModel(loaded=loaded, limits=limits, prompts=PromptBuilder(tokenizer, template, output_format), tokenizer=tokenizer)
-
-
-def _card(
-    model_id: str,
-    folder: ModelFolder,
-    loaded: LoadedModel,
-    template: ChatTemplate | None,
-    fingerprint: str,
-    *,
-    is_default: bool,
-) -> ModelCard:
     causal_lm = loaded.causal_lm
-    return ModelCard(
+    card = ModelCard(
         id=model_id,
         is_default=is_default,
         create_time_s=time.time(),
@@ -160,18 +148,52 @@ def _card(
         max_output_tokens=causal_lm.context_length,
         vocabulary_size=causal_lm.vocabulary_size,
         default_sampling=folder.default_sampling,
-        capabilities=ModelCapabilities(
-            chat=template is not None,
-            tools=template is not None and template.supports_tools,
-            system_role=template is not None and template.supports_system_role,
-            structured_output=False,
-            max_n=min(MAX_CHOICES, causal_lm.num_slots),
-            max_top_logprobs=min(MAX_TOP_LOGPROBS, causal_lm.vocabulary_size),
-            deterministic=loaded.deterministic,
-            reasoning=template is not None and template.supports_reasoning_switch,
-        ),
+        capabilities=_capabilities(loaded, template, can_constrain=compiler is not None),
         precision=loaded.precision,
         execution_provider=loaded.execution_provider,
+    )
+    return ServedModel(
+        loaded=loaded,
+        limits=ModelLimits(card=card, num_drawable=tokenizer.vocabulary_size, eos_token_ids=folder.eos_token_ids),
+        prompts=PromptBuilder(tokenizer, template, output_format),
+        compiler=compiler,
+        tokenizer=tokenizer,
+    )
+
+
+def _require_matching_tokenizer(path: Path, tokenizer: Tokenizer, loaded: LoadedModel) -> None:
+    vocabulary_size = loaded.causal_lm.vocabulary_size
+    if tokenizer.vocabulary_size > vocabulary_size:
+        raise ModelFolderError(
+            f"{path}: the tokenizer has {tokenizer.vocabulary_size} tokens and the model's logits {vocabulary_size}; "
+            "tokenizer.json belongs to another model"
+        )
+
+
+def _grammar_compiler(
+    model_id: str, folder: ModelFolder, tokenizer: Tokenizer, loaded: LoadedModel
+) -> GrammarCompiler | None:
+    try:
+        return GrammarCompiler(
+            tokenizer.to_json(),
+            vocabulary_size=loaded.causal_lm.vocabulary_size,
+            eos_token_ids=folder.eos_token_ids,
+        )
+    except StartupError as error:
+        logger.warning("%s serves no structured output: %s", model_id, error)
+        return None
+
+
+def _capabilities(loaded: LoadedModel, template: ChatTemplate | None, *, can_constrain: bool) -> ModelCapabilities:
+    return ModelCapabilities(
+        chat=template is not None,
+        tools=template is not None and template.supports_tools,
+        system_role=template is not None and template.supports_system_role,
+        structured_output=can_constrain,
+        max_n=min(MAX_CHOICES, loaded.causal_lm.num_slots),
+        max_top_logprobs=min(MAX_TOP_LOGPROBS, loaded.causal_lm.vocabulary_size),
+        deterministic=loaded.deterministic,
+        reasoning=template is not None and template.supports_reasoning_switch,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from service.completion.choice_stream import ChoiceStream
 from service.completion.collect import collect
+from service.completion.constraints import Constraints
 from service.completion.detokenizer import Detokenizer
 from service.completion.output_parser import OutputParser
 from service.completion.prompt import Prompt, PromptBuilder
@@ -47,11 +48,19 @@ class Completer:
     """Answers requests with one model."""
 
     def __init__(
-        self, *, limits: ModelLimits, prompts: PromptBuilder, tokenizer: Tokenizer, engine: EngineThread
+        self,
+        *,
+        limits: ModelLimits,
+        prompts: PromptBuilder,
+        constraints: Constraints | None,
+        tokenizer: Tokenizer,
+        engine: EngineThread,
     ) -> None:
+        """`constraints`: None where the model's answers cannot be constrained; then validation lets none ask for it."""
         self.card: ModelCard = limits.card
         self._limits = limits
         self._prompts = prompts
+        self._constraints = constraints
         self._tokenizer = tokenizer
         self._engine = engine
 
@@ -131,6 +140,7 @@ class Completer:
             seeds=tuple(choice_seed(sampling.seed, index) for index in range(request.n)),
             eos_token_ids=self._limits.eos_token_ids,
             top_logprobs=request.top_logprobs,
+            grammar=None if self._constraints is None else await self._constraints.of(request, prompt),
             length_reason=length_reason,
         )
         return _Plan(prompt=prompt, generation=generation)

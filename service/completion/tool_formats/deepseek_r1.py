@@ -13,7 +13,8 @@ from service.completion.tool_formats.deepseek_v31 import (
 )
 from service.completion.tool_formats.json_call import read_arguments
 from service.completion.tool_formats.reader import Marks, Reading
-from service.completion.tool_formats.tool_format import CallFrame, ToolFormat
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.grammar.tool_calls import CallFrame
 
 
 def read(answer: Answer, trigger: str) -> Reading[None]:

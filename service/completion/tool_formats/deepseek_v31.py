@@ -5,7 +5,8 @@ from collections.abc import Callable
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.json_call import read_arguments
 from service.completion.tool_formats.reader import CallUnparseable, Marks, Reading
-from service.completion.tool_formats.tool_format import CallFrame, ToolFormat
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.grammar.tool_calls import CallFrame
 
 CALLS_BEGIN, CALLS_END = "<\uff5ctool▁calls▁begin\uff5c>", "<\uff5ctool▁calls▁end\uff5c>"
 CALL_BEGIN, CALL_END = "<\uff5ctool▁call▁begin\uff5c>", "<\uff5ctool▁call▁end\uff5c>"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from service.completion.tool_formats import reasoning
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.reader import CallUnparseable, Marks, Reading
-from service.completion.tool_formats.tool_format import CallFrame, ToolFormat
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.grammar.tool_calls import CallFrame
 
 _HEADER_BEGINS = ("<|channel|>", " to=", "<|start|>", "<|constrain|>", "<|message|>")
 _HEADER_END = Marks.of("<|message|>")

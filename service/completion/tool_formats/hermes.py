@@ -3,7 +3,8 @@
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.json_call import read_call
 from service.completion.tool_formats.reader import Reading
-from service.completion.tool_formats.tool_format import CallFrame, ToolFormat
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.grammar.tool_calls import CallFrame
 
 
 def read(answer: Answer, _trigger: str) -> Reading[None]:

@@ -3,7 +3,8 @@
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.json_call import read_arguments, read_call
 from service.completion.tool_formats.reader import Reader, Reading
-from service.completion.tool_formats.tool_format import CallFrame, NotACall, ToolFormat
+from service.completion.tool_formats.tool_format import NotACall, ToolFormat
+from service.grammar.tool_calls import CallFrame
 
 
 def read(answer: Answer, trigger: str) -> Reading[None]:

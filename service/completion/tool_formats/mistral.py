@@ -5,7 +5,8 @@ import re
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.json_call import read_arguments, read_call_list
 from service.completion.tool_formats.reader import Reading
-from service.completion.tool_formats.tool_format import CallFrame, ToolFormat
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.grammar.tool_calls import CallFrame
 
 _NAME = re.compile(r"[^\[{]*")
 _CALL_ID = re.compile(r"[a-zA-Z0-9]*")

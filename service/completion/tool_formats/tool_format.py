@@ -5,30 +5,7 @@ from dataclasses import dataclass
 
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.reader import Reading
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallFrame:
-    """The literals around the calls of a format whose arguments are JSON, for grammars that force or check a call.
-
-    An answer of n calls is exactly:
-
-        section_begin  (begin NAME [id_begin ID] arguments_begin JSON end) joined by separator  section_end
-
-    In each literal, the format's `control_strings` are control tokens, all else is plain text.
-    """
-
-    trigger: str
-    """Begins `section_begin + begin`; free text in which it comes has begun a call."""
-    section_begin: str = ""
-    begin: str = ""
-    id_begin: str = ""
-    """Not empty: it and an id of nine alphanumerics follow the name."""
-    arguments_begin: str
-    end: str = ""
-    separator: str | None = None
-    """None: a further call cannot follow in the same answer."""
-    section_end: str = ""
+from service.grammar.tool_calls import CallFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

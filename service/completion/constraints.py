@@ -1,0 +1,84 @@
+"""Which grammar binds an answer: from a request's format, tools and choice to a compiled constraint; it matches nothing."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from service.completion.prompt import Prompt
+from service.completion.tool_formats.answer import Channel
+from service.domain import CompletionRequest, ToolChoiceMode
+from service.errors import InvalidReason, InvalidRequest
+from service.grammar.compiler import Grammar, GrammarCompiler
+from service.grammar.tool_calls import OfferedTool, ThinkingFrame, ToolCallConstraint
+
+_MAX_COMPILATIONS = 2
+"""At once; each may take a processor for seconds."""
+
+
+class Constraints:
+    """Compiles the constraints of one model's answers, off the event loop."""
+
+    def __init__(self, compiler: GrammarCompiler) -> None:
+        self._compiler = compiler
+        self._turn = asyncio.Semaphore(_MAX_COMPILATIONS)
+
+    async def of(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
+        """The constraint on a request's answers; None: they are free.
+
+        Raises:
+            InvalidRequest: it does not compile, costs too much, or the model's way of calling tools cannot be forced.
+        """
+        thinking = _thinking(prompt)
+        tool_calls = _tool_calls(request, prompt, thinking)
+        response_format = request.response_format
+        if tool_calls is not None:
+            return await self._compiled(lambda: self._compiler.compile_tool_calls(tool_calls))
+        if response_format is not None:
+            return await self._compiled(lambda: self._compiler.compile(response_format, thinking))
+        return None
+
+    async def _compiled(self, compile_grammar: Callable[[], Grammar | None]) -> Grammar | None:
+        async with self._turn:
+            return await asyncio.to_thread(compile_grammar)
+
+
+def _thinking(prompt: Prompt) -> ThinkingFrame | None:
+    """What the model may think before the constraint starts; None: it answers at once."""
+    reasoning = prompt.output_format.reasoning
+    is_answering = prompt.context.continues is Channel.CONTENT
+    if reasoning is None or is_answering or reasoning.is_closed_by(prompt.text):
+        return None
+    return ThinkingFrame(begin=reasoning.begin, end=reasoning.end, is_open=reasoning.is_opened_by(prompt.text))
+
+
+def _tool_calls(
+    request: CompletionRequest, prompt: Prompt, thinking: ThinkingFrame | None
+) -> ToolCallConstraint | None:
+    """The constraint where tools are offered and anything binds the answer."""
+    tools = prompt.context.tools
+    is_required = request.tool_choice.mode is ToolChoiceMode.REQUIRED
+    is_bound = is_required or request.response_format is not None or any(tool.strict for tool in tools)
+    if not tools or not is_bound:
+        return None
+    tool_format = prompt.output_format.tools
+    if tool_format is None or tool_format.frame is None:
+        field = "tool_choice.mode" if is_required else "tools"
+        raise InvalidRequest.of(
+            field, "this model's way of calling tools cannot be constrained", InvalidReason.UNSUPPORTED_BY_MODEL
+        )
+    return ToolCallConstraint(
+        frame=replace(
+            tool_format.frame,
+            other_triggers=tuple(mark for mark in tool_format.triggers if mark != tool_format.frame.trigger),
+            start_triggers=tool_format.start_triggers,
+        ),
+        tools=tuple(
+            OfferedTool(tool=tool, field=f"tools[{index}].function")
+            for index, tool in enumerate(request.tools)
+            if tool in tools
+        ),
+        is_required=is_required,
+        is_parallel=request.parallel_tool_calls,
+        response_format=request.response_format,
+        thinking=thinking,
+    )
