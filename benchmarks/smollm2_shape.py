@@ -1,15 +1,12 @@
 """Writes decoder folders with random weights of SmolLM2-135M's exact shape; speed depends on shapes, not on values.
 
-    python benchmarks/smollm2_shape.py OUTPUT    writes OUTPUT/fp32 and OUTPUT/int4 (0.7 GB)
+    python -m benchmarks.smollm2_shape OUTPUT    writes OUTPUT/fp32 and OUTPUT/int4 (0.7 GB)
 
 The tokenizer is the tests' small one, so answers are no text; onward and onnxruntime-genai load the very same folders.
 """
 
 import argparse
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from models.export.decoder_config import DecoderConfig
 from models.export.decoder_graph import build_decoder

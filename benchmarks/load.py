@@ -1,0 +1,92 @@
+"""Measures a real server under load: calls at once against the same calls one after another.
+
+    python -m benchmarks.load FOLDER
+
+Each call is unary, greedy and goes on past any end token, so all make the same number of tokens; prompts differ.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import grpc.aio
+import numpy as np
+
+from benchmarks.report import write_result
+from benchmarks.server_process import server_process
+from onward.v1 import completion_pb2, completion_service_pb2_grpc, sampling_pb2
+
+_SERVER_FLAGS = ("--context-length", "1024")
+
+
+def requests(calls: int, *, prompt: int, answer: int) -> list[completion_pb2.CompleteRequest]:
+    """As many different prompts."""
+    prompts: list[list[int]] = np.random.default_rng(0).integers(3, 500, (calls, prompt)).tolist()
+    sampling = sampling_pb2.SamplingParams(temperature=0.0, max_tokens=answer, ignore_eos=True)
+    return [
+        completion_pb2.CompleteRequest(
+            raw_prompt=completion_pb2.RawPrompt(token_ids=completion_pb2.TokenIds(ids=token_ids)), sampling=sampling
+        )
+        for token_ids in prompts
+    ]
+
+
+async def measure(arguments: argparse.Namespace) -> list[tuple[float, float]]:
+    """Seconds of all calls in a row and of all at once, by run; the first run warms up."""
+    jobs = requests(arguments.calls, prompt=arguments.prompt, answer=arguments.answer)
+    words = ("service", "serve", "--model", str(arguments.folder), "--listen", "127.0.0.1:0", *_SERVER_FLAGS)
+    async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = completion_service_pb2_grpc.CompletionServiceStub(channel)
+
+        async def call(job: completion_pb2.CompleteRequest) -> None:
+            answer = await stub.Complete(job)
+            if answer.usage.completion_tokens != arguments.answer:
+                raise AssertionError(answer.usage)
+
+        runs: list[tuple[float, float]] = []
+        for _ in range(arguments.runs + 1):
+            started_s = time.perf_counter()
+            for job in jobs:
+                await call(job)
+            in_a_row_s = time.perf_counter()
+            await asyncio.gather(*map(call, jobs))
+            runs.append((in_a_row_s - started_s, time.perf_counter() - in_a_row_s))
+    return runs[1:]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=8)
+    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--answer", type=int, default=64)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures and reports."""
+    arguments = _arguments()
+    runs = asyncio.run(measure(arguments))
+    in_a_row, at_once = ([round(run[side], 2) for run in runs] for side in (0, 1))
+    shares = [together / alone for alone, together in runs]
+    tokens = arguments.calls * arguments.answer
+    row = {
+        "calls": arguments.calls,
+        "in_a_row_s": statistics.median(in_a_row),
+        "in_a_row_s_range": [min(in_a_row), max(in_a_row)],
+        "at_once_s": statistics.median(at_once),
+        "at_once_s_range": [min(at_once), max(at_once)],
+        "at_once_share": round(statistics.median(shares), 3),
+        "at_once_tokens_per_s": round(tokens / statistics.median(at_once), 1),
+    }
+    lengths = {"prompt": arguments.prompt, "answer": arguments.answer}
+    result = {"model": arguments.folder.name, **lengths, "runs": arguments.runs, "server_flags": _SERVER_FLAGS}
+    write_result(f"load-{arguments.folder.name}", sys.argv[1:], {**result, "rows": [row]})
+
+
+if __name__ == "__main__":
+    main()

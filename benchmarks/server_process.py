@@ -1,0 +1,63 @@
+"""Starts a server in a process of its own and finds out where it listens; it does not know what it serves."""
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import REPOSITORY
+
+_ADDRESS = re.compile(r" serves\b.* on (\S+:\d+);")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A server that listens."""
+
+    address: str
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Processor time it has used so far, Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def server_process(*words: str) -> AsyncGenerator[ServerProcess]:
+    """Runs `python -m WORDS...` until the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *words, cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE
+    )
+    if process.stderr is None:
+        raise AssertionError
+    drain: asyncio.Task[None] | None = None
+    try:
+        address = await _address(process.stderr)
+        drain = asyncio.create_task(_drain(process.stderr))
+        yield ServerProcess(address, process.pid)
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        if drain is not None:
+            await drain
+        await process.wait()
+
+
+async def _address(lines: asyncio.StreamReader) -> str:
+    said: list[str] = []
+    while line := (await lines.readline()).decode():
+        said.append(line)
+        if found := _ADDRESS.search(line):
+            return found[1]
+    raise RuntimeError(f"the server ended before it listened:\n{''.join(said)}")
+
+
+async def _drain(lines: asyncio.StreamReader) -> None:
+    """Reads the log away, so that the server never waits for its reader."""
+    while await lines.read(1 << 16):
+        pass

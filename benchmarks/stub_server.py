@@ -1,0 +1,124 @@
+"""Servers without a model, for transport.py to call: one of three kinds, each says its address on standard error.
+
+empty      grpc.aio handlers that answer with empty messages: what gRPC itself costs
+completer  onward's edge before answers that are already there: what the edge adds
+model      all of onward before a model that answers at once: what everything but the model adds
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+import grpc
+import grpc.aio
+import numpy as np
+
+from service import app
+from service.api.access import load_access
+from service.api.server import Server
+from service.model.causal_lm import Logits, TokenIds
+from service.model.loader import LoadedModel
+from service.settings import Settings
+from service.telemetry import configure_logging
+from tests.fakes_completion import FakeCatalogue, FakeCompleter
+from tests.tiny_model import TINY, write_tiny_model
+
+SERVICE = "onward.v1.CompletionService"
+STREAMS, MESSAGES = 32, 200
+
+"""Deltas of a stream; a unary answer has one."""
+
+
+def settings(*models: str) -> Settings:
+    """As a server runs, on a free port."""
+    return Settings(model=models, listen="127.0.0.1:0", slots=STREAMS, context_length=2 * MESSAGES)
+
+
+async def one_empty_message(_request: bytes, _context: object) -> bytes:
+    """The least that a unary method can do."""
+    return b""
+
+
+async def empty_messages(_request: bytes, _context: object) -> AsyncIterator[bytes]:
+    """As many empty messages as a stream has deltas."""
+    for _ in range(MESSAGES):
+        yield b""
+
+
+async def serve_empty() -> None:
+    """Serves the empty handlers."""
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "Complete": grpc.unary_unary_rpc_method_handler(one_empty_message),
+        "StreamComplete": grpc.unary_stream_rpc_method_handler(empty_messages),
+    }
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SERVICE, handlers)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    say(f"127.0.0.1:{port}")
+    await server.wait_for_termination()
+
+
+async def serve_completer() -> None:
+    """Serves onward's edge; a request for one token gets one delta."""
+    completer = FakeCompleter(texts=("word ",) * MESSAGES)
+    async with Server(settings(), FakeCatalogue((completer,)), load_access(settings())) as server:
+        say(server.address)
+        await asyncio.Event().wait()
+
+
+class StubCausalLM:
+    """Finds the same token the likeliest after anything, at no cost."""
+
+    num_slots = STREAMS
+    context_length = 2 * MESSAGES
+    vocabulary_size = TINY.vocab_size
+
+    def __init__(self) -> None:
+        """One array is every answer."""
+        self._logits = np.zeros((self.num_slots, self.vocabulary_size), np.float32)
+        self._logits[:, 100] = 10  # a letter
+
+    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:  # noqa: ARG002  the protocol names them
+        """See `CausalLM.prefill`."""
+        return self._logits[0]
+
+    def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:  # noqa: ARG002
+        """See `CausalLM.decode`."""
+        return self._logits[: len(slots)]
+
+    def copy(self, source: int, target: int) -> None:
+        """See `CausalLM.copy`."""
+
+    def release(self, slot: int) -> None:
+        """See `CausalLM.release`."""
+
+
+def serve_model() -> None:
+    """Serves with everything real but the forward pass."""
+    loaded = LoadedModel(
+        causal_lm=StubCausalLM(), deterministic=True, precision="fp32", execution_provider="CPUExecutionProvider"
+    )
+    with TemporaryDirectory() as name, patch.object(app, "load_model", return_value=loaded):
+        app.run(settings(str(write_tiny_model(Path(name) / "stub"))))
+
+
+def say(address: str) -> None:
+    """Says where to call, as `onward serve` does."""
+    sys.stderr.write(f"stub serves on {address};\n")
+    sys.stderr.flush()
+
+
+KINDS: dict[str, Callable[[], None]] = {
+    "empty": lambda: asyncio.run(serve_empty()),
+    "completer": lambda: asyncio.run(serve_completer()),
+    "model": serve_model,
+}
+
+
+if __name__ == "__main__":
+    configure_logging(level="info", form="text")
+    KINDS[sys.argv[1]]()
