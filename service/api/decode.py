@@ -5,7 +5,7 @@ know, oneofs with no arm set) and hands it on, so that the one validator behind 
 Paths are relative to `CompleteRequest`, whichever message carries it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,7 +20,9 @@ from service.errors import FieldViolation, InvalidReason, InvalidRequest
 _MAX_VIOLATIONS = 64
 """A request with more is told of these; a hostile one must not cost more."""
 _MAX_ITEMS = 16_384
-"""Bound on a list of messages in a request, so that decoding takes milliseconds whatever was sent."""
+"""Bound on the messages and pairs in a request, so that reading one takes milliseconds whatever was sent."""
+_MAX_UNKNOWN_BYTES = 1 << 16
+"""Bound on the unknown fields that are looked at for their numbers."""
 _MAX_DURATION_S = 315_576_000_000
 """The range of google.protobuf.Duration: 10,000 years."""
 
@@ -43,6 +45,10 @@ _REASONING_EFFORTS = {
     chat_pb2.REASONING_EFFORT_MEDIUM: domain.ReasoningEffort.MEDIUM,
     chat_pb2.REASONING_EFFORT_HIGH: domain.ReasoningEffort.HIGH,
 }
+
+
+_ItemT = TypeVar("_ItemT")
+_MessageT = TypeVar("_MessageT", bound=Message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,44 +86,47 @@ class PageRequest:
 
 
 class _Violations:
-    """Collects what is wrong with one request."""
+    """Collects what is wrong with one request, and bounds how much of it is read."""
 
     def __init__(self) -> None:
         self.found: list[FieldViolation] = []
+        self._items_left = _MAX_ITEMS
 
     def add(self, field: str, description: str, reason: InvalidReason = InvalidReason.INVALID_PARAMETER) -> None:
-        if not self.is_full:
+        if len(self.found) < _MAX_VIOLATIONS:
             self.found.append(FieldViolation(field=field, description=description, reason=reason))
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.found) >= _MAX_VIOLATIONS
 
     def raise_any(self) -> None:
         if self.found:
             raise InvalidRequest(self.found)
 
+    def items(self, repeated: Collection[_ItemT], path: str) -> Iterator[tuple[int, _ItemT]]:
+        """The items with their indices; none of a list that goes over the bound."""
+        if len(repeated) > self._items_left:
+            self.add(path, f"holds {len(repeated)} items; at most {_MAX_ITEMS} are read of a whole request")
+            return
+        self._items_left -= len(repeated)
+        yield from enumerate(repeated)
+
 
 def complete_request(data: bytes) -> Decoded:
     """`CompleteRequest`."""
-    return _decoded(_parse(completion_pb2.CompleteRequest, data), _Violations())
+    return _decoded(*_parse(completion_pb2.CompleteRequest, data))
 
 
 def stream_complete_request(data: bytes) -> Decoded:
     """`StreamCompleteRequest`."""
-    return _carried_request(_parse(completion_pb2.StreamCompleteRequest, data))
+    return _carried_request(*_parse(completion_pb2.StreamCompleteRequest, data))
 
 
 def count_tokens_request(data: bytes) -> Decoded:
     """`CountTokensRequest`."""
-    return _carried_request(_parse(tokenizer_service_pb2.CountTokensRequest, data))
+    return _carried_request(*_parse(tokenizer_service_pb2.CountTokensRequest, data))
 
 
 def tokenize_request(data: bytes) -> TokenizeInput:
     """`TokenizeRequest`."""
-    message = _parse(tokenizer_service_pb2.TokenizeRequest, data)
-    violations = _Violations()
-    _refuse_unknown_fields(message, "", violations)
+    message, violations = _parse(tokenizer_service_pb2.TokenizeRequest, data)
     if message.WhichOneof("input") == "request":
         if message.model:
             violations.add("model", "must be empty when `request` is set; name the model there")
@@ -136,8 +145,8 @@ def tokenize_request(data: bytes) -> TokenizeInput:
 
 def detokenize_request(data: bytes) -> DetokenizeInput:
     """`DetokenizeRequest`."""
-    message = _parse(tokenizer_service_pb2.DetokenizeRequest, data)
-    _raise_for_unknown_fields(message)
+    message, violations = _parse(tokenizer_service_pb2.DetokenizeRequest, data)
+    violations.raise_any()
     return DetokenizeInput(
         model=message.model,
         token_ids=tuple(message.token_ids),
@@ -147,9 +156,7 @@ def detokenize_request(data: bytes) -> DetokenizeInput:
 
 def list_models_request(data: bytes) -> PageRequest:
     """`ListModelsRequest`."""
-    message = _parse(model_service_pb2.ListModelsRequest, data)
-    violations = _Violations()
-    _refuse_unknown_fields(message, "", violations)
+    message, violations = _parse(model_service_pb2.ListModelsRequest, data)
     if not 0 <= message.page_size <= 1000:
         violations.add("page_size", f"must be in [0, 1000]; got {message.page_size}")
     violations.raise_any()
@@ -158,31 +165,53 @@ def list_models_request(data: bytes) -> PageRequest:
 
 def get_model_request(data: bytes) -> str:
     """`GetModelRequest`: the model's name."""
-    message = _parse(model_service_pb2.GetModelRequest, data)
-    violations = _Violations()
-    _refuse_unknown_fields(message, "", violations)
+    message, violations = _parse(model_service_pb2.GetModelRequest, data)
     if not message.model:
         violations.add("model", "is required")
     violations.raise_any()
     return message.model
 
 
-_MessageT = TypeVar("_MessageT", bound=Message)
+def _parse(message_type: type[_MessageT], data: bytes) -> tuple[_MessageT, _Violations]:
+    """The message, with a violation for each field in it that this server does not know.
 
-
-def _parse(message_type: type[_MessageT], data: bytes) -> _MessageT:
+    What a newer client asks for is done, or refused: never dropped.
+    """
+    name = message_type.DESCRIPTOR.full_name
     try:
-        return message_type.FromString(data)
+        message = message_type.FromString(data)
     except DecodeError:
-        name = message_type.DESCRIPTOR.full_name
         raise InvalidRequest.of(name, f"the {len(data)} bytes sent are not a {name} message") from None
+    violations = _Violations()
+    size = message.ByteSize()
+    message.DiscardUnknownFields()
+    if unknown_bytes := size - message.ByteSize():
+        if unknown_bytes <= _MAX_UNKNOWN_BYTES:
+            _name_unknown_fields(message_type.FromString(data), "", violations, _Violations())
+        if not violations.found:
+            violations.add(name, f"holds {unknown_bytes} bytes of fields that this server does not know")
+    return message, violations
+
+
+def _name_unknown_fields(message: Message, prefix: str, violations: _Violations, reading: _Violations) -> None:
+    """One violation an unknown field, such as `sampling.500`; `reading` bounds the search."""
+    for unknown in UnknownFieldSet(message):
+        number = unknown.field_number
+        violations.add(f"{prefix}{number}", f"{message.DESCRIPTOR.full_name} has no field {number} on this server")
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        if field.is_repeated:
+            for index, item in reading.items(value, ""):
+                _name_unknown_fields(item, f"{prefix}{field.name}[{index}].", violations, reading)
+        else:
+            is_carried = field.message_type is completion_pb2.CompleteRequest.DESCRIPTOR
+            _name_unknown_fields(value, prefix if is_carried else f"{prefix}{field.name}.", violations, reading)
 
 
 def _carried_request(
-    message: completion_pb2.StreamCompleteRequest | tokenizer_service_pb2.CountTokensRequest,
+    message: completion_pb2.StreamCompleteRequest | tokenizer_service_pb2.CountTokensRequest, violations: _Violations
 ) -> Decoded:
-    violations = _Violations()
-    _refuse_unknown_fields(message, "", violations)
     if not message.HasField("request"):
         violations.add("request", "is required")
         violations.raise_any()
@@ -190,17 +219,16 @@ def _carried_request(
 
 
 def _decoded(message: completion_pb2.CompleteRequest, violations: _Violations) -> Decoded:
-    _refuse_unknown_fields_within(message, "", violations)
     request = domain.CompletionRequest(
         model=message.model,
         messages=tuple(
             _message(item, f"messages[{index}]", violations)
-            for index, item in _items(message.messages, "messages", violations)
+            for index, item in violations.items(message.messages, "messages")
         ),
         raw_prompt=_raw_prompt(message.raw_prompt, violations) if message.HasField("raw_prompt") else None,
-        sampling=_sampling(message.sampling),
+        sampling=_sampling(message.sampling, violations),
         tools=tuple(
-            _tool(item, f"tools[{index}]", violations) for index, item in _items(message.tools, "tools", violations)
+            _tool(item, f"tools[{index}]", violations) for index, item in violations.items(message.tools, "tools")
         ),
         tool_choice=_tool_choice(message.tool_choice, violations),
         parallel_tool_calls=message.parallel_tool_calls if message.HasField("parallel_tool_calls") else True,
@@ -211,7 +239,7 @@ def _decoded(message: completion_pb2.CompleteRequest, violations: _Violations) -
         top_logprobs=message.logprobs.top_logprobs if message.HasField("logprobs") else None,
         time_limit_s=_seconds(message.time_limit, "time_limit", violations) if message.HasField("time_limit") else None,
         user=message.user,
-        metadata=tuple(message.metadata.items()),
+        metadata=tuple(pair for _, pair in violations.items(message.metadata.items(), "metadata")),
         reasoning_effort=_reasoning_effort(message.reasoning_effort, violations),
     )
     return Decoded(request=request, violations=tuple(violations.found))
@@ -229,12 +257,12 @@ def _message(message: chat_pb2.Message, path: str, violations: _Violations) -> d
         role=role or domain.Role.USER,
         content=tuple(
             _content_part(item, f"{path}.content[{index}]", violations)
-            for index, item in _items(message.content, f"{path}.content", violations)
+            for index, item in violations.items(message.content, f"{path}.content")
         ),
         name=message.name,
         tool_calls=tuple(
             _tool_call(item, f"{path}.tool_calls[{index}]", violations)
-            for index, item in _items(message.tool_calls, f"{path}.tool_calls", violations)
+            for index, item in violations.items(message.tool_calls, f"{path}.tool_calls")
         ),
         tool_call_id=message.tool_call_id,
         reasoning=message.reasoning,
@@ -264,7 +292,7 @@ def _raw_prompt(prompt: completion_pb2.RawPrompt, violations: _Violations) -> do
     return domain.RawText(text=prompt.text, no_special_tokens=prompt.no_special_tokens)
 
 
-def _sampling(params: sampling_pb2.SamplingParams) -> domain.SamplingOverrides:
+def _sampling(params: sampling_pb2.SamplingParams, violations: _Violations) -> domain.SamplingOverrides:
     has = params.HasField
     return domain.SamplingOverrides(
         temperature=params.temperature if has("temperature") else None,
@@ -280,7 +308,9 @@ def _sampling(params: sampling_pb2.SamplingParams) -> domain.SamplingOverrides:
         stop_token_ids=tuple(params.stop_token_ids),
         include_stop=params.include_stop if has("include_stop") else None,
         ignore_eos=params.ignore_eos if has("ignore_eos") else None,
-        logit_bias=tuple(sorted(params.logit_bias.items())),
+        logit_bias=tuple(
+            sorted(pair for _, pair in violations.items(params.logit_bias.items(), "sampling.logit_bias"))
+        ),
         seed=params.seed if has("seed") else None,
     )
 
@@ -341,42 +371,3 @@ def _seconds(duration: Duration, path: str, violations: _Violations) -> float:
     if abs(seconds) > _MAX_DURATION_S or abs(nanos) >= 10**9 or seconds * nanos < 0:
         violations.add(path, f"is not a valid duration: {seconds} seconds and {nanos} nanoseconds")
     return seconds + nanos / 1e9
-
-
-_ItemT = TypeVar("_ItemT")
-
-
-def _items(repeated: Sequence[_ItemT], path: str, violations: _Violations) -> Iterator[tuple[int, _ItemT]]:
-    """The items with their indices; none of a list that is too long."""
-    if len(repeated) > _MAX_ITEMS:
-        violations.add(path, f"holds {len(repeated)} items; at most {_MAX_ITEMS} are read")
-        return
-    yield from enumerate(repeated)
-
-
-def _raise_for_unknown_fields(message: Message) -> None:
-    violations = _Violations()
-    _refuse_unknown_fields(message, "", violations)
-    violations.raise_any()
-
-
-def _refuse_unknown_fields(message: Message, prefix: str, violations: _Violations) -> None:
-    """What a newer client asks for is done, or refused: never dropped. This message's own fields only."""
-    for unknown in UnknownFieldSet(message):
-        if violations.is_full:
-            return
-        number = unknown.field_number
-        violations.add(f"{prefix}{number}", f"{message.DESCRIPTOR.full_name} has no field {number} on this server")
-
-
-def _refuse_unknown_fields_within(message: Message, prefix: str, violations: _Violations) -> None:
-    """The same for a message and every message in it."""
-    _refuse_unknown_fields(message, prefix, violations)
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry or violations.is_full:
-            continue
-        if field.is_repeated:
-            for index, item in _items(value, f"{prefix}{field.name}", _Violations()):
-                _refuse_unknown_fields_within(item, f"{prefix}{field.name}[{index}].", violations)
-        else:
-            _refuse_unknown_fields_within(value, f"{prefix}{field.name}.", violations)

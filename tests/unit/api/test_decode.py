@@ -313,3 +313,24 @@ def test_violations_beyond_a_bound_are_not_collected() -> None:
     result = decode.complete_request(UNKNOWN_FIELD_500 * 10_000 + b"\x12\x00" * 1000)
 
     assert len(result.violations) == 64
+
+
+def test_the_bound_on_what_is_read_is_on_the_whole_request() -> None:
+    parts = chat_pb2.Message(role=chat_pb2.ROLE_USER, content=[chat_pb2.ContentPart(text="")] * 10_000)
+    message = completion_pb2.CompleteRequest(messages=[parts, parts])
+
+    assert violated(message) == ["messages[1].content"]
+
+
+def test_many_bytes_of_unknown_fields_are_refused_unread() -> None:
+    (violation,) = decode.complete_request(UNKNOWN_FIELD_500 * 100_000).violations
+
+    assert violation.field == "onward.v1.CompleteRequest"
+    assert "400000 bytes" in violation.description
+
+
+def test_an_unknown_field_too_deep_in_to_be_found_is_still_refused() -> None:
+    message = completion_pb2.CompleteRequest(messages=[chat_pb2.Message(role=chat_pb2.ROLE_USER)] * 20_000)
+    message.messages[-1].MergeFromString(UNKNOWN_FIELD_500)
+
+    assert violated(message) == ["onward.v1.CompleteRequest", "messages"]

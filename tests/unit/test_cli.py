@@ -1,0 +1,228 @@
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from service import app
+from service.cli import main
+from service.domain import RawText
+from service.settings import Settings
+from tests.fakes_completion import CARD, FakeCompleter
+from tests.serving import Served, serving
+
+WITHOUT_TEMPLATE = replace(CARD, capabilities=replace(CARD.capabilities, chat=False))
+
+Output = Callable[[], tuple[str, str]]
+
+
+@pytest.fixture
+def output(capsys: pytest.CaptureFixture[str]) -> Output:
+    """What was written to standard output and standard error."""
+
+    def read() -> tuple[str, str]:
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return read
+
+
+async def onward(served: Served, command: str, *words: str) -> int:
+    """Runs a client command against the server, in a thread as it blocks."""
+    return await asyncio.to_thread(main, [command, "--target", served.server.address, *words])
+
+
+async def test_complete_sends_a_message_and_says_so(output: Output) -> None:
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        code = await onward(served, "complete", "Hi", "--system", "Be brief.", "--temperature", "0", "--stop", "x")
+
+    out, err = output()
+    (request,) = completer.requests
+    assert (code, out) == (0, "Hello world\n")
+    assert "sending a message to fake" in err
+    assert "stop: 3 prompt tokens, 3 answer tokens" in err
+    assert [(message.role, message.content) for message in request.messages] == [
+        ("system", ("Be brief.",)),
+        ("user", ("Hi",)),
+    ]
+    assert (request.sampling.temperature, request.sampling.stop, request.sampling.top_p) == (0, ("x",), None)
+
+
+@pytest.mark.parametrize(
+    ("completer", "words", "said"),
+    [
+        (FakeCompleter(card=WITHOUT_TEMPLATE), [], "sending raw text to fake, which has no chat template"),
+        (FakeCompleter(), ["--raw"], "sending raw text to fake"),
+    ],
+    ids=["a model without a template", "as asked"],
+)
+async def test_complete_sends_raw_text_and_says_so(
+    completer: FakeCompleter, words: list[str], said: str, output: Output
+) -> None:
+    async with serving(completer) as served:
+        code = await onward(served, "complete", "Once", *words)
+
+    assert code == 0
+    assert said in output()[1]
+    assert completer.requests[0].raw_prompt == RawText(text="Once")
+
+
+async def test_a_system_message_is_not_dropped_where_none_can_be_sent(output: Output) -> None:
+    completer = FakeCompleter(card=WITHOUT_TEMPLATE)
+    async with serving(completer) as served:
+        code = await onward(served, "complete", "Once", "--system", "Be brief.")
+
+    assert code == 1
+    assert "no chat template" in output()[1]
+    assert completer.requests == []
+
+
+async def test_a_stream_writes_the_same_answer(output: Output) -> None:
+    async with serving(FakeCompleter()) as served:
+        code = await onward(served, "complete", "Hi", "--stream")
+
+    assert (code, output()[0]) == (0, "Hello world\n")
+
+
+async def test_json_is_one_message_a_line(output: Output) -> None:
+    async with serving(FakeCompleter()) as served:
+        await onward(served, "complete", "Hi", "--json")
+        (whole,) = map(json.loads, output()[0].splitlines())
+        await onward(served, "complete", "Hi", "--json", "--stream")
+        events = [json.loads(line) for line in output()[0].splitlines()]
+
+    assert whole["choices"][0]["message"]["content"] == [{"text": "Hello world"}]
+    assert [list(event) for event in events] == [["start"], ["delta"], ["delta"], ["finish"], ["end"]]
+
+
+async def test_without_a_prompt_standard_input_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("from a pipe"))
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        await onward(served, "complete", "-")
+
+    assert completer.requests[0].messages[0].content == ("from a pipe",)
+
+
+async def test_models_are_listed(output: Output) -> None:
+    other = FakeCompleter(card=replace(WITHOUT_TEMPLATE, id="other", is_default=False))
+    async with serving(FakeCompleter(), other) as served:
+        code = await onward(served, "models")
+        lines = output()[0].splitlines()
+        await onward(served, "models", "--json")
+        models = [json.loads(line) for line in output()[0].splitlines()]
+
+    assert code == 0
+    assert lines == [
+        "fake: 128 tokens, messages, fp32, CPUExecutionProvider, default",
+        "other: 128 tokens, raw text only, fp32, CPUExecutionProvider",
+    ]
+    assert [model["id"] for model in models] == ["fake", "other"]
+
+
+async def test_health_is_0_only_while_serving(output: Output) -> None:
+    completer = FakeCompleter(hangs_after_start=True)
+    async with serving(completer) as served:
+        well = await onward(served, "health", "--service", "onward.v1.CompletionService")
+        call = asyncio.ensure_future(onward(served, "complete", "Hi"))
+        await completer.started.wait()
+        draining = asyncio.ensure_future(served.server.drain(60))
+        await served.wait_until_not_serving()
+        unwell = await onward(served, "health")
+        completer.resume.set()
+        await asyncio.gather(call, draining)
+
+    assert (well, unwell) == (0, 1)
+    assert output()[0] == "SERVING\nNOT_SERVING\nHello world\n"
+
+
+def test_a_server_that_is_not_there_is_a_failure_with_one_sentence(output: Output) -> None:
+    code = main(["health", "--target", "127.0.0.1:1"])
+
+    out, err = output()
+    assert (code, out) == (1, "")
+    assert err.startswith("onward: UNAVAILABLE")
+    assert err.count("\n") == 1
+
+
+async def test_an_error_of_the_server_is_shown_with_its_request_id(output: Output) -> None:
+    async with serving(FakeCompleter()) as served:
+        code = await onward(served, "complete", "Hi", "--model", "x")
+
+    assert code == 1
+    assert "NOT_FOUND MODEL_NOT_FOUND" in output()[1]
+
+
+async def test_the_key_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("key-1\n", encoding="utf-8")
+    async with serving(FakeCompleter(), api_keys_file=keys) as served:
+        without = await onward(served, "models")
+        from_file = await onward(served, "models", "--api-key-file", str(keys))
+        monkeypatch.setenv("ONWARD_API_KEY", "key-1")
+        from_environment = await onward(served, "models")
+
+    assert (without, from_file, from_environment) == (1, 0, 0)
+
+
+async def test_the_target_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(FakeCompleter()) as served:
+        monkeypatch.setenv("ONWARD_TARGET", served.server.address)
+        code = await asyncio.to_thread(main, ["health"])
+
+    assert code == 0
+
+
+def test_a_key_file_that_is_missing_is_a_failure_with_one_sentence(tmp_path: Path, output: Output) -> None:
+    code = main(["models", "--api-key-file", str(tmp_path / "missing")])
+
+    assert code == 1
+    assert str(tmp_path / "missing") in output()[1]
+
+
+@pytest.mark.parametrize("words", [[], ["nope"], ["complete", "--top-k", "x"], ["health", "--nope"]])
+def test_wrong_usage_is_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+
+    assert caught.value.code == 2
+
+
+def test_wrong_settings_are_2_and_named(output: Output) -> None:
+    assert main(["serve", "--slots", "0", "--listen", "x"]) == 2
+    assert output()[1].count("onward serve: --") == 2
+
+
+def test_serve_hands_its_settings_to_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+
+    def run(settings: Settings) -> int:
+        seen.append(settings)
+        return 7
+
+    monkeypatch.setattr(app, "run", run)
+
+    assert main(["serve", "--slots", "3"]) == 7
+    assert seen[0].slots == 3
+
+
+def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: Settings) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "run", run)
+
+    assert main(["serve"]) == 130
+
+
+def test_the_version_is_the_distributions(output: Output) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert output()[0].startswith("onward ")
