@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GENERATOR := .venv-generate
+OLDEST := .venv-oldest
 STUBS := clients/python/src
 BUF := node_modules/.bin/buf
 INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test coverage check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-oldest coverage check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,9 @@ serve: setup ## Serve a model: MODEL=dir, else the embedded one; further flags i
 
 test: setup ## Run every test; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST)/.installed ## Test the Python client on the oldest dependencies it allows
+	PYTHONPATH=$(STUBS) $(OLDEST)/bin/python -m pytest tests/unit/onward_client $(ARGS)
 
 coverage: setup ## Run every test, then say which branches of service/ none took
 	$(BIN)/coverage run -m pytest $(ARGS)
@@ -80,9 +84,11 @@ lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer ver
 	$(COMPILE) -c requirements/cuda.lock --group dev pyproject.toml -o requirements/dev.lock
 	$(COMPILE) -c requirements/dev.lock --group build -o requirements/build.lock
 	$(COMPILE) --group generate -o requirements/generate.lock
+	$(COMPILE) --resolution lowest-direct clients/python/pyproject.toml --group clients/python/pyproject.toml:oldest \
+	  -o requirements/oldest.lock
 
 clean: ## Remove what make made, environments too
-	rm -rf $(VENV) $(GENERATOR) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(GENERATOR) $(OLDEST) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
 	$(BIN)/python $(LOCKED) requirements/dev.lock
@@ -91,6 +97,10 @@ $(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyprojec
 
 $(GENERATOR)/.installed: requirements/generate.lock | $(GENERATOR)/bin/python
 	$(GENERATOR)/bin/python $(LOCKED) requirements/generate.lock
+	@touch $@
+
+$(OLDEST)/.installed: requirements/oldest.lock | $(OLDEST)/bin/python
+	$(OLDEST)/bin/python $(LOCKED) requirements/oldest.lock
 	@touch $@
 
 %/bin/python:

@@ -48,6 +48,13 @@ def test_environments_of_the_server_hold_the_same_versions() -> None:
     assert {name: dev[name] for name in server} == server
 
 
+@pytest.mark.parametrize("requirement", CLIENT["project"]["dependencies"])
+def test_the_oldest_environment_holds_the_lower_bounds_of_the_client(requirement: str) -> None:
+    asked = Requirement(requirement)
+    (locked,) = pins(ROOT / "requirements/oldest.lock")[asked.name]
+    assert str(asked.specifier) == f">={locked}"
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_locked_version_has_a_hash(lock: Path) -> None:
     for entry in re.split(r"\n(?=\S)", lock.read_text().strip()):
