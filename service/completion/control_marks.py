@@ -1,7 +1,7 @@
 """Finds, in what a caller wrote, text that a tokenizer would take for control tokens; it does not know messages.
 
-A mark is one character that no text at hand holds. Put into a string before it is rendered, it travels with it, and where
-it stands in the rendering, no control token may be read.
+A mark is one character that no text at hand holds. Put into a string before it is rendered, it travels with it; no
+control token may be read across it in the rendering.
 """
 
 import re
@@ -28,7 +28,7 @@ class ControlStrings:
         return self._begins is not None and self._begins.search(text) is not None
 
     def may_join(self, text: str) -> bool:
-        """Whether the text, white space around it aside, could become a part of a control string by what stands beside it."""
+        """Whether what stands beside the text, white space aside, could make it a part of a control string."""
         return bool(self._strings) and (self._may_end_one(text.strip()) or self._may_begin_one(text.strip()))
 
     def mark(self, text: str, mark: str) -> str:

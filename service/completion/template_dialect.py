@@ -46,7 +46,9 @@ def _with_call_form(dialect: Dialect, trials: "_Trials") -> Dialect:
         for form in (replace(empty, no_content_is_none=True), empty):
             conversation = [_USER, _CALLING, _RESULT]
             if trials.show(form, conversation, "needlecall", "needlekey", "needlevalue"):
-                return form if trials.count_none(form, conversation) <= trials.count_none(empty, conversation) else empty
+                return (
+                    form if trials.count_none(form, conversation) <= trials.count_none(empty, conversation) else empty
+                )
     return dialect
 
 

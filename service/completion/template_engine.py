@@ -1,14 +1,14 @@
 """Renders one Jinja chat template in a sandbox, bounded in time and output; it does not know what a message is.
 
-The only importer of jinja2. Names, filters and white space are those of Hugging Face's renderer. A template is as trusted
-as the weights beside it: the bounds stop loops and growth, not every trick to fill memory.
+The only importer of jinja2. Names, filters and white space are those of Hugging Face's renderer. A template is as
+trusted as the weights beside it: the bounds stop loops and growth, not every trick to fill memory.
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 import jinja2.ext
@@ -16,6 +16,7 @@ import jinja2.meta
 import jinja2.sandbox
 import jinja2.visitor
 from jinja2 import nodes
+from jinja2.parser import Parser
 
 Clock = Callable[[], datetime]
 
@@ -128,19 +129,16 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 (jinja2's own)
-        match operator, left, right:
-            case "*" | "+", int(), int():
-                pass  # at most twice as long as the longer, and loops have a clock
-            case "**", int(), int():
-                _check_size(left.bit_length() * right, _MAX_BITS)
-            case "*", str() | list() | tuple(), int():
-                _check_size(len(left) * right)
-            case "*", int(), str() | list() | tuple():
-                _check_size(left * len(right))
-            case "+", (str(), str()) | (list(), list()):
-                _check_size(len(left) + len(right))
-            case _:
-                pass
+        lengths = [len(value) for value in (left, right) if isinstance(value, Sized)]
+        integers = [value for value in (left, right) if isinstance(value, int)]
+        if operator == "+":
+            _check_size(sum(lengths))
+        elif lengths and integers:
+            _check_size(lengths[0] * integers[0])
+        elif operator == "*":
+            _check_size(sum(integer.bit_length() for integer in integers), _MAX_BITS)
+        elif len(integers) == 2:
+            _check_size(left.bit_length() * right, _MAX_BITS)
         return super().call_binop(context, operator, left, right)
 
 
@@ -149,21 +147,25 @@ class _GenerationTag(jinja2.ext.Extension):
 
     tags = {"generation"}  # noqa: RUF012 (jinja2's own)
 
-    def parse(self, parser: jinja2.parser.Parser) -> nodes.Node:
+    def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 def _environment(clock: Clock) -> jinja2.Environment:
+    def strftime_now(form: str) -> str:
+        return clock().strftime(form)
+
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: clock().strftime(form)
-    environment.globals[_JOIN] = _join
+    functions = cast(dict[str, Callable[..., object]], environment.globals)
+    functions["raise_exception"] = _raise
+    functions["strftime_now"] = strftime_now
+    functions[_JOIN] = _join
     return environment
 
 
-def _to_json(  # noqa: PLR0913 (the parameters that templates use)
+def _to_json(
     value: object,
     ensure_ascii: bool = False,  # noqa: FBT001, FBT002
     indent: int | None = None,

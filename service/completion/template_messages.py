@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from typing import cast
 
 from service.domain import FunctionTool, Message, Role, ToolCall
 
@@ -81,7 +82,9 @@ def _message(message: Message, called: Mapping[str, str], dialect: Dialect, word
         "role": str(message.role),
         "content": _content(text, reasoning, dialect, has_calls=bool(message.tool_calls)),
         **({"reasoning_content": reasoning, "thinking": reasoning} if reasoning else {}),
-        **({"tool_calls": [_call(call, dialect, wording) for call in message.tool_calls]} if message.tool_calls else {}),
+        **(
+            {"tool_calls": [_call(call, dialect, wording) for call in message.tool_calls]} if message.tool_calls else {}
+        ),
         **({"name": wording.said(name)} if name else {}),
         **({"tool_call_id": wording.said(message.tool_call_id)} if message.tool_call_id else {}),
     }
@@ -112,12 +115,10 @@ def _call(call: ToolCall, dialect: Dialect, wording: Wording) -> TemplateValue:
 
 def _worded(value: object, word: Callable[[str], str]) -> object:
     """A JSON value with all its strings worded, keys too."""
-    match value:
-        case str():
-            return word(value)
-        case list():
-            return [_worded(item, word) for item in value]
-        case dict():
-            return {word(key): _worded(item, word) for key, item in value.items()}
-        case _:
-            return value
+    if isinstance(value, str):
+        return word(value)
+    if isinstance(value, list):
+        return [_worded(item, word) for item in cast(list[object], value)]
+    if isinstance(value, dict):
+        return {word(key): _worded(item, word) for key, item in cast(dict[str, object], value).items()}
+    return value
