@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-oldest coverage check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-oldest coverage bench check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ test-oldest: $(OLDEST)/.installed ## Test the Python client on the oldest depend
 coverage: setup ## Run every test, then say which branches of service/ none took
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
+
+bench: setup ## Run every benchmark; GENAI=PYTHON, one that has onnxruntime-genai, compares with it
+	$(BIN)/python -m benchmarks.smollm2_shape build/smollm2-shape
+	$(BIN)/python -m benchmarks.offline build/smollm2-shape/fp32 $(if $(GENAI),--genai $(GENAI))
+	$(BIN)/python -m benchmarks.load build/smollm2-shape/fp32
+	$(BIN)/python -m benchmarks.transport
 
 check: format-check lint types contracts proto check-generated ## Everything CI checks, short of the tests
 
