@@ -121,7 +121,9 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer)
         output_format = choose_output_format(template.source if template else "")
-    with _step(f"{model_id}: loaded {folder.weight_bytes / 2**20:.1f} MiB of weights, allocated {settings.slots} slots"):
+    with _step(
+        f"{model_id}: loaded {folder.weight_bytes / 2**20:.1f} MiB of weights, allocated {settings.slots} slots"
+    ):
         loaded = load_model(
             folder,
             SessionOptions(

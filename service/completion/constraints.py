@@ -1,4 +1,4 @@
-"""Which grammar binds an answer: from a request's format, tools and choice to a compiled constraint; it matches nothing."""
+"""From a request's format, tools and tool choice to the grammar that binds its answers; it matches nothing."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,10 +1,10 @@
-"""Resolves sampling parameters: what the request says, else what the model says, else neutral values; it draws nothing."""
+"""Resolves sampling parameters: the request's, else the model's, else neutral ones; it draws nothing."""
 
-import dataclasses
+from typing import TypeVar
 
 from service.domain import FinishReason, SamplingOverrides, SamplingParams
 
-_UNSET: tuple[object, ...] = (None, ())
+T = TypeVar("T")
 
 
 def resolve(
@@ -14,19 +14,29 @@ def resolve(
 
     `window_left`: answer tokens that fit behind the prompt, at least 1. An unset `max_tokens` is clipped to it.
     """
-    given = {
-        field.name: value
-        for field in dataclasses.fields(SamplingOverrides)
-        for value in [_first_set(getattr(asked, field.name), getattr(model, field.name))]
-        if value not in _UNSET
-    }
-    max_tokens = min(given.get("max_tokens", window_left), window_left)
-    reason = FinishReason.LENGTH
-    if asked.max_tokens is None and max_tokens == window_left and max_tokens != model.max_tokens:
-        reason = FinishReason.CONTEXT_LENGTH
-    seed = given.get("seed", new_seed)
-    return SamplingParams(**{**given, "max_tokens": max_tokens, "seed": seed}), reason
+    max_tokens = _first(asked.max_tokens, model.max_tokens, window_left)
+    window_decides = asked.max_tokens is None and (model.max_tokens is None or model.max_tokens > window_left)
+    params = SamplingParams(
+        temperature=_first(asked.temperature, model.temperature, 1.0),
+        top_p=_first(asked.top_p, model.top_p, 1.0),
+        top_k=_first(asked.top_k, model.top_k, 0),
+        min_p=_first(asked.min_p, model.min_p, 0.0),
+        frequency_penalty=_first(asked.frequency_penalty, model.frequency_penalty, 0.0),
+        presence_penalty=_first(asked.presence_penalty, model.presence_penalty, 0.0),
+        repetition_penalty=_first(asked.repetition_penalty, model.repetition_penalty, 1.0),
+        max_tokens=min(max_tokens, window_left),
+        min_tokens=_first(asked.min_tokens, model.min_tokens, 0),
+        stop=asked.stop or model.stop,
+        stop_token_ids=asked.stop_token_ids or model.stop_token_ids,
+        include_stop=_first(asked.include_stop, model.include_stop, default=False),
+        ignore_eos=_first(asked.ignore_eos, model.ignore_eos, default=False),
+        logit_bias=asked.logit_bias or model.logit_bias,
+        seed=_first(asked.seed, model.seed, new_seed),
+    )
+    return params, FinishReason.CONTEXT_LENGTH if window_decides else FinishReason.LENGTH
 
 
-def _first_set(asked: object, model: object) -> object:
-    return model if asked in _UNSET else asked
+def _first(asked: T | None, model: T | None, default: T) -> T:
+    if asked is not None:
+        return asked
+    return default if model is None else model

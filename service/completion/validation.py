@@ -1,6 +1,7 @@
-"""The one validator behind every door: a decoded request against the protocol's limits and the model's; it renders nothing.
+"""The one validator behind every door: a decoded request against the protocol's limits and the model's.
 
-Every bad field gives a violation, so that a caller mends all of them at once. Field paths are those of the protobuf messages.
+Every bad field gives a violation, so that a caller mends all of them at once. Field paths are those of the protobuf
+messages. It renders nothing.
 """
 
 import json
@@ -16,6 +17,7 @@ from service.domain import (
     RawTokens,
     Role,
     SamplingOverrides,
+    ToolCall,
     ToolChoiceMode,
 )
 from service.errors import FieldViolation, InvalidReason, InvalidRequest
@@ -49,6 +51,7 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
         *_prompt(request, limits),
         *_sampling(request.sampling, limits),
         *_tools(request, limits),
+        *_tool_choice(request, limits),
         *_response_format(request, limits),
         *_options(request, limits),
     ]
@@ -108,7 +111,7 @@ def _messages(messages: Sequence[Message], limits: ModelLimits) -> Iterator[Fiel
     if messages and messages[-1].role in (Role.SYSTEM, Role.ASSISTANT) and not messages[-1].prefix:
         yield _message_violation(
             f"messages[{len(messages) - 1}].role",
-            f"the last message must be of the user or a tool, or of the assistant with prefix; it is {messages[-1].role}",
+            f"{messages[-1].role} is not allowed last; it must be user or tool, or assistant with prefix",
         )
 
 
@@ -116,10 +119,9 @@ def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[F
     is_assistant = message.role is Role.ASSISTANT
     if not message.content and not message.tool_calls and not message.prefix:
         yield _message_violation(f"{path}.content", "may be empty only where tool_calls is not")
-    if message.tool_calls and not is_assistant:
-        yield _message_violation(f"{path}.tool_calls", "only an assistant message has tool calls")
-    if message.reasoning and not is_assistant:
-        yield _message_violation(f"{path}.reasoning", "only an assistant message has reasoning")
+    for field, is_set in (("tool_calls", message.tool_calls), ("reasoning", message.reasoning)):
+        if is_set and not is_assistant:
+            yield _message_violation(f"{path}.{field}", f"only an assistant message has {field}")
     if message.prefix and not (is_assistant and is_last):
         yield _message_violation(f"{path}.prefix", "only the last message, of the assistant, can be continued")
     if message.prefix and message.tool_calls:
@@ -127,14 +129,16 @@ def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[F
     if (message.role is Role.TOOL) != bool(message.tool_call_id):
         yield _message_violation(f"{path}.tool_call_id", "is required on a tool message, and allowed only there")
     for index, call in enumerate(message.tool_calls):
-        if not call.id:
-            yield _message_violation(f"{path}.tool_calls[{index}].id", "is required")
-        if not call.name:
-            yield _message_violation(f"{path}.tool_calls[{index}].function.name", "is required")
-        if not _is_json_object(call.arguments):
-            yield _message_violation(
-                f"{path}.tool_calls[{index}].function.arguments", "must be the text of a JSON object"
-            )
+        yield from _tool_call(call, f"{path}.tool_calls[{index}]")
+
+
+def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
+    if not call.id:
+        yield _message_violation(f"{path}.id", "is required")
+    if not call.name:
+        yield _message_violation(f"{path}.function.name", "is required")
+    if not _is_json_object(call.arguments):
+        yield _message_violation(f"{path}.function.arguments", "must be the text of a JSON object")
 
 
 def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -194,14 +198,24 @@ def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldVio
         names.add(tool.name)
         if tool.parameters and not _is_json_object(tool.parameters):
             yield _violation(f"{path}.parameters", "must be the text of a JSON object, a JSON Schema")
+        if tool.strict and not limits.card.capabilities.structured_output:
+            yield _unsupported(f"{path}.strict", "this model's output cannot be constrained")
+
+
+def _tool_choice(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
     choice = request.tool_choice
     if choice.mode in (ToolChoiceMode.AUTO, ToolChoiceMode.REQUIRED) and not request.tools:
         yield _violation("tool_choice.mode", f"{choice.mode.value} needs tools, and none are offered")
+    names = {tool.name for tool in request.tools}
     for index, name in enumerate(choice.function_names):
         if name not in names:
             yield _violation(f"tool_choice.function_names[{index}]", f"{name!r} is not one of the offered tools")
-    if choice.mode is ToolChoiceMode.REQUIRED and request.response_format is not None:
+    if choice.mode is not ToolChoiceMode.REQUIRED:
+        return
+    if request.response_format is not None:
         yield _violation("response_format", "binds answers that call no tool, and tool_choice requires a call")
+    if not limits.card.capabilities.structured_output:
+        yield _unsupported("tool_choice.mode", "a call cannot be required: this model's output cannot be constrained")
 
 
 def _response_format(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -213,10 +227,9 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
     capabilities = limits.card.capabilities
     if not 1 <= request.n <= capabilities.max_n:
         yield _violation("n", f"{request.n} is outside [1, {capabilities.max_n}]")
-    if request.top_logprobs is not None and not 0 <= request.top_logprobs <= capabilities.max_top_logprobs:
-        yield _violation(
-            "logprobs.top_logprobs", f"{request.top_logprobs} is outside [0, {capabilities.max_top_logprobs}]"
-        )
+    top_logprobs, max_top = request.top_logprobs, capabilities.max_top_logprobs
+    if top_logprobs is not None and not 0 <= top_logprobs <= max_top:
+        yield _violation("logprobs.top_logprobs", f"{top_logprobs} is outside [0, {max_top}]")
     if request.time_limit_s is not None and not request.time_limit_s > 0:
         yield _violation("time_limit", f"{request.time_limit_s} s is not a positive duration")
     if request.reasoning_effort is not None and not capabilities.reasoning:
@@ -225,9 +238,8 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
         yield _violation("metadata", f"has {len(request.metadata)} pairs; at most {_MAX_METADATA} are allowed")
     for key, value in request.metadata[:_MAX_METADATA]:
         if len(key.encode()) > _MAX_METADATA_KEY_BYTES:
-            yield _violation(
-                "metadata", f"the key {key[:_MAX_METADATA_KEY_BYTES]!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes"
-            )
+            clipped = key[:_MAX_METADATA_KEY_BYTES]
+            yield _violation("metadata", f"the key {clipped!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes")
         elif len(value.encode()) > _MAX_METADATA_VALUE_BYTES:
             yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
 

@@ -34,7 +34,10 @@ def penalize_repetition(scores: Scores, penalty: float, *histories: Sequence[int
 
 
 def penalize_frequency(scores: Scores, frequency: float, presence: float, answer: Sequence[int]) -> None:
-    """Subtracts `frequency` for each time a token was drawn, and `presence` once; the prompt does not count (OpenAI's definition)."""
+    """Subtracts `frequency` for each time a token was drawn, and `presence` once; the prompt does not count.
+
+    Source: OpenAI's definition of these parameters.
+    """
     if answer:
         token_ids, counts = np.unique(np.asarray(answer, np.int64), return_counts=True)
         scores[token_ids] -= (frequency * counts + presence).astype(np.float32)

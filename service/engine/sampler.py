@@ -8,8 +8,8 @@ Order of operations:
     4. repetition_penalty (prompt and answer), frequency_penalty and presence_penalty (answer)
     5. temperature; under 1e-5 the best token is taken, ties by lowest id, and what follows is skipped
     6. min_p, then top_k, then top_p over what is left, renormalised
-    7. one uniform u = hash(choice seed, position); inverse of the cumulative distribution, in order of descending probability, ties by id;
-       where nothing was filtered, in order of id
+    7. one uniform u = hash(choice seed, position); inverse of the cumulative distribution, in order of descending
+       probability, ties by id; where nothing was filtered, in order of id
 """
 
 import math
@@ -106,12 +106,12 @@ def _draw(scores: Row, best_score: float, sequence: Sequence) -> int:
     scaled = (scores.astype(np.float64) - best_score) / params.temperature  # (V,), the best is 0
     u = uniform(sequence.seed, sequence.position)
     if not params.min_p and not params.top_k and params.top_p >= 1:
-        return _inverse_cdf(np.exp(scaled).cumsum(), u)
+        return _inverse_cdf(_cumulative_weights(scaled), u)
     candidates = _candidates(scaled, params.min_p, params.top_k)
     if params.top_p < 1:
         candidates = _nucleus(scaled, candidates, params.top_p)
     ranked = _best_first(scaled, candidates)
-    return int(ranked[_inverse_cdf(np.exp(scaled[ranked]).cumsum(), u)])
+    return int(ranked[_inverse_cdf(_cumulative_weights(scaled[ranked]), u)])
 
 
 def _candidates(scaled: npt.NDArray[np.float64], min_p: float, top_k: int) -> TokenIndices:
@@ -127,20 +127,24 @@ def _candidates(scaled: npt.NDArray[np.float64], min_p: float, top_k: int) -> To
 def _nucleus(scaled: npt.NDArray[np.float64], candidates: TokenIndices, top_p: float) -> TokenIndices:
     """The fewest best candidates that hold `top_p` of their mass.
 
-    The best one weighs 1, so what lies below ln((1 - top_p) / size) weighs less than 1 - top_p of all together: the nucleus lies
-    above it, and the long tail need not be sorted.
+    The best one weighs 1, so what lies below ln((1 - top_p) / size) weighs less than 1 - top_p of all together: the
+    nucleus lies above it, and the long tail need not be sorted.
     """
-    weights = np.exp(scaled[candidates])
+    total = float(np.exp(scaled[candidates]).sum())
     upper = candidates[scaled[candidates] >= math.log((1 - top_p) / len(candidates))]
     ranked = _best_first(scaled, upper)
-    cumulative = np.exp(scaled[ranked]).cumsum()
-    return ranked[: int(np.searchsorted(cumulative, top_p * weights.sum())) + 1]
+    cumulative = _cumulative_weights(scaled[ranked])
+    return ranked[: int(np.searchsorted(cumulative, top_p * total)) + 1]
 
 
 def _best_first(scaled: npt.NDArray[np.float64], token_ids: TokenIndices) -> TokenIndices:
     """Ids by descending score, ties by id."""
     ascending = np.sort(token_ids)
     return ascending[np.argsort(-scaled[ascending], kind="stable")]
+
+
+def _cumulative_weights(scaled: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.cumsum(np.exp(scaled), dtype=np.float64)
 
 
 def _inverse_cdf(cumulative: npt.NDArray[np.float64], u: float) -> int:

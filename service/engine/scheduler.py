@@ -1,7 +1,8 @@
 """Who runs this step: admission in order of arrival, and which prompt is prefilled next; it runs nothing itself.
 
-A request's slots are reserved together and for its whole length, so a sequence that was admitted always finishes: no preemption, no
-running out of memory. Prompts with the least left go first, and one that was passed over `_MAX_PASSED_OVER` times goes before them.
+A request's slots are reserved together and for its whole length, so a sequence that was admitted always finishes: no
+preemption, no running out of memory. Prompts with the least left go first, and one that was passed over
+`_MAX_PASSED_OVER` times goes before them.
 """
 
 from collections import deque

@@ -2,8 +2,8 @@
 
     WAITING ──slots──▶ PREFILLING ──last chunk──▶ DECODING ──▶ finished
 
-The states are not stored: a request without slots waits, one with prompt tokens left prefills, the rest decode. A sequence
-finishes exactly once, and its slot is freed exactly once.
+The states are not stored: a request without slots waits, one with prompt tokens left prefills, the rest decode. A
+sequence finishes exactly once, and its slot is freed exactly once.
 """
 
 from collections import deque

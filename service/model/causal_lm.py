@@ -1,7 +1,7 @@
 """What the engine sees of a model: a forward pass over KV slots; it does not know ONNX Runtime.
 
-A slot holds the keys and values of one sequence. The model keeps each slot's length: `prefill` and `decode` append to it,
-`copy` duplicates it, `release` empties it.
+A slot holds the keys and values of one sequence. The model keeps each slot's length: `prefill` and `decode` append to
+it, `copy` duplicates it, `release` empties it.
 
     empty ──prefill(S ≥ 1)──▶ length S ──prefill(S ≥ 2) | decode──▶ length + S | + 1 ──release──▶ empty
 """
@@ -37,7 +37,8 @@ class CausalLM(Protocol):
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """Appends `token_ids` (S,) to one slot and returns the logits (V,) after the last of them.
 
-        A continuation has S ≥ 2, because one token alone takes another kernel and other bits. The array is valid until the next run.
+        A continuation has S ≥ 2, because one token alone takes another kernel and other bits. The array is valid until
+        the next run.
 
         Raises:
             EngineFailed: the run failed; the slot must be released.

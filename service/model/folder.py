@@ -1,7 +1,8 @@
 """A model folder, checked before anything opens its weights; it does not know ONNX Runtime or tokenizers.
 
 Files: `model.onnx` (or `onnx/model.onnx`, or the only `.onnx` file) with external data beside it; `config.json` or
-`genai_config.json`; optionally `generation_config.json`. Trust comes from paths and sizes: external data must lie inside the folder and be whole.
+`genai_config.json`; optionally `generation_config.json`. Trust comes from paths and sizes: external data must lie
+inside the folder and be whole.
 """
 
 import hashlib
@@ -49,7 +50,7 @@ class ModelFolder:
         """
         if not path.is_dir():
             raise ModelFolderError(
-                f"{path} is not a folder; --model takes a folder with model.onnx, config.json and tokenizer.json"
+                f"{path} is not a folder; --model takes one with model.onnx, config.json and tokenizer.json"
             )
         onnx_path = _onnx_path(path)
         onnx_file = OnnxFile.read(onnx_path)
@@ -73,7 +74,7 @@ class ModelFolder:
         )
 
     def fingerprint(self, *parts: str) -> str:
-        """A short digest over every byte that decides an answer: the folder's files and `parts` (provider, version, settings)."""
+        """A short digest over all that decides an answer: the folder's files and `parts`, such as the version."""
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part.encode() + b"\0")
@@ -119,7 +120,8 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
     end = tensor.offset + (tensor.num_bytes or 0)
     if tensor.offset < 0 or (tensor.num_bytes or 0) < 0 or end > size:
         raise ModelFolderError(
-            f"{folder}: the external data file {tensor.location} is truncated: a tensor ends at byte {end:,}, the file has {size:,}"
+            f"{folder}: the external data file {tensor.location} is truncated: "
+            f"a tensor ends at byte {end:,}, the file has {size:,}"
         )
     return file
 
@@ -149,7 +151,8 @@ def _context_length(folder: Path, config: JsonObject, genai_model: JsonObject) -
             if isinstance(value, int) and value > 0:
                 return value
     raise ModelFolderError(
-        f"{folder}: the context length is unknown; config.json must give max_position_embeddings (or genai_config.json context_length)"
+        f"{folder}: the context length is unknown; config.json must give max_position_embeddings "
+        "(or genai_config.json context_length)"
     )
 
 

@@ -1,17 +1,16 @@
 """A CausalLM over decomposed exports (Optimum, transformers.js), whose caches grow by concatenation; one row a Run.
 
-Each slot has two buffers a layer and side, flat and as large as the context: a Run reads the past `(1, H_kv, length, D)` from one
-and writes the present `(1, H_kv, length + S, D)` to the other; then they change places.
+Each slot has two buffers a layer and side, flat and as large as the context: a Run reads the past
+`(1, H_kv, length, D)` from one and writes the present `(1, H_kv, length + S, D)` to the other; then they change places.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from service.model.causal_lm import Logits, TokenIds
 from service.model.decoder_io import DecoderIO
-from service.model.onnx_session import Binding, DeviceBuffer, OnnxSession
+from service.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession
 
 
 class GrowingCausalLM:
@@ -82,7 +81,7 @@ class GrowingCausalLM:
         self._lengths[slot], self._sides[slot] = total, 1 - side
         return logits[0, -1].astype(np.float32, copy=False)
 
-    def _bind_tokens(self, token_ids: TokenIds, start: int) -> npt.NDArray[np.floating]:
+    def _bind_tokens(self, token_ids: TokenIds, start: int) -> AnyArray:
         """Binds everything but the caches and returns the logits to be filled, (1, S or 1, V)."""
         size = len(token_ids)
         self._binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])

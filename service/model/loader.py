@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
-_PRECISIONS = {np.dtype(np.float32): "fp32", np.dtype(np.float16): "fp16"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,25 +119,25 @@ def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[Gro
     if all(shared):
         return SlotCausalLM
     if any(shared) or any("PagedAttention" in ops for ops in readers):
-        raise ModelFolderError(
-            f"{folder.path}: its attention operators are not supported together: {', '.join(sorted(set[str]().union(*readers)))}"
-        )
+        op_types = ", ".join(sorted(set[str]().union(*readers)))
+        raise ModelFolderError(f"{folder.path}: its attention operators are not supported together: {op_types}")
     return GrowingCausalLM
 
 
 def _precision(folder: ModelFolder, io: DecoderIO) -> str:
-    if "MatMulNBits" in folder.onnx_file.op_types:
-        return "int4"
+    if folder.onnx_file.weight_bits:
+        return f"int{min(folder.onnx_file.weight_bits)}"
     if folder.onnx_file.op_types & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"}:
         return "int8"
-    return _PRECISIONS.get(io.caches[0].element_type.numpy, "fp32")
+    return "fp16" if io.caches[0].element_type.numpy == np.float16 else "fp32"
 
 
 def _require_memory(what: str, needed: int, advice: str) -> None:
     available = _available_memory()
     if available is not None and needed > available:
         raise StartupError(
-            f"{what} takes {_gib(needed)}, {_gib(available)} of memory are available: {_gib(needed - available)} are missing{advice}"
+            f"{what} takes {_gib(needed)}, {_gib(available)} of memory are available: "
+            f"{_gib(needed - available)} are missing{advice}"
         )
 
 

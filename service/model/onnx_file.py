@@ -1,8 +1,8 @@
 """Reads the structure of an ONNX file (nodes and external data) without loading weights; it does not know ONNX Runtime.
 
-An ONNX file is a protobuf message. This walks its wire format (protobuf.dev/programming-guides/encoding) over a memory map and
-skips what it does not need, so a file of many gigabytes costs neither memory nor the `onnx` package.
-Field numbers are those of onnx.proto.
+An ONNX file is a protobuf message. This walks its wire format (protobuf.dev/programming-guides/encoding) over a memory
+map and skips what it does not need, so a file of many gigabytes costs neither memory nor the `onnx` package. Field
+numbers are those of onnx.proto.
 """
 
 import mmap
@@ -35,6 +35,8 @@ class OnnxFile:
     consumers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """Value name to the operator types that read it."""
     external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
+    weight_bits: set[int] = field(default_factory=set[int])
+    """Widths of the weights of MatMulNBits nodes."""
 
     @classmethod
     def read(cls, path: Path) -> "OnnxFile":
@@ -73,6 +75,7 @@ class OnnxFile:
 
     def _node(self, data: memoryview, start: int, end: int, depth: int) -> None:
         inputs: list[str] = []
+        bits: list[int] = []
         op_type = ""
         for number, value in _fields(data, start, end):
             if not isinstance(value, tuple):
@@ -82,8 +85,11 @@ class OnnxFile:
             elif number == 4:
                 op_type = _text(data, value)
             elif number == 5:
+                bits += _integer_attribute(data, value, "bits")
                 self._walk("attribute", data, *value, depth + 1)
         self.op_types.add(op_type)
+        if op_type == "MatMulNBits":
+            self.weight_bits |= set(bits or [4])
         for name in inputs:
             self.consumers.setdefault(name, set()).add(op_type)
 
@@ -153,6 +159,13 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
     raise ValueError(f"a number before byte {position} is too long")
+
+
+def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: str) -> list[int]:
+    """The integer of an attribute with the wanted name; empty for another."""
+    fields = list(_fields(data, *span))
+    names = [_text(data, value) for number, value in fields if number == 1 and isinstance(value, tuple)]
+    return [value for number, value in fields if number == 3 and isinstance(value, int) and names == [wanted]]
 
 
 def _text(data: memoryview, span: tuple[int, int]) -> str:

@@ -1,7 +1,7 @@
-"""The only importer of onnxruntime: sessions, device buffers and raw I/O bindings; it does not know what a model computes.
+"""The only importer of onnxruntime: sessions, device buffers and raw I/O bindings; it knows no models.
 
-Bindings take raw pointers (`SessionIOBinding.bind_input`), because the public wrapper makes an OrtDevice object for every tensor:
-20.9 µs against 1.6 µs, which at 30 layers is 2.5 ms a step. Whoever binds a buffer keeps it alive.
+Bindings take raw pointers (`SessionIOBinding.bind_input`), because the public wrapper makes an OrtDevice object for
+every tensor: 20.9 µs against 1.6 µs, which at 30 layers is 2.5 ms a step. Whoever binds a buffer keeps it alive.
 """
 
 import logging
@@ -114,7 +114,10 @@ class DeviceBuffer:
         return self.pointer + row * self.row_bytes
 
     def copy_row(self, source: int, target: int, length: int | None = None) -> None:
-        """Copies `[source, :, :length]` to `[target, :, :length]`, or the whole row; on a device always the whole, through the host."""
+        """Copies `[source, :, :length]` to `[target, :, :length]`, or the whole row.
+
+        On a device it is always the whole row, through the host.
+        """
         if self.host is not None:
             region = np.s_[...] if length is None else np.s_[:, :length]
             self.host[target][region] = self.host[source][region]
@@ -174,8 +177,9 @@ class OnnxSession:
         self.execution_provider: str = session.get_providers()[0]
         if self.execution_provider != provider:
             raise StartupError(
-                f"execution provider {options.execution_provider} was asked for, but the session runs on {self.execution_provider}: "
-                "the CUDA libraries could not be loaded; install onward-server[cuda] and check the driver, or use --execution-provider cpu"
+                f"{provider} was wanted, but the session runs on {self.execution_provider}: the CUDA "
+                "libraries could not be loaded; install onward-server[cuda] and check the driver, "
+                "or use --execution-provider cpu"
             )
         self._session = session
         self.raw = session._sess  # noqa: SLF001 # pyright: ignore
@@ -206,7 +210,7 @@ class OnnxSession:
 
 
 def usable_processors() -> int:
-    """Processors that this process may use: its affinity, cut by a control group's quota, of which onnxruntime knows nothing."""
+    """Processors that this process may use: its affinity, cut by a control group's quota that onnxruntime ignores."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if _CGROUP_CPU_MAX.is_file():
         quota, period = _CGROUP_CPU_MAX.read_text(encoding="ascii").split()

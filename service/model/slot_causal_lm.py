@@ -1,14 +1,15 @@
 """A CausalLM over GroupQueryAttention exports: shared slot buffers, ragged rows, nothing copied between steps.
 
 One buffer a layer and side, `(slots, H_kv, capacity, D)`, is past and present at once (the operator detects the shared
-buffer by equal pointers). A decode Run takes rows [0, B) of it; a prefill Run takes one row:
+buffer by equal pointers). A decode Run takes rows [0, B) of it; a prefill Run takes one row, with as many columns as
+there are tokens, because the operator reads S == total as a first prompt:
 
     decode   ids (B, 1)   mask row i = 1 for [0, length_i + 1)   total = any bucket beyond the longest row
-    prefill  ids (1, S)   mask       = 1 for [0, length + S)     total = length + S exactly, because S == total means "first prompt"
+    prefill  ids (1, S)   mask       = 1 for [0, length + S)     total = length + S exactly
 
-A row in [0, B) whose slot does not decode is idle: it writes one position past its own length, which nobody has read yet. A slot
-that is full never idles: its sequence ends in the step that filled it.
-A slot's row is an inner matter: rows in use are kept at the front by moving the last one into a gap.
+A row in [0, B) whose slot does not decode is idle: it writes one position past its own length, which nobody has read
+yet. A slot that is full never idles: its sequence ends in the step that filled it. A slot's row is an inner matter:
+rows in use are kept at the front by moving the last one into a gap.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from service.model.causal_lm import Logits, TokenIds
 from service.model.decoder_io import DecoderIO
-from service.model.onnx_session import Binding, DeviceBuffer, OnnxSession
+from service.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession
 
 _BUCKET = 64
 """Total lengths of decode runs are rounded up to this, so that a binding serves many steps."""
@@ -30,7 +31,7 @@ class _DecodeBinding:
     binding: Binding
     token_ids: npt.NDArray[np.int64]  # (B, 1)
     positions: npt.NDArray[np.int64]  # (B, 1)
-    logits: npt.NDArray[np.floating]  # (B, 1, V)
+    logits: AnyArray  # (B, 1, V)
     mask: npt.NDArray[np.int64]  # (B, bucketed total)
 
 

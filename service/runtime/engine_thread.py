@@ -1,8 +1,8 @@
 """The one place where asyncio meets a thread: owns the engine, carries requests in and events out.
 
-Coroutines put commands into a queue; the thread takes them between steps and sends each step's events to the loop with one
-`call_soon_threadsafe`. These two are all that is shared: no locks. A stream that is not read piles up at most the events of its
-`max_tokens`.
+Coroutines put commands into a queue; the thread takes them between steps and sends each step's events to the loop with
+one `call_soon_threadsafe`. These two are all that is shared: no locks. A stream that is not read piles up at most the
+events of its `max_tokens`.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ _MIN_BUDGET = 16
 
 
 class PrefillPacer:
-    """Aims at steps of `step_target_s` while sequences decode, and gives prefill at least 16 tokens a step, so neither starves."""
+    """Aims at steps of `step_target_s` while sequences decode, with at least 16 prompt tokens each: neither starves."""
 
     def __init__(self, *, max_chunk: int, step_target_s: float) -> None:
         self._max_chunk = max_chunk

@@ -3,39 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
 import pytest
 
-from onward.v1.completion_service_pb2_grpc import CompletionServiceStub
-from onward.v1.model_service_pb2_grpc import ModelServiceStub
-from onward.v1.tokenizer_service_pb2_grpc import TokenizerServiceStub
 from service.api.access import load_access
 from service.app import load_models, started
 from service.settings import Settings
+from tests.serving import Served
 from tests.tiny_model import write_tiny_model
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A running server with one channel to it."""
-
-    channel: grpc.aio.Channel
-
-    @property
-    def completions(self) -> "CompletionServiceStub":
-        return CompletionServiceStub(self.channel)
-
-    @property
-    def models(self) -> "ModelServiceStub":
-        return ModelServiceStub(self.channel)
-
-    @property
-    def tokenizers(self) -> "TokenizerServiceStub":
-        return TokenizerServiceStub(self.channel)
-
 
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
@@ -48,7 +25,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Serves a model folder: `async with serve(folder, slots=4) as served`."""
+    """Starts a server for a model folder and settings, as in `async with serve(folder, slots=4) as served`."""
 
     @asynccontextmanager
     async def serving(folder: Path, **settings: object) -> AsyncGenerator[Served]:
@@ -59,6 +36,6 @@ def serve() -> Serve:
             started(configured, models, access, asyncio.Event()) as server,
             grpc.aio.insecure_channel(server.address) as channel,
         ):
-            yield Served(channel)
+            yield Served(server, channel)
 
     return serving

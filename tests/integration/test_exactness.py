@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,8 +18,9 @@ from onward.v1.completion_pb2 import (
     TokenIds,
 )
 from onward.v1.sampling_pb2 import LogprobOptions, SamplingParams
-from tests.integration.conftest import Serve, Served
+from tests.integration.conftest import Serve
 from tests.nano_gpt import CHECKPOINT, write_nano_gpt
+from tests.serving import Served
 from tests.tiny_model import write_tiny_model
 
 STORIES = Path(__file__).parents[3] / "shared" / "data" / "stories260K"
@@ -34,7 +36,7 @@ def text_of(response: CompleteResponse) -> str:
     return response.choices[0].message.content[0].text
 
 
-async def streamed_text(events: AsyncIterator[StreamCompleteResponse]) -> str:
+async def streamed_text(events: AsyncIterable[StreamCompleteResponse]) -> str:
     return "".join([event.delta.text async for event in events])
 
 
@@ -87,7 +89,7 @@ def sampled(text: str, seed: int, max_tokens: int) -> CompleteRequest:
 
 @pytest.mark.parametrize("bits", [None, 4], ids=["fp32", "int4"])
 async def test_one_request_gives_the_same_answer_alone_crowded_chunked_late_and_streamed(
-    serve: Serve, tmp_path: Path, bits: int | None
+    serve: Serve, tmp_path: Path, bits: Literal[4] | None
 ) -> None:
     folder = write_tiny_model(tmp_path / "tiny", bits=bits)
     wanted = sampled("The harbour master was wrong about fog. " * 4, seed=11, max_tokens=40)

@@ -4,20 +4,19 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, RawPrompt, StreamCompleteRequest, TokenIds
 from onward.v1.sampling_pb2 import LogprobOptions, ResponseFormat, SamplingParams
-from tests.integration.conftest import Serve, Served
-from tests.serving import details
+from tests.integration.conftest import Serve
+from tests.serving import Served, details
 
 NUM_CALLS = 1000
 NUM_SLOTS = 4
@@ -120,11 +119,14 @@ def flipped(data: bytes, generator: random.Random) -> bytes:
     return bytes(changed[: generator.randrange(1, len(changed) + 1)])
 
 
-def _set(field: str, value: float) -> object:
+Wrong = Callable[[CompleteRequest], object]
+
+
+def _set(field: str, value: float) -> Wrong:
     return lambda item: setattr(item.sampling, field, value)
 
 
-WRONGS = [
+WRONGS: list[Wrong] = [
     *(
         _set(field, value)
         for field in ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
@@ -163,8 +165,9 @@ async def test_every_bad_field_is_named_in_one_answer(serve: Serve, tiny_folder:
     async with serve(tiny_folder) as served:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await served.completions.Complete(item)
-        violations = details(failure.value)["BadRequest"].field_violations
-        assert [violation.field for violation in violations] == [
+        bad_request = details(failure.value)["BadRequest"]
+        assert isinstance(bad_request, BadRequest)
+        assert [violation.field for violation in bad_request.field_violations] == [
             "sampling.temperature",
             "sampling.top_p",
             "sampling.stop_token_ids[0]",
@@ -186,8 +189,7 @@ async def test_a_prompt_beyond_the_window_is_refused_with_its_figures(serve: Ser
 async def test_a_full_queue_refuses_with_a_retry_time_while_health_answers(serve: Serve, tiny_folder: Path) -> None:
     async with serve(tiny_folder, slots=1, max_queue=2) as served:
         calls = [served.completions.Complete(request(max_tokens=230)) for _ in range(40)]
-        health = await HealthStub(served.channel).Check(HealthCheckRequest())
-        assert health.status == HealthCheckResponse.SERVING
+        assert (await served.health.Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
         errors = [error for call in calls if isinstance(error := await failure_of(call), grpc.aio.AioRpcError)]
         assert len(errors) >= 30
         for error in errors:

@@ -162,7 +162,7 @@ def test_any_number_of_alternatives_can_be_asked_for(count: int) -> None:
 
 
 def test_seeds_give_uniform_independent_numbers() -> None:
-    """Mean and variance of 20,000 uniforms; four standard errors: a false alarm has a chance below 1e-4, fixed by the seeds."""
+    """The mean of 20,000 uniforms, within four standard errors; the seeds are fixed, so it never alarms by chance."""
     numbers = np.array([uniform(seed, position) for seed in range(-50, 50) for position in range(200)])
     assert ((numbers >= 0) & (numbers < 1)).all()
     assert abs(numbers.mean() - 0.5) < 4 * math.sqrt(1 / 12 / len(numbers))
