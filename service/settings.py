@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
 
 _PACKAGE = Path(__file__).resolve().parent
 _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parent / "models" / "pocket" / "served")
@@ -27,6 +27,7 @@ class Settings(BaseSettings):
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="ONWARD_",
+        env_ignore_empty=True,
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
@@ -88,7 +89,9 @@ class Settings(BaseSettings):
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         """Takes `a,b` from the environment and, already joined so, repeated flags from the command line."""
-        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(stripped for part in value.split(",") if (stripped := part.strip()))
 
     @field_validator("model")
     @classmethod
@@ -158,8 +161,6 @@ def read_settings(words: Sequence[str]) -> Settings:
         return CliApp.run(Settings, cli_args=list(words))
     except ValidationError as error:
         raise WrongSettings([_problem(found) for found in error.errors()]) from None
-    except SettingsError as error:
-        raise WrongSettings([f"{error}"]) from None
 
 
 def _problem(found: ErrorDetails) -> str:

@@ -32,13 +32,23 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert read_settings([]).listen == "127.0.0.1:50051"
 
 
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compose file that passes variables on sets those that the user left out to nothing."""
+    monkeypatch.setenv("ONWARD_THREADS", "")
+    monkeypatch.setenv("ONWARD_TLS_CERT", "")
+
+    settings = read_settings([])
+
+    assert (settings.threads, settings.tls_cert) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("words", "folders"),
     [
         (["--model", "/m/a"], {"a": Path("/m/a")}),
         (["--model", "x=/m/a"], {"x": Path("/m/a")}),
         (["--model", "/m/a", "--model", "x=/m/a"], {"a": Path("/m/a"), "x": Path("/m/a")}),
-        (["--model", "/m/a,x=/m/b"], {"a": Path("/m/a"), "x": Path("/m/b")}),
+        (["--model", "/m/a, x=/m/b"], {"a": Path("/m/a"), "x": Path("/m/b")}),
         (["--model", "./a=b"], {"a=b": Path("./a=b")}),
     ],
 )

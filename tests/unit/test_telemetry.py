@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.telemetry import JsonFormatter, TextFormatter, fields
+from service.telemetry import JsonFormatter, TextFormatter, configure_logging, fields
 
 MOMENT = 1_700_000_000.123
 FORMATTERS = [TextFormatter(), JsonFormatter()]
@@ -101,3 +101,18 @@ def test_an_exception_is_logged_with_its_text_when_debugging(caplog: pytest.LogC
     caplog.set_level(logging.DEBUG)
 
     assert "KeyError: 'canary'" in TextFormatter().format(failed(raise_with_cause))
+
+
+def test_records_of_the_level_and_above_go_to_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.NOTSET)
+    configure_logging(level="warning", form="json")
+
+    logging.getLogger("service.x").info("quiet")
+    logging.getLogger("service.x").warning("loud")
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [json.loads(line)["message"] for line in captured.err.splitlines()] == ["loud"]
