@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, RawPrompt, StreamCompleteRequest, TokenIds
 from onward.v1.sampling_pb2 import LogprobOptions, ResponseFormat, SamplingParams
@@ -189,7 +189,7 @@ async def test_a_prompt_beyond_the_window_is_refused_with_its_figures(serve: Ser
 async def test_a_full_queue_refuses_with_a_retry_time_while_health_answers(serve: Serve, tiny_folder: Path) -> None:
     async with serve(tiny_folder, slots=1, max_queue=2) as served:
         calls = [served.completions.Complete(request(max_tokens=230)) for _ in range(40)]
-        assert (await served.health.Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
+        assert await served.health() == HealthCheckResponse.SERVING
         errors = [error for call in calls if isinstance(error := await failure_of(call), grpc.aio.AioRpcError)]
         assert len(errors) >= 30
         for error in errors:
