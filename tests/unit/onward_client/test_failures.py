@@ -198,7 +198,7 @@ def test_a_long_prompt_is_retried_too(client: Client, server: FakeServer) -> Non
 
 
 def test_a_request_over_the_size_limit_is_not_taken_for_overload(connect: Connect, server: FakeServer) -> None:
-    with pytest.raises(APIError, match="larger than max") as raised:
+    with pytest.raises(APIError, match="CLIENT: Sent message larger than max") as raised:
         connect(server.target, max_retries=0).complete("a" * 17_000_000)
 
     assert type(raised.value) is APIError

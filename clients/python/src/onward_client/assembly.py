@@ -39,7 +39,6 @@ class Assembly:
             case "finish":
                 self._answer(event.finish.index).finish(event.finish)
             case "end":
-                self._head.ClearField("usage")
                 self._head.MergeFrom(CompleteResponse(**_fields(event.end)))
                 self.is_complete = True
             case _:
@@ -98,7 +97,6 @@ class _Answer:
         self._choice.completion_tokens += delta.token_count
 
     def finish(self, finish: ChoiceFinish) -> None:
-        self._choice.ClearField("completion_tokens")
         self._choice.MergeFrom(Choice(**_fields(finish)))
         if finish.invalid_tool_call and self._calls:
             del self._calls[max(self._calls)]

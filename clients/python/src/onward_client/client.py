@@ -1,7 +1,5 @@
 """The client for threads; what it sends and reads is in modules that it shares with `AsyncClient`."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """A completion while it is made, for threads; how events become a response is `assembly`'s."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
