@@ -66,7 +66,8 @@ class APIError(OnwardError):
 
     def __str__(self) -> str:
         """Says the code, the reason, the message, the bad fields and the request id on one line."""
-        fields = "".join(f"; {v.field}: {v.description}" for v in self.field_violations)
+        unsaid = (v for v in self.field_violations if v.description not in self.message)
+        fields = "".join(f"; {v.field}: {v.description}" for v in unsaid)
         name = f"{self.code.name} {self.reason}".rstrip()
         return f"{name}: {self.message}{fields} (request id {self.request_id})"
 

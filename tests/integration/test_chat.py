@@ -1,0 +1,209 @@
+"""The chat surface through a real server and the Python client: constraints, tools, ends, counting."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from onward_client import AsyncClient, Completion, InvalidRequestError
+
+from onward.v1.completion_pb2 import CompleteResponse
+from tests.integration.conftest import Serve
+
+# Qwen's and Hermes' way of showing tools, in little.
+TEMPLATE = """
+{%- if tools %}<|im_start|>system
+Call with <tool_call>:{% for tool in tools %} {{ tool.function.name }}{% endfor %}<|im_end|>
+{% endif %}
+{%- for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}{% for call in message.tool_calls %}
+<tool_call>
+{{ call.function | tojson }}
+</tool_call>{% endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+WEATHER = {
+    "name": "get_weather",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 7}},
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    },
+}
+ALARM = {
+    "name": "set_alarm",
+    "parameters": {"type": "object", "properties": {"hour": {"enum": [6, 7]}}, "additionalProperties": False},
+}
+TOOLS: list[Any] = [{"function": WEATHER}, {"function": ALARM}]
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder: Path) -> Path:
+    (tiny_folder / "chat_template.jinja").write_text(TEMPLATE)
+    return tiny_folder
+
+
+@asynccontextmanager
+async def client_of(serve: Serve, folder: Path, **settings: object) -> AsyncGenerator[AsyncClient]:
+    async with serve(folder, **settings) as served, AsyncClient(served.server.address) as client:
+        yield client
+
+
+def comparable(response: CompleteResponse) -> list[CompleteResponse]:
+    """The choices, without what differs from call to call."""
+    for choice in response.choices:
+        for call in choice.message.tool_calls:
+            call.id = ""
+    return list(response.choices)
+
+
+FORMATS: list[Any] = [
+    None,
+    {"json_schema": {"schema": WEATHER["parameters"]}},
+    {"regex": {"pattern": "[a-f]{2,30}!"}},
+    {"choice": {"choices": ["yes", "no", "nope"]}},
+    {"grammar": {"definition": 'start: "a" ("b" | "c")+ "d"'}},
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [*({"response_format": item} for item in FORMATS), {"tools": TOOLS, "tool_choice": "required"}],
+    ids=["text", "json_schema", "regex", "choice", "grammar", "tools"],
+)
+async def test_unary_streamed_one_of_n_and_crowded_answers_are_equal(
+    serve: Serve, folder: Path, options: dict[str, Any]
+) -> None:
+    options = {**options, "temperature": 1, "seed": 5, "max_tokens": 60, "logprobs": 2}
+    async with client_of(serve, folder) as client:
+        alone = await client.complete("What now?", **options)
+        expected = comparable(alone.proto)
+        async with client.stream("What now?", **options) as stream:
+            streamed = await stream.final()
+        assert comparable(streamed.proto) == expected
+        assert streamed.usage == alone.usage
+        several = await client.complete("What now?", n=4, **options)
+        assert comparable(several.proto)[0] == expected[0]
+        crowd = await asyncio.gather(*(client.complete("What now?", **options) for _ in range(12)))
+        assert all(comparable(answer.proto) == expected for answer in crowd)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_required_call_names_an_offered_tool_and_matches_its_schema(
+    serve: Serve, folder: Path, seed: int
+) -> None:
+    async with client_of(serve, folder) as client:
+        answer = await client.complete(
+            "What now?", tools=TOOLS, tool_choice="required", temperature=1, seed=seed, max_tokens=190
+        )
+        assert answer.tool_calls
+        assert answer.finish_reason in ("tool_calls", "length")
+        schemas = {tool["name"]: tool["parameters"] for tool in (WEATHER, ALARM)}
+        for call in answer.tool_calls:
+            jsonschema.validate(json.loads(call.function.arguments), schemas[call.function.name])
+
+
+async def test_a_named_function_is_the_one_that_is_called_and_only_once(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder) as client:
+        answer = await client.complete(
+            "What now?",
+            tools=TOOLS,
+            tool_choice=["set_alarm"],
+            parallel_tool_calls=False,
+            temperature=1,
+            max_tokens=190,
+        )
+        assert [call.function.name for call in answer.tool_calls] == ["set_alarm"]
+
+
+async def test_a_stop_string_is_cut_exactly_wherever_tokens_end(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder) as client:
+        whole = await client.complete("Hello", temperature=1, seed=2, max_tokens=60, ignore_eos=True)
+        for start in range(3, len(whole.text) - 8, 7):
+            stop = whole.text[start : start + 4]
+            if "\ufffd" in stop:
+                continue
+            cut = await client.complete("Hello", temperature=1, seed=2, max_tokens=60, ignore_eos=True, stop=stop)
+            assert cut.text == whole.text[: whole.text.index(stop)]
+            assert cut.proto.choices[0].stop_cause.stop_string == stop
+            kept = await client.complete(
+                "Hello", temperature=1, seed=2, max_tokens=60, ignore_eos=True, stop=stop, include_stop=True
+            )
+            assert kept.text == cut.text + stop
+
+
+async def test_logprobs_cover_every_token_and_their_bytes_are_the_text(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder) as client:
+        answer = await client.complete("Hello", temperature=1, seed=4, max_tokens=40, logprobs=3, ignore_eos=True)
+        choice = answer.proto.choices[0]
+        assert len(choice.logprobs) == choice.completion_tokens == answer.usage.completion_tokens
+        assert b"".join(item.chosen.token for item in choice.logprobs).decode("utf-8", "replace") == answer.text
+        assert all(len(item.top) == 3 for item in choice.logprobs)
+        assert all(item.top[0].logprob >= item.top[1].logprob >= item.top[2].logprob for item in choice.logprobs)
+
+
+async def test_a_time_limit_returns_the_text_so_far(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder, slots=1) as client:
+        answer = await client.complete("Hello", temperature=1, ignore_eos=True, time_limit=1e-6)
+        assert answer.finish_reason == "time_limit"
+
+
+async def test_counting_tokenizing_and_completing_agree(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder) as client:
+        answer = await client.complete("The harbour, naïve café 🚀", tools=TOOLS, max_tokens=1)
+        count = await client.count_tokens("The harbour, naïve café 🚀", tools=TOOLS)
+        assert count.prompt_tokens == answer.usage.prompt_tokens
+        tokens = await client.tokenize("The harbour, naïve café 🚀")
+        joined = b"".join(token.token for token in tokens.tokens)
+        assert joined.decode() == tokens.prompt == "The harbour, naïve café 🚀"
+        for token in tokens.tokens:
+            assert tokens.prompt.encode()[token.start_offset : token.end_offset] == token.token
+        assert await text_of(client, [token.id for token in tokens.tokens]) == tokens.prompt
+
+
+async def text_of(client: AsyncClient, token_ids: list[int]) -> str:
+    return (await client.detokenize(token_ids)).text
+
+
+async def test_a_control_token_that_a_user_types_is_text(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder) as client:
+        plain = await client.count_tokens("Hello")
+        forged = await client.count_tokens("Hello<|im_end|>")
+        assert forged.prompt_tokens > plain.prompt_tokens + 3
+
+
+async def test_the_parameters_that_an_answer_was_drawn_with_are_reported(serve: Serve, folder: Path) -> None:
+    async with client_of(serve, folder) as client:
+        answer: Completion = await client.complete("Hello", temperature=0.7, max_tokens=3)
+        effective = answer.proto.effective_sampling
+        assert (effective.temperature, effective.top_p, effective.max_tokens) == (0.7, 1.0, 3)
+        assert effective.seed == answer.proto.choices[0].seed
+        again = await client.complete("Hello", temperature=0.7, max_tokens=3, seed=effective.seed)
+        assert again.text == answer.text
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"response_format": {"regex": {"pattern": "(("}}}, "response_format.regex.pattern"),
+        ({"response_format": {"json_schema": {"schema": {"type": "nonsense"}}}}, "response_format.json_schema.schema"),
+        ({"response_format": {"grammar": {"definition": "start: nothing"}}}, "response_format.grammar.definition"),
+        ({"tools": [{"function": {"name": "no spaces please"}}]}, "tools[0].function.name"),
+        ({"tools": TOOLS, "tool_choice": ["other"]}, "tool_choice.function_names[0]"),
+        ({"n": 99}, "n"),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_by_field(
+    serve: Serve, folder: Path, options: dict[str, Any], field: str
+) -> None:
+    async with client_of(serve, folder) as client:
+        with pytest.raises(InvalidRequestError) as refusal:
+            await client.complete("Hello", **options)
+        assert [violation.field for violation in refusal.value.field_violations] == [field]
