@@ -12,11 +12,17 @@ Grammar = dict[str, object]
 """One grammar of a set: an optional `name`, and a `lark_grammar` or a `json_schema`."""
 
 ANY_TEXT = "/(?s:.*)/"
+JSON_OPTIONS: Mapping[str, str] = {
+    # One blank, or a line break and what indents the next line: what models write, but no endless run of it.
+    "whitespace_pattern": r" |\n[ \t]{0,40}",
+    # No \u: a name could be written in two ways, and so evade what is said of it.
+    "json_allowed_escapes": 'nrbtf\\"',
+}
 
 
-def grammar_set(first: Grammar, *others: Grammar) -> str:
+def grammar_set(*grammars: Grammar) -> str:
     """The text of a set of grammars."""
-    return json.dumps({"grammars": [first, *others]}, ensure_ascii=False)
+    return json.dumps({"grammars": grammars})
 
 
 def quoted(text: str) -> str:

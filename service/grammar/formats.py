@@ -1,0 +1,139 @@
+"""Writes the grammar of each response format, checked first; it knows no tokens and no tool calls."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from llguidance import LLMatcher
+
+from service.domain import (
+    ChoiceFormat,
+    GrammarFormat,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    RegexFormat,
+    ResponseFormat,
+)
+from service.errors import InvalidReason, InvalidRequest
+from service.grammar import lark, user_grammar
+from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
+from service.grammar.values import Json
+
+_MAX_SCHEMA_BYTES = 256 * 1024
+_MAX_GRAMMAR_BYTES = 64 * 1024
+_MAX_PATTERN_BYTES = 16 * 1024
+_MAX_CHOICES = 1024
+_MAX_CHOICES_BYTES = 64 * 1024
+_ENDS_IN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One grammar of a set, and what of the request it stands for."""
+
+    field: str
+    """Path in the request."""
+    grammar: lark.Grammar
+
+
+def refused(field: str, description: str) -> InvalidRequest:
+    """The error for a constraint that cannot be kept."""
+    return InvalidRequest.of(field, description, InvalidReason.INVALID_RESPONSE_FORMAT)
+
+
+def format_part(response_format: ResponseFormat, name: str) -> Part:
+    """The grammar of a response format, under a name.
+
+    Raises:
+        InvalidRequest: The format is too large, or says what cannot be enforced.
+    """
+    match response_format:
+        case JsonObjectFormat():
+            return Part("response_format.json_object", any_object(name))
+        case JsonSchemaFormat(schema=schema):
+            return schema_part("response_format.json_schema.schema", name, schema)
+        case RegexFormat(pattern=pattern):
+            return _regex_part("response_format.regex.pattern", name, pattern)
+        case GrammarFormat(definition=definition):
+            return _grammar_part("response_format.grammar.definition", name, definition)
+        case ChoiceFormat(choices=choices):
+            return _choice_part("response_format.choice.choices", name, choices)
+        case _:
+            assert_never(response_format)
+
+
+def schema_part(field: str, name: str, schema: str) -> Part:
+    """The grammar of what matches a JSON schema.
+
+    Raises:
+        InvalidRequest: The schema is too large, none, or cannot be enforced.
+    """
+    return _schema_part(field, name, schema, enforceable)
+
+
+def object_part(field: str, name: str, schema: str) -> Part:
+    """The grammar of objects that match a JSON schema.
+
+    Raises:
+        InvalidRequest: The schema is too large, none, or cannot be enforced.
+    """
+    return _schema_part(field, name, schema, enforceable_object)
+
+
+def any_object(name: str) -> lark.Grammar:
+    """The grammar of any JSON object."""
+    return _json_grammar(name, {"type": "object"})
+
+
+def _schema_part(field: str, name: str, schema: str, rewrite: Callable[[str], dict[str, Json]]) -> Part:
+    _check_size(field, schema, _MAX_SCHEMA_BYTES)
+    try:
+        return Part(field, _json_grammar(name, rewrite(schema)))
+    except SchemaRefused as error:
+        raise refused(field, str(error)) from error
+
+
+def _grammar_part(field: str, name: str, definition: str) -> Part:
+    _check_size(field, definition, _MAX_GRAMMAR_BYTES)
+    try:
+        return Part(field, {"name": name, "lark_grammar": user_grammar.checked(definition)})
+    except user_grammar.GrammarRefused as error:
+        raise refused(field, str(error)) from error
+
+
+def _regex_part(field: str, name: str, pattern: str) -> Part:
+    _check_size(field, pattern, _MAX_PATTERN_BYTES)
+    if _ENDS_IN_ESCAPE.search(pattern):
+        raise refused(field, f"at character {len(pattern) - 1}: a backslash ends the pattern")
+    return Part(field, _regex_grammar(name, pattern))
+
+
+def _choice_part(field: str, name: str, choices: tuple[str, ...]) -> Part:
+    if not choices:
+        raise refused(field, "there is nothing to choose from")
+    if len(choices) > _MAX_CHOICES:
+        raise refused(field, f"{len(choices)} choices, of which {_MAX_CHOICES} are allowed")
+    size = 0
+    for index, choice in enumerate(choices):
+        size += len(choice.encode())
+        if size > _MAX_CHOICES_BYTES:
+            raise refused(
+                f"{field}[{index}]", f"here the choices exceed the {_MAX_CHOICES_BYTES} bytes allowed together"
+            )
+    return Part(field, _regex_grammar(name, "|".join(map(lark.regex_literal, choices))))
+
+
+def _check_size(field: str, text: str, max_bytes: int) -> None:
+    size = len(text.encode())
+    if size > max_bytes:
+        raise refused(field, f"{size} bytes, of which {max_bytes} are allowed")
+
+
+def _json_grammar(name: str, schema: dict[str, Json]) -> lark.Grammar:
+    return {"name": name, "json_schema": {**schema, "x-guidance": lark.JSON_OPTIONS}}
+
+
+def _regex_grammar(name: str, pattern: str) -> lark.Grammar:
+    return {"name": name, **json.loads(LLMatcher.grammar_from_regex(pattern))["grammars"][0]}

@@ -1,0 +1,176 @@
+r"""Rewrites regular expressions of JSON schemas so that they mean in a grammar what ECMA-262 says; it knows no schema.
+
+Dialects differ in which characters beyond ASCII `\d`, `\w` and `\s` stand for: what comes out matches only what all of
+them match. Classes never hold NUL, as the quoting of JSON strings gets those wrong that hold every control character.
+"""
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""
+    (?P<escape> \\ (?: x[0-9a-fA-F]{2} | u[0-9a-fA-F]{4} | [pP]\{[A-Za-z_=]+\} | [dDwWsStnrf] | [!-/:-@\[-`{-~] ))
+  | (?P<group> \( (?: \?: | \?<[A-Za-z_][A-Za-z0-9_]*> )? (?!\?) )
+  | (?P<quantifier> (?: [*+?] | \{[0-9]+ (?: ,[0-9]* )? \} ) \?? )
+  | (?P<class> \[ \^? )
+  | (?P<mark> [|)^$.] )
+  | (?P<literal> [^\\({\[] )
+    """,
+    re.VERBOSE,
+)
+_CLASS_ITEM = re.compile(
+    r"""
+    (?P<escape> \\ (?: x[0-9a-fA-F]{2} | u[0-9a-fA-F]{4} | [pP]\{[A-Za-z_=]+\} | [dDwWsStnrf] | [!-/:-@\[-`{-~] ))
+  | (?P<literal> [^\\\]] )
+    """,
+    re.VERBOSE,
+)
+# What every dialect counts in, and what any of them does.
+_ALWAYS = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\r\f\p{Z}"}
+_PERHAPS = {"d": r"\p{Nd}", "w": r"0-9A-Za-z_\p{L}\p{N}\p{M}\p{Pc}", "s": r"\t-\r\x1c-\x1f\x85\x{feff}\p{Z}"}
+_CONTROL_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+_QUOTABLE = frozenset("\t\n\r\f\b")
+
+
+class PatternRefused(Exception):
+    """A pattern that cannot be enforced."""
+
+    def __init__(self, position: int, description: str) -> None:
+        """`position`: the number of characters before what is wrong."""
+        self.position = position
+        self.description = description
+        super().__init__(f"at character {position}: {description}")
+
+
+def rewritten(pattern: str) -> str:
+    """The pattern in the grammar's dialect.
+
+    Raises:
+        PatternRefused: It holds what cannot be enforced, or what means different things in different dialects.
+    """
+    return "".join(_pieces(pattern))
+
+
+def _pieces(pattern: str) -> Iterator[str]:
+    position = 0
+    follows_quantifier = False
+    open_groups: list[int] = []
+    while position < len(pattern):
+        match = _TOKEN.match(pattern, position)
+        if match is None:
+            raise PatternRefused(position, _reason(pattern[position:]))
+        if match.lastgroup == "quantifier" and follows_quantifier:
+            raise PatternRefused(position, "a quantifier follows another")
+        follows_quantifier = match.lastgroup == "quantifier"
+        if match.lastgroup == "group":
+            open_groups.append(position)
+        elif match[0] == ")":
+            if not open_groups:
+                raise PatternRefused(position, "a group is closed that is not open")
+            open_groups.pop()
+        if match.lastgroup == "class":
+            piece, position = _class(pattern, match)
+            yield piece
+            continue
+        yield _piece(match)
+        position = match.end()
+    if open_groups:
+        raise PatternRefused(open_groups[-1], "a group is not closed")
+
+
+def _piece(match: re.Match[str]) -> str:
+    text = match[0]
+    match match.lastgroup:
+        case "escape" if text[1] in "dDwWsS":
+            return f"[{_set(text[1], is_negated=False)}]"
+        case "escape" if text[1] in "pP":
+            return rf"[[{text}]--\x00]"
+        case "escape" | "literal":
+            return _literal(_character(match), match.start())
+        case "mark" if text == ".":
+            return r"[^\n\r\x{2028}\x{2029}]"
+        case _:
+            return text
+
+
+def _class(pattern: str, opening: re.Match[str]) -> tuple[str, int]:
+    """A class in brackets, rewritten, and where it ends."""
+    is_negated = opening[0].endswith("^")
+    position = opening.end()
+    items: list[str] = []
+    may_begin_range = False
+    while not pattern.startswith("]", position):
+        match = _CLASS_ITEM.match(pattern, position)
+        if match is None:
+            raise PatternRefused(
+                position, _reason(pattern[position:]) if position < len(pattern) else "a class is open"
+            )
+        text = match[0]
+        is_range = text == "-" and may_begin_range and not pattern.startswith("]", match.end())
+        if is_range and _is_character(pattern, match.end()):
+            items.append("-")
+            may_begin_range = False
+        else:
+            items.append(_class_item(match, is_negated=is_negated))
+            may_begin_range = items[-1].startswith(r"\x{") and items[-2:-1] != ["-"]
+        position = match.end()
+    if not items:
+        raise PatternRefused(opening.start(), "a class is empty, or begins with a bracket that is not escaped")
+    return rf"[[{opening[0][1:]}{''.join(items)}]--\x00]", position + 1
+
+
+def _is_character(pattern: str, position: int) -> bool:
+    match = _CLASS_ITEM.match(pattern, position)
+    return match is not None and not (match[0][0] == "\\" and match[0][1] in "dDwWsSpP")
+
+
+def _class_item(match: re.Match[str], *, is_negated: bool) -> str:
+    text = match[0]
+    if text[0] == "\\" and text[1] in "dDwWsS":
+        return _set(text[1], is_negated=is_negated)
+    if text[0] == "\\" and text[1] in "pP":
+        return text
+    return f"\\x{{{ord(_character(match)):x}}}"
+
+
+def _set(letter: str, *, is_negated: bool) -> str:
+    r"""The inside of a class for an escape such as `\w`; in a negated class, as wide as any dialect sees it."""
+    wide = letter.isupper() != is_negated
+    members = (_PERHAPS if wide else _ALWAYS)[letter.lower()]
+    return f"[^{members}]" if letter.isupper() else members
+
+
+def _character(match: re.Match[str]) -> str:
+    """The character that a literal or an escape stands for."""
+    text = match[0]
+    if text[0] != "\\":
+        return text
+    if text[1] in "xu":
+        code = int(text.lstrip("\\xu"), base=16)
+        if 0xD800 <= code < 0xE000:
+            raise PatternRefused(match.start(), "half of a surrogate pair is no character")
+        return chr(code)
+    return _CONTROL_ESCAPES.get(text[1], text[1])
+
+
+def _literal(character: str, position: int) -> str:
+    if (character < " " or character == "\x7f") and character not in _QUOTABLE:
+        raise PatternRefused(position, f"the control character {ord(character):#04x} cannot be written")
+    if character.isalnum():
+        return character
+    return f"\\x{{{ord(character):x}}}"
+
+
+def _reason(rest: str) -> str:
+    """Why what comes next is no token, in words."""
+    if rest.startswith(("(?=", "(?!", "(?<")):
+        return "looking ahead or behind cannot be enforced"
+    if rest.startswith("(?"):
+        return "flags are not supported"
+    if rest.startswith("{"):
+        return "a brace that is no quantifier must be escaped"
+    if rest.startswith("\\") and rest[1:2].isdigit():
+        return "references to groups cannot be enforced"
+    if rest.startswith(("\\b", "\\B")):
+        return "word boundaries cannot be enforced"
+    return f"the escape {rest[:2]!r} is not supported"

@@ -1,0 +1,64 @@
+"""Says in our own words why a grammar did not compile; it knows the compiler's messages, and passes none on."""
+
+import re
+
+_LARK_PLACE = re.compile(r"(?:at )?(\d+)\((\d+)\): ")
+_REGEX_PLACE = re.compile(r"regex parse error:\n {4}(?P<pattern>.*)\n {4}(?P<blank> *)\^")
+
+_NOT_A_REGEX = (
+    ("unclosed group", "a group is not closed"),
+    ("unopened group", "a group is closed that is not open"),
+    ("unclosed character class", "a class is not closed"),
+    ("look-a", "looking ahead or behind is not supported"),
+    ("backreferences", "references to groups are not supported"),
+    ("unrecognized escape", "an escape is not known"),
+    ("repetition", "a repetition is not understood"),
+    ("range start must be <= range end", "a range ends before it begins"),
+)
+_REASONS = (
+    ("lookarounds not supported", "^, $ or \\b stands where it cannot be enforced; ^ and $ can only be at the ends"),
+    ("Unsatisfiable schema", "no value can match it"),
+    ("are disjoint", "two patterns of patternProperties may be too complex to tell whether a name can match both"),
+    ("are not disjoint", "a name may match two patterns of patternProperties"),
+    ("min/maxProperties", "minProperties or maxProperties with optional properties cannot be enforced"),
+    ("circular references", "a schema that refers to itself cannot have further keywords beside the reference"),
+    ("if regex is empty", "a pattern is too complex"),
+    ("multipleOf", "multipleOf has too many digits"),
+    ("multiple of", "multipleOf has too many digits"),
+    ("float range", "bounds have too many digits"),
+    ("integer range", "bounds have too many digits"),
+    ("unknown name", "a name is not defined"),
+    ("no start rule", "the rule 'start' is missing"),
+    ("Empty grammar", "it is empty"),
+    ("circular reference in token", "a terminal refers to itself"),
+    ("duplicate", "a name is defined twice"),
+    ("lexer error", "a character is not understood"),
+    ("Expected", "it is not understood"),
+    ("expect", "it is not understood"),
+    ("not supported", "a notation is not supported"),
+    ("too deeply nested", "it is nested too deeply"),
+    ("NoExtension", "nothing can match it"),
+    ("too large", "it is too large"),
+    ("fuel", "it is too complex"),
+    ("limit", "it is too complex"),
+    ("too many", "it is too complex"),
+    ("exceeded", "it is too complex"),
+)
+
+
+def reason(error: str) -> str:
+    """The reason for a compiler's message, with the place where it names one."""
+    place = _LARK_PLACE.match(error)
+    regex = _REGEX_PLACE.search(error)
+    if regex is not None:
+        why = _known(error, _NOT_A_REGEX)
+        return f"{_line_and_column(place)}at character {len(regex['blank'])} of a regular expression: {why}"
+    return _line_and_column(place) + _known(error.partition("\n")[0], _REASONS)
+
+
+def _line_and_column(place: re.Match[str] | None) -> str:
+    return "" if place is None else f"line {place[1]}, column {place[2]}: "
+
+
+def _known(error: str, reasons: tuple[tuple[str, str], ...]) -> str:
+    return next((words for part, words in reasons if part in error), "it cannot be compiled")

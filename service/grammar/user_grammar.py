@@ -1,0 +1,67 @@
+"""Checks a grammar that a caller wrote, and rewrites the JSON schemas in it; it knows Lark's lexemes, not its rules."""
+
+import json
+import re
+
+from service.grammar.json_schema import SchemaRefused, enforceable
+from service.grammar.lark import JSON_OPTIONS
+
+_LEXEME = re.compile(
+    r"""
+    (?P<text> "(?:\\.|[^"\\])*" | //[^\n]* | \#[^\n]* | /(?:\\.|[^/\\])+/ )
+  | (?P<json> %json\b )
+  | (?P<control> <[^<>\s]+> )
+  | (?P<refused> %llguidance\b | @[A-Za-z0-9_-]+ | \b(?:stop|max_tokens|temperature)\s*= )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class GrammarRefused(Exception):
+    """A grammar that holds what a caller may not use; the message says where and what."""
+
+
+def checked(definition: str) -> str:
+    """The grammar, with its schemas rewritten to what can be enforced; line numbers stay.
+
+    Raises:
+        GrammarRefused: It names control tokens or other grammars, sets what is ours to set, or a schema is refused.
+    """
+    pieces: list[str] = []
+    position = 0
+    while match := _LEXEME.search(definition, position):
+        pieces.append(definition[position : match.end()])
+        position = match.end()
+        if match.lastgroup == "control":
+            raise GrammarRefused(
+                f"{_place(definition, match.start())}: control tokens such as {match[0]} cannot be used"
+            )
+        if match.lastgroup == "refused":
+            raise GrammarRefused(f"{_place(definition, match.start())}: {match[0]!r} cannot be used")
+        if match.lastgroup == "json":
+            end = _end_of_json(definition, position)
+            pieces.append(_schema(definition, position, end) + "\n" * definition.count("\n", position, end))
+            position = end
+    return "".join(pieces) + definition[position:]
+
+
+def _end_of_json(definition: str, start: int) -> int:
+    skipped = len(definition[start:]) - len(definition[start:].lstrip())
+    try:
+        return json.JSONDecoder().raw_decode(definition, start + skipped)[1]
+    except (ValueError, RecursionError):
+        raise GrammarRefused(f"{_place(definition, start)}: a JSON schema is expected after %json") from None
+
+
+def _schema(definition: str, start: int, end: int) -> str:
+    try:
+        schema = enforceable(definition[start:end])
+    except SchemaRefused as error:
+        raise GrammarRefused(f"{_place(definition, start)}: {error}") from error
+    return " " + json.dumps({**schema, "x-guidance": JSON_OPTIONS})
+
+
+def _place(definition: str, position: int) -> str:
+    line = definition.count("\n", 0, position) + 1
+    column = position - definition.rfind("\n", 0, position)
+    return f"line {line}, column {column}"

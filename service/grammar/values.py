@@ -1,0 +1,96 @@
+"""JSON values as they come out of a parser, and what a grammar can say about them; it knows no schema keyword."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import NoReturn
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+MAX_EXACT = 2**53
+"""Up to here, every integer is a double, and grammars work in doubles."""
+
+_MAX_DEPTH = 100
+
+
+class NotJson(Exception):
+    """A text that is no JSON; the message says where and why."""
+
+
+def parse(text: str) -> Json:
+    """Parses JSON as the standard has it.
+
+    Raises:
+        NotJson: It is none, nested too deeply, or holds numbers beyond all computers.
+    """
+    try:
+        value: Json = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise NotJson(f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}") from error
+    except ValueError as error:
+        raise NotJson(f"a number in it cannot be read: {error}") from error
+    except RecursionError:
+        raise NotJson(f"it is nested more than {_MAX_DEPTH} deep") from None
+    if _depth(value) > _MAX_DEPTH:
+        raise NotJson(f"it is nested more than {_MAX_DEPTH} deep")
+    return value
+
+
+def unspeakable(value: Json) -> Iterator[str]:
+    """Why a grammar could not write exactly this value, if so."""
+    match value:
+        case bool() | None:
+            return
+        case int() if abs(value) > MAX_EXACT:
+            yield f"the integer {value} is beyond 2^53 and cannot be written exactly"
+        case float() if not math.isfinite(value):
+            yield "a number is too large"
+        case str():
+            if any(_is_control(character) for character in value):
+                yield f"the string {value[:40]!r} holds a control character that cannot be written"
+        case list():
+            for item in value:
+                yield from unspeakable(item)
+        case dict():
+            for key, item in value.items():
+                yield from unspeakable(key)
+                yield from unspeakable(item)
+        case _:
+            return
+
+
+def canonical(value: Json) -> str:
+    """A text that is the same for equal values: 1 is 1.0, and true is neither."""
+    match value:
+        case float() if value.is_integer():
+            return str(int(value))
+        case list():
+            return f"[{','.join(map(canonical, value))}]"
+        case dict():
+            return f"{{{','.join(f'{json.dumps(key)}:{canonical(item)}' for key, item in sorted(value.items()))}}}"
+        case _:
+            return json.dumps(value)
+
+
+def _depth(value: Json) -> int:
+    """How deep lists and objects are nested."""
+    depth = 0
+    level = _containers([value])
+    while level:
+        depth += 1
+        level = _containers(child for item in level for child in (item.values() if isinstance(item, dict) else item))
+    return depth
+
+
+def _containers(values: Iterable[Json]) -> list[list[Json] | dict[str, Json]]:
+    return [value for value in values if isinstance(value, list | dict)]
+
+
+def _is_control(character: str) -> bool:
+    return (
+        (character < " " and character not in "\b\f\n\r\t") or character == "\x7f" or "\ud800" <= character < "\ue000"
+    )
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
