@@ -1,5 +1,6 @@
 """A server of fake completers on a free port, and what calls it; for tests of the edge."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -82,9 +83,9 @@ async def serving(
     options: Sequence[tuple[str, str | int]] = (),
     **settings: object,
 ) -> AsyncGenerator[Served]:
-    """Serves them with these settings; `credentials` and `options` are the channel's."""
+    """Serves them with these settings, for half a minute at most; `credentials` and `options` are the channel's."""
     configured = Settings.model_validate({"listen": "127.0.0.1:0", "drain_timeout_s": 5, **settings})
-    async with Server(configured, FakeCatalogue(completers), load_access(configured)) as server:
+    async with asyncio.timeout(30), Server(configured, FakeCatalogue(completers), load_access(configured)) as server:
         target = server.address
         made = (
             grpc.aio.insecure_channel(target, options=options)

@@ -23,6 +23,9 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_KEEPALIVE_MS = 60_000
+_PING_TIMEOUT_MS = 20_000
+"""How soon a client that says nothing is asked for a sign of life, and how long it may take."""
 _FLUSH_S = 1.0
 """Time for statuses that are already decided to reach their clients."""
 
@@ -119,7 +122,7 @@ class Server:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
-    """Channel arguments. gRPC ignores a misspelt one in silence, so tests look for the effect of each but keepalive's.
+    """Channel arguments. gRPC ignores a misspelt one in silence, so each has a test of its effect.
 
     Metadata is held to gRPC's own 8 KiB, 16 KiB at most.
     """
@@ -131,9 +134,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
         # A client may ping through a long silent call as often as it likes.
         ("grpc.http2.max_ping_strikes", 0),
-        # A client that vanished is noticed within these times, and frees its slot.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
+        # A client that vanished frees its slot; keepalive_timeout_ms, which says it does this, does not.
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         # A second server on the same port is a mistake, not a share.
         ("grpc.so_reuseport", 0),

@@ -4,7 +4,9 @@ import logging
 import os
 import signal
 import time
-from dataclasses import replace
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -21,9 +23,11 @@ from onward.v1.completion_pb2 import (
     StreamCompleteResponse,
     TokenIds,
 )
+from onward.v1.completion_service_pb2_grpc import CompletionServiceStub
 from onward.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeRequest, TokenizeRequest
 from onward_client.channels import service_config
+from service.api import server
 from service.errors import EngineFailed, EngineOverloaded, InvalidRequest, StartupError
 from tests.fakes_completion import CARD, FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
@@ -41,6 +45,44 @@ def say_hello(served: Served, method: str, *, deadline_s: float | None = None) -
     if method == "Complete":
         return served.completions.Complete(HELLO, timeout=deadline_s)
     return served.completions.StreamComplete(STREAM_HELLO, timeout=deadline_s)
+
+
+@dataclass(slots=True)
+class Wire:
+    """A way to the server that can fall silent without being closed, as after a power cut."""
+
+    address: str = ""
+    is_silent: bool = False
+    closed_by_server: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                if not self.is_silent:
+                    writer.write(data)
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def wire_to(address: str) -> AsyncGenerator[Wire]:
+    host, _, port = address.rpartition(":")
+    wire = Wire()
+    ways: list[asyncio.Task[None]] = []
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(host, port)
+        there = asyncio.create_task(wire.forward(reader, to_server))
+        back = asyncio.create_task(wire.forward(from_server, writer))
+        back.add_done_callback(lambda _: wire.closed_by_server.set())
+        ways.extend((there, back))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as listener:
+        wire.address = "{}:{}".format(*listener.sockets[0].getsockname())
+        yield wire
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
 
 
 async def test_a_unary_call_gives_the_whole_answer() -> None:
@@ -330,6 +372,42 @@ async def test_a_client_may_ping_often_through_a_silent_call() -> None:
         error = await failure(served.completions.Complete(HELLO, timeout=4))
 
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life are asked for often."""
+    monkeypatch.setattr(server, "_KEEPALIVE_MS", 200)
+    monkeypatch.setattr(server, "_PING_TIMEOUT_MS", 200)
+
+
+@pytest.mark.usefixtures("impatience")
+async def test_a_client_that_vanished_frees_its_place() -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with (
+        serving(completer) as served,
+        wire_to(served.server.address) as wire,
+        grpc.aio.insecure_channel(wire.address) as channel,
+    ):
+        call = CompletionServiceStub(channel).Complete(HELLO)
+        await completer.started.wait()
+        wire.is_silent = True
+        await completer.ended.wait()
+        call.cancel()
+
+    assert completer.running == 0
+
+
+@pytest.mark.usefixtures("impatience")
+async def test_a_connection_without_calls_is_closed_when_its_client_vanished() -> None:
+    async with (
+        serving(FakeCompleter()) as served,
+        wire_to(served.server.address) as wire,
+        grpc.aio.insecure_channel(wire.address) as channel,
+    ):
+        await CompletionServiceStub(channel).Complete(HELLO)
+        wire.is_silent = True
+        await wire.closed_by_server.wait()
 
 
 async def test_reflection_can_be_turned_off() -> None:
