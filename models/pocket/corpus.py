@@ -1,0 +1,139 @@
+"""The conversations that train and that judge the model, each made from its number alone; it knows no tokens.
+
+`python -m models.pocket.corpus` prints samples of every skill and the corpus hash.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from itertools import islice
+from random import Random
+
+from models.pocket.conversation import Conversation, Message, instruction
+from models.pocket.draw import Draw
+from models.pocket.skills import chat, extraction, instructions, memory, numbers, reading, stories, tools
+
+SEED = "pocket"
+HASHED_CONVERSATIONS = 10_000
+EVALUATIONS_OF_A_SKILL = 200
+
+SYSTEMS = ("You are a helpful assistant.", "Be helpful.", "You are Pocket, a small language model.", "Answer the user.")
+
+EXCHANGES = (chat.exchange, chat.exchange, numbers.exchange, numbers.exchange, reading.exchange, extraction.exchange)
+"""What may stand between a fact and the question for it."""
+
+
+def distractor(draw: Draw) -> list[Message]:
+    """A turn of another skill."""
+    return draw.any(EXCHANGES)(draw).messages()
+
+
+def remembered(draw: Draw) -> Conversation:
+    """Memory with other turns between."""
+    return memory.conversation(draw, distractor)
+
+
+def long_memory(draw: Draw) -> Conversation:
+    """Memory over many turns, stories among them."""
+    conversation = memory.conversation(
+        draw, lambda inner: [turn for _ in range(inner.count(1, 3)) for turn in _long_distractor(inner)]
+    )
+    return replace(conversation, skill="long memory")
+
+
+def _long_distractor(draw: Draw) -> list[Message]:
+    return stories.exchange(draw).messages() if draw.chance(0.15) else distractor(draw)
+
+
+SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
+    "chat": chat.conversation,
+    "memory": remembered,
+    "long memory": long_memory,
+    "instructions": instructions.conversation,
+    "lists and sums": numbers.conversation,
+    "reading": reading.conversation,
+    "extraction": extraction.conversation,
+    "tool call": tools.call_conversation,
+    "tool result": tools.result_conversation,
+    "no tool": tools.no_tool_conversation,
+    "stories": stories.conversation,
+}
+TRAINING_SHARES = {
+    "chat": 11,
+    "memory": 13,
+    "long memory": 2,
+    "instructions": 14,
+    "lists and sums": 16,
+    "reading": 9,
+    "extraction": 10,
+    "tool call": 10,
+    "tool result": 6,
+    "no tool": 4,
+    "stories": 5,
+}
+"""Percent of the training conversations."""
+
+WITHOUT_COMMON_SYSTEM = {"instructions", "tool call", "tool result", "no tool"}
+
+
+def training_conversation(number: int) -> Conversation:
+    """The conversation of this number, always the same."""
+    return training_draw(number)[0]
+
+
+def training_draw(number: int) -> tuple[Conversation, Draw]:
+    """A conversation with what it drew."""
+    draw = Draw(Random(f"{SEED} training {number}"), held_out=False)
+    skill = draw.random.choices(list(TRAINING_SHARES), weights=list(TRAINING_SHARES.values()))[0]
+    return _with_common_system(draw, SKILLS[skill](draw)), draw
+
+
+def training_conversations(first: int = 0) -> Iterator[Conversation]:
+    """Conversations without end."""
+    number = first
+    while True:
+        yield training_conversation(number)
+        number += 1
+
+
+def evaluation_conversations(count_of_a_skill: int = EVALUATIONS_OF_A_SKILL) -> list[Conversation]:
+    """The fixed evaluation set: as many of every skill."""
+    return [conversation for conversation, _ in evaluation_draws(count_of_a_skill)]
+
+
+def evaluation_draws(count_of_a_skill: int) -> Iterator[tuple[Conversation, Draw]]:
+    """The evaluation set with what each conversation drew."""
+    for skill, generate in SKILLS.items():
+        for number in range(count_of_a_skill):
+            draw = Draw(Random(f"{SEED} evaluation {skill} {number}"), held_out=True)
+            yield generate(draw), draw
+
+
+def corpus_hash(count: int = HASHED_CONVERSATIONS) -> str:
+    """SHA-256 over the first training conversations and the whole evaluation set, as JSON lines."""
+    digest = hashlib.sha256()
+    for conversation in [*islice(training_conversations(), count), *evaluation_conversations()]:
+        digest.update(json.dumps(asdict(conversation), ensure_ascii=False).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _with_common_system(draw: Draw, conversation: Conversation) -> Conversation:
+    if conversation.skill in WITHOUT_COMMON_SYSTEM or not draw.chance(0.15):
+        return conversation
+    return replace(conversation, messages=[instruction(draw.any(SYSTEMS)), *conversation.messages])
+
+
+def main() -> None:
+    """Prints samples and the hash."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--samples", type=int, default=2, help="conversations of every skill to print")
+    samples = parser.parse_args().samples
+    for conversation in evaluation_conversations(samples):
+        print(json.dumps(asdict(conversation), ensure_ascii=False))
+    print(f"corpus sha256 {corpus_hash()}")
+
+
+if __name__ == "__main__":
+    main()

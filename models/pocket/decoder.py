@@ -1,0 +1,161 @@
+"""A Llama style decoder in PyTorch, its weights named as Hugging Face names them; it knows no text and no training."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.export.decoder_config import DecoderConfig
+
+
+@dataclass(slots=True)
+class LayerCache:
+    """Keys and values of the positions that one layer has seen, (B, KV heads, S, D)."""
+
+    keys: Tensor
+    values: Tensor
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds the new positions; gives all of them."""
+        self.keys = torch.cat([self.keys, keys], dim=2)
+        self.values = torch.cat([self.values, values], dim=2)
+        return self.keys, self.values
+
+
+class Linear(nn.Linear):
+    """A product with a matrix; a rough one multiplies in bfloat16, which AMX and GPUs do several times quicker."""
+
+    is_rough = False
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rough_product(rows, self.weight) if self.is_rough else functional.linear(rows, self.weight)
+
+
+def rough_product(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Factors in bfloat16, sums in float32, the result in float32."""
+    return functional.linear(rows.bfloat16(), matrix.bfloat16()).float()
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.q_proj = Linear(config.hidden_size, config.query_size, bias=False)
+        self.k_proj = Linear(config.hidden_size, config.kv_size, bias=False)
+        self.v_proj = Linear(config.hidden_size, config.kv_size, bias=False)
+        self.o_proj = Linear(config.query_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], cache: LayerCache | None) -> Tensor:
+        query, key, value = (
+            side(hidden).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for side in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        query, key = rotate(query, rotation), rotate(key, rotation)
+        is_causal = hidden.shape[1] > 1
+        if cache is not None:
+            key, value = cache.extend(key, value)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=is_causal, enable_gqa=True)
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """The gated feed-forward half of a layer."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.down_proj(functional.silu(self.gate_proj(hidden)) * self.up_proj(hidden))
+
+
+class Layer(nn.Module):
+    """Attention, then the feed-forward half, each added to the residual stream."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        self.mlp = Mlp(config)
+
+    def forward(self, hidden: Tensor, rotation: tuple[Tensor, Tensor], cache: LayerCache | None) -> Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), rotation, cache)
+        return hidden + self.mlp(self.post_attention_layernorm(hidden))
+
+
+class Body(nn.Module):
+    """Everything but the output layer."""
+
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        cosines, sines = rotation_tables(config)
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.register_buffer("sines", sines, persistent=False)
+
+    def forward(self, ids: Tensor, first_position: int = 0, caches: list[LayerCache] | None = None) -> Tensor:
+        positions = slice(first_position, first_position + ids.shape[1])
+        rotation = self.cosines[positions], self.sines[positions]
+        hidden = self.embed_tokens(ids)
+        for place, layer in enumerate(self.layers):
+            hidden = layer(hidden, rotation, caches[place] if caches is not None else None)
+        return self.norm(hidden)
+
+
+class Decoder(nn.Module):
+    """Token ids (B, T) to hidden states; `logits` turns the wanted ones into scores over the vocabulary."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Body(config)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                is_output = name.endswith(("o_proj.weight", "down_proj.weight"))
+                nn.init.normal_(weight, std=0.02 / (2 * config.num_layers) ** 0.5 if is_output else 0.02)
+
+    def forward(self, ids: Tensor, first_position: int = 0, caches: list[LayerCache] | None = None) -> Tensor:
+        return self.model(ids, first_position, caches)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., H) to (..., V): the output layer is the embedding table."""
+        return functional.linear(hidden, self.model.embed_tokens.weight)
+
+    def make_rough(self) -> None:
+        """From now on the layers multiply in bfloat16."""
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.is_rough = True
+
+    def new_caches(self, batch_size: int) -> list[LayerCache]:
+        """Empty caches for decoding."""
+        empty = torch.empty(batch_size, self.config.num_kv_heads, 0, self.config.head_dim)
+        return [LayerCache(keys=empty, values=empty) for _ in range(self.config.num_layers)]
+
+
+def rotation_tables(config: DecoderConfig) -> tuple[Tensor, Tensor]:
+    """Cosines and sines by position, (max_positions, D)."""
+    assert config.rope_theta is not None
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+    angles = torch.outer(torch.arange(config.max_positions, dtype=torch.float32), config.rope_theta**-exponents)
+    angles = torch.cat([angles, angles], dim=1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turns each pair of coordinates, half a head apart, by its position's angle."""
+    cosines, sines = rotation
+    first, second = heads.chunk(2, dim=-1)
+    return heads * cosines + torch.cat([-second, first], dim=-1) * sines

@@ -1,0 +1,141 @@
+"""Seeded draws that keep what training sees apart from what the evaluation asks; it knows no skill."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+from zlib import crc32
+
+T = TypeVar("T")
+
+HELD_OUT_SHARE = 4
+"""Every fourth phrase of a pool is for the evaluation alone, and by checksum every fourth word and set of numbers."""
+
+ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kl kr pl st tr sh th".split()
+VOWELS = "a e i o u a e i o ai ee oo ou".split()
+CODAS = "n r l s k m d x".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Items of one kind, one part for training and one for the evaluation."""
+
+    kind: str
+    training: tuple[str, ...]
+    evaluation: tuple[str, ...]
+
+    def part(self, *, held_out: bool) -> tuple[str, ...]:
+        """The items that one side may draw."""
+        return self.evaluation if held_out else self.training
+
+
+def pool(kind: str, *items: str) -> Pool:
+    """A pool of phrases, every fourth of which is for the evaluation."""
+    held_out = items[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]
+    return Pool(kind, tuple(item for item in items if item not in held_out), held_out)
+
+
+def words(kind: str, text: str) -> Pool:
+    """A pool of the words in a text; a word is on the same side in every pool."""
+    every = tuple(dict.fromkeys(text.split()))
+    return Pool(
+        kind,
+        tuple(word for word in every if not is_held_out(word)),
+        tuple(word for word in every if is_held_out(word)),
+    )
+
+
+def is_held_out(text: str) -> bool:
+    """Whether a word or a set of numbers is for the evaluation alone."""
+    return crc32(text.encode()) % HELD_OUT_SHARE == HELD_OUT_SHARE - 1
+
+
+USUAL_NAMES = words(
+    "usual name",
+    "Anna Ben Clara David Emma Felix Grace Hugo Ida Jack Kate Leo Maria Noah Olga Paul Rosa Sam Tina Victor Alice Bob "
+    "Carol Dan Eva Frank Gina Henry Irene John Karl Lucy Max Nina Oscar Peter Robert Sarah Tom Walter Zoe Luke Mia "
+    "Paris London Berlin Rome Madrid Oslo Vienna Lisbon Dublin Prague Warsaw Athens Cairo Boston Sydney Lima Milan "
+    "Kyiv",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One conversation's source of chance; `drawn` collects every value that is held apart, with its kind."""
+
+    random: Random
+    held_out: bool
+    drawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    def of(self, source: Pool) -> str:
+        """An item of this side's part of a pool."""
+        item = self.random.choice(source.part(held_out=self.held_out))
+        self.drawn.add((source.kind, item))
+        return item
+
+    def some_of(self, source: Pool, count: int) -> list[str]:
+        """Different items of this side's part of a pool."""
+        items = self.random.sample(source.part(held_out=self.held_out), count)
+        self.drawn.update((source.kind, item) for item in items)
+        return items
+
+    def any(self, items: Sequence[T]) -> T:
+        """An item of a closed class, which both sides share: colours, days, answers."""
+        return self.random.choice(items)
+
+    def chance(self, share: float) -> bool:
+        """True in this share of the draws."""
+        return self.random.random() < share
+
+    def count(self, low: int, high: int) -> int:
+        """A whole number between both limits, limits included."""
+        return self.random.randint(low, high)
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """The items in any order."""
+        return self.random.sample(list(items), len(items))
+
+    def coined(self) -> str:
+        """An invented word of two or three syllables, in lower case."""
+        while True:
+            word = "".join(self._syllable() for _ in range(2 if self.chance(0.7) else 3))
+            if self.chance(0.5):
+                word += self.any(CODAS)
+            if is_held_out(word) == self.held_out:
+                self.drawn.add(("coined", word))
+                return word
+
+    def name(self) -> str:
+        """A name, mostly an invented one."""
+        return self.of(USUAL_NAMES) if self.chance(0.15) else self.coined().capitalize()
+
+    def names(self, count: int) -> list[str]:
+        """Different invented names."""
+        names: dict[str, None] = {}
+        while len(names) < count:
+            names[self.name()] = None
+        return list(names)
+
+    def numbers(self, count: int, low: int, high: int) -> list[int]:
+        """Different numbers; the same ones in whatever order belong to one side."""
+        while True:
+            numbers = self.random.sample(range(low, high + 1), count)
+            if self._claims(numbers):
+                return numbers
+
+    def pair(self, low: int, high: int) -> tuple[int, int]:
+        """Two numbers, equal ones too; a pair and its reverse belong to one side."""
+        while True:
+            first, second = self.count(low, high), self.count(low, high)
+            if self._claims([first, second]):
+                return first, second
+
+    def _claims(self, numbers: Sequence[int]) -> bool:
+        key = " ".join(str(number) for number in sorted(numbers))
+        if is_held_out(key) != self.held_out:
+            return False
+        self.drawn.add(("numbers", key))
+        return True
+
+    def _syllable(self) -> str:
+        return self.any(ONSETS) + self.any(VOWELS)

@@ -1,0 +1,179 @@
+"""Asks the fixed evaluation set and prints a table of the skills; it knows neither training nor how a server works.
+
+`python models/pocket/evaluate.py` asks the model in PyTorch, `--target HOST:PORT` a running server instead, and with a
+`--checkpoint` too both, and compares them.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from pathlib import Path
+from typing import cast
+
+from models.pocket.chat_format import TURN_END, prompt_text
+from models.pocket.conversation import Conversation, calls_in
+from models.pocket.corpus import EVALUATIONS_OF_A_SKILL, evaluation_conversations, evaluation_draws, training_draw
+from models.pocket.tokenizer import load_tokenizer, token_id
+
+BARS: Mapping[str, int | None] = {
+    "memory": 97,
+    "long memory": None,
+    "instructions": 92,
+    "lists and sums": 85,
+    "reading": 90,
+    "extraction": 95,
+    "tool choice": 97,
+    "tool call": 93,
+    "tool result": 97,
+    "no tool": None,
+    "chat": None,
+    "stories": None,
+}
+"""The rows of the table, with the percentage that each must reach; those without one are read, not counted."""
+
+MAX_TOKENS = 256
+TRAINING_CONVERSATIONS_CHECKED = 20_000
+COMPARED_CONVERSATIONS = 200
+CLOSE_CALL = 1e-4
+"""Of two logits this close, kernels that sum in another order may take either."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer by whatever way it was asked for."""
+
+    text: str
+    ids: list[int]
+    """Tokens, the one that ended it too, but for an answer that was cut off."""
+    margins: list[float] | None = None
+    """By how much each token's logit beat the next best; only PyTorch tells."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Right answers of a skill."""
+
+    right: int
+    asked: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.right / self.asked
+
+
+def scores(conversations: Sequence[Conversation], answers: Sequence[Answer]) -> dict[str, Score]:
+    """A score for every row of the table."""
+    verdicts: dict[str, list[bool]] = {}
+    for conversation, answer in zip(conversations, answers, strict=True):
+        verdicts.setdefault(conversation.skill, []).append(conversation.check.accepts(answer.text))
+        if conversation.skill in {"tool call", "no tool"}:
+            verdicts.setdefault("tool choice", []).append(_chooses_right(conversation, answer.text))
+    return {skill: Score(right=sum(rights), asked=len(rights)) for skill, rights in verdicts.items()}
+
+
+def table(found: Mapping[str, Score]) -> str:
+    """The scores as Markdown."""
+    lines = ["| skill | right | of | % | bar |", "| --- | --: | --: | --: | --: |"]
+    for skill, bar in BARS.items():
+        if skill in found:
+            score = found[skill]
+            lines.append(f"| {skill} | {score.right} | {score.asked} | {score.percent:.1f} | {bar or ''} |")
+    return "\n".join(lines)
+
+
+def shared_draws(num_training: int = TRAINING_CONVERSATIONS_CHECKED) -> set[tuple[str, str]]:
+    """Names, objects, sets of numbers, tool words and phrasings that both sides hold: there must be none."""
+    asked = {drawn for _, draw in evaluation_draws(EVALUATIONS_OF_A_SKILL) for drawn in draw.drawn}
+    trained = {drawn for number in range(num_training) for drawn in training_draw(number)[1].drawn}
+    return asked & trained
+
+
+def spread(conversations: Sequence[Conversation], count: int) -> list[int]:
+    """The places of some conversations, as many of each skill."""
+    places: dict[str, list[int]] = {}
+    for place, conversation in enumerate(conversations):
+        places.setdefault(conversation.skill, []).append(place)
+    in_turn = chain.from_iterable(zip_longest(*places.values()))
+    return list(islice((place for place in in_turn if place is not None), count))
+
+
+def differences(torch_answers: Sequence[Answer], served: Sequence[Answer]) -> Iterator[str]:
+    """Says where greedy tokens part although the logits were not close."""
+    for place, (ours, theirs) in enumerate(zip(torch_answers, served, strict=True)):
+        if ours.ids == theirs.ids:
+            continue
+        parted = next(at for at, (a, b) in enumerate(zip_longest(ours.ids, theirs.ids)) if a != b)
+        margin = ours.margins[parted] if ours.margins and parted < len(ours.margins) else 0.0
+        if margin > CLOSE_CALL:
+            yield f"conversation {place}, token {parted}, margin {margin:.5f}: {ours.text!r} / {theirs.text!r}"
+
+
+def ask_torch(checkpoint: Path, conversations: Sequence[Conversation]) -> list[Answer]:
+    """Greedy answers of a checkpoint."""
+    from models.pocket.generate import generate  # noqa: PLC0415  a server is asked without PyTorch
+    from models.pocket.train import load_model  # noqa: PLC0415
+
+    tokenizer = load_tokenizer()
+    end = token_id(tokenizer, TURN_END)
+    prompts = [tokenizer.encode(prompt_text(one), add_special_tokens=False).ids for one in conversations]
+    return [
+        Answer(text=tokenizer.decode(one.ids), ids=one.ids, margins=one.margins)
+        for one in generate(load_model(checkpoint), prompts, end=end, max_tokens=MAX_TOKENS)
+    ]
+
+
+def ask_server(target: str, conversations: Sequence[Conversation]) -> list[Answer]:
+    """Greedy answers through the Python client."""
+    from models.pocket.served_answers import ask  # noqa: PLC0415  PyTorch's environment holds no client
+
+    return [Answer(text=one.text, ids=one.ids) for one in ask(target, conversations, max_tokens=MAX_TOKENS)]
+
+
+def _chooses_right(conversation: Conversation, answer: str) -> bool:
+    wanted = [json.loads(value) for value in conversation.check.values] if conversation.check.rule == "calls" else []
+    return [_name(call) for call in calls_in(answer)] == [_name(call) for call in wanted]
+
+
+def _name(call: object) -> object:
+    return cast("dict[str, object]", call).get("name") if isinstance(call, dict) else None
+
+
+def _print_wrong(conversations: Sequence[Conversation], answers: Sequence[Answer], count: int) -> None:
+    left = dict.fromkeys(BARS, count)
+    for conversation, answer in zip(conversations, answers, strict=True):
+        if left[conversation.skill] and not conversation.check.accepts(answer.text):
+            left[conversation.skill] -= 1
+            print(f"\n--- {conversation.skill}: {conversation.check}\n{prompt_text(conversation)}{answer.text}")
+
+
+def main() -> None:
+    """Prints the table of whichever way is named, or of both."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a training run, asked in PyTorch")
+    parser.add_argument("--target", help="host:port of a running server, asked through its client")
+    parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
+    parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
+    parser.add_argument("--check-split", action="store_true", help="check that nothing asked was trained on")
+    arguments = parser.parse_args()
+    if arguments.check_split:
+        print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")
+    conversations = evaluation_conversations(arguments.count)
+    by_way: dict[str, list[Answer]] = {}
+    if arguments.checkpoint:
+        by_way["PyTorch"] = ask_torch(arguments.checkpoint, conversations)
+    if arguments.target:
+        by_way["server"] = ask_server(arguments.target, conversations)
+    for way, answers in by_way.items():
+        print(f"\n{way}\n\n{table(scores(conversations, answers))}")
+        _print_wrong(conversations, answers, arguments.wrong)
+    if len(by_way) == 2:
+        places = spread(conversations, COMPARED_CONVERSATIONS)
+        ours, theirs = ([answers[place] for place in places] for answers in by_way.values())
+        parted = list(differences(ours, theirs))
+        print(f"\n{len(places)} conversations token for token: {len(parted)} differ", *parted, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

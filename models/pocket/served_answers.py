@@ -1,0 +1,83 @@
+"""Asks a running server the evaluation set through the Python client; it knows no model and judges nothing."""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from models.pocket.conversation import Conversation, Message, Tool
+from onward_client import Client
+from onward_client.messages import MessageDict, ToolCallDict
+from onward_client.tools import ToolDict
+
+REQUESTS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One answer of a server."""
+
+    text: str
+    """Content, then each parsed call as the model writes calls."""
+    ids: list[int]
+    """Every token drawn, the one that ended the answer too."""
+
+
+def ask(target: str, conversations: Sequence[Conversation], *, max_tokens: int) -> list[Served]:
+    """The greedy answer to every conversation."""
+    with Client(target) as client, ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
+        return list(threads.map(partial(_ask, client, max_tokens), conversations))
+
+
+def _ask(client: Client, max_tokens: int, conversation: Conversation) -> Served:
+    completion = client.complete(
+        _messages(conversation.prompt),
+        tools=[_tool(tool) for tool in conversation.tools] or None,
+        temperature=0,
+        max_tokens=max_tokens,
+        logprobs=True,
+    )
+    choice = completion.proto.choices[0]
+    calls = [_written(call.function.name, call.function.arguments) for call in completion.tool_calls]
+    return Served(
+        text="\n".join([*([completion.text] if completion.text else []), *calls]),
+        ids=[drawn.chosen.token_id for drawn in choice.logprobs],
+    )
+
+
+def _written(name: str, arguments: str) -> str:
+    return f'<tool_call>\n{{"name": {json.dumps(name)}, "arguments": {arguments}}}\n</tool_call>'
+
+
+def _messages(turns: Sequence[Message]) -> list[MessageDict]:
+    """The turns with ids for calls, which every tool's result must name."""
+    messages: list[MessageDict] = []
+    for place, turn in enumerate(turns):
+        message: MessageDict = {"role": turn["role"], "content": turn["content"]}
+        if turn["role"] == "tool":
+            message["tool_call_id"] = f"call_{place - 1}_0"
+        if "tool_calls" in turn:
+            message["tool_calls"] = [
+                ToolCallDict(
+                    id=f"call_{place}_{number}",
+                    function={
+                        "name": call["function"]["name"],
+                        "arguments": json.dumps(call["function"]["arguments"]),
+                    },
+                )
+                for number, call in enumerate(turn["tool_calls"])
+            ]
+        messages.append(message)
+    return messages
+
+
+def _tool(tool: Tool) -> ToolDict:
+    function = tool["function"]
+    return {
+        "function": {
+            "name": function["name"],
+            "description": function["description"],
+            "parameters": json.dumps(function["parameters"]),
+        }
+    }

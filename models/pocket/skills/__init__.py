@@ -1,0 +1,1 @@
+"""One module a skill, each a generator of conversations; they know nothing of tokens."""

@@ -1,0 +1,218 @@
+"""Trains the model on the corpus, on a GPU where there is one; it knows neither skills nor ONNX.
+
+`python -m models.pocket.train --checkpoints DIR` starts, or goes on where DIR's checkpoint stands.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from models.export.decoder_config import DecoderConfig
+from models.pocket.batches import Batch, batches_of, window_examples
+from models.pocket.chat_format import PADDING, example
+from models.pocket.corpus import evaluation_conversations
+from models.pocket.decoder import Decoder
+from models.pocket.tokenizer import VOCAB_SIZE, load_tokenizer, token_id
+
+CONFIG = DecoderConfig(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=192,
+    intermediate_size=576,
+    num_layers=6,
+    num_heads=6,
+    num_kv_heads=3,
+    head_dim=32,
+    max_positions=1024,
+)
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a run is made of; training ends, and the learning rate falls to nothing, at the first limit reached."""
+
+    config: DecoderConfig = CONFIG
+    num_tokens: float = 30e6
+    minutes: float = math.inf
+    batch_tokens: int = 2048
+    batches_of_a_step: int = 2
+    learning_rate: float = 3e-3
+    warmup_steps: int = 100
+    checkpoint_every_s: float = 180
+    is_rough: bool = True
+    """Multiply in bfloat16: quicker where the processor has AMX, or on a GPU."""
+    is_compiled: bool = True
+    """Fuse what stands between the products; costs a minute at the start."""
+    seed: int = 1
+
+
+RECIPE = Recipe()
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is."""
+
+    step: int = 0
+    num_tokens: int = 0
+    elapsed_s: float = 0
+    window: int = 0
+    """The first window of the corpus that is not wholly used."""
+
+    def share(self, recipe: Recipe) -> float:
+        """0 at the start, 1 at the end."""
+        return max(self.num_tokens / recipe.num_tokens, self.elapsed_s / (60 * recipe.minutes))
+
+
+class Trainer:
+    """A model with its optimisers and progress: Muon for the layers' matrices, AdamW for the rest."""
+
+    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, directory: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.tokenizer = tokenizer
+        self.checkpoint = directory / CHECKPOINT
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = Decoder(recipe.config).to(self.device)
+        if recipe.is_rough:
+            self.model.make_rough()
+        self.forward = torch.compile(self.model, dynamic=True) if recipe.is_compiled else self.model
+        matrices = [weight for weight in self.model.model.layers.parameters() if weight.dim() == 2]
+        others = [weight for weight in self.model.parameters() if all(weight is not matrix for matrix in matrices)]
+        self.optimizers = [
+            torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        ]
+        self.progress = Progress()
+        if self.checkpoint.exists():
+            self._load()
+
+    def run(self) -> None:
+        """Trains to the end of the recipe."""
+        started_s = time.monotonic() - self.progress.elapsed_s
+        saved_s = self.progress.elapsed_s
+        with tqdm(total=self.recipe.num_tokens, initial=self.progress.num_tokens, unit="tok", unit_scale=True) as bar:
+            for batches in self._steps():
+                loss = self._step(batches)
+                num_tokens = sum(batch.num_tokens for batch in batches)
+                self.progress.num_tokens += num_tokens
+                self.progress.elapsed_s = time.monotonic() - started_s
+                bar.update(num_tokens)
+                bar.set_postfix(loss=f"{loss:.3f}", step=self.progress.step)
+                if self.progress.share(self.recipe) >= 1:
+                    break
+                if self.progress.elapsed_s - saved_s > self.recipe.checkpoint_every_s:
+                    self.save()
+                    saved_s = self.progress.elapsed_s
+        self.save()
+
+    def held_out_loss(self, count_of_a_skill: int = 8) -> float:
+        """The mean over answer tokens of some evaluation conversations."""
+        examples = [example(one, self.tokenizer) for one in evaluation_conversations(count_of_a_skill)]
+        total = num_answers = 0.0
+        with torch.inference_mode():
+            for batch in batches_of(examples, self.recipe.batch_tokens, self._padding):
+                total += self._loss(batch).item()
+                num_answers += int(batch.is_answer.sum())
+        return total / num_answers
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        state = {
+            "config": asdict(self.recipe.config),
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "progress": asdict(self.progress),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.progress = Progress(**state["progress"])
+
+    def _steps(self) -> Iterator[list[Batch]]:
+        waiting: list[Batch] = []
+        while True:
+            examples = window_examples(self.progress.window, self.tokenizer, self.recipe.config.max_positions)
+            batches = batches_of(examples, self.recipe.batch_tokens, self._padding)
+            for batch in Random(self.progress.window).sample(batches, len(batches)):
+                waiting.append(batch)
+                if len(waiting) == self.recipe.batches_of_a_step:
+                    yield waiting
+                    waiting = []
+            self.progress.window += 1
+
+    @property
+    def _padding(self) -> int:
+        return token_id(self.tokenizer, PADDING)
+
+    def _step(self, batches: list[Batch]) -> float:
+        """One update from several batches; each answer token counts the same."""
+        num_answers = sum(int(batch.is_answer.sum()) for batch in batches)
+        total = 0.0
+        for batch in batches:
+            loss = self._loss(batch) / num_answers
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._learning_rate()
+            optimizer.step()
+            optimizer.zero_grad()
+        self.progress.step += 1
+        return total
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """The sum over answer tokens; the output layer sees their positions alone."""
+        ids, is_answer = batch.ids.to(self.device), batch.is_answer.to(self.device)
+        hidden = self.forward(ids[:, :-1])
+        wanted = is_answer[:, 1:]
+        return functional.cross_entropy(self.model.logits(hidden[wanted]), ids[:, 1:][wanted], reduction="sum")
+
+    def _learning_rate(self) -> float:
+        warmup = min(1.0, (self.progress.step + 1) / self.recipe.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress.share(self.recipe))))
+        return self.recipe.learning_rate * warmup * cosine
+
+
+def load_model(checkpoint: Path) -> Decoder:
+    """The model of a checkpoint, on the CPU, for inference."""
+    state = torch.load(checkpoint, map_location="cpu")
+    model = Decoder(DecoderConfig(**state["config"]))
+    model.load_state_dict(state["model"])
+    return model.eval()
+
+
+def main() -> None:
+    """Trains to a checkpoint."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--checkpoints", type=Path, required=True, help="directory; a checkpoint in it is gone on from")
+    parser.add_argument("--tokens", type=float, default=RECIPE.num_tokens, help="end after so many")
+    parser.add_argument("--minutes", type=float, default=RECIPE.minutes, help="end after so long, if that is sooner")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    recipe = Recipe(num_tokens=arguments.tokens, minutes=arguments.minutes)
+    Trainer(recipe, load_tokenizer(), arguments.checkpoints).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+import json
+from itertools import islice
+from random import Random
+
+import pytest
+
+from models.pocket.chat_format import SERVED, TURN_END, example, prompt_text, render
+from models.pocket.conversation import Check, Conversation, Message
+from models.pocket.corpus import (
+    SKILLS,
+    TRAINING_SHARES,
+    evaluation_conversations,
+    training_conversation,
+    training_conversations,
+)
+from models.pocket.draw import Draw, words
+from models.pocket.evaluate import BARS, Answer, differences, scores, shared_draws, spread
+from models.pocket.tokenizer import load_tokenizer
+from service import domain
+from service.completion.chat_template import ChatTemplate
+from service.model.tokenizer import Tokenizer
+
+
+def test_a_conversation_depends_on_its_number_alone() -> None:
+    assert training_conversation(7) == next(training_conversations(first=7))
+
+
+def test_nothing_that_the_evaluation_draws_is_drawn_for_training() -> None:
+    assert not shared_draws(num_training=500)
+
+
+def test_a_word_is_on_the_same_side_in_every_pool() -> None:
+    first, second = words("a", "cup lamp chair book key rope"), words("b", "rope key lamp")
+    assert not set(first.training) & set(second.evaluation)
+    assert set(first.training) | set(first.evaluation) == {"cup", "lamp", "chair", "book", "key", "rope"}
+
+
+def test_the_evaluation_set_is_as_large_as_promised_and_knows_every_skill() -> None:
+    conversations = evaluation_conversations()
+    assert len(conversations) >= 1600
+    assert {conversation.skill for conversation in conversations} == SKILLS.keys() == TRAINING_SHARES.keys()
+    assert SKILLS.keys() < BARS.keys()
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_the_expected_answer_passes_its_own_check(skill: str) -> None:
+    for number in range(50):
+        conversation = SKILLS[skill](Draw(Random(number), held_out=True))
+        text = render([conversation.messages[-1]]).removeprefix("<|im_start|>assistant\n").removesuffix("<|im_end|>\n")
+        assert conversation.check.accepts(text), (conversation.check, text)
+
+
+@pytest.mark.parametrize("skill", SKILLS)
+def test_an_empty_answer_and_another_ones_answer_fail_the_check(skill: str) -> None:
+    conversation = SKILLS[skill](Draw(Random(1), held_out=True))
+    assert not conversation.check.accepts("")
+    assert not conversation.check.accepts("xyzzy")
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        (Check(rule="mentions", values=("Bo",)), "Your dog is called Bo.", "Your dog is called Bob."),
+        (Check(rule="json", values=('{"a": 1, "b": true}',)), '{"b": true, "a": 1}', '{"a": "1", "b": true}'),
+        (Check(rule="upper case", values=("BLUE",)), "IT IS BLUE.", "It is BLUE."),
+        (Check(rule="ends with", values=("sir",)), "It is blue, sir.", "Sir, it is blue."),
+        (
+            Check(rule="calls", values=('{"name": "f", "arguments": {"x": 1}}',)),
+            '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>',
+            '<tool_call>\n{"name": "f", "arguments": {"x": 1}\n</tool_call>',
+        ),
+    ],
+    ids=lambda value: value.rule if isinstance(value, Check) else "",
+)
+def test_a_check_tells_right_from_nearly_right(check: Check, right: str, wrong: str) -> None:
+    assert check.accepts(right)
+    assert not check.accepts(wrong)
+
+
+@pytest.mark.parametrize("text", ["", "Grüße, 你好 👋", "\x00\x7f tabs\t\n", '{"a": [1, 2.5]}', "  two  spaces  "])
+def test_the_tokenizer_encodes_any_text(text: str) -> None:
+    tokenizer = load_tokenizer()
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids) == text
+
+
+def test_only_the_models_own_words_are_learned() -> None:
+    tokenizer = load_tokenizer()
+    for conversation in islice(training_conversations(), 100):
+        one = example(conversation, tokenizer)
+        learned = [token for token, is_answer in zip(one.ids, one.is_answer, strict=True) if is_answer]
+        said = [render([turn]) for turn in conversation.messages if turn["role"] == "assistant"]
+        expected = [text.removeprefix("<|im_start|>assistant\n").removesuffix("\n") for text in said]
+        assert tokenizer.decode(learned, skip_special_tokens=False) == "".join(expected)
+        assert all(text.endswith(TURN_END) for text in expected)
+        assert one.ids == tokenizer.encode(render(conversation.messages, conversation.tools)).ids
+
+
+def test_the_server_makes_the_same_tokens_of_a_conversation_as_the_recipe() -> None:
+    server_tokenizer = Tokenizer.load(SERVED)
+    template = ChatTemplate.load(SERVED, server_tokenizer)
+    assert template is not None
+    for conversation in evaluation_conversations(10):
+        prompt = template.render(_domain_messages(conversation), tools=_domain_tools(conversation))
+        assert prompt.text == prompt_text(conversation)
+        expected = load_tokenizer().encode(prompt.text, add_special_tokens=False).ids
+        assert list(server_tokenizer.encode_prompt(prompt).ids) == expected
+
+
+def test_greedy_answers_may_part_only_where_two_logits_are_close() -> None:
+    served = [Answer(text="b", ids=[1, 3])]
+    assert not list(differences([Answer(text="b", ids=[1, 3], margins=[9.0, 9.0])], served))
+    assert not list(differences([Answer(text="a", ids=[1, 2], margins=[9.0, 0.00001])], served))
+    assert len(list(differences([Answer(text="a", ids=[1, 2], margins=[9.0, 0.1])], served))) == 1
+
+
+def test_compared_conversations_are_spread_over_all_skills() -> None:
+    conversations = evaluation_conversations(3)
+    skills = [conversations[place].skill for place in spread(conversations, 22)]
+    assert {skill: skills.count(skill) for skill in skills} == dict.fromkeys(SKILLS, 2)
+
+
+def test_a_tool_can_be_chosen_right_and_called_wrong() -> None:
+    conversation = SKILLS["tool call"](Draw(Random(1), held_out=True))
+    call = json.loads(conversation.check.values[0])
+    text = f"<tool_call>\n{json.dumps(call | {'arguments': {'surely': 'wrong'}})}\n</tool_call>"
+    found = scores([conversation], [Answer(text=text, ids=[])])
+    assert (found["tool choice"].right, found["tool call"].right) == (1, 0)
+
+
+def _domain_messages(conversation: Conversation) -> list[domain.Message]:
+    return [_domain_message(place, turn) for place, turn in enumerate(conversation.prompt)]
+
+
+def _domain_message(place: int, turn: Message) -> domain.Message:
+    calls = tuple(
+        domain.ToolCall(id=f"{place}", name=function["name"], arguments=json.dumps(function["arguments"]))
+        for function in (call["function"] for call in turn.get("tool_calls", ()))
+    )
+    is_result = turn["role"] == "tool"
+    return domain.Message(
+        role=domain.Role(turn["role"]),
+        content=(turn["content"],) if turn["content"] else (),
+        tool_calls=calls,
+        tool_call_id=f"{place - 1}" if is_result else "",
+    )
+
+
+def _domain_tools(conversation: Conversation) -> list[domain.FunctionTool]:
+    return [
+        domain.FunctionTool(
+            name=tool["function"]["name"],
+            description=tool["function"]["description"],
+            parameters=json.dumps(tool["function"]["parameters"]),
+        )
+        for tool in conversation.tools
+    ]
