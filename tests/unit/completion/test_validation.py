@@ -1,0 +1,248 @@
+"""Every rule of the validator: what it names, and that it lets good requests pass."""
+
+import dataclasses
+import math
+
+import pytest
+
+from service.completion.validation import ModelLimits, validate
+from service.domain import (
+    ChoiceFormat,
+    CompletionRequest,
+    FunctionTool,
+    Message,
+    ModelCapabilities,
+    RawText,
+    RawTokens,
+    ReasoningEffort,
+    Role,
+    SamplingOverrides,
+    ToolCall,
+    ToolChoice,
+    ToolChoiceMode,
+)
+from service.errors import FieldViolation, InvalidReason, InvalidRequest
+from tests.fakes_completion import CARD
+
+ABLE = ModelCapabilities(
+    chat=True,
+    tools=True,
+    system_role=True,
+    structured_output=True,
+    max_n=4,
+    max_top_logprobs=20,
+    deterministic=True,
+    reasoning=True,
+)
+UNABLE = dataclasses.replace(ABLE, chat=False, tools=False, system_role=False, structured_output=False, reasoning=False)
+USER = Message(role=Role.USER, content=("Hi",))
+CALL = ToolCall(id="a", name="f", arguments="{}")
+CALLED = Message(role=Role.ASSISTANT, tool_calls=(CALL,))
+RESULT = Message(role=Role.TOOL, content=("1",), tool_call_id="a")
+TOOL = FunctionTool(name="f")
+
+
+def limits(capabilities: ModelCapabilities = ABLE) -> ModelLimits:
+    card = dataclasses.replace(CARD, capabilities=capabilities)
+    return ModelLimits(card=card, num_drawable=100, eos_token_ids=frozenset({2}))
+
+
+def violations(request: CompletionRequest, capabilities: ModelCapabilities = ABLE) -> tuple[FieldViolation, ...]:
+    try:
+        validate(request, limits(capabilities))
+    except InvalidRequest as error:
+        return error.violations
+    return ()
+
+
+def chat(*messages: Message, **options: object) -> CompletionRequest:
+    return CompletionRequest(messages=messages, **options)  # type: ignore[arg-type]
+
+
+def sampling(**values: object) -> CompletionRequest:
+    return chat(USER, sampling=SamplingOverrides(**values))  # type: ignore[arg-type]
+
+
+GOOD = {
+    "a message": chat(USER),
+    "leading system messages": chat(
+        Message(role=Role.SYSTEM, content=("a",)), Message(role=Role.SYSTEM, content=("b",)), USER
+    ),
+    "a tool's result": chat(USER, CALLED, RESULT),
+    "a prefix": chat(USER, Message(role=Role.ASSISTANT, content=("Well",), prefix=True)),
+    "a prefix of reasoning": chat(USER, Message(role=Role.ASSISTANT, reasoning="hm", prefix=True)),
+    "raw text": CompletionRequest(raw_prompt=RawText(text="")),
+    "raw tokens": CompletionRequest(raw_prompt=RawTokens(ids=(0, 99))),
+    "bounds, low": sampling(temperature=0, top_p=1e-9, top_k=0, min_p=0, frequency_penalty=-2, max_tokens=1),
+    "bounds, high": sampling(temperature=2, top_p=1, min_p=1, presence_penalty=2, repetition_penalty=2, max_tokens=127),
+    "stops": sampling(stop=("x" * 256,) * 16, stop_token_ids=(99,) * 64),
+    "a bias": sampling(logit_bias=((0, -100.0), (99, 100.0))),
+    "a tool": chat(USER, tools=(TOOL,), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED, function_names=("f",))),
+    "a format": chat(USER, response_format=ChoiceFormat(choices=("a",)), tools=(TOOL,)),
+    "options": chat(USER, n=4, top_logprobs=20, time_limit_s=0.1, reasoning_effort=ReasoningEffort.LOW),
+}
+
+MESSAGES, PARAMETER = InvalidReason.INVALID_MESSAGES, InvalidReason.INVALID_PARAMETER
+UNSUPPORTED = InvalidReason.UNSUPPORTED_BY_MODEL
+
+BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
+    "nothing": (CompletionRequest(), "messages", PARAMETER),
+    "both": (chat(USER, raw_prompt=RawText(text="a")), "messages", PARAMETER),
+    "no tokens": (CompletionRequest(raw_prompt=RawTokens(ids=())), "raw_prompt.token_ids.ids", PARAMETER),
+    "a token too high": (
+        CompletionRequest(raw_prompt=RawTokens(ids=(1, 100))),
+        "raw_prompt.token_ids.ids[1]",
+        PARAMETER,
+    ),
+    "an empty message": (chat(Message(role=Role.USER)), "messages[0].content", MESSAGES),
+    "a late system message": (
+        chat(USER, Message(role=Role.SYSTEM, content=("a",)), USER),
+        "messages[1].role",
+        MESSAGES,
+    ),
+    "the assistant last": (chat(USER, Message(role=Role.ASSISTANT, content=("a",))), "messages[1].role", MESSAGES),
+    "the system last": (chat(Message(role=Role.SYSTEM, content=("a",))), "messages[0].role", MESSAGES),
+    "a user's tool call": (
+        chat(Message(role=Role.USER, content=("a",), tool_calls=(CALL,))),
+        "messages[0].tool_calls",
+        MESSAGES,
+    ),
+    "a user's reasoning": (
+        chat(Message(role=Role.USER, content=("a",), reasoning="b")),
+        "messages[0].reasoning",
+        MESSAGES,
+    ),
+    "a user's prefix": (chat(Message(role=Role.USER, content=("a",), prefix=True)), "messages[0].prefix", MESSAGES),
+    "a prefix in the middle": (
+        chat(Message(role=Role.ASSISTANT, content=("a",), prefix=True), USER),
+        "messages[0].prefix",
+        MESSAGES,
+    ),
+    "a result without its call's id": (
+        chat(USER, CALLED, Message(role=Role.TOOL, content=("1",))),
+        "messages[2].tool_call_id",
+        MESSAGES,
+    ),
+    "a result of no call": (chat(USER, RESULT), "messages[1].tool_call_id", MESSAGES),
+    "a result given twice": (chat(USER, CALLED, RESULT, RESULT), "messages[3].tool_call_id", MESSAGES),
+    "a call id used twice": (chat(USER, CALLED, RESULT, CALLED, USER), "messages[3].tool_calls[0].id", MESSAGES),
+    "a call without an id": (
+        chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, id=""),)), USER),
+        "messages[1].tool_calls[0].id",
+        MESSAGES,
+    ),
+    "a call without a name": (
+        chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, name=""),)), USER),
+        "messages[1].tool_calls[0].function.name",
+        MESSAGES,
+    ),
+    "arguments that are no object": (
+        chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, arguments="[1]"),)), USER),
+        "messages[1].tool_calls[0].function.arguments",
+        MESSAGES,
+    ),
+    "temperature": (sampling(temperature=2.1), "sampling.temperature", PARAMETER),
+    "not a number": (sampling(temperature=math.nan), "sampling.temperature", PARAMETER),
+    "top_p of zero": (sampling(top_p=0), "sampling.top_p", PARAMETER),
+    "top_k": (sampling(top_k=-1), "sampling.top_k", PARAMETER),
+    "min_p": (sampling(min_p=1.1), "sampling.min_p", PARAMETER),
+    "frequency_penalty": (sampling(frequency_penalty=-2.1), "sampling.frequency_penalty", PARAMETER),
+    "presence_penalty": (sampling(presence_penalty=math.inf), "sampling.presence_penalty", PARAMETER),
+    "repetition_penalty of zero": (sampling(repetition_penalty=0), "sampling.repetition_penalty", PARAMETER),
+    "max_tokens of zero": (sampling(max_tokens=0), "sampling.max_tokens", PARAMETER),
+    "max_tokens beyond the model": (sampling(max_tokens=128), "sampling.max_tokens", PARAMETER),
+    "min_tokens beyond max_tokens": (sampling(min_tokens=5, max_tokens=4), "sampling.min_tokens", PARAMETER),
+    "too many stops": (sampling(stop=("a",) * 17), "sampling.stop", PARAMETER),
+    "an empty stop": (sampling(stop=("a", "")), "sampling.stop[1]", PARAMETER),
+    "a long stop": (sampling(stop=("é" * 129,)), "sampling.stop[0]", PARAMETER),
+    "too many stop ids": (sampling(stop_token_ids=(1,) * 65), "sampling.stop_token_ids", PARAMETER),
+    "a stop id too high": (sampling(stop_token_ids=(100,)), "sampling.stop_token_ids[0]", PARAMETER),
+    "too many biases": (sampling(logit_bias=((1, 1.0),) * 1025), "sampling.logit_bias", PARAMETER),
+    "a biased id too high": (sampling(logit_bias=((100, 1.0),)), "sampling.logit_bias[100]", PARAMETER),
+    "a bias too high": (sampling(logit_bias=((1, 101.0),)), "sampling.logit_bias[1]", PARAMETER),
+    "n of zero": (chat(USER, n=0), "n", PARAMETER),
+    "n beyond the slots": (chat(USER, n=5), "n", PARAMETER),
+    "top_logprobs": (chat(USER, top_logprobs=21), "logprobs.top_logprobs", PARAMETER),
+    "a time limit of nothing": (chat(USER, time_limit_s=0.0), "time_limit", PARAMETER),
+    "too much metadata": (chat(USER, metadata=tuple((str(i), "") for i in range(17))), "metadata", PARAMETER),
+    "a long key": (chat(USER, metadata=(("k" * 65, ""),)), "metadata", PARAMETER),
+    "a long value": (chat(USER, metadata=(("k", "v" * 513),)), "metadata[k]", PARAMETER),
+    "too many tools": (chat(USER, tools=tuple(FunctionTool(name=f"f{i}") for i in range(129))), "tools", PARAMETER),
+    "a tool's bad name": (chat(USER, tools=(FunctionTool(name="a b"),)), "tools[0].function.name", PARAMETER),
+    "a tool offered twice": (chat(USER, tools=(TOOL, TOOL)), "tools[1].function.name", PARAMETER),
+    "parameters that are no object": (
+        chat(USER, tools=(FunctionTool(name="f", parameters="3"),)),
+        "tools[0].function.parameters",
+        PARAMETER,
+    ),
+    "tools with a raw prompt": (CompletionRequest(raw_prompt=RawText(text="a"), tools=(TOOL,)), "tools", PARAMETER),
+    "a choice without tools": (
+        chat(USER, tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED)),
+        "tool_choice.mode",
+        PARAMETER,
+    ),
+    "a choice of an unknown tool": (
+        chat(USER, tools=(TOOL,), tool_choice=ToolChoice(function_names=("g",))),
+        "tool_choice.function_names[0]",
+        PARAMETER,
+    ),
+    "a required call and a format": (
+        chat(
+            USER,
+            tools=(TOOL,),
+            tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED),
+            response_format=ChoiceFormat(choices=("a",)),
+        ),
+        "response_format",
+        PARAMETER,
+    ),
+}
+
+BEYOND_THE_MODEL: dict[str, tuple[CompletionRequest, str]] = {
+    "messages": (chat(USER), "messages"),
+    "tools": (chat(USER, tools=(TOOL,)), "tools"),
+    "a strict tool": (chat(USER, tools=(FunctionTool(name="f", strict=True),)), "tools[0].function.strict"),
+    "a required call": (
+        chat(USER, tools=(TOOL,), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED)),
+        "tool_choice.mode",
+    ),
+    "a format": (chat(USER, response_format=ChoiceFormat(choices=("a",))), "response_format"),
+    "an effort": (chat(USER, reasoning_effort=ReasoningEffort.HIGH), "reasoning_effort"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_request_passes(name: str) -> None:
+    assert violations(GOOD[name]) == ()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_field_is_named_with_its_reason_and_nothing_else_is(name: str) -> None:
+    request, field, reason = BAD[name]
+    assert [(violation.field, violation.reason) for violation in violations(request)] == [(field, reason)]
+
+
+@pytest.mark.parametrize("name", BEYOND_THE_MODEL)
+def test_what_the_model_cannot_do_is_refused_as_such(name: str) -> None:
+    request, field = BEYOND_THE_MODEL[name]
+    found = {(violation.field, violation.reason) for violation in violations(request, UNABLE)}
+    assert (field, UNSUPPORTED) in found
+
+
+def test_a_system_message_is_refused_where_the_template_takes_none() -> None:
+    request = chat(Message(role=Role.SYSTEM, content=("a",)), USER)
+    found = violations(request, dataclasses.replace(ABLE, system_role=False))
+    assert [(violation.field, violation.reason) for violation in found] == [("messages[0].role", UNSUPPORTED)]
+
+
+def test_what_the_door_found_is_reported_with_the_rest() -> None:
+    found = FieldViolation(field="tools[0]", description="unknown field")
+    with pytest.raises(InvalidRequest) as refusal:
+        validate(sampling(top_k=-1), limits(), [found])
+    assert [violation.field for violation in refusal.value.violations] == ["tools[0]", "sampling.top_k"]
+
+
+def test_min_tokens_that_every_token_would_break_is_refused() -> None:
+    request = sampling(min_tokens=1, stop_token_ids=(0, 1))
+    with pytest.raises(InvalidRequest, match="every token of the vocabulary ends the answer"):
+        validate(request, dataclasses.replace(limits(), num_drawable=3))
