@@ -1,0 +1,151 @@
+"""The decoding loop under a constraint, with real grammars over a tiny tokenizer and scripted logits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.domain import (
+    ChoiceFormat,
+    ConstraintComplete,
+    EndOfSequence,
+    FinishReason,
+    RegexFormat,
+    ResponseFormat,
+    SamplingParams,
+)
+from service.engine.engine import Engine
+from service.engine.generation import EngineEvent, Finish, GenerationRequest, RequestFailed, TokenDrawn
+from service.errors import InvalidReason, InvalidRequest
+from service.grammar.compiler import Grammar, GrammarCompiler
+from service.model.tokenizer import Tokenizer
+from tests.fakes import FakeCausalLM
+from tests.tiny_model import write_tiny_tokenizer
+
+EOS = frozenset({0, 2})
+VOCABULARY_SIZE = 512
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder: Path = tmp_path_factory.mktemp("tokenizer")
+    write_tiny_tokenizer(folder)
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def compiler(tokenizer: Tokenizer) -> GrammarCompiler:
+    return GrammarCompiler(tokenizer.to_json(), vocabulary_size=VOCABULARY_SIZE, eos_token_ids=EOS)
+
+
+def noise(token_ids: list[int]) -> int:
+    """A model that never helps: a winner that depends on everything so far."""
+    return int(np.random.default_rng(token_ids).integers(VOCABULARY_SIZE))
+
+
+def answers(
+    grammar: Grammar | None, *, num_choices: int = 1, max_tokens: int = 200, **sampling: object
+) -> list[EngineEvent]:
+    model = FakeCausalLM(noise, vocabulary_size=VOCABULARY_SIZE, context_length=1000)
+    engine = Engine(model)
+    params = SamplingParams(**{"temperature": 1.0, "max_tokens": max_tokens, "seed": 3, **sampling})  # type: ignore[arg-type]
+    engine.add(
+        GenerationRequest(
+            id="a",
+            prompt_ids=[5, 6, 7],
+            sampling=params,
+            seeds=tuple(range(num_choices)),
+            eos_token_ids=EOS,
+            grammar=grammar,
+        )
+    )
+    events: list[EngineEvent] = []
+    while engine.has_work:
+        events += engine.step(100).events
+    engine.check_integrity()
+    assert engine.num_free_slots == model.num_slots
+    return events
+
+
+def text_and_finish(events: list[EngineEvent], tokenizer: Tokenizer, index: int = 0) -> tuple[str, Finish | None]:
+    drawn = [event for event in events if isinstance(event, TokenDrawn) and event.index == index]
+    text = tokenizer.decode([event.token_id for event in drawn], keep_special_tokens=False)
+    return text, drawn[-1].finish
+
+
+@pytest.mark.parametrize("temperature", [0.0, 2.0])
+def test_every_choice_is_bound_for_itself_and_ends_when_its_constraint_is_complete(
+    compiler: GrammarCompiler, tokenizer: Tokenizer, temperature: float
+) -> None:
+    grammar = compiler.compile(ChoiceFormat(choices=("harbour", "ferry", "gulls")))
+    events = answers(grammar, num_choices=4, temperature=temperature)
+    for index in range(4):
+        text, finish = text_and_finish(events, tokenizer, index)
+        assert text in ("harbour", "ferry", "gulls")
+        assert finish == Finish(FinishReason.STOP, ConstraintComplete())
+
+
+def test_an_answer_may_end_where_its_constraint_is_fulfilled_but_could_go_on(
+    compiler: GrammarCompiler, tokenizer: Tokenizer
+) -> None:
+    grammar = compiler.compile(RegexFormat(pattern="[0-9]+"))
+    text, finish = text_and_finish(answers(grammar, logit_bias=((2, 8.0),)), tokenizer)
+    assert text.isdecimal()
+    assert finish == Finish(FinishReason.STOP, EndOfSequence(2))
+
+
+@pytest.mark.parametrize("sampling", [{"ignore_eos": True}, {"min_tokens": 40}], ids=str)
+def test_an_end_that_is_not_wanted_is_not_drawn_as_long_as_the_constraint_can_go_on(
+    compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, object]
+) -> None:
+    grammar = compiler.compile(RegexFormat(pattern="[0-9]+"))
+    events = answers(grammar, max_tokens=40, logit_bias=((2, 50.0),), **sampling)
+    text, finish = text_and_finish(events, tokenizer)
+    assert len(text) >= 40
+    assert finish == Finish(FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize("sampling", [{"ignore_eos": True}, {"min_tokens": 50}], ids=str)
+def test_a_complete_constraint_ends_an_answer_whatever_else_is_asked(
+    compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, object]
+) -> None:
+    grammar = compiler.compile(RegexFormat(pattern="[a-c]{3}"))
+    text, finish = text_and_finish(answers(grammar, **sampling), tokenizer)
+    assert len(text) == 3
+    assert finish == Finish(FinishReason.STOP, ConstraintComplete())
+
+
+def test_forced_tokens_are_taken_whatever_the_model_says(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
+    wanted = "the harbour master was wrong about fog"
+    text, _ = text_and_finish(answers(compiler.compile(RegexFormat(pattern=f"{wanted}!"))), tokenizer)
+    assert text == f"{wanted}!"
+
+
+@pytest.mark.parametrize("response_format", [RegexFormat(pattern="a{3,5}b"), ChoiceFormat(choices=("a", "ab", "abc"))])
+def test_max_tokens_still_bounds_a_bound_answer(
+    compiler: GrammarCompiler, tokenizer: Tokenizer, response_format: ResponseFormat
+) -> None:
+    _, finish = text_and_finish(answers(compiler.compile(response_format), max_tokens=1), tokenizer)
+    assert finish is not None
+    assert finish.reason in (FinishReason.LENGTH, FinishReason.STOP)
+
+
+def test_a_constraint_that_dies_ends_its_request_with_its_reason(
+    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grammar = compiler.compile(RegexFormat(pattern="[0-9]{50}"))
+    matcher = grammar.matcher()
+    num_accepted = 0
+
+    def accept(token_id: int) -> None:
+        nonlocal num_accepted
+        num_accepted += 1
+        if num_accepted == 3:
+            raise InvalidRequest.of("response_format.regex.pattern", "died", InvalidReason.INVALID_RESPONSE_FORMAT)
+        type(matcher).accept(matcher, token_id)
+
+    monkeypatch.setattr(matcher, "accept", accept)
+    monkeypatch.setattr(Grammar, "matcher", lambda _: matcher)
+    last = answers(grammar)[-1]
+    assert isinstance(last, RequestFailed)
+    assert isinstance(last.error, InvalidRequest)
