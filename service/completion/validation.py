@@ -46,8 +46,7 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
     Raises:
         InvalidRequest: with `already` and every violation found here.
     """
-    violations = [
-        *already,
+    found = [
         *_prompt(request, limits),
         *_sampling(request.sampling, limits),
         *_tools(request, limits),
@@ -55,8 +54,17 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
         *_response_format(request, limits),
         *_options(request, limits),
     ]
+    violations = [*already, *(violation for violation in found if not _follows(violation, already))]
     if violations:
         raise InvalidRequest(violations)
+
+
+def _follows(violation: FieldViolation, already: Sequence[FieldViolation]) -> bool:
+    """Whether it is only there because the door put a stand-in where it found something wrong."""
+    return any(
+        violation.field.startswith("messages" if earlier.field.startswith("messages") else earlier.field)
+        for earlier in already
+    )
 
 
 def check_token_ids(field: str, token_ids: Sequence[int], num_drawable: int) -> Iterator[FieldViolation]:

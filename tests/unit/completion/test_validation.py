@@ -246,3 +246,18 @@ def test_min_tokens_that_every_token_would_break_is_refused() -> None:
     request = sampling(min_tokens=1, stop_token_ids=(0, 1))
     with pytest.raises(InvalidRequest, match="every token of the vocabulary ends the answer"):
         validate(request, dataclasses.replace(limits(), num_drawable=3))
+
+
+@pytest.mark.parametrize("field", ["messages[0].role", "messages[1].content[0]"])
+def test_message_rules_are_not_applied_to_messages_that_the_door_could_not_read(field: str) -> None:
+    found = FieldViolation(field=field, description="unknown value")
+    with pytest.raises(InvalidRequest) as refusal:
+        validate(chat(RESULT, sampling=SamplingOverrides(top_k=-1)), limits(), [found])
+    assert [violation.field for violation in refusal.value.violations] == [field, "sampling.top_k"]
+
+
+def test_a_tool_that_the_door_could_not_read_is_reported_once() -> None:
+    found = FieldViolation(field="tools[0]", description="the kind of tool is not set")
+    with pytest.raises(InvalidRequest) as refusal:
+        validate(chat(USER, tools=(FunctionTool(name=""),)), limits(), [found])
+    assert [violation.field for violation in refusal.value.violations] == ["tools[0]"]

@@ -1,0 +1,102 @@
+"""Measures what a constraint costs: eight sequences decoded free and bound, in turns, on the same model.
+
+    python -m benchmarks.constrained FOLDER --tokenizer TOKENIZER_JSON
+
+Every sequence has a draw at temperature 1; the bound ones follow a JSON Schema that cannot be fulfilled within the
+answer, so that both kinds decode the same number of tokens.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.report import write_result
+from service.domain import JsonSchemaFormat, SamplingParams
+from service.engine.engine import Engine
+from service.engine.generation import GenerationRequest
+from service.grammar.compiler import Grammar, GrammarCompiler
+from service.model.folder import ModelFolder
+from service.model.loader import load_model
+from service.model.onnx_session import SessionOptions
+
+_BATCH = 8
+_ALL = 1 << 20
+_SCHEMA = {
+    "type": "array",
+    "minItems": 1000,
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 20},
+            "count": {"type": "integer"},
+            "tags": {"type": "array", "items": {"enum": ["red", "green", "blue"]}, "maxItems": 3},
+            "price": {"type": "number"},
+            "is_new": {"type": "boolean"},
+        },
+        "required": ["name", "count", "tags", "price", "is_new"],
+        "additionalProperties": False,
+    },
+}
+
+
+def decode_speed(engine: Engine, grammar: Grammar | None, *, prompt: int, answer: int) -> float:
+    """Tokens a second of all sequences together, from the second token on."""
+    for number in range(_BATCH):
+        token_ids = np.random.default_rng(number).integers(100, 500, prompt).tolist()
+        sampling = SamplingParams(temperature=1.0, max_tokens=answer, ignore_eos=True, seed=number)
+        engine.add(
+            GenerationRequest(
+                id=str(number), prompt_ids=token_ids, sampling=sampling, seeds=(number,), grammar=grammar
+            )
+        )
+    engine.step(_ALL)
+    started_s = time.perf_counter()
+    num_tokens = 0
+    while engine.has_work:
+        num_tokens += engine.step(_ALL).num_decoded
+    return num_tokens / (time.perf_counter() - started_s)
+
+
+def main() -> None:
+    """Measures and reports."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--answer", type=int, default=64)
+    arguments = parser.parse_args()
+    folder = ModelFolder.read(arguments.folder)
+    model = load_model(folder, SessionOptions(), num_slots=_BATCH, max_context_length=1024).causal_lm
+    compiler = GrammarCompiler(
+        arguments.tokenizer.read_text(encoding="utf-8"),
+        vocabulary_size=model.vocabulary_size,
+        eos_token_ids=folder.eos_token_ids,
+    )
+    grammar = compiler.compile(JsonSchemaFormat(schema=json.dumps(_SCHEMA)))
+    engine = Engine(model)
+    lengths = {"prompt": arguments.prompt, "answer": arguments.answer}
+    free: list[float] = []
+    bound: list[float] = []
+    for run in range(arguments.runs + 1):
+        speeds = decode_speed(engine, None, **lengths), decode_speed(engine, grammar, **lengths)
+        if run:  # the first one warms up
+            free.append(speeds[0])
+            bound.append(speeds[1])
+    row = {
+        "batch": _BATCH,
+        "free_tokens_per_s": round(statistics.median(free), 1),
+        "bound_tokens_per_s": round(statistics.median(bound), 1),
+        "ratio": round(statistics.median(b / f for f, b in zip(free, bound, strict=True)), 3),
+        "ratios": [round(b / f, 3) for f, b in zip(free, bound, strict=True)],
+    }
+    write_result("constrained", sys.argv[1:], {**lengths, "runs": arguments.runs, "rows": [row]})
+
+
+if __name__ == "__main__":
+    main()
