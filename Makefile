@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-oldest coverage bench check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-oldest coverage bench evaluate-pocket smoke-pocket check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ bench: setup ## Run every benchmark; GENAI=PYTHON, one that has onnxruntime-gena
 	$(BIN)/python -m benchmarks.offline build/smollm2-shape/fp32 $(if $(GENAI),--genai $(GENAI))
 	$(BIN)/python -m benchmarks.load build/smollm2-shape/fp32
 	$(BIN)/python -m benchmarks.transport
+
+evaluate-pocket: setup ## Judge the embedded model: ARGS="--target HOST:PORT" by a server, else in PyTorch (pip install it into .venv)
+	$(BIN)/python models/pocket/evaluate.py $(ARGS)
+
+smoke-pocket: setup ## Run the embedded model's whole recipe small, in PyTorch
+	$(BIN)/python models/pocket/smoke.py
 
 check: format-check lint types contracts proto check-generated ## Everything CI checks, short of the tests
 
