@@ -65,12 +65,12 @@ TRAINING_SHARES = {
     "memory": 13,
     "long memory": 2,
     "instructions": 14,
-    "lists and sums": 16,
+    "lists and sums": 18,
     "reading": 9,
-    "extraction": 10,
-    "tool call": 10,
-    "tool result": 6,
-    "no tool": 4,
+    "extraction": 12,
+    "tool call": 9,
+    "tool result": 4,
+    "no tool": 3,
     "stories": 5,
 }
 """Percent of the training conversations."""

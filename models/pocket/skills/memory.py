@@ -342,7 +342,7 @@ def conversation(draw: Draw, distractor: Callable[[Draw], list[Message]]) -> Con
     """One to five facts, up to three other turns, then questions."""
     known = facts(draw, draw.any((1, 2, 2, 3, 3, 4, 5)))
     messages = told(draw, known)
-    questions = [question(one) for one in draw.shuffled(known)[: draw.any((1, 2, 3))]]
+    questions = [question(one) for one in draw.shuffled(known)[: draw.any((1, 2, 3, 4))]]
     for _ in range(draw.any((0, 0, 1, 2, 3))):
         messages += distractor(draw)
     for one in questions:

@@ -174,37 +174,23 @@ def known(draw: Draw) -> Request:
     )
 
 
-def offered(draw: Draw, wanted: Request | None) -> list[Tool]:
-    """One to four functions of different names, the wanted one among them."""
-    chosen = {} if wanted is None else {wanted.name: wanted}
-    for _ in range(draw.count(0 if chosen else 1, 3)):
-        other = _neighbour(draw, wanted) if wanted is not None and draw.chance(0.4) else any_request(draw)
-        if wanted is None or other.noun != wanted.noun or other.name.split("_")[0] != wanted.name.split("_")[0]:
-            chosen.setdefault(other.name, other)
-    return [
-        one.definition(is_described=_needs_description(one) or draw.chance(0.8), explains=draw.chance(0.1))
-        for one in draw.shuffled(list(chosen.values()))
-    ]
-
-
 def call_conversation(draw: Draw) -> Conversation:
     """A request, and the call that it asks for."""
     if draw.chance(0.1):
         return _two_calls(draw)
     wanted = any_request(draw)
-    messages = [*_start(draw), said_by_user(wanted.user), _calling([wanted.call()])]
+    tools, messages = _setting(draw, wanted)
+    messages += [said_by_user(wanted.user), _calling([wanted.call()])]
     check = Check(rule="calls", values=(json.dumps(wanted.call()),))
-    return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=offered(draw, wanted))
+    return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=tools)
 
 
 def result_conversation(draw: Draw) -> Conversation:
-    """A request, its call, the result, and the answer made from it; sometimes a second round."""
+    """A request, its call, the result, and the answer made from it."""
     wanted = any_request(draw)
-    tools = offered(draw, wanted)
-    messages = [*_start(draw), said_by_user(wanted.user), _calling([wanted.call()])]
-    result, answer, values = _outcome(draw, wanted)
-    messages += [said_by_tool(result), said_by_model(answer)]
-    return Conversation(skill=RESULT_SKILL, messages=messages, check=Check(rule="mentions", values=values), tools=tools)
+    tools, messages = _setting(draw, wanted)
+    turns, check = _round(draw, wanted)
+    return Conversation(skill=RESULT_SKILL, messages=[*messages, *turns], check=check, tools=tools)
 
 
 def no_tool_conversation(draw: Draw) -> Conversation:
@@ -212,14 +198,59 @@ def no_tool_conversation(draw: Draw) -> Conversation:
     if draw.chance(0.5):
         plain = chat.plain(draw)
         user, answer, check = plain.user, plain.answer, plain.check
-        tools = offered(draw, None)
+        tools, messages = _setting(draw, None)
     else:
         missing = request(draw)
         user, answer, check = missing.user, NO_TOOL, Check(rule="exact", values=(NO_TOOL,))
-        others = [tool for tool in offered(draw, missing) if tool["function"]["name"] != missing.name]
-        tools = others or offered(draw, None)
-    messages = [*_start(draw), said_by_user(user), said_by_model(answer)]
+        tools, messages = _setting(draw, None, missing=missing)
+    messages += [said_by_user(user), said_by_model(answer)]
     return Conversation(skill=NO_TOOL_SKILL, messages=messages, check=check, tools=tools)
+
+
+def _setting(draw: Draw, wanted: Request | None, *, missing: Request | None = None) -> tuple[list[Tool], list[Message]]:
+    """One to four functions, the wanted one among them and the missing one not, and what was asked of them before."""
+    used = [] if wanted is None else [wanted]
+    barred = [] if missing is None else [missing]
+    earlier: list[Request] = []
+    for _ in range(draw.any((0, 0, 1, 1, 2))):
+        one = any_request(draw)
+        if not any(_alike(one, other) for other in (*used, *earlier, *barred)):
+            earlier.append(one)
+    chosen = [*used, *earlier]
+    pattern = wanted or missing
+    for _ in range(draw.count(0 if chosen else 1, 4 - len(chosen))):
+        one = _neighbour(draw, pattern) if pattern is not None and draw.chance(0.4) else any_request(draw)
+        if not any(_alike(one, other) for other in (*chosen, *barred)):
+            chosen.append(one)
+    messages = [instruction(draw.of(SYSTEMS))] if draw.chance(0.3) else []
+    for one in earlier:
+        messages += _round(draw, one)[0]
+    return _definitions(draw, chosen or [lookup(draw)]), messages
+
+
+def _definitions(draw: Draw, chosen: Sequence[Request]) -> list[Tool]:
+    return [
+        one.definition(is_described=_needs_description(one) or draw.chance(0.8), explains=draw.chance(0.1))
+        for one in draw.shuffled(chosen)
+    ]
+
+
+def _alike(one: Request, other: Request) -> bool:
+    """Whether a request for one could be taken for the other."""
+    is_same_noun = one.noun == other.noun
+    return one.name == other.name or (is_same_noun and one.description == other.description)
+
+
+def _round(draw: Draw, wanted: Request) -> tuple[list[Message], Check]:
+    """A request with its call, result and answer."""
+    result, answer, values = _outcome(draw, wanted)
+    messages = [
+        said_by_user(wanted.user),
+        _calling([wanted.call()]),
+        said_by_tool(result),
+        said_by_model(answer),
+    ]
+    return messages, Check(rule="mentions", values=values)
 
 
 def _two_calls(draw: Draw) -> Conversation:
@@ -230,8 +261,9 @@ def _two_calls(draw: Draw) -> Conversation:
     user = asked(draw, draw.of(LOOKUPS).format(attribute=attribute, item=f"{first} and {second}"))
     calls: list[Function] = [{"name": wanted.name, "arguments": {parameter.name: item}} for item in (first, second)]
     check = Check(rule="calls", values=tuple(json.dumps(call) for call in calls))
-    messages = [*_start(draw), said_by_user(user), _calling(calls)]
-    return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=offered(draw, wanted))
+    tools, messages = _setting(draw, wanted)
+    messages += [said_by_user(user), _calling(calls)]
+    return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=tools)
 
 
 def _outcome(draw: Draw, wanted: Request) -> tuple[str, str, tuple[str, ...]]:
@@ -277,10 +309,6 @@ def _needs_description(one: Request) -> bool:
 
 def _noun_phrase(draw: Draw, noun: str) -> str:
     return draw.any((with_article(noun), f"the {noun}", f"my {noun}"))
-
-
-def _start(draw: Draw) -> list[Message]:
-    return [instruction(draw.of(SYSTEMS))] if draw.chance(0.3) else []
 
 
 def _calling(calls: list[Function]) -> Message:
