@@ -90,29 +90,33 @@ class ChoiceStream:
             case _:
                 return False
 
-    def _delta(self, *parts: ParsedDelta) -> list[ChoiceDelta | ChoiceFinished]:
-        """One delta of all parts and of the tokens since the last one; none where there is nothing to show yet."""
-        text = "".join(part.text for part in parts)
-        reasoning = "".join(part.reasoning for part in parts)
-        tool_calls = tuple(call for part in parts for call in part.tool_calls)
-        has_news = text or reasoning or tool_calls or self._pending_logprobs
+    def _delta(self, parsed: ParsedDelta) -> list[ChoiceDelta | ChoiceFinished]:
+        """A delta of what was parsed and of the tokens since the last one; none where there is nothing to show yet."""
+        has_news = parsed.text or parsed.reasoning or parsed.tool_calls or self._pending_logprobs
         if not (has_news or (self.is_finished and self._num_pending)):
             return []
         delta = ChoiceDelta(
             index=self._index,
-            text=text,
-            reasoning=reasoning,
-            tool_calls=tool_calls,
+            text=parsed.text,
+            reasoning=parsed.reasoning,
+            tool_calls=parsed.tool_calls,
             logprobs=tuple(self._pending_logprobs),
             token_count=self._num_pending,
         )
         self._num_pending = 0
-        self._pending_logprobs = []
+        self._pending_logprobs.clear()
         return [delta]
 
     def _finish(self, text: str, reason: FinishReason, cause: StopCause | None) -> list[ChoiceDelta | ChoiceFinished]:
         self.is_finished = True
-        deltas = self._delta(self._parser.feed(text), self._parser.finish())
+        parsed, rest = self._parser.feed(text), self._parser.finish()
+        deltas = self._delta(
+            ParsedDelta(
+                text=parsed.text + rest.text,
+                reasoning=parsed.reasoning + rest.reasoning,
+                tool_calls=parsed.tool_calls + rest.tool_calls,
+            )
+        )
         if reason is FinishReason.STOP and self._parser.invalid_tool_call:
             reason, cause = FinishReason.INVALID_TOOL_CALL, None
         elif reason is FinishReason.STOP and self._parser.num_calls:

@@ -28,6 +28,8 @@ class StopScanner:
 
     def feed(self, text: str, *, may_stop: bool = True) -> Scanned:
         """Takes the next piece, until one stops; with `may_stop` false a stop string that ends in it is plain text."""
+        if not self._stops:
+            return Scanned(text=text)
         buffer = self._held + text
         if may_stop and (match := self._first_match(buffer, len(self._held))):
             start, stop = match

@@ -11,6 +11,8 @@ Scores = npt.NDArray[np.float32]
 def block(scores: Scores, token_ids: Iterable[int]) -> None:
     """Makes tokens impossible, unless nothing else is possible."""
     indices = list(token_ids)
+    if not indices:
+        return
     kept = scores[indices]
     scores[indices] = -np.inf
     if scores.max() == -np.inf:

@@ -64,22 +64,19 @@ def ends_are_blocked(sequence: Sequence) -> bool:
 
 def _processed(logits: Row, sequence: Sequence, mask: Mask | None) -> Row:
     """The logits with everything before temperature applied: a copy where anything is."""
-    params = sequence.sampling
-    penalizes_frequency = params.frequency_penalty or params.presence_penalty
-    blocked = _blocked_ends(sequence)
-    if not (blocked or params.logit_bias or params.repetition_penalty != 1 or penalizes_frequency or mask is not None):
+    if mask is None and not sequence.changes_logits and not ends_are_blocked(sequence):
         return logits
+    params = sequence.sampling
     scores = logits.copy()
     if mask is not None:
         apply_mask(scores, mask)
-    if blocked:
-        logits_processors.block(scores, blocked)
+    logits_processors.block(scores, _blocked_ends(sequence))
     logits_processors.add_bias(scores, params.logit_bias)
     if params.repetition_penalty != 1:
         logits_processors.penalize_repetition(
             scores, params.repetition_penalty, sequence.prompt_ids, sequence.token_ids
         )
-    if penalizes_frequency:
+    if params.frequency_penalty or params.presence_penalty:
         logits_processors.penalize_frequency(
             scores, params.frequency_penalty, params.presence_penalty, sequence.token_ids
         )

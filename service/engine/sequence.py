@@ -29,6 +29,14 @@ class Sequence:
     """Where it stands in its constraint; None: it is free."""
     forced_ids: deque[int] = field(default_factory=deque[int])
     """What the constraint leaves no choice about; taken next, without a draw."""
+    changes_logits: bool = field(init=False)
+    """Whether bias or penalties do; fixed by the request, and asked at every token."""
+
+    def __post_init__(self) -> None:
+        """Works out what does not change."""
+        params = self.request.sampling
+        penalties = (params.frequency_penalty, params.presence_penalty, params.repetition_penalty - 1)
+        self.changes_logits = bool(params.logit_bias) or any(penalties)
 
     @property
     def prompt_ids(self) -> ReadOnly[int]:
