@@ -1,7 +1,7 @@
 """Asks the fixed evaluation set and prints a table of the skills; it knows neither training nor how a server works.
 
-`python models/pocket/evaluate.py` asks the model in PyTorch, `--target HOST:PORT` a running server instead, and with a
-`--checkpoint` too both, and compares them.
+`python models/pocket/evaluate.py` asks the served weights in PyTorch, `--checkpoint FILE` those of a training run;
+`--target HOST:PORT` a running server, and `--compare` with it both, token for token.
 """
 
 import argparse
@@ -110,17 +110,19 @@ def differences(torch_answers: Sequence[Answer], served: Sequence[Answer]) -> It
             yield f"conversation {place}, token {parted}, margin {margin:.5f}: {ours.text!r} / {theirs.text!r}"
 
 
-def ask_torch(checkpoint: Path, conversations: Sequence[Conversation]) -> list[Answer]:
-    """Greedy answers of a checkpoint."""
+def ask_torch(checkpoint: Path | None, conversations: Sequence[Conversation]) -> list[Answer]:
+    """Greedy answers of a checkpoint, or of the served weights."""
     from models.pocket.generate import generate  # noqa: PLC0415  a server is asked without PyTorch
+    from models.pocket.served_weights import load_served  # noqa: PLC0415
     from models.pocket.train import load_model  # noqa: PLC0415
 
+    model = load_model(checkpoint) if checkpoint else load_served()
     tokenizer = load_tokenizer()
     end = token_id(tokenizer, TURN_END)
     prompts = [tokenizer.encode(prompt_text(one), add_special_tokens=False).ids for one in conversations]
     return [
         Answer(text=tokenizer.decode(one.ids), ids=one.ids, margins=one.margins)
-        for one in generate(load_model(checkpoint), prompts, end=end, max_tokens=MAX_TOKENS)
+        for one in generate(model, prompts, end=end, max_tokens=MAX_TOKENS)
     ]
 
 
@@ -153,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a training run, asked in PyTorch")
     parser.add_argument("--target", help="host:port of a running server, asked through its client")
+    parser.add_argument("--compare", action="store_true", help="with --target: ask PyTorch too")
     parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
     parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
     parser.add_argument("--check-split", action="store_true", help="check that nothing asked was trained on")
@@ -161,7 +164,7 @@ def main() -> None:
         print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")
     conversations = evaluation_conversations(arguments.count)
     by_way: dict[str, list[Answer]] = {}
-    if arguments.checkpoint:
+    if arguments.compare or not arguments.target:
         by_way["PyTorch"] = ask_torch(arguments.checkpoint, conversations)
     if arguments.target:
         by_way["server"] = ask_server(arguments.target, conversations)
