@@ -1,6 +1,8 @@
 """A Llama style decoder in PyTorch, its weights named as Hugging Face names them; it knows no text and no training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +127,13 @@ class Decoder(nn.Module):
             if weight.dim() == 2:
                 is_output = name.endswith(("o_proj.weight", "down_proj.weight"))
                 nn.init.normal_(weight, std=0.02 / (2 * config.num_layers) ** 0.5 if is_output else 0.02)
+
+    @classmethod
+    def of(cls, config: DecoderConfig, weights: Mapping[str, Tensor]) -> Self:
+        """A trained model on the CPU, for inference."""
+        model = cls(config)
+        model.load_state_dict(weights)
+        return model.eval()
 
     def forward(self, ids: Tensor, first_position: int = 0, caches: list[LayerCache] | None = None) -> Tensor:
         return self.model(ids, first_position, caches)

@@ -112,8 +112,7 @@ def differences(torch_answers: Sequence[Answer], served: Sequence[Answer]) -> It
 
 def ask_torch(checkpoint: Path | None, conversations: Sequence[Conversation]) -> list[Answer]:
     """Greedy answers of a checkpoint, or of the served weights."""
-    from models.pocket.generate import generate  # noqa: PLC0415  a server is asked without PyTorch
-    from models.pocket.served_weights import load_served  # noqa: PLC0415
+    from models.pocket.generate import generate, load_served  # noqa: PLC0415  a server is asked without PyTorch
     from models.pocket.train import load_model  # noqa: PLC0415
 
     model = load_model(checkpoint) if checkpoint else load_served()

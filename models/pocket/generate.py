@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.pocket.decoder import Decoder
+from models.pocket.served_weights import served_config, served_weights
 
 LARGEST_BATCH = 32
 
@@ -20,6 +21,13 @@ class Generated:
     """Tokens, the one that ended them too."""
     margins: list[float] = field(default_factory=list[float])
     """By how much each token's logit beat the next best."""
+
+
+def load_served() -> Decoder:
+    """The model that ships."""
+    config = served_config()
+    weights = {name: torch.from_numpy(weight.copy()) for name, weight in served_weights(config).items()}
+    return Decoder.of(config, weights)
 
 
 @torch.inference_mode()

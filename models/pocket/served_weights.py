@@ -1,29 +1,22 @@
-"""Reads the served model's weights back into PyTorch, so that what ships can be judged; it writes nothing."""
+"""Reads the served model's shape and weights back, so that what ships can be judged; it runs no model."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from models.export.decoder_config import DecoderConfig
 from models.export.model_folder import MODEL_FILE
 from models.pocket.chat_format import SERVED
-from models.pocket.decoder import Decoder
+
+Weights = dict[str, NDArray[np.float32]]
 
 
-def load_served(directory: Path = SERVED) -> Decoder:
-    """The model of a served folder, on the CPU, for inference."""
-    model = Decoder(_config(directory))
-    stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(directory / MODEL_FILE).graph.initializer}
-    weights = _weights(stored, model.config)
-    model.load_state_dict({name: torch.from_numpy(weight.copy()) for name, weight in weights.items()})
-    return model.eval()
-
-
-def _config(directory: Path) -> DecoderConfig:
+def served_config(directory: Path = SERVED) -> DecoderConfig:
+    """The shape that config.json describes."""
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return DecoderConfig(
         vocab_size=config["vocab_size"],
@@ -39,21 +32,29 @@ def _config(directory: Path) -> DecoderConfig:
     )
 
 
-def _weights(stored: dict[str, NDArray], config: DecoderConfig) -> dict[str, NDArray]:
-    """Every weight by its own name; the graph holds matrices transposed, and some joined along their outputs."""
-    found: dict[str, NDArray] = {}
+def served_weights(config: DecoderConfig, directory: Path = SERVED) -> Weights:
+    """Every weight by its Hugging Face name; the graph holds matrices transposed, and some joined by their outputs."""
+    graph = onnx.load(directory / MODEL_FILE).graph  # pyright: ignore[reportUnknownMemberType]
+    stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    found: Weights = {}
     for name in config.weight_shapes():
         if name in stored:
             found[name] = stored[name]
         elif f"{name}.transposed" in stored:
             found[name] = stored[f"{name}.transposed"].T
     for layer in range(config.num_layers):
-        prefix = f"model.layers.{layer}"
-        joined = stored[f"{prefix}.self_attn.qkv_proj.weight.transposed"].T
-        ends = [config.query_size, config.query_size + config.kv_size]
-        for side, start, end in zip("qkv", [0, *ends], [*ends, None], strict=True):
-            found[f"{prefix}.self_attn.{side}_proj.weight"] = joined[start:end]
-        joined = stored[f"{prefix}.mlp.gate_up_proj.weight.transposed"].T
-        found[f"{prefix}.mlp.gate_proj.weight"] = joined[: config.intermediate_size]
-        found[f"{prefix}.mlp.up_proj.weight"] = joined[config.intermediate_size :]
+        found |= _split_layer(stored, config, f"model.layers.{layer}")
     return found
+
+
+def _split_layer(stored: Weights, config: DecoderConfig, prefix: str) -> Weights:
+    queries, keys = config.query_size, config.query_size + config.kv_size
+    attention = stored[f"{prefix}.self_attn.qkv_proj.weight.transposed"].T
+    gates = stored[f"{prefix}.mlp.gate_up_proj.weight.transposed"].T
+    return {
+        f"{prefix}.self_attn.q_proj.weight": attention[:queries],
+        f"{prefix}.self_attn.k_proj.weight": attention[queries:keys],
+        f"{prefix}.self_attn.v_proj.weight": attention[keys:],
+        f"{prefix}.mlp.gate_proj.weight": gates[: config.intermediate_size],
+        f"{prefix}.mlp.up_proj.weight": gates[config.intermediate_size :],
+    }

@@ -195,9 +195,7 @@ class Trainer:
 def load_model(checkpoint: Path) -> Decoder:
     """The model of a checkpoint, on the CPU, for inference."""
     state = torch.load(checkpoint, map_location="cpu")
-    model = Decoder(DecoderConfig(**state["config"]))
-    model.load_state_dict(state["model"])
-    return model.eval()
+    return Decoder.of(DecoderConfig(**state["config"]), state["model"])
 
 
 def main() -> None:
