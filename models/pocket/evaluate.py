@@ -132,6 +132,17 @@ def ask_server(target: str, conversations: Sequence[Conversation]) -> list[Answe
     return [Answer(text=one.text, ids=one.ids) for one in ask(target, conversations, max_tokens=MAX_TOKENS)]
 
 
+def transcript(conversations: Sequence[Conversation], answers: Sequence[Answer], skill: str, count: int) -> str:
+    """The last turns of a skill's first conversations as Markdown, for people to judge."""
+    pairs = zip(conversations, answers, strict=True)
+    wanted = islice(((one, answer) for one, answer in pairs if one.skill == skill), count)
+    return "\n".join(f"- *{_line(one.prompt[-1]['content'])}*<br>{_line(answer.text)}" for one, answer in wanted)
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", " ")
+
+
 def _chooses_right(conversation: Conversation, answer: str) -> bool:
     wanted = [json.loads(value) for value in conversation.check.values] if conversation.check.rule == "calls" else []
     return [_name(call) for call in calls_in(answer)] == [_name(call) for call in wanted]
@@ -157,6 +168,7 @@ def main() -> None:
     parser.add_argument("--compare", action="store_true", help="with --target: ask PyTorch too")
     parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
     parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
+    parser.add_argument("--read", type=int, default=0, help="print so many answers of the skills that people judge")
     parser.add_argument("--check-split", action="store_true", help="check that nothing asked was trained on")
     arguments = parser.parse_args()
     if arguments.check_split:
@@ -170,6 +182,8 @@ def main() -> None:
     for way, answers in by_way.items():
         print(f"\n{way}\n\n{table(scores(conversations, answers))}")
         _print_wrong(conversations, answers, arguments.wrong)
+        for skill in ("chat", "stories") if arguments.read else ():
+            print(f"\n### {skill.capitalize()}\n\n{transcript(conversations, answers, skill, arguments.read)}")
     if len(by_way) == 2:
         places = spread(conversations, COMPARED_CONVERSATIONS)
         ours, theirs = ([answers[place] for place in places] for answers in by_way.values())
