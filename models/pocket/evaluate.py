@@ -8,6 +8,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import cast
@@ -171,6 +172,8 @@ def main() -> None:
     parser.add_argument("--read", type=int, default=0, help="print so many answers of the skills that people judge")
     parser.add_argument("--check-split", action="store_true", help="check that nothing asked was trained on")
     arguments = parser.parse_args()
+    if (arguments.compare or not arguments.target) and find_spec("torch") is None:
+        parser.error("PyTorch is needed: pip install torch==2.13.0 tqdm; or name a running server with --target")
     if arguments.check_split:
         print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")
     conversations = evaluation_conversations(arguments.count)
