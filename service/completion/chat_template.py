@@ -195,7 +195,7 @@ class ChatTemplate:
             return None
         is_exact = rendered.text.startswith(f"{chat.tag} ", end)
         prompt = rendered.text[:end] if is_exact else rendered.text[:end].rstrip()
-        return MarkedText(text=prompt, cuts=tuple(cut for cut in rendered.cuts if cut < len(prompt)))
+        return MarkedText(text=prompt, cuts=rendered.cuts)
 
     def _thinking_on(self, chat: _Chat, wording: Wording) -> MarkedText | None:
         """The prompt for an answer with the last message's reasoning behind it, where the template opens reasoning."""

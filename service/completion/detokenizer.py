@@ -18,7 +18,7 @@ class Detokenizer:
         """
         self._tokenizer = tokenizer
         self._hidden = tokenizer.special_ids - visible
-        self._leading_spaces = tokenizer.leading_spaces if at_text_start else 0
+        self._drops_space = at_text_start and tokenizer.has_space_before_text
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, token_id: int) -> str:
@@ -26,15 +26,11 @@ class Detokenizer:
         if token_id in self._hidden:
             return ""
         data = self._tokenizer.token_bytes(token_id)
-        if self._leading_spaces and data:
-            data = self._without_leading_spaces(data)
+        if self._drops_space and data:
+            self._drops_space = False
+            data = data.removeprefix(b" ")
         return self._decoder.decode(data)
 
     def finish(self) -> str:
         """The rest: a replacement character where the answer ends inside a character."""
         return self._decoder.decode(b"", final=True)
-
-    def _without_leading_spaces(self, data: bytes) -> bytes:
-        spaces = min(len(data) - len(data.lstrip(b" ")), self._leading_spaces)
-        self._leading_spaces = self._leading_spaces - spaces if spaces == len(data) else 0
-        return data[spaces:]

@@ -15,7 +15,7 @@ class UnsupportedDecoder(Exception):
 class TokenDecoder:
     """Turns vocabulary entries into bytes, one by one.
 
-    `leading_spaces` is how many spaces an encoder put before the text, for a decoder to drop at its start.
+    `has_space_before_text` says that encoders put a space before a text, for decoders to drop.
     """
 
     def __init__(self, config: Mapping[str, object] | None) -> None:
@@ -24,12 +24,10 @@ class TokenDecoder:
         Raises:
             UnsupportedDecoder: a step is unknown.
         """
-        self.leading_spaces = 0
-        self._prefix = ""
+        self.has_space_before_text = config is None
+        self._prefix = " " if config is None else ""
         self._is_byte_level = self._has_byte_fallback = False
         self._replacements: list[tuple[str, str]] = []
-        if config is None:
-            self._prefix, self.leading_spaces = " ", 1
         for step in _steps(config):
             self._add(step)
 
@@ -57,12 +55,12 @@ class TokenDecoder:
                 pass
             case {"type": "Replace", "pattern": {"String": str(pattern)}, "content": str(content)}:
                 self._replacements.append((pattern, content))
-            case {"type": "Strip", "content": " ", "start": int(start), "stop": 0}:
-                self.leading_spaces = start
+            case {"type": "Strip", "content": " ", "start": 0 | 1 as start, "stop": 0}:
+                self.has_space_before_text = start == 1
             case {"type": "Metaspace", "replacement": str(replacement)}:
                 self._replacements.append((replacement, " "))
-                has_prefix = step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space", True)
-                self.leading_spaces = 1 if has_prefix else 0
+                prefixes = (step.get("prepend_scheme") != "never", step.get("add_prefix_space") is not False)
+                self.has_space_before_text = all(prefixes)
             case _:
                 raise UnsupportedDecoder(json.dumps(step))
 

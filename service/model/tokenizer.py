@@ -64,8 +64,8 @@ class Tokenizer:
         """All added tokens but white space and the like."""
         self._unknown_id = _unknown_id(tokenizer)
         decoder = TokenDecoder(_state(tokenizer.decoder))
-        self.leading_spaces = decoder.leading_spaces
-        """Spaces that an encoder put before a text, dropped where tokens begin one."""
+        self.has_space_before_text = decoder.has_space_before_text
+        """Whether encoding puts a space before a text, so that decoding drops one where tokens begin a text."""
         self._bytes = _byte_table(tokenizer, decoder)
 
     @classmethod
@@ -153,7 +153,7 @@ class Tokenizer:
                 pass
             elif text.startswith(token, position):
                 position += len(token)
-            elif self.leading_spaces and text.startswith(bare := token.removeprefix(b" "), position):
+            elif self.has_space_before_text and text.startswith(bare := token.removeprefix(b" "), position):
                 position += len(bare)
             else:
                 begin, position = byte_at[start], byte_at[end]
@@ -164,8 +164,7 @@ class Tokenizer:
         """Text of tokens that begin a text; invalid UTF-8 is replaced."""
         hidden: frozenset[int] = frozenset() if keep_special_tokens else self.special_ids
         data = b"".join(self.token_bytes(token_id) for token_id in ids if token_id not in hidden)
-        spaces = len(data) - len(data.lstrip(b" "))
-        return data[min(spaces, self.leading_spaces) :].decode("utf-8", "replace")
+        return data.removeprefix(b" " if self.has_space_before_text else b"").decode("utf-8", "replace")
 
     def _is_forged(self, prompt: MarkedText, token_id: int, span: Span) -> bool:
         """Whether a control token came from other than its own uncut text: normalisation, or a caller's words."""
