@@ -18,6 +18,7 @@ from service.model.tokenizer import MarkedText, Tokenizer, json_object
 
 _SWITCHES = ("enable_thinking", "thinking")
 _EFFORT = "reasoning_effort"
+_TRIAL_BUDGET_S = 0.5
 _DELIMITED = re.compile(r"<[|\uff5c].*[|\uff5c]>", re.DOTALL)
 """How control tokens look; DeepSeek's bars are fullwidth."""
 _OPEN_REASONING = re.compile(r"(<(?!/)[^<>]*think[^<>]*>|\[THINK\])\s*\Z")
@@ -224,7 +225,8 @@ class ChatTemplate:
         self, engine: TemplateEngine, messages: list[TemplateValue], tools: list[TemplateValue] | None
     ) -> str | None:
         try:
-            return engine.render({**self._variables(for_answer=True), "messages": messages, "tools": tools})
+            variables = {**self._variables(for_answer=True), "messages": messages, "tools": tools}
+            return engine.render(variables, budget_s=_TRIAL_BUDGET_S)
         except TemplateRefused:
             return None
 

@@ -20,7 +20,7 @@ from jinja2.parser import Parser
 
 Clock = Callable[[], datetime]
 
-_BUDGET_S = 2.0
+_BUDGET_S = 5.0
 _MAX_CHARACTERS = 2**25
 """Of the output, and of any string that a template makes."""
 _MAX_BITS = 2**12
@@ -50,19 +50,13 @@ class TemplateBroken(Exception):
 class TemplateEngine:
     """A compiled template."""
 
-    def __init__(self, source: str, *, clock: Clock = datetime.now, budget_s: float = _BUDGET_S) -> None:
-        """Compiles.
-
-        Args:
-            source: Jinja text.
-            clock: What `strftime_now` tells.
-            budget_s: Time a rendering may take.
+    def __init__(self, source: str, *, clock: Clock = datetime.now) -> None:
+        """Compiles Jinja text, in which `strftime_now` tells the time of `clock`.
 
         Raises:
             TemplateBroken: a syntax error, with its line.
         """
         self.source = source
-        self._budget_s = budget_s
         environment = _environment(clock)
         try:
             tree = environment.parse(source)
@@ -76,17 +70,17 @@ class TemplateEngine:
             raise TemplateBroken(f"{line}{_one_line(error)}") from error
         self._template = jinja2.Template.from_code(environment, code, environment.make_globals(None))
 
-    def render(self, variables: Mapping[str, object]) -> str:
+    def render(self, variables: Mapping[str, object], *, budget_s: float = _BUDGET_S) -> str:
         """The text for these variables.
 
         Raises:
             TemplateRefused: the template raised, ran too long or wrote too much.
         """
-        deadline_s = time.perf_counter() + self._budget_s
+        deadline_s = time.perf_counter() + budget_s
 
         def tick() -> None:
             if time.perf_counter() > deadline_s:
-                raise jinja2.TemplateRuntimeError(f"it took longer than {self._budget_s:g} s")
+                raise jinja2.TemplateRuntimeError(f"it took longer than {budget_s:g} s")
 
         pieces: list[str] = []
         num_characters = 0
@@ -107,13 +101,13 @@ _TICK, _JOIN = "_onward_tick", "_onward_join"
 class _Bounded(jinja2.visitor.NodeTransformer):
     """Makes every turn of a loop and every call of a macro look at the clock, and `~` at the size of its result."""
 
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (named by jinja2)
+    def visit_For(self, node: nodes.For) -> nodes.Node:
         return self._with_tick(node)
 
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:
         return self._with_tick(node)
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
         self.generic_visit(node)
         return _call(_JOIN, node.nodes, node.lineno)
 
@@ -128,7 +122,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**"})
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 (jinja2's own)
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         lengths = [len(value) for value in (left, right) if isinstance(value, Sized)]
         integers = [value for value in (left, right) if isinstance(value, int)]
         if operator == "+":
@@ -145,7 +139,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 class _GenerationTag(jinja2.ext.Extension):
     """`{% generation %}` marks what the model wrote, for training; it renders as its body."""
 
-    tags = {"generation"}  # noqa: RUF012 (jinja2's own)
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -167,10 +161,10 @@ def _environment(clock: Clock) -> jinja2.Environment:
 
 def _to_json(
     value: object,
-    ensure_ascii: bool = False,  # noqa: FBT001, FBT002
+    ensure_ascii: bool = False,
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,  # noqa: FBT001, FBT002
+    sort_keys: bool = False,
 ) -> str:
     """As json.dumps: Jinja's own escapes for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -6,7 +6,7 @@ from service.completion.template_engine import TemplateBroken, TemplateEngine, T
 
 
 def render(source: str, **variables: object) -> str:
-    return TemplateEngine(source, clock=lambda: datetime(2026, 2, 3)).render(variables)  # noqa: DTZ001
+    return TemplateEngine(source, clock=lambda: datetime(2026, 2, 3)).render(variables)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_long_refusal_is_cut() -> None:
 )
 def test_a_template_that_does_not_end_is_stopped(source: str) -> None:
     with pytest.raises(TemplateRefused, match=r"longer than 0\.02 s"):
-        TemplateEngine(source, budget_s=0.02).render({})
+        TemplateEngine(source).render({}, budget_s=0.02)
 
 
 @pytest.mark.parametrize(
