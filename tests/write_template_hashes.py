@@ -34,7 +34,7 @@ class FrozenClock(datetime):
     """Always tells the same time."""
 
     @classmethod
-    def now(cls, tz: Any = None) -> "FrozenClock":
+    def now(cls, tz: Any = None) -> "FrozenClock":  # noqa: ANN401 (datetime's own)
         return cls(*NOW, tzinfo=tz)
 
 
@@ -52,10 +52,10 @@ def main(templates: Path, output: Path) -> None:
     document = {"made_with": f"transformers {transformers.__version__}", "templates": hashes}
     output.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     refused = sum(value is None for row in hashes.values() for value in row.values())
-    print(f"{len(hashes)} templates, {len(CONVERSATIONS)} conversations, {refused} refused")
+    print(f"{len(hashes)} templates, {len(CONVERSATIONS)} conversations, {refused} refused")  # noqa: T201
 
 
-def _hash(tokenizer: Any, path: Path, conversation: Conversation) -> str | None:
+def _hash(tokenizer: Any, path: Path, conversation: Conversation) -> str | None:  # noqa: ANN401
     """The hash of the text; None where the template refuses."""
     try:
         text: str = tokenizer.apply_chat_template(
@@ -67,7 +67,7 @@ def _hash(tokenizer: Any, path: Path, conversation: Conversation) -> str | None:
             continue_final_message=conversation.continues,
             **SWITCHES[conversation.effort],
         )
-    except Exception:
+    except Exception:  # noqa: BLE001 (templates raise anything)
         return None
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

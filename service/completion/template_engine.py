@@ -101,13 +101,13 @@ _TICK, _JOIN = "_onward_tick", "_onward_join"
 class _Bounded(jinja2.visitor.NodeTransformer):
     """Makes every turn of a loop and every call of a macro look at the clock, and `~` at the size of its result."""
 
-    def visit_For(self, node: nodes.For) -> nodes.Node:
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (named by jinja2)
         return self._with_tick(node)
 
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
         return self._with_tick(node)
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         return _call(_JOIN, node.nodes, node.lineno)
 
@@ -122,7 +122,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset({"+", "*", "**"})
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 (jinja2's own)
         lengths = [len(value) for value in (left, right) if isinstance(value, Sized)]
         integers = [value for value in (left, right) if isinstance(value, int)]
         if operator == "+":
@@ -139,7 +139,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 class _GenerationTag(jinja2.ext.Extension):
     """`{% generation %}` marks what the model wrote, for training; it renders as its body."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 (jinja2's own)
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -159,12 +159,12 @@ def _environment(clock: Clock) -> jinja2.Environment:
     return environment
 
 
-def _to_json(
+def _to_json(  # noqa: PLR0913 (the parameters that templates use)
     value: object,
-    ensure_ascii: bool = False,
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
     """As json.dumps: Jinja's own escapes for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import tokenizers
-import tokenizers.processors
 
 from service.domain import PromptToken
 from service.errors import ModelFolderError
@@ -86,7 +85,6 @@ class Tokenizer:
         except Exception as error:  # the library raises nothing narrower
             raise ModelFolderError(f"{path} is not a tokenizer that can be read: {error}") from error
         _register_special_tokens(tokenizer, named_tokens, config)
-        _frame_texts(tokenizer, named_tokens, config)
         try:
             return cls(tokenizer, named_tokens)
         except UnsupportedDecoder as error:
@@ -251,22 +249,6 @@ def _register_special_tokens(
     )
 
 
-def _frame_texts(
-    tokenizer: tokenizers.Tokenizer, named_tokens: Mapping[str, str], config: Mapping[str, object]
-) -> None:
-    """Lets the configuration say what marks the beginning and end of a text, where it does; else tokenizer.json does."""
-    wanted = {name: config.get(f"add_{name}") for name in ("bos_token", "eos_token")}
-    if all(is_wanted is None for is_wanted in wanted.values()):
-        return
-    added = {name: named_tokens[name] for name, is_wanted in wanted.items() if is_wanted and name in named_tokens}
-    ids = {token: tokenizer.token_to_id(token) for token in added.values()}
-    frame = [added.get("bos_token"), "$A", added.get("eos_token")]
-    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        single=[f"{part}:0" for part in frame if part is not None and (part == "$A" or ids[part] is not None)],
-        special_tokens=[(token, token_id) for token, token_id in ids.items() if token_id is not None],
-    )
-
-
 def _has_word(token: str) -> bool:
     return any(character.isalnum() for character in token)
 
@@ -277,7 +259,7 @@ def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
     return pieces[0].id if len(pieces) == 1 else None
 
 
-def _state(decoder: Any) -> Mapping[str, object] | None:
+def _state(decoder: Any) -> Mapping[str, object] | None:  # noqa: ANN401 (the library's own annotation)
     return None if decoder is None else json.loads(decoder.__getstate__())
 
 

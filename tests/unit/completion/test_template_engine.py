@@ -6,7 +6,7 @@ from service.completion.template_engine import TemplateBroken, TemplateEngine, T
 
 
 def render(source: str, **variables: object) -> str:
-    return TemplateEngine(source, clock=lambda: datetime(2026, 2, 3)).render(variables)
+    return TemplateEngine(source, clock=lambda: datetime(2026, 2, 3)).render(variables)  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

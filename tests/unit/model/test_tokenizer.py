@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
-from tokenizers import processors
 
 from service.errors import ModelFolderError
 from service.model.tokenizer import MarkedText, Tokenizer
@@ -116,28 +115,6 @@ def test_tokens_that_the_configuration_names_are_special(tmp_path: Path) -> None
     assert "not in the vocabulary" not in tokenizer.control_strings
 
 
-@pytest.mark.parametrize(
-    ("config", "tokens"),
-    [
-        ({}, ["<|im_start|>", "a"]),
-        ({"add_bos_token": None}, ["<|im_start|>", "a"]),
-        ({"add_bos_token": False}, ["a"]),
-        ({"add_bos_token": True}, ["<|im_start|>", "a"]),
-        ({"add_bos_token": False, "add_eos_token": True}, ["a", "<|im_end|>"]),
-        ({"add_bos_token": True, "bos_token": "not in the vocabulary"}, ["a"]),
-    ],
-)
-def test_a_text_begins_and_ends_as_the_configuration_says(
-    tmp_path: Path, config: dict[str, object], tokens: list[str]
-) -> None:
-    tokenizer = byte_level()
-    tokenizer.post_processor = processors.TemplateProcessing("<|im_start|> $A", special_tokens=[("<|im_start|>", 0)])
-    config = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", **config}
-    loaded = Tokenizer.load(save(tmp_path, tokenizer, tokenizer_config=config))
-    ids = loaded.encode("a", add_special_tokens=True).ids
-    assert [loaded.token_bytes(token_id).decode() for token_id in ids] == tokens
-
-
 def test_truncation_of_the_file_is_not_applied(tmp_path: Path) -> None:
     state = json.loads(byte_level().to_str())
     state["truncation"] = {"max_length": 2, "stride": 0, "strategy": "LongestFirst", "direction": "Right"}
@@ -181,7 +158,7 @@ def test_a_decoder_that_needs_neighbours_is_refused(tmp_path: Path) -> None:
 def prompts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[MarkedText, list[str]]:
     """A prompt of the template's control strings and a caller's words, cut all through the words; and the former."""
     controls = sorted(tokenizer.control_strings - {"<unk>"})
-    fragments = [*controls, *"<|>/s", "im_start", "think>", "</th", "＜ｓ＞", " the", "\n", "日", "😀"]
+    fragments = [*controls, *"<|>/s", "im_start", "think>", "</th", "＜ｓ＞", " the", "\n", "日", "😀"]  # noqa: RUF001
     text, cuts, genuine = "", list[int](), list[str]()
     for _ in range(draw(st.integers(1, 6))):
         if draw(st.booleans()):
