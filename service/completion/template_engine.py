@@ -159,7 +159,7 @@ def _environment(clock: Clock) -> jinja2.Environment:
     return environment
 
 
-def _to_json(  # noqa: PLR0913 (the parameters that templates use)
+def _to_json(
     value: object,
     ensure_ascii: bool = False,  # noqa: FBT001, FBT002
     indent: int | None = None,
