@@ -11,6 +11,9 @@ T = TypeVar("T")
 HELD_OUT_SHARE = 4
 """Every fourth phrase of a pool is for the evaluation alone, and by checksum every fourth word and set of numbers."""
 
+INVENTED_SHARE = 0.4
+"""Of the words that training draws from open pools."""
+
 ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kl kr pl st tr sh th".split()
 VOWELS = "a e i o u a e i o ai ee oo ou".split()
 CODAS = "n r l s k m d x".split()
@@ -23,6 +26,8 @@ class Pool:
     kind: str
     training: tuple[str, ...]
     evaluation: tuple[str, ...]
+    is_open: bool = False
+    """Training draws invented words too, so that unknown ones are copied rather than taken for a known one."""
 
     def part(self, *, held_out: bool) -> tuple[str, ...]:
         """The items that one side may draw."""
@@ -35,13 +40,14 @@ def pool(kind: str, *items: str) -> Pool:
     return Pool(kind, tuple(item for item in items if item not in held_out), held_out)
 
 
-def words(kind: str, text: str) -> Pool:
+def words(kind: str, text: str, *, is_open: bool = True) -> Pool:
     """A pool of the words in a text; a word is on the same side in every pool."""
     every = tuple(dict.fromkeys(text.split()))
     return Pool(
         kind,
         tuple(word for word in every if not is_held_out(word)),
         tuple(word for word in every if is_held_out(word)),
+        is_open,
     )
 
 
@@ -56,6 +62,7 @@ USUAL_NAMES = words(
     "Carol Dan Eva Frank Gina Henry Irene John Karl Lucy Max Nina Oscar Peter Robert Sarah Tom Walter Zoe Luke Mia "
     "Paris London Berlin Rome Madrid Oslo Vienna Lisbon Dublin Prague Warsaw Athens Cairo Boston Sydney Lima Milan "
     "Kyiv",
+    is_open=False,
 )
 
 
@@ -69,6 +76,8 @@ class Draw:
 
     def of(self, source: Pool) -> str:
         """An item of this side's part of a pool."""
+        if self._invents(source):
+            return self.coined()
         item = self.random.choice(source.part(held_out=self.held_out))
         self.drawn.add((source.kind, item))
         return item
@@ -77,7 +86,7 @@ class Draw:
         """Different items of this side's part of a pool."""
         items = self.random.sample(source.part(held_out=self.held_out), count)
         self.drawn.update((source.kind, item) for item in items)
-        return items
+        return [self.coined() if self._invents(source) else item for item in items]
 
     def any(self, items: Sequence[T]) -> T:
         """An item of a closed class, which both sides share: colours, days, answers."""
@@ -129,6 +138,9 @@ class Draw:
             first, second = self.count(low, high), self.count(low, high)
             if self._claims([first, second]):
                 return first, second
+
+    def _invents(self, source: Pool) -> bool:
+        return source.is_open and not self.held_out and self.chance(INVENTED_SHARE)
 
     def _claims(self, numbers: Sequence[int]) -> bool:
         key = " ".join(str(number) for number in sorted(numbers))

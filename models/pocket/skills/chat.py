@@ -21,7 +21,7 @@ class Intent:
 GREETING = Intent(
     pool(
         "greeting", "Hello!", "Hi!", "Hey!", "Good morning!", "Hi there!", "Hello there!", "Good evening!",
-        "Hey there!", "Hello.", "Hi.", "Good day!", "Greetings!", "Good afternoon!", "Hello, hello!", "Hi, model!",
+        "Hey there!", "Hello.", "Hi.", "Good day!", "Hello to you!", "Good afternoon!", "Hello, hello!", "Hi, model!",
         "Hello again!", "Howdy!", "Hey, you!", "Hi again!", "Oh, hello!",
     ),
     ("Hello! How can I help you?", "Hi! What can I do for you?", "Hello! Nice to meet you.", "Hi there! How can I help?"),
@@ -77,8 +77,8 @@ GOODBYE = Intent(
 )  # fmt: skip
 FEELING_BAD = Intent(
     pool(
-        "feeling bad", "I am sad.", "I'm tired.", "I had a bad day.", "I feel sick.", "I'm so bored.", "I feel alone.",
-        "Today was hard.", "I am angry.", "I'm a bit sad today.", "I slept badly.", "I am not well.", "My day was awful.",
+        "feeling bad", "I am sad.", "I'm tired.", "I had a bad day.", "I feel sad.", "I'm so bored.", "I feel alone.",
+        "Today was hard.", "I am tired.", "I'm a bit sad today.", "I slept badly.", "I am not well.", "I had a hard day.",
     ),
     ("I'm sorry to hear that. I hope it gets better soon.", "Oh no, I'm sorry. Would you like a short story?"),
 )  # fmt: skip
@@ -86,7 +86,7 @@ FEELING_GOOD = Intent(
     pool(
         "feeling good", "I am happy.", "I had a great day.", "I feel great!", "Today was a good day.", "I'm happy today!",
         "Life is good.", "I'm in a good mood.", "I feel good today.", "What a nice day!", "I had a good day.",
-        "I slept well.", "The weather is lovely.",
+        "I slept well.", "I had a nice day.",
     ),
     ("That's great to hear!", "How nice! I'm glad.", "Wonderful! Enjoy it."),
 )  # fmt: skip

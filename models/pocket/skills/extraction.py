@@ -62,7 +62,7 @@ def _friends(draw: Draw) -> object:
 
 CLAUSES = (
     Clause("city", pool("json city", "lives in {v}", "comes from {v}", "moved to {v}", "has a house in {v}", "stays in {v}", "is from {v}", "grew up in {v}", "is at home in {v}"), _town),
-    Clause("age", pool("json age", "is {v} years old", "is {v}", "is {v} years of age", "has lived {v} years", "turned {v}", "is now {v} years old", "became {v} this year", "is aged {v}"), _age),
+    Clause("age", pool("json age", "is {v} years old", "is {v}", "is {v} years of age", "is just {v} years old", "turned {v}", "is now {v} years old", "became {v} this year", "is already {v} years old"), _age),
     Clause("job", pool("json job", "works as a {v}", "is a {v}", "became a {v}", "earns money as a {v}", "has a job as a {v}", "is known as a {v}", "wants to be a {v}", "is working as a {v}"), _job),
     Clause("married", pool("json married", "is {not}married", "is {not}married at all", "is {not}happily married", "is {not}a married person", "is {not}married today", "is {not}yet married", "is {not}really married", "is {not}married now"), _yes_or_no),
     Clause("member", pool("json member", "is {not}a member", "is {not}a member of the club", "is {not}one of the members", "is {not}a club member", "is {not}a member here", "is {not}yet a member", "is {not}a new member", "is {not}an old member"), _yes_or_no),
@@ -70,8 +70,8 @@ CLAUSES = (
     Clause("colour", pool("json colour", "likes the colour {v}", "prefers {v}", "loves {v} things", "always wears {v}", "wears {v} clothes", "has a {v} coat", "is dressed in {v}", "paints everything {v}"), _colour),
     Clause("day", pool("json day", "comes on {v}", "arrives on {v}", "will be here on {v}", "is free on {v}", "leaves on {v}", "visits us on {v}", "has time on {v}", "is back on {v}"), _day),
     Clause("foods", pool("json foods", "eats {v}", "likes {v}", "loves to eat {v}", "bought {v}", "orders {v}", "brought {v}", "cooks {v}", "wants {v} for dinner"), _foods),
-    Clause("hobbies", pool("json hobbies", "enjoys {v}", "has fun with {v}", "is good at {v}", "does {v}", "is fond of {v}", "learns {v}", "spends the week with {v}", "talks about {v}"), _hobbies),
-    Clause("friends", pool("json friends", "is a friend of {v}", "knows {v}", "has the friends {v}", "plays with {v}", "met the friends {v}", "came with {v}", "is here with {v}", "called {v}"), _friends),
+    Clause("hobbies", pool("json hobbies", "enjoys {v}", "has fun with {v}", "is good at {v}", "enjoys all of {v}", "is fond of {v}", "learns {v}", "spends the week with {v}", "talks about {v}"), _hobbies),
+    Clause("friends", pool("json friends", "is a friend of {v}", "knows {v}", "has the friends {v}", "plays with {v}", "met the friends {v}", "came with {v}", "is here with {v}", "knows the friends {v}"), _friends),
 )  # fmt: skip
 
 REQUESTS = pool(

@@ -45,7 +45,7 @@ LAST_WORD = pool(
 )  # fmt: skip
 REFUSAL = pool(
     "refuse", "Do not talk about {topic}.", "Never talk about {topic}.", "Refuse to talk about {topic}.", "You must not talk about {topic}.", "Don't speak about {topic}.",
-    "Say nothing about {topic}.", "Avoid the topic {topic}.", "The topic {topic} is forbidden.", "You may not discuss {topic}.", "Never answer questions about {topic}.",
+    "Say nothing about {topic}.", "Avoid the topic {topic}.", "You must never talk about {topic}.", "You may not discuss {topic}.", "Never answer questions about {topic}.",
     "Do not discuss {topic}.", "Do not say anything about {topic}.",
 )  # fmt: skip
 ASK_TOPIC = pool(

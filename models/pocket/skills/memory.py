@@ -101,7 +101,7 @@ KINDS = (
         asked=pool(
             "ask my name", "What is my name?", "What's my name?", "Who am I?", "Do you remember my name?", "Tell me my name.",
             "Can you say my name?", "Do you know my name?", "Say my name.", "What was my name?", "What did I say my name was?",
-            "Which name did I give you?", "How am I called?",
+            "Which name did I give you?", "Please tell me my name.",
         ),
         answer="Your name is {name}.",
         draw_slots=_name,
@@ -284,12 +284,12 @@ KINDS = (
         told=pool(
             "tell their home", "{name} lives in {place}.", "{name} has a house in {place}.", "{name} moved to {place}.",
             "{name} comes from {place}.", "The home of {name} is {place}.", "{name} is at home in {place}.",
-            "{name} stays in {place}.", "In {place} you can meet {name}.",
+            "{name} stays in {place}.", "{name} now lives in {place}.",
         ),
         asked=pool(
             "ask their home", "Where does {name} live?", "Where is {name}'s home?", "Which town does {name} live in?",
             "In which town does {name} live?", "Tell me where {name} lives.", "Do you remember where {name} lives?",
-            "Where is the home of {name}?", "Where can I visit {name}?",
+            "Where is the home of {name}?", "Tell me the town where {name} lives.",
         ),
         answer="{name} lives in {place}.",
         draw_slots=_lives,

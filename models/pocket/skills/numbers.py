@@ -16,7 +16,7 @@ SUM = pool(
 )  # fmt: skip
 DIFFERENCE = pool(
     "difference", "What is {a} minus {b}?", "{a} - {b}", "{a} - {b} = ?", "How much is {a} minus {b}?",
-    "What is {a} - {b}?", "Subtract {b} from {a}.", "Calculate {a} - {b}.", "Take {b} away from {a}.",
+    "What is {a} - {b}?", "Subtract {b} from {a}.", "Calculate {a} - {b}.", "Please subtract {b} from {a}.",
     "Compute {a} minus {b}.", "Can you compute {a} - {b}?", "{a} minus {b}?", "How much is {a} - {b}?",
     "Please compute {a} - {b}.", "{a}-{b}", "What is {a}-{b}?",
 )  # fmt: skip

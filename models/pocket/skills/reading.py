@@ -68,7 +68,7 @@ SENTENCES = (
         pool(
             "write home", "{name} lives in {town}.", "{name} has a house in {town}.", "{name} comes from {town}.",
             "The home of {name} is in {town}.", "{name} moved to {town}.", "{name} has lived in {town} for years.",
-            "{name} is at home in {town}.", "In {town} there lives {name}.",
+            "{name} is at home in {town}.", "{name} now lives in {town}.",
         ),
         (
             Question("town", pool("read town", "Where does {name} live?", "In which town does {name} live?", "Where is {name}'s home?",
@@ -96,7 +96,7 @@ SENTENCES = (
         pool(
             "write purchase", "{name} bought a {colour} {object} for {number} coins.", "For {number} coins {name} bought a {colour} {object}.",
             "{name} paid {number} coins for a {colour} {object}.", "{name} got a {colour} {object} for {number} coins.",
-            "{name} gave {number} coins for a {colour} {object}.", "A {colour} {object} was bought by {name} for {number} coins.",
+            "{name} gave {number} coins for a {colour} {object}.", "One {colour} {object} was bought by {name} for {number} coins.",
             "{name} sold a {colour} {object} for {number} coins.", "{name} found a {colour} {object} that cost {number} coins.",
         ),
         (
@@ -106,8 +106,8 @@ SENTENCES = (
             Question("number", pool("read price", "How many coins was the {object}?", "How many coins did the {object} cost?", "How much did the {object} cost?",
                                     "What was the price of the {object}?", "How many coins is the {object}?", "How much was the {object}?",
                                     "What did the {object} cost?", "For how many coins was the {object}?")),
-            Question("name", pool("read buyer", "Who has to do with the {object}?", "Whose is the {object}?", "Who had the {colour} {object}?", "Who dealt with the {object}?",
-                                  "Which person had the {object}?", "Who had the {object}?", "Who handled the {object}?", "Who is named with the {object}?")),
+            Question("name", pool("read buyer", "Who has to do with the {object}?", "Whose is the {object}?", "Who had the {colour} {object}?", "Which person has the {object}?",
+                                  "Which person had the {object}?", "Who had the {object}?", "Who handled the {object}?", "Who was it that had the {object}?")),
         ),
         _purchase,
     ),
@@ -119,11 +119,11 @@ SENTENCES = (
         ),
         (
             Question("place", pool("read where met", "Where did {name} meet {other}?", "Where did {name} see {other}?", "Where were {name} and {other}?", "At which place did {name} meet {other}?",
-                                   "Where was {name} on {day}?", "At what place was {name} on {day}?", "Where did they meet on {day}?", "Where was {name}?")),
+                                   "Where was {name} on {day}?", "At what place was {name} on {day}?", "Where did they meet on {day}?", "At which place was {name}?")),
             Question("day", pool("read when met", "When did {name} meet {other}?", "On which day did {name} meet {other}?", "When did {name} see {other}?", "On what day did {name} meet {other}?",
                                  "Which day was {name} at the {place}?", "When was {name} at the {place}?", "What day did {name} meet {other}?", "On which day was {name} at the {place}?")),
             Question("other", pool("read who met", "Who did {name} meet?", "Whom did {name} meet?", "Who did {name} meet on {day}?", "Who was with {name} on {day}?",
-                                   "Whom did {name} meet at the {place}?", "Who was with {name} at the {place}?", "Who did {name} meet at the {place}?", "Who was with {name}?")),
+                                   "Whom did {name} meet at the {place}?", "Who was with {name} at the {place}?", "Who did {name} meet at the {place}?", "Who was there with {name}?")),
         ),
         _meeting,
     ),
@@ -162,8 +162,8 @@ SENTENCES = (
             "{name} is fond of {hobby} and of {food}.", "When {name} is not {hobby}, there is {food} to eat.", "{name} spends the day {hobby} and eating {food}.", "{name} eats {food} and goes {hobby}.",
         ),
         (
-            Question("hobby", pool("read hobby", "What is {name}'s hobby?", "What hobby does {name} have?", "Which hobby does {name} have?", "What does {name} do for fun?",
-                                   "What is the hobby of {name}?", "What does {name} like to do?", "Which hobby has {name}?", "What does {name} enjoy?")),
+            Question("hobby", pool("read hobby", "What is {name}'s hobby?", "What hobby does {name} have?", "Which hobby does {name} have?", "Tell me what hobby {name} has.",
+                                   "What is the hobby of {name}?", "What does {name} like to do?", "Which hobby has {name}?", "Tell me the hobby of {name}.")),
             Question("food", pool("read food", "What does {name} eat?", "What food does {name} like?", "Which food does {name} eat?", "What does {name} like to eat?",
                                   "What is there for {name} to eat?", "What is {name}'s food?", "What food does {name} eat?", "Which food does {name} like?")),
         ),
