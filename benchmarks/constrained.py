@@ -50,9 +50,7 @@ def decode_speed(engine: Engine, grammar: Grammar | None, *, prompt: int, answer
         token_ids = np.random.default_rng(number).integers(100, 500, prompt).tolist()
         sampling = SamplingParams(temperature=1.0, max_tokens=answer, ignore_eos=True, seed=number)
         engine.add(
-            GenerationRequest(
-                id=str(number), prompt_ids=token_ids, sampling=sampling, seeds=(number,), grammar=grammar
-            )
+            GenerationRequest(id=str(number), prompt_ids=token_ids, sampling=sampling, seeds=(number,), grammar=grammar)
         )
     engine.step(_ALL)
     started_s = time.perf_counter()

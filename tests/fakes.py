@@ -17,7 +17,7 @@ def next_number(token_ids: list[int]) -> int:
 
 
 class FakeCausalLM:
-    """Keeps each slot's tokens, and gives the scripted winner a logit of 10 among zeros; refuses what a real model cannot do."""
+    """Keeps each slot's tokens, gives the scripted winner a logit of 10 among zeros, refuses what no model can do."""
 
     def __init__(
         self,

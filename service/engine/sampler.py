@@ -146,8 +146,9 @@ def _cumulative_weights(scaled: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 def _inverse_cdf(cumulative: npt.NDArray[np.float64], u: float) -> int:
     """The first index whose cumulative weight exceeds u of the total: one that has weight."""
-    last = int(np.searchsorted(cumulative, cumulative[-1]))  # rounding must not lead past the last weight
-    return min(int(np.searchsorted(cumulative, u * cumulative[-1], side="right")), last)
+    total = float(cumulative[-1])
+    last = int(np.searchsorted(cumulative, total))  # rounding must not lead past the last weight
+    return min(int(np.searchsorted(cumulative, u * total, side="right")), last)
 
 
 def _best(values: npt.NDArray[np.float64], count: int) -> TokenIndices:

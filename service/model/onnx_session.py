@@ -182,7 +182,7 @@ class OnnxSession:
                 "or use --execution-provider cpu"
             )
         self._session = session
-        self.raw = session._sess  # noqa: SLF001 # pyright: ignore
+        self.raw = session._sess  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self.is_cpu = provider == "CPUExecutionProvider"
         self.device_id = 0 if self.is_cpu else options.device_id
         self.cpu_device = _device("cpu", 0)
@@ -274,7 +274,7 @@ def _load_error(path: Path, provider: str, error: Exception) -> StartupError:
 
 
 def _device(kind: str, device_id: int) -> ort_state.OrtDevice:
-    return ort.OrtDevice.make(kind, device_id)._get_c_device()  # noqa: SLF001 # pyright: ignore
+    return ort.OrtDevice.make(kind, device_id)._get_c_device()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _tensors(arguments: Sequence[ort.NodeArg]) -> Mapping[str, TensorInfo]:

@@ -25,7 +25,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve() -> Serve:
-    """Starts a server for a model folder and settings, as in `async with serve(folder, slots=4) as served`."""
+    """Starts a server for a model folder, with any settings, for the length of an `async with` block."""
 
     @asynccontextmanager
     async def serving(folder: Path, **settings: object) -> AsyncGenerator[Served]:

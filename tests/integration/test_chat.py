@@ -9,9 +9,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from onward_client import AsyncClient, Completion, InvalidRequestError
 
-from onward.v1.completion_pb2 import CompleteResponse
+from onward.v1.completion_pb2 import Choice, CompleteResponse
+from onward_client import AsyncClient, Completion, InvalidRequestError
 from tests.integration.conftest import Serve
 
 # Qwen's and Hermes' way of showing tools, in little.
@@ -56,7 +56,7 @@ async def client_of(serve: Serve, folder: Path, **settings: object) -> AsyncGene
         yield client
 
 
-def comparable(response: CompleteResponse) -> list[CompleteResponse]:
+def comparable(response: CompleteResponse) -> list[Choice]:
     """The choices, without what differs from call to call."""
     for choice in response.choices:
         for call in choice.message.tool_calls:
@@ -105,7 +105,7 @@ async def test_a_required_call_names_an_offered_tool_and_matches_its_schema(
         )
         assert answer.tool_calls
         assert answer.finish_reason in ("tool_calls", "length")
-        schemas = {tool["name"]: tool["parameters"] for tool in (WEATHER, ALARM)}
+        schemas: dict[str, Any] = {str(tool["name"]): tool["parameters"] for tool in (WEATHER, ALARM)}
         for call in answer.tool_calls:
             jsonschema.validate(json.loads(call.function.arguments), schemas[call.function.name])
 

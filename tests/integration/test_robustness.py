@@ -86,7 +86,7 @@ async def test_a_thousand_malformed_requests_among_good_ones_change_nothing(serv
     generator = random.Random(3)
     async with serve(tiny_folder, slots=NUM_SLOTS, max_queue=2 * NUM_CALLS) as served:
         good = await served.completions.Complete(request(7))
-        raw = served.channel.unary_unary(COMPLETE)
+        raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = served.channel.unary_unary(COMPLETE)
         codes: Counter[grpc.StatusCode] = Counter()
         for _ in range(NUM_CALLS // 50):
             good_calls = [served.completions.Complete(request(7)) for _ in range(5)]

@@ -7,8 +7,8 @@ import pytest
 from service.completion.output_parser import AnswerContext, OutputParser
 from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
 from service.completion.tool_formats.tool_format import OutputFormat, ReasoningFormat, ToolFormat
-from service.grammar.tool_calls import CallFrame
 from service.errors import StartupError
+from service.grammar.tool_calls import CallFrame
 from tests.parsed_answers import ParsedAnswer, parsed, tool
 
 _TEMPLATES = Path(__file__).parents[3].parent / "shared/data/templates"

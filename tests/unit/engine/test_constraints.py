@@ -1,6 +1,7 @@
 """The decoding loop under a constraint, with real grammars over a tiny tokenizer and scripted logits."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from service.engine.engine import Engine
 from service.engine.generation import EngineEvent, Finish, GenerationRequest, RequestFailed, TokenDrawn
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar.compiler import Grammar, GrammarCompiler
+from service.grammar.matcher import GrammarMatcher
 from service.model.tokenizer import Tokenizer
 from tests.fakes import FakeCausalLM
 from tests.tiny_model import write_tiny_tokenizer
@@ -48,12 +50,12 @@ def answers(
 ) -> list[EngineEvent]:
     model = FakeCausalLM(noise, vocabulary_size=VOCABULARY_SIZE, context_length=1000)
     engine = Engine(model)
-    params = SamplingParams(**{"temperature": 1.0, "max_tokens": max_tokens, "seed": 3, **sampling})  # type: ignore[arg-type]
+    params: dict[str, Any] = {"temperature": 1.0, "max_tokens": max_tokens, "seed": 3, **sampling}
     engine.add(
         GenerationRequest(
             id="a",
             prompt_ids=[5, 6, 7],
-            sampling=params,
+            sampling=SamplingParams(**params),
             seeds=tuple(range(num_choices)),
             eos_token_ids=EOS,
             grammar=grammar,
@@ -96,7 +98,7 @@ def test_an_answer_may_end_where_its_constraint_is_fulfilled_but_could_go_on(
 
 @pytest.mark.parametrize("sampling", [{"ignore_eos": True}, {"min_tokens": 40}], ids=str)
 def test_an_end_that_is_not_wanted_is_not_drawn_as_long_as_the_constraint_can_go_on(
-    compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, object]
+    compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, Any]
 ) -> None:
     grammar = compiler.compile(RegexFormat(pattern="[0-9]+"))
     events = answers(grammar, max_tokens=40, logit_bias=((2, 50.0),), **sampling)
@@ -107,7 +109,7 @@ def test_an_end_that_is_not_wanted_is_not_drawn_as_long_as_the_constraint_can_go
 
 @pytest.mark.parametrize("sampling", [{"ignore_eos": True}, {"min_tokens": 50}], ids=str)
 def test_a_complete_constraint_ends_an_answer_whatever_else_is_asked(
-    compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, object]
+    compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, Any]
 ) -> None:
     grammar = compiler.compile(RegexFormat(pattern="[a-c]{3}"))
     text, finish = text_and_finish(answers(grammar, **sampling), tokenizer)
@@ -145,7 +147,11 @@ def test_a_constraint_that_dies_ends_its_request_with_its_reason(
         type(matcher).accept(matcher, token_id)
 
     monkeypatch.setattr(matcher, "accept", accept)
-    monkeypatch.setattr(Grammar, "matcher", lambda _: matcher)
+
+    def the_same_matcher(_: Grammar) -> GrammarMatcher:
+        return matcher
+
+    monkeypatch.setattr(Grammar, "matcher", the_same_matcher)
     last = answers(grammar)[-1]
     assert isinstance(last, RequestFailed)
     assert isinstance(last.error, InvalidRequest)

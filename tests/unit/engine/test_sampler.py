@@ -1,6 +1,7 @@
 """Each step of the sampler against a plain reading of its definition, and the draws against the distribution."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,9 @@ def sequence(
     eos_token_ids: frozenset[int] = frozenset(),
     **sampling: object,
 ) -> Sequence:
-    params = SamplingParams(**{"max_tokens": 10, "seed": seed, **sampling})  # type: ignore[arg-type]
+    params: dict[str, Any] = {"max_tokens": 10, "seed": seed, **sampling}
     request = GenerationRequest(
-        id="a", prompt_ids=prompt_ids, sampling=params, seeds=(seed,), eos_token_ids=eos_token_ids
+        id="a", prompt_ids=prompt_ids, sampling=SamplingParams(**params), seeds=(seed,), eos_token_ids=eos_token_ids
     )
     return Sequence(request=request, index=0, slot=0, token_ids=list(drawn))
 
@@ -36,8 +37,8 @@ def random_logits(seed: int, *, size: int = V, scale: float = 2.0) -> npt.NDArra
     return (np.random.default_rng(seed).standard_normal(size) * scale).astype(np.float32)
 
 
-def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
-    """The documented order of operations, one token at a time, with Python numbers."""
+def plain_scores(logits: npt.NDArray[np.float32], item: Sequence) -> list[float]:
+    """Steps 2 to 4 of the documented order of operations, one token at a time, with Python numbers."""
     params = item.sampling
     scores = [float(value) for value in logits]
     if len(item.token_ids) < params.min_tokens:
@@ -51,6 +52,13 @@ def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
     for token_id in set(item.token_ids):
         count = item.token_ids.count(token_id)
         scores[token_id] -= params.frequency_penalty * count + params.presence_penalty
+    return scores
+
+
+def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
+    """All steps."""
+    params = item.sampling
+    scores = plain_scores(logits, item)
     if params.temperature < 1e-5:
         return scores.index(max(scores))
     peak = max(scores)
@@ -96,7 +104,7 @@ def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
     ),
 )
 def test_a_draw_is_what_the_documented_order_of_operations_gives(
-    logits_seed: int, seed: int, drawn: tuple[int, ...], sampling: dict[str, object]
+    logits_seed: int, seed: int, drawn: tuple[int, ...], sampling: dict[str, Any]
 ) -> None:
     logits = random_logits(logits_seed)
     before = logits.copy()
@@ -120,7 +128,7 @@ def test_equal_logits_are_taken_in_order_of_their_ids() -> None:
 
 
 @pytest.mark.parametrize("sampling", [{}, {"top_p": 0.9}, {"min_p": 0.02}, {"top_k": 10}], ids=str)
-def test_draws_over_many_seeds_follow_the_distribution(sampling: dict[str, object]) -> None:
+def test_draws_over_many_seeds_follow_the_distribution(sampling: dict[str, Any]) -> None:
     """Chi-square at V - 1 degrees of freedom: a false alarm has a chance below 1e-6."""
     logits = random_logits(1, size=20, scale=1.0)
     num_draws = 4000

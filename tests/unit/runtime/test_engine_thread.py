@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -60,7 +60,7 @@ async def events(generation: Generation) -> AsyncIterator[EngineEvent]:
 
 
 @asynccontextmanager
-async def running(model: FakeCausalLM | None = None, *, max_queue: int = 8) -> AsyncIterator[Harness]:
+async def running(model: FakeCausalLM | None = None, *, max_queue: int = 8) -> AsyncGenerator[Harness]:
     harness = Harness(model or FakeCausalLM(context_length=LONG + 10), max_queue)
     harness.thread.start()
     try:

@@ -1,0 +1,156 @@
+"""What the loader makes of a folder, and what it refuses before anything is served."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from models.export.decoder_graph import Layout
+from service.errors import ModelFolderError, StartupError
+from service.model import loader
+from service.model.causal_lm import CausalLM, Logits
+from service.model.folder import ModelFolder
+from service.model.growing_causal_lm import GrowingCausalLM
+from service.model.loader import LoadedModel, load_model, measure_load_independence
+from service.model.onnx_session import ExecutionProvider, SessionOptions
+from service.model.slot_causal_lm import SlotCausalLM
+from tests.fakes import FakeCausalLM
+from tests.tiny_model import write_tiny_model
+
+
+def load(folder: Path, *, num_slots: int = 2, max_context_length: int | None = None) -> LoadedModel:
+    return load_model(
+        ModelFolder.read(folder), SessionOptions(), num_slots=num_slots, max_context_length=max_context_length
+    )
+
+
+def edit_model(folder: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.ModelProto.FromString((folder / "model.onnx").read_bytes())
+    edit(model)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "tiny")
+
+
+def test_a_group_query_attention_export_gets_slots(folder: Path) -> None:
+    loaded = load(folder)
+    assert isinstance(loaded.causal_lm, SlotCausalLM)
+    assert (loaded.causal_lm.vocabulary_size, loaded.causal_lm.context_length) == (512, 256)
+    assert (loaded.precision, loaded.execution_provider) == ("fp32", "CPUExecutionProvider")
+    assert loaded.deterministic
+
+
+def test_a_decomposed_export_gets_growing_caches(tmp_path: Path) -> None:
+    assert isinstance(load(write_tiny_model(tmp_path / "tiny", layout="growing")).causal_lm, GrowingCausalLM)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_precision_is_that_of_the_weights(tmp_path: Path, bits: Literal[4, 8]) -> None:
+    assert load(write_tiny_model(tmp_path / "tiny", bits=bits)).precision == f"int{bits}"
+
+
+def test_the_context_is_capped_by_the_setting_and_never_raised(folder: Path) -> None:
+    assert load(folder, max_context_length=100).causal_lm.context_length == 100
+    assert load(folder, max_context_length=1000).causal_lm.context_length == 256
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_a_context_can_be_filled_to_its_last_position(tmp_path: Path, layout: Layout) -> None:
+    causal_lm = load(write_tiny_model(tmp_path / "tiny", layout=layout)).causal_lm
+    causal_lm.prefill(0, np.arange(3, 258, dtype=np.int64))
+    assert np.isfinite(causal_lm.decode([0], [7])).all()
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_a_copied_slot_goes_on_as_its_source_does(tmp_path: Path, layout: Layout) -> None:
+    causal_lm = load(write_tiny_model(tmp_path / "tiny", layout=layout), num_slots=3).causal_lm
+    causal_lm.prefill(0, np.arange(3, 20, dtype=np.int64))
+    causal_lm.copy(0, 2)
+    both = causal_lm.decode([0, 2], [5, 5]).copy()
+    assert np.array_equal(both[0], both[1])
+    causal_lm.release(0)
+    copied = causal_lm.decode([2], [9])[0].copy()
+    assert np.array_equal(copied, decoded_alone(causal_lm, [*range(3, 20)], [5, 9]))
+
+
+def decoded_alone(causal_lm: CausalLM, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Logits:
+    causal_lm.prefill(0, np.array(prompt_ids, np.int64))
+    return [causal_lm.decode([0], [token_id])[0].copy() for token_id in answer_ids][-1]
+
+
+def test_rows_that_move_to_close_gaps_keep_their_answers(folder: Path) -> None:
+    def prefill(causal_lm: CausalLM, slots: Sequence[int]) -> None:
+        for slot in slots:
+            causal_lm.prefill(slot, np.arange(3 + slot, 20 + 2 * slot, dtype=np.int64))
+
+    causal_lm, expected = load(folder, num_slots=4).causal_lm, load(folder, num_slots=4).causal_lm
+    prefill(causal_lm, range(4))
+    causal_lm.decode([0, 1, 2, 3], [5, 6, 7, 8])
+    causal_lm.release(0)
+    causal_lm.release(2)
+    prefill(expected, (1, 3))
+    expected.decode([1, 3], [6, 8])
+    assert np.array_equal(causal_lm.decode([1, 3], [9, 10]), expected.decode([1, 3], [9, 10]))
+
+
+def test_inputs_that_are_not_known_are_refused_by_name(folder: Path) -> None:
+    def add_input(model: onnx.ModelProto) -> None:
+        model.graph.input.append(helper.make_tensor_value_info("beam_index", TensorProto.INT64, [1]))
+
+    with pytest.raises(ModelFolderError, match="inputs that are not supported: beam_index"):
+        load(edit_model(folder, add_input))
+
+
+def test_a_graph_that_onnxruntime_cannot_load_is_refused_with_its_first_sentence(folder: Path) -> None:
+    def break_node(model: onnx.ModelProto) -> None:
+        model.graph.node[0].op_type = "NoSuchOperator"
+
+    with pytest.raises(ModelFolderError, match="cannot be loaded"):
+        load(edit_model(folder, break_node))
+
+
+def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "_available_memory", lambda: 2_000_000)
+    with pytest.raises(StartupError, match=r"KV cache \(64 slots of 256 tokens\) takes .* are missing; lower --slots"):
+        load(folder, num_slots=64)
+
+
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
+def test_cuda_without_a_gpu_is_a_refusal(folder: Path) -> None:
+    options = SessionOptions(execution_provider=ExecutionProvider.CUDA)
+    with pytest.raises(StartupError, match=r"use --execution-provider cpu|built without it"):
+        load_model(ModelFolder.read(folder), options, num_slots=2, max_context_length=None)
+
+
+def test_a_model_whose_rows_depend_on_each_other_is_not_called_deterministic() -> None:
+    class Entangled(FakeCausalLM):
+        def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
+            return super().decode(slots, token_ids) + np.float32(len(slots))
+
+    assert not measure_load_independence(Entangled())
+    assert measure_load_independence(FakeCausalLM())
+
+
+def test_sizes_that_the_graph_leaves_open_come_from_the_configuration(folder: Path) -> None:
+    def open_sizes(model: onnx.ModelProto) -> None:
+        for value in (*model.graph.input, *model.graph.output):
+            if value.name.startswith(("past", "present")):
+                value.type.tensor_type.shape.dim[1].ClearField("dim_value")
+                value.type.tensor_type.shape.dim[1].dim_param = "heads"
+
+    assert isinstance(load(edit_model(folder, open_sizes)).causal_lm, SlotCausalLM)
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 256}))
+    (folder / "genai_config.json").unlink()
+    with pytest.raises(ModelFolderError, match=r"axis 1 of the model's past_key_values\.0\.key"):
+        load(folder)
