@@ -156,7 +156,12 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     )
     return ServedModel(
         loaded=loaded,
-        limits=ModelLimits(card=card, num_drawable=tokenizer.vocabulary_size, eos_token_ids=folder.eos_token_ids),
+        limits=ModelLimits(
+            card=card,
+            num_drawable=tokenizer.vocabulary_size,
+            eos_token_ids=folder.eos_token_ids,
+            takes_tool_calls=template is not None and template.supports_tool_calls,
+        ),
         prompts=PromptBuilder(tokenizer, template, output_format),
         compiler=compiler,
         tokenizer=tokenizer,

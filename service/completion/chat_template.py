@@ -14,7 +14,8 @@ from service.completion.template_engine import Clock, TemplateBroken, TemplateEn
 from service.completion.template_messages import TemplateValue, Wording, template_messages, template_tools
 from service.domain import FunctionTool, Message, ReasoningEffort
 from service.errors import InvalidReason, InvalidRequest, ModelFolderError
-from service.model.tokenizer import MarkedText, Tokenizer, json_object
+from service.model.json_file import read_json_object
+from service.model.tokenizer import MarkedText, Tokenizer
 
 _SWITCHES = ("enable_thinking", "thinking")
 _EFFORT = "reasoning_effort"
@@ -275,7 +276,7 @@ def _sources(folder: Path) -> Mapping[str, str]:
     if files:
         return files
     for name in ("tokenizer_config.json", "chat_template.json"):
-        if template := json_object(folder / name).get("chat_template"):
+        if template := read_json_object(folder / name).get("chat_template"):
             return _named(folder / name, template)
     return {}
 

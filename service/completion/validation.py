@@ -38,6 +38,8 @@ class ModelLimits:
     num_drawable: int
     """Token ids from here on do not exist."""
     eos_token_ids: frozenset[int]
+    takes_tool_calls: bool = True
+    """Whether the chat template shows earlier tool calls and their results to the model."""
 
 
 def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[FieldViolation] = ()) -> None:
@@ -92,35 +94,47 @@ def _prompt(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldVi
 
 
 def _messages(messages: Sequence[Message], limits: ModelLimits) -> Iterator[FieldViolation]:
-    open_calls: dict[str, bool] = {}  # id to whether it is answered
     has_dialogue = False
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
-        is_last = index == len(messages) - 1
-        yield from _message_fields(message, path, is_last=is_last)
-        if message.role is Role.SYSTEM:
-            if has_dialogue:
-                yield _message_violation(f"{path}.role", "a system message must come before all others")
-            if not limits.card.capabilities.system_role and limits.card.capabilities.chat:
-                yield _unsupported(f"{path}.role", "the model's chat template takes no system message")
-            continue
-        has_dialogue = True
-        for call_index, call in enumerate(message.tool_calls):
-            if call.id in open_calls:
-                yield _message_violation(f"{path}.tool_calls[{call_index}].id", f"{call.id!r} was used before")
-            open_calls.setdefault(call.id, False)
-        if message.role is Role.TOOL and message.tool_call_id:
-            if open_calls.get(message.tool_call_id, True):
-                answered = (
-                    "was answered before" if message.tool_call_id in open_calls else "answers no earlier tool call"
-                )
-                yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {answered}")
-            open_calls[message.tool_call_id] = True
+        yield from _message_fields(message, path, is_last=index == len(messages) - 1)
+        yield from _message_support(message, path, limits)
+        if message.role is Role.SYSTEM and has_dialogue:
+            yield _message_violation(f"{path}.role", "a system message must come before all others")
+        has_dialogue = has_dialogue or message.role is not Role.SYSTEM
+    yield from _call_ids(messages)
     if messages and messages[-1].role in (Role.SYSTEM, Role.ASSISTANT) and not messages[-1].prefix:
         yield _message_violation(
             f"messages[{len(messages) - 1}].role",
             f"{messages[-1].role} is not allowed last; it must be user or tool, or assistant with prefix",
         )
+
+
+def _message_support(message: Message, path: str, limits: ModelLimits) -> Iterator[FieldViolation]:
+    """What the chat template would drop in silence."""
+    if not limits.card.capabilities.chat:
+        return
+    if message.role is Role.SYSTEM and not limits.card.capabilities.system_role:
+        yield _unsupported(f"{path}.role", "the model's chat template takes no system message")
+    if (message.tool_calls or message.role is Role.TOOL) and not limits.takes_tool_calls:
+        field = "tool_calls" if message.tool_calls else "role"
+        yield _unsupported(f"{path}.{field}", "the model's chat template shows no tool calls and no results")
+
+
+def _call_ids(messages: Sequence[Message]) -> Iterator[FieldViolation]:
+    """Every call has an id of its own, and every result answers an earlier call that has none yet."""
+    is_answered: dict[str, bool] = {}
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        for call_index, call in enumerate(message.tool_calls):
+            if call.id in is_answered:
+                yield _message_violation(f"{path}.tool_calls[{call_index}].id", f"{call.id!r} was used before")
+            is_answered.setdefault(call.id, False)
+        if message.role is Role.TOOL and message.tool_call_id:
+            if is_answered.get(message.tool_call_id, True):
+                fault = "was answered before" if message.tool_call_id in is_answered else "answers no earlier tool call"
+                yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {fault}")
+            is_answered[message.tool_call_id] = True
 
 
 def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[FieldViolation]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.errors import ModelFolderError
-from service.model.folder import JsonObject
+from service.model.json_file import JsonObject
 from service.model.onnx_session import ElementType, OnnxSession, TensorInfo
 
 _PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")

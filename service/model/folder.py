@@ -6,14 +6,14 @@ inside the folder and be whole.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 from service.domain import SamplingOverrides
 from service.errors import ModelFolderError
+from service.model.json_file import JsonObject, read_json_object
 from service.model.onnx_file import ExternalTensor, OnnxFile
 
 _CONTEXT_LENGTH_KEYS = (
@@ -24,8 +24,6 @@ _CONTEXT_LENGTH_KEYS = (
     "seq_length",
     "context_length",
 )
-
-JsonObject = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +53,8 @@ class ModelFolder:
         onnx_path = _onnx_path(path)
         onnx_file = OnnxFile.read(onnx_path)
         external = {_checked_file(onnx_path.parent, path, tensor) for tensor in onnx_file.external_tensors}
-        config, genai = _json(path / "config.json"), _json(path / "genai_config.json")
-        generation = _json(path / "generation_config.json")
+        config, genai = read_json_object(path / "config.json"), read_json_object(path / "genai_config.json")
+        generation = read_json_object(path / "generation_config.json")
         genai_model, genai_search = _object(genai.get("model")), _object(genai.get("search"))
         return cls(
             path=path,
@@ -126,21 +124,8 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
     return file
 
 
-def _json(path: Path) -> JsonObject:
-    if not path.is_file():
-        return {}
-    try:
-        return _object(json.loads(path.read_text(encoding="utf-8")), path)
-    except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is not valid JSON: {error}") from error
-
-
-def _object(value: object, path: Path | None = None) -> JsonObject:
-    if isinstance(value, dict):
-        return cast(JsonObject, value)
-    if path is not None:
-        raise ModelFolderError(f"{path} must hold a JSON object")
-    return {}
+def _object(value: object) -> JsonObject:
+    return cast(JsonObject, value) if isinstance(value, dict) else {}
 
 
 def _context_length(folder: Path, config: JsonObject, genai_model: JsonObject) -> int:

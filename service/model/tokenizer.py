@@ -14,6 +14,7 @@ import tokenizers
 
 from service.domain import PromptToken
 from service.errors import ModelFolderError
+from service.model.json_file import read_json_object
 from service.model.token_bytes import TokenDecoder, UnsupportedDecoder
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -78,8 +79,8 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise ModelFolderError(f"{folder} has no tokenizer.json")
-        config = json_object(folder / "tokenizer_config.json")
-        named_tokens = _named_tokens(json_object(folder / "special_tokens_map.json")) | _named_tokens(config)
+        config = read_json_object(folder / "tokenizer_config.json")
+        named_tokens = _named_tokens(read_json_object(folder / "special_tokens_map.json")) | _named_tokens(config)
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
@@ -204,23 +205,6 @@ class Tokenizer:
 
 def _split_first_character(_: int, text: tokenizers.NormalizedString) -> list[tokenizers.NormalizedString | None]:
     return [text[:1], text[1:]]
-
-
-def json_object(path: Path) -> Mapping[str, object]:
-    """The object in a JSON file; empty without the file.
-
-    Raises:
-        ModelFolderError: the file holds anything else.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        value: object = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ModelFolderError(f"{path} must hold a JSON object")
-    return cast(Mapping[str, object], value)
 
 
 def _named_tokens(config: Mapping[str, object]) -> dict[str, str]:

@@ -235,6 +235,13 @@ def test_a_system_message_is_refused_where_the_template_takes_none() -> None:
     assert [(violation.field, violation.reason) for violation in found] == [("messages[0].role", UNSUPPORTED)]
 
 
+def test_tool_calls_are_refused_where_the_template_would_drop_them() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        validate(chat(USER, CALLED, RESULT), dataclasses.replace(limits(), takes_tool_calls=False))
+    assert [violation.field for violation in refusal.value.violations] == ["messages[1].tool_calls", "messages[2].role"]
+    assert refusal.value.reason is UNSUPPORTED
+
+
 def test_what_the_door_found_is_reported_with_the_rest() -> None:
     found = FieldViolation(field="tools[0]", description="unknown field")
     with pytest.raises(InvalidRequest) as refusal:
