@@ -61,17 +61,17 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "stories": stories.conversation,
 }
 TRAINING_SHARES = {
-    "chat": 11,
+    "chat": 7,
     "memory": 13,
     "long memory": 2,
-    "instructions": 14,
-    "lists and sums": 18,
+    "instructions": 13,
+    "lists and sums": 27,
     "reading": 9,
     "extraction": 12,
-    "tool call": 9,
-    "tool result": 4,
+    "tool call": 8,
+    "tool result": 3,
     "no tool": 3,
-    "stories": 5,
+    "stories": 3,
 }
 """Percent of the training conversations."""
 
