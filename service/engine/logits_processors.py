@@ -31,8 +31,10 @@ def penalize_repetition(scores: Scores, penalty: float, *histories: Sequence[int
     Source: Keskar et al., CTRL, arXiv:1909.05858, as Hugging Face and vLLM apply it.
     """
     seen = np.unique(np.concatenate([np.asarray(history, np.int64) for history in histories]))
-    values = scores[seen]
-    scores[seen] = np.where(values > 0, values / np.float32(penalty), values * np.float32(penalty))
+    values = scores[seen].astype(np.float64)
+    with np.errstate(over="ignore"):  # a tiny penalty makes what it divides as likely as can be, and not infinite
+        changed = np.where(values > 0, values / penalty, values * penalty)
+    scores[seen] = np.minimum(changed, np.finfo(np.float32).max)
 
 
 def penalize_frequency(scores: Scores, frequency: float, presence: float, answer: Sequence[int]) -> None:

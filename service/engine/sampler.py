@@ -153,4 +153,4 @@ def _inverse_cdf(cumulative: npt.NDArray[np.float64], u: float) -> int:
 
 def _best(values: npt.NDArray[np.float64], count: int) -> TokenIndices:
     """The ids of the `count` largest values, best first, ties by id."""
-    return _candidates(values, 0.0, count) if count else np.empty(0, np.intp)
+    return _best_first(values, _candidates(values, 0.0, count)) if count else np.empty(0, np.intp)

@@ -140,6 +140,16 @@ def test_draws_over_many_seeds_follow_the_distribution(sampling: dict[str, Any])
     assert ((counts - expected)[drawable] ** 2 / expected[drawable]).sum() < 70
 
 
+@pytest.mark.parametrize("penalty", [5e-324, 1e-45, 1e-38])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_smallest_penalties_favour_what_was_seen_and_stay_numbers(penalty: float, temperature: float) -> None:
+    """In single precision they were zero, and made infinities that ended the request as the engine's failure."""
+    logits = random_logits(1)
+    logits[:3] = 0, -1, 1
+    item = sequence(prompt_ids=(0, 1, 2), repetition_penalty=penalty, temperature=temperature)
+    assert sample(logits, item) == 2
+
+
 def test_a_tiny_top_p_is_greedy() -> None:
     logits = random_logits(5)
     assert {sample(logits, sequence(seed, top_p=1e-9)) for seed in range(20)} == {int(logits.argmax())}
@@ -164,9 +174,12 @@ def test_log_probabilities_are_those_of_the_raw_model() -> None:
     assert [logprob for _, logprob in got.top] == pytest.approx(exact[best], abs=1e-12)
 
 
-@pytest.mark.parametrize("count", [0, 1, V, V + 5])
-def test_any_number_of_alternatives_can_be_asked_for(count: int) -> None:
-    assert len(raw_logprobs(random_logits(3), 0, count).top) == min(count, V)
+@pytest.mark.parametrize("count", [0, 1, V - 1, V, V + 5])
+def test_any_number_of_alternatives_can_be_asked_for_and_comes_best_first(count: int) -> None:
+    """As many as there are tokens, they once came in order of their ids."""
+    logits = random_logits(3)
+    best = sorted(range(V), key=lambda token_id: -logits[token_id])[:count]
+    assert [token_id for token_id, _ in raw_logprobs(logits, 0, count).top] == best
 
 
 def test_seeds_give_uniform_independent_numbers() -> None:
