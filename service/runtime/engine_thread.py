@@ -6,7 +6,6 @@ events of its `max_tokens`.
 """
 
 import asyncio
-import heapq
 import logging
 import queue
 import threading
@@ -50,15 +49,18 @@ class Generation:
     async def steps(self) -> AsyncIterator[StepEvents]:
         """Events until every choice is finished; those of a choice that was stopped may still come.
 
+        What fails after that was a surplus step, and is no failure.
+
         Raises:
             EngineFailed: a forward pass or the engine failed.
             InvalidRequest: the constraint allows nothing more though it is not fulfilled, or is too costly.
         """
         while self.unfinished or not self.queue.empty():
             step = await self.queue.get()
-            if isinstance(step, EngineFailed | InvalidRequest):
+            if isinstance(step, StepEvents):
+                yield step
+            elif self.unfinished:
                 raise step
-            yield step
 
     def stop_choice(self, index: int) -> None:
         """Ends one choice before it ends by itself, because of what its text says."""
@@ -80,7 +82,7 @@ class EngineThread:
         self._pacer = pacer
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._limits: list[tuple[float, str]] = []  # a heap, touched by the thread only
+        self._limits: dict[str, float] = {}  # time limits by request, touched by the thread only
         self._is_stopping = False  # touched by the thread only
         self._generations: dict[str, Generation] = {}  # touched by the loop only
         self._failure: EngineFailed | None = None
@@ -133,7 +135,9 @@ class EngineThread:
             EngineFailed, EngineOverloaded: see `check_capacity`.
         """
         self.check_capacity()
-        generation = Generation(len(request.seeds), lambda index: self._abort(request.id, index))
+        generation = Generation(
+            len(request.seeds), lambda index: self._commands.put(lambda: self._engine.abort(request.id, index))
+        )
         self._generations[request.id] = generation
         self._commands.put(lambda: self._add(request, time_limit_at_s))
         started_s = time.monotonic()
@@ -142,10 +146,7 @@ class EngineThread:
             self._request_s += _SMOOTHING * (time.monotonic() - started_s - self._request_s)
         finally:
             del self._generations[request.id]
-            self._abort(request.id)
-
-    def _abort(self, request_id: str, index: int | None = None) -> None:
-        self._commands.put(lambda: self._engine.abort(request_id, index))
+            self._commands.put(lambda: self._forget(request.id))
 
     # On the loop, called by the thread.
 
@@ -199,15 +200,19 @@ class EngineThread:
             self._call(self._deliver, StepEvents(started_s=started_s, ended_s=ended_s, events=events))
 
     def _expire(self, now_s: float) -> list[EngineEvent]:
-        events: list[EngineEvent] = []
-        while self._limits and self._limits[0][0] <= now_s:
-            events += self._engine.expire(heapq.heappop(self._limits)[1])
-        return events
+        expired = [request_id for request_id, limit_s in self._limits.items() if limit_s <= now_s]
+        for request_id in expired:
+            del self._limits[request_id]
+        return [event for request_id in expired for event in self._engine.expire(request_id)]
 
     def _add(self, request: GenerationRequest, time_limit_at_s: float | None) -> None:
         if time_limit_at_s is not None:
-            heapq.heappush(self._limits, (time_limit_at_s, request.id))
+            self._limits[request.id] = time_limit_at_s
         self._engine.add(request)
+
+    def _forget(self, request_id: str) -> None:
+        self._limits.pop(request_id, None)
+        self._engine.abort(request_id)
 
     def _set_stopping(self) -> None:
         self._is_stopping = True

@@ -11,7 +11,7 @@ from service.domain import SamplingParams
 from service.engine.engine import Engine
 from service.engine.generation import EngineEvent, GenerationRequest, SequenceExpired, TokenDrawn
 from service.errors import EngineFailed, EngineOverloaded
-from service.runtime.engine_thread import EngineThread, Generation
+from service.runtime.engine_thread import EngineThread, Generation, StepEvents
 from service.runtime.pacing import PrefillPacer
 from tests.fakes import FakeCausalLM
 
@@ -118,6 +118,16 @@ async def test_a_stopped_choice_ends_while_the_other_goes_on() -> None:
         assert len(seen) == 5
 
 
+async def test_a_surplus_step_that_fails_after_every_choice_was_stopped_is_no_failure() -> None:
+    """Whether the engine ran one more step before it heard of the stop once decided whether an answer was lost."""
+    generation = Generation(1, lambda _: None)
+    generation.queue.put_nowait(StepEvents(started_s=0.0, ended_s=1.0, events=()))
+    generation.queue.put_nowait(EngineFailed("too late to matter"))
+    async for _ in generation.steps():
+        generation.stop_choice(0)
+    assert generation.queue.empty()
+
+
 async def test_a_time_limit_ends_a_running_request() -> None:
     async with running() as harness:
         limit = time.monotonic() + 0.02
@@ -125,6 +135,15 @@ async def test_a_time_limit_ends_a_running_request() -> None:
             seen = [event async for event in events(generation)]
         assert seen[-1] == SequenceExpired(request_id="a", index=0)
         await harness.until_idle()
+
+
+async def test_a_time_limit_is_forgotten_with_its_request() -> None:
+    """Limits that lay far ahead once piled up for as long as the server ran."""
+    async with running() as harness:
+        async with harness.thread.generate(request("a"), time_limit_at_s=time.monotonic() + 1e6) as generation:
+            seen = [event async for event in events(generation)]
+        assert len(seen) == 6
+    assert not harness.thread._limits
 
 
 async def test_a_failed_run_reaches_its_request_and_the_engine_goes_on() -> None:
