@@ -39,9 +39,8 @@ class TokenizerServicer:
         completer = self._catalogue.get(wanted.model)
         prompt, tokens = await completer.tokenize(wanted.source, violations=wanted.violations)
         call.note(model=completer.card.id, prompt_tokens=len(tokens))
-        return tokenizer_service_pb2.TokenizeResponse(
-            model=completer.card.id, tokens=encode.tokens(tokens), prompt=prompt
-        )
+        encoded = await asyncio.to_thread(encode.tokens, tokens)
+        return tokenizer_service_pb2.TokenizeResponse(model=completer.card.id, tokens=encoded, prompt=prompt)
 
     async def detokenize(self, wanted: decode.DetokenizeInput, call: Call) -> tokenizer_service_pb2.DetokenizeResponse:
         """Tokens into text."""

@@ -3,6 +3,7 @@
 CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ StepEvents ─▶ CompletionEvent
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -14,7 +15,7 @@ from service.completion.collect import collect
 from service.completion.constraints import Constraints
 from service.completion.detokenizer import Detokenizer
 from service.completion.output_parser import OutputParser
-from service.completion.prompt import Prompt, PromptBuilder
+from service.completion.prompt import Prompt, PromptBuilder, is_long
 from service.completion.sampling_defaults import resolve
 from service.completion.step_clock import StepClock
 from service.completion.validation import ModelLimits, check_token_ids, validate
@@ -75,7 +76,7 @@ class Completer:
             EngineFailed: a forward pass or the engine failed.
         """
         arrived_s, create_time_s = time.monotonic(), time.time()
-        validate(request, self._limits, violations)
+        await self._validate(request, violations)
         self._engine.check_capacity()
         plan = await self._plan(request)
         time_limit_at_s = None if request.time_limit_s is None else arrived_s + request.time_limit_s
@@ -102,7 +103,7 @@ class Completer:
 
     async def count_tokens(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> int:
         """Tokens of the rendered prompt. Raises InvalidRequest."""
-        validate(request, self._limits, violations)
+        await self._validate(request, violations)
         return len((await self._prompts.build(request)).ids)
 
     async def tokenize(
@@ -114,9 +115,9 @@ class Completer:
                 raise InvalidRequest(violations)
             source = CompletionRequest(raw_prompt=source)
         else:
-            validate(source, self._limits, violations)
+            await self._validate(source, violations)
         prompt = await self._prompts.build(source)
-        return prompt.text, self._prompts.tokens(prompt)
+        return prompt.text, await self._prompts.tokens(prompt)
 
     def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:
         """Text of the tokens, invalid UTF-8 replaced. Raises InvalidRequest."""
@@ -124,6 +125,12 @@ class Completer:
         if violations:
             raise InvalidRequest(violations)
         return self._tokenizer.decode(token_ids, keep_special_tokens=keep_special_tokens)
+
+    async def _validate(self, request: CompletionRequest, violations: Sequence[FieldViolation]) -> None:
+        if is_long(request):
+            await asyncio.to_thread(validate, request, self._limits, violations)
+        else:
+            validate(request, self._limits, violations)
 
     async def _plan(self, request: CompletionRequest) -> _Plan:
         prompt = await self._prompts.build(request)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from service.completion.chat_template import ChatTemplate
 from service.completion.output_parser import AnswerContext, Channel
 from service.completion.tool_formats.tool_format import OutputFormat
-from service.domain import CompletionRequest, FunctionTool, PromptToken, RawText, RawTokens, ToolChoiceMode
+from service.domain import CompletionRequest, FunctionTool, Message, PromptToken, RawText, RawTokens, ToolChoiceMode
 from service.errors import InvalidReason, InvalidRequest
 from service.model.tokenizer import Encoding, Tokenizer
 
-_MAX_INLINE_CHARACTERS = 4096
-"""Longer prompts are built off the event loop: encoding takes about 5 µs a token."""
+_MAX_INLINE_SIZE = 4096
+"""Characters, or tokens; what is longer is worked on off the event loop: encoding takes about 5 µs a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +48,14 @@ class PromptBuilder:
             InvalidRequest: the template refuses the messages, or the prompt is empty.
         """
         build = self._build_raw if request.raw_prompt is not None else self._build_chat
-        if _num_characters(request) > _MAX_INLINE_CHARACTERS:
-            return await asyncio.to_thread(build, request)
-        return build(request)
+        return await asyncio.to_thread(build, request) if is_long(request) else build(request)
 
-    def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
-        """The prompt's tokens with their byte ranges in its text."""
+    async def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
+        """The prompt's tokens with their byte ranges in its text; long ones are found in a worker thread."""
+        is_inline = len(prompt.ids) <= _MAX_INLINE_SIZE
+        return self._tokens(prompt) if is_inline else await asyncio.to_thread(self._tokens, prompt)
+
+    def _tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
         if prompt.encoding is not None:
             return self._tokenizer.prompt_tokens(prompt.encoding)
         tokens: list[PromptToken] = []
@@ -115,6 +117,11 @@ class PromptBuilder:
         return self._tokenizer.special_ids.issuperset(ids)
 
 
+def is_long(request: CompletionRequest) -> bool:
+    """Whether a request is worked on off the event loop."""
+    return _size(request) > _MAX_INLINE_SIZE
+
+
 def offered_tools(request: CompletionRequest) -> tuple[FunctionTool, ...]:
     """The tools that the model is shown: none for MODE_NONE, else those that `function_names` leaves."""
     choice = request.tool_choice
@@ -130,7 +137,19 @@ def _continued_channel(request: CompletionRequest) -> Channel | None:
     return Channel.CONTENT if any(last.content) else Channel.REASONING
 
 
-def _num_characters(request: CompletionRequest) -> int:
-    raw = len(request.raw_prompt.text) if isinstance(request.raw_prompt, RawText) else 0
-    messages = sum(len(part) for message in request.messages for part in message.content)
-    return raw + messages + sum(len(tool.parameters) + len(tool.description) for tool in request.tools)
+def _size(request: CompletionRequest) -> int:
+    """Characters and tokens that callers wrote, about."""
+    match request.raw_prompt:
+        case RawText(text=text):
+            raw = len(text)
+        case RawTokens(ids=ids):
+            raw = len(ids)
+        case None:
+            raw = 0
+    tools = sum(len(tool.parameters) + len(tool.description) for tool in request.tools)
+    return raw + tools + sum(map(_message_size, request.messages))
+
+
+def _message_size(message: Message) -> int:
+    calls = sum(len(call.arguments) for call in message.tool_calls)
+    return sum(map(len, message.content)) + len(message.reasoning) + len(message.name) + calls
