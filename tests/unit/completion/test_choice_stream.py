@@ -1,6 +1,5 @@
 """From drawn tokens to deltas: what is shown, held back, counted, and how a choice ends."""
 
-
 import pytest
 
 from service.completion.choice_stream import ChoiceStream
