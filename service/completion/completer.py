@@ -75,12 +75,12 @@ class Completer:
             EngineOverloaded: the queue is full.
             EngineFailed: a forward pass or the engine failed.
         """
-        arrived_s, create_time_s = time.monotonic(), time.time()
+        arrived_s = time.monotonic()
         await self._validate(request, violations)
         self._engine.check_capacity()
         plan = await self._plan(request)
         time_limit_at_s = None if request.time_limit_s is None else arrived_s + request.time_limit_s
-        clock = StepClock(arrived_s=arrived_s, admitted_s=time.monotonic())
+        clock, create_time_s = StepClock(arrived_s=arrived_s, admitted_s=time.monotonic()), time.time()
         choices = self._choices(plan)
         is_started = False
         async with self._engine.generate(plan.generation, time_limit_at_s=time_limit_at_s) as generation:

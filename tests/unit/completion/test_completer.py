@@ -1,17 +1,18 @@
 """The pipeline of one model, where a real server would show it less plainly."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from service.completion.completer import Completer
-from service.completion.prompt import PromptBuilder
+from service.completion.prompt import Prompt, PromptBuilder
 from service.completion.tool_formats.tool_format import OutputFormat
 from service.completion.validation import ModelLimits
-from service.domain import CompletionRequest, RawTokens
+from service.domain import CompletionRequest, RawTokens, SamplingOverrides
 from service.engine.engine import Engine
 from service.model.tokenizer import Tokenizer
 from service.runtime.engine_thread import EngineThread
@@ -20,24 +21,38 @@ from tests.fakes import FakeCausalLM
 from tests.fakes_completion import CARD
 from tests.tiny_model import write_tiny_tokenizer
 
+ONE_TOKEN = SamplingOverrides(max_tokens=1)
+
 
 @pytest.fixture
-def completer(tmp_path: Path) -> Completer:
+def tokenizer(tmp_path: Path) -> Tokenizer:
     write_tiny_tokenizer(tmp_path)
-    tokenizer = Tokenizer.load(tmp_path)
+    return Tokenizer.load(tmp_path)
+
+
+@pytest.fixture
+async def engine() -> AsyncGenerator[EngineThread]:
     model = FakeCausalLM()
+    thread = EngineThread(
+        Engine(model),
+        num_slots=model.num_slots,
+        max_queue=1,
+        pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
+        on_failure=lambda: None,
+    )
+    thread.start()
+    yield thread
+    await thread.stop()
+
+
+@pytest.fixture
+def completer(tokenizer: Tokenizer, engine: EngineThread) -> Completer:
     return Completer(
         limits=ModelLimits(card=CARD, num_drawable=tokenizer.vocabulary_size, eos_token_ids=frozenset({2})),
         prompts=PromptBuilder(tokenizer, None, OutputFormat()),
         constraints=None,
         tokenizer=tokenizer,
-        engine=EngineThread(
-            Engine(model),
-            num_slots=model.num_slots,
-            max_queue=1,
-            pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
-            on_failure=lambda: None,
-        ),
+        engine=engine,
     )
 
 
@@ -61,3 +76,18 @@ async def test_a_long_prompt_is_never_read_on_the_event_loop(completer: Complete
     assert len(tokens) == 5000
     assert ids.readers
     assert threading.get_ident() not in ids.readers
+
+
+async def test_an_answer_is_dated_by_its_admission(completer: Completer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was dated by its arrival, seconds before where a constraint takes that long to compile."""
+    prepared_s: list[float] = []
+    build = PromptBuilder.build
+
+    async def build_and_note_the_time(self: PromptBuilder, request: CompletionRequest) -> Prompt:
+        prompt = await build(self, request)
+        prepared_s.append(time.time())
+        return prompt
+
+    monkeypatch.setattr(PromptBuilder, "build", build_and_note_the_time)
+    answer = await completer.complete(CompletionRequest(raw_prompt=RawTokens(ids=(5, 6)), sampling=ONE_TOKEN))
+    assert answer.started.create_time_s >= prepared_s[0]
