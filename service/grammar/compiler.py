@@ -6,19 +6,29 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from service.domain import ResponseFormat
-from service.errors import StartupError
+from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
 from service.grammar.call_grammar import ANSWER, CallGrammar, arguments_name
+from service.grammar.deep_stack import deep_workers
 from service.grammar.formats import Part, any_object, format_part, object_part, refused
 from service.grammar.lark import ControlTokens
 from service.grammar.matcher import GrammarMatcher
 from service.grammar.refusals import reason
 from service.grammar.tool_calls import OfferedTool, ThinkingFrame, ToolCallConstraint
 
-_LIMITS = LLParserLimits(verbose_errors=False)
+_LIMITS = LLParserLimits(
+    max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=25_000, max_lexer_states=20_000, verbose_errors=False
+)
+# Where a text can be derived in many ways, a step takes time that grows with the square of a row.
+_AMBIGUOUS_LIMITS = LLParserLimits(
+    max_items_in_row=1000, step_lexer_fuel=50_000, step_max_items=25_000, max_lexer_states=20_000, verbose_errors=False
+)
+_NUM_WORKERS = 2
+_NUM_PROBED_TOKENS = 3
 _NO_ARGUMENTS = '{"type": "object", "properties": {}, "additionalProperties": false}'
 
 
@@ -37,7 +47,7 @@ class Grammar:
 
 
 class GrammarCompiler:
-    """Compiles for one model's tokenizer; may be used by several threads at once.
+    """Compiles for one model's tokenizer; may be used by several threads at once, two of which compile, the rest wait.
 
     Compiling blocks for milliseconds as a rule, and for 3 s at worst.
     """
@@ -71,6 +81,11 @@ class GrammarCompiler:
         self._cache: OrderedDict[tuple[str, str], Grammar] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
+        self._workers = deep_workers(_NUM_WORKERS)
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self._workers.shutdown()
 
     def compile(self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None) -> Grammar:
         """Compiles the constraint on an answer, or on what follows its thinking.
@@ -110,9 +125,10 @@ class GrammarCompiler:
             if grammar := self._cache.get((field, text)):
                 self._cache.move_to_end((field, text))
                 return grammar
-        template = self._template(text)
-        if template.is_error():
-            raise self._refusal(parts, template.get_error())
+        limits = _AMBIGUOUS_LIMITS if any("lark_grammar" in part.grammar for part in parts) else _LIMITS
+        template, error = self._workers.submit(self._template, text, limits).result()
+        if error:
+            raise self._refusal(parts, error, limits)
         grammar = Grammar(template, field, _estimated_bytes(text))
         with self._lock:
             self._cache[field, text] = grammar
@@ -120,19 +136,24 @@ class GrammarCompiler:
                 self._cache.popitem(last=False)
         return grammar
 
-    def _template(self, text: str) -> LLMatcher:
-        """A matcher at the start, after one mask: much shows only there."""
-        template = LLMatcher(self._tokenizer, text, limits=_LIMITS, log_level=0)
-        if not template.is_error():
-            template.compute_bitmask()
-        return template
+    def _template(self, text: str, limits: LLParserLimits) -> tuple[LLMatcher, str]:
+        """A matcher at the start, and the compiler's error message, if any: some show with the first tokens only."""
+        template = LLMatcher(self._tokenizer, text, limits=limits, log_level=0)
+        scout = template.deep_copy()
+        for _ in range(_NUM_PROBED_TOKENS):
+            allowed = np.unpackbits(np.frombuffer(scout.compute_bitmask(), np.uint8), bitorder="little")
+            if scout.is_stopped():
+                break
+            scout.consume_token(int(allowed.argmax()))
+        return template, scout.get_error()
 
-    def _refusal(self, parts: list[Part], error: str) -> Exception:
-        """Finds the part that does not compile by itself."""
+    def _refusal(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
+        """Blames the part that does not compile by itself."""
         for part in parts:
-            alone = self._template(lark.grammar_set(part.grammar))
-            if alone.is_error():
-                return refused(part.field, reason(alone.get_error()))
+            text = lark.grammar_set(part.grammar)
+            _, own_error = self._workers.submit(self._template, text, limits).result()
+            if own_error:
+                return refused(part.field, reason(own_error))
         return refused(parts[-1].field, reason(error))
 
 

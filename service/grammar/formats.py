@@ -22,8 +22,8 @@ from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_
 from service.grammar.values import Json
 
 _MAX_SCHEMA_BYTES = 256 * 1024
-_MAX_GRAMMAR_BYTES = 64 * 1024
-_MAX_PATTERN_BYTES = 16 * 1024
+_MAX_GRAMMAR_BYTES = 32 * 1024
+_MAX_PATTERN_BYTES = 8 * 1024
 _MAX_CHOICES = 1024
 _MAX_CHOICES_BYTES = 64 * 1024
 _ENDS_IN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")

@@ -12,9 +12,12 @@ may become less, never more:
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from fractions import Fraction
+from itertools import combinations as pairs_of
+from math import gcd, lcm
 from urllib.parse import unquote
 
+from service.grammar import combinations
 from service.grammar.disjoint import are_disjoint
 from service.grammar.patterns import PatternRefused, rewritten
 from service.grammar.values import MAX_EXACT, Json, NotJson, parse, unspeakable
@@ -26,6 +29,8 @@ Clause = tuple[str, Json]
 
 _MAX_DEPTH = 64
 _MAX_CHOICES_TO_COMPARE = 128
+_MAX_PROPERTIES = 1000
+_MAX_MULTIPLE = 10_000
 _TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _NOT_ENFORCED = frozenset(
     {
@@ -108,6 +113,7 @@ class _Rewriter:
         self._pending = ["#"]
         self._lower = _Bounds([], [])
         self._upper = _Bounds([], [])
+        self._multiples: set[Fraction] = set()
 
     def result(self) -> JsonObject:
         definitions: JsonObject = {}
@@ -115,6 +121,12 @@ class _Rewriter:
             reference = self._pending.pop()
             definitions[str(self._indices[reference])] = self.schema(self.resolved(reference), reference, 0)
         self._refuse_narrow_ranges()
+        self._refuse_long_divisions()
+        try:
+            combinations.check(definitions)
+        except combinations.TooManyCombinations as error:
+            place = next(place for place, index in self._indices.items() if str(index) == error.name)
+            raise SchemaRefused(f"at {place}: {error.description}") from error
         return {"$ref": "#/$defs/0", "$defs": definitions}
 
     def schema(self, schema: Json, place: str, depth: int) -> Json:
@@ -173,7 +185,7 @@ class _Rewriter:
         choices = _list(value, site)
         if len(choices) > _MAX_CHOICES_TO_COMPARE:
             raise site.refused(f"at most {_MAX_CHOICES_TO_COMPARE} schemas can be told apart; use anyOf")
-        for (i, one), (j, other) in combinations(enumerate(choices), 2):
+        for (i, one), (j, other) in pairs_of(enumerate(choices), 2):
             if not are_disjoint(one, other, self.resolved):
                 raise site.refused(
                     f"a value may match both {i} and {j}; use anyOf, or tell them apart by type, or by a required "
@@ -195,8 +207,9 @@ class _Rewriter:
 
     def properties(self, value: Json, site: _Site) -> Iterator[Clause]:
         schemas = _object(value, site)
-        for name in schemas:
-            _check_value(name, site)
+        if len(schemas) > _MAX_PROPERTIES:
+            raise site.refused(f"{len(schemas)} properties, of which {_MAX_PROPERTIES} can be enforced")
+        _check_value(list(schemas), site)
         yield (
             "properties",
             {
@@ -234,6 +247,13 @@ class _Rewriter:
             (self._upper.opened if is_open else self._upper.closed).append(number)
         yield _keyword(site), number
 
+    def multiple(self, value: Json, site: _Site) -> Iterator[Clause]:
+        number = _number(value, site)
+        if number <= 0:
+            raise site.refused("a number above 0 is expected")
+        self._multiples.add(Fraction(repr(number)))
+        yield "multipleOf", value
+
     def _schema_list(self, value: Json, site: _Site) -> list[Json]:
         schemas = _list(value, site)
         return [self.schema(schema, f"{site.place}/{i}", site.depth + 1) for i, schema in enumerate(schemas)]
@@ -246,6 +266,20 @@ class _Rewriter:
         for high in self._upper.opened:
             if high == int(high) and any(high - 1 < low < high for low in self._lower.all):
                 raise SchemaRefused(f"exclusiveMaximum {high:g} cannot be enforced with a minimum less than 1 below it")
+
+    def _refuse_long_divisions(self) -> None:
+        """A grammar divides with as many states as the least common multiple has steps, powers of ten aside."""
+        common = Fraction(1)
+        for multiple in self._multiples:
+            common = Fraction(lcm(common.numerator, multiple.numerator), gcd(common.denominator, multiple.denominator))
+        if _without_tens(common) > _MAX_MULTIPLE or any(_without_tens(m) > _MAX_MULTIPLE for m in self._multiples):
+            raise SchemaRefused(f"what the values of multipleOf have in common is above {_MAX_MULTIPLE}")
+
+
+def _without_tens(number: Fraction) -> int:
+    """The digits of a decimal fraction, but for zeros at its end."""
+    digits = number * 10**30
+    return int(str(digits.numerator).rstrip("0") or "0")
 
 
 def _keyword(site: _Site) -> str:
@@ -316,12 +350,6 @@ def _format(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
         yield "maxLength", 253
 
 
-def _multiple(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
-    if _number(value, site) <= 0:
-        raise site.refused("a number above 0 is expected")
-    yield "multipleOf", value
-
-
 def _refused(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
     keyword = _keyword(site)
     if not any(keyword == harmless and value is without_effect for harmless, without_effect in _HARMLESS):
@@ -386,7 +414,7 @@ _REWRITE: Mapping[str, _Rewrite] = {
     "format": _format,
     "items": _Rewriter.items,
     "minProperties": _min_properties,
-    "multipleOf": _multiple,
+    "multipleOf": _Rewriter.multiple,
     "oneOf": _Rewriter.one_of,
     "pattern": _string_pattern,
     "patternProperties": _Rewriter.pattern_properties,

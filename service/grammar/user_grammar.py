@@ -15,6 +15,9 @@ _LEXEME = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# What can nest: rules, terminals, groups and repetitions. The compiler descends into them on its stack.
+_NESTING = re.compile(r"[:(\[{*+?]")
+_MAX_NESTING = 2000
 
 
 class GrammarRefused(Exception):
@@ -27,6 +30,9 @@ def checked(definition: str) -> str:
     Raises:
         GrammarRefused: It names control tokens or other grammars, sets what is ours to set, or a schema is refused.
     """
+    num_nesting = len(_NESTING.findall(definition))
+    if num_nesting > _MAX_NESTING:
+        raise GrammarRefused(f"{num_nesting} rules, groups and repetitions, of which {_MAX_NESTING} are allowed")
     pieces: list[str] = []
     position = 0
     while match := _LEXEME.search(definition, position):
