@@ -14,6 +14,18 @@ HELD_OUT_SHARE = 4
 INVENTED_SHARE = 0.4
 """Of the words that training draws from open pools."""
 
+ENGLISH_ONSETS = (
+    "b bl br c ch cl cr d dr f fl fr g gl gr h j k kn l m n p pl pr qu r s sc sh sk sl sm sn sp st str sw t th tr "
+    "v w wh y z"
+).split()
+ENGLISH_RIMES = (
+    "ab ack ad ain ake all am amp an and ang ar arm art ash at ate aw eam eat eck eed een ell em en ent er ern "
+    "ess est et ice ick ie ight ike ile ill im in ine ing ink ip ist it ite oat ock od oke old ol om on one ong "
+    "ook oom op ope or ork orn ort oss ot ound out ow ub uck ug um ump un unk up ur urn us ush ut y le ley ler "
+    "ter der ber ner mer ma na la ra"
+).split()
+"""Parts of words as English has them, so that invented words take all of the tokenizer's pieces."""
+
 ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kl kr pl st tr sh th".split()
 VOWELS = "a e i o u a e i o ai ee oo ou".split()
 CODAS = "n r l s k m d x".split()
@@ -105,11 +117,9 @@ class Draw:
         return self.random.sample(list(items), len(items))
 
     def coined(self) -> str:
-        """An invented word of two or three syllables, in lower case."""
+        """An invented word in lower case: half of them of plain syllables, half as English ones look."""
         while True:
-            word = "".join(self._syllable() for _ in range(2 if self.chance(0.7) else 3))
-            if self.chance(0.5):
-                word += self.any(CODAS)
+            word = self._plain_word() if self.chance(0.5) else self._english_word()
             if is_held_out(word) == self.held_out:
                 self.drawn.add(("coined", word))
                 return word
@@ -149,5 +159,9 @@ class Draw:
         self.drawn.add(("numbers", key))
         return True
 
-    def _syllable(self) -> str:
-        return self.any(ONSETS) + self.any(VOWELS)
+    def _plain_word(self) -> str:
+        word = "".join(self.any(ONSETS) + self.any(VOWELS) for _ in range(2 if self.chance(0.7) else 3))
+        return word + self.any(CODAS) if self.chance(0.5) else word
+
+    def _english_word(self) -> str:
+        return "".join(self.any(ENGLISH_ONSETS) + self.any(ENGLISH_RIMES) for _ in range(1 if self.chance(0.2) else 2))

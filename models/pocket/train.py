@@ -48,6 +48,8 @@ class Recipe:
     batches_of_a_step: int = 2
     learning_rate: float = 3e-3
     warmup_steps: int = 100
+    decay_share: float = 0.35
+    """Of the run, at its end, over which the learning rate falls to nothing."""
     checkpoint_every_s: float = 180
     is_rough: bool = True
     """Multiply in bfloat16: quicker where the processor has AMX, or on a GPU."""
@@ -188,8 +190,8 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         warmup = min(1.0, (self.progress.step + 1) / self.recipe.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.progress.share(self.recipe))))
-        return self.recipe.learning_rate * warmup * cosine
+        left = max(0.0, 1 - self.progress.share(self.recipe))
+        return self.recipe.learning_rate * min(warmup, left / self.recipe.decay_share, 1.0)
 
 
 def load_model(checkpoint: Path) -> Decoder:
