@@ -135,7 +135,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             num_slots=settings.slots,
             max_context_length=settings.context_length,
         )
-        _require_matching_tokenizer(path, tokenizer, loaded)
+        _require_matching_tokenizer(folder, tokenizer, loaded)
     with _step(f"{model_id}: prepared constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: took its fingerprint"):
@@ -150,7 +150,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         max_output_tokens=causal_lm.context_length,
         vocabulary_size=causal_lm.vocabulary_size,
         default_sampling=folder.default_sampling,
-        capabilities=_capabilities(loaded, template, can_constrain=compiler is not None),
+        capabilities=_capabilities(loaded, tokenizer, template, can_constrain=compiler is not None),
         precision=loaded.precision,
         execution_provider=loaded.execution_provider,
     )
@@ -168,12 +168,17 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     )
 
 
-def _require_matching_tokenizer(path: Path, tokenizer: Tokenizer, loaded: LoadedModel) -> None:
-    vocabulary_size = loaded.causal_lm.vocabulary_size
-    if tokenizer.vocabulary_size > vocabulary_size:
+def _require_matching_tokenizer(folder: ModelFolder, tokenizer: Tokenizer, loaded: LoadedModel) -> None:
+    num_tokens, vocabulary_size = tokenizer.vocabulary_size, loaded.causal_lm.vocabulary_size
+    if num_tokens > vocabulary_size:
         raise ModelFolderError(
-            f"{path}: the tokenizer has {tokenizer.vocabulary_size} tokens and the model's logits {vocabulary_size}; "
+            f"{folder.path}: the tokenizer has {num_tokens} tokens and the model's logits {vocabulary_size}; "
             "tokenizer.json belongs to another model"
+        )
+    if unknown := [token_id for token_id in sorted(folder.eos_token_ids) if token_id >= num_tokens]:
+        raise ModelFolderError(
+            f"{folder.path}: eos_token_id {unknown[0]} is not one of the tokenizer's {num_tokens} tokens; "
+            "correct it in generation_config.json, config.json or genai_config.json"
         )
 
 
@@ -191,14 +196,16 @@ def _grammar_compiler(
         return None
 
 
-def _capabilities(loaded: LoadedModel, template: ChatTemplate | None, *, can_constrain: bool) -> ModelCapabilities:
+def _capabilities(
+    loaded: LoadedModel, tokenizer: Tokenizer, template: ChatTemplate | None, *, can_constrain: bool
+) -> ModelCapabilities:
     return ModelCapabilities(
         chat=template is not None,
         tools=template is not None and template.supports_tools,
         system_role=template is not None and template.supports_system_role,
         structured_output=can_constrain,
         max_n=min(MAX_CHOICES, loaded.causal_lm.num_slots),
-        max_top_logprobs=min(MAX_TOP_LOGPROBS, loaded.causal_lm.vocabulary_size),
+        max_top_logprobs=min(MAX_TOP_LOGPROBS, tokenizer.vocabulary_size),
         deterministic=loaded.deterministic,
         reasoning=template is not None and template.supports_reasoning_switch,
     )

@@ -1,0 +1,51 @@
+"""What the composition root makes of a model folder whose parts have to fit each other."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from service.app import ServedModel, load_models
+from service.errors import ModelFolderError
+from service.settings import Settings
+from tests.tiny_model import write_tiny_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "tiny")
+
+
+def load(folder: Path) -> ServedModel:
+    (model,) = load_models(Settings.model_validate({"model": (str(folder),), "slots": 2}))
+    return model
+
+
+def write_tokenizer(folder: Path, *tokens: str) -> None:
+    """Puts a tokenizer of these tokens alone into a folder."""
+    model = {"type": "WordLevel", "vocab": {token: number for number, token in enumerate(tokens)}, "unk_token": "?"}
+    Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).save(
+        str(folder / "tokenizer.json")
+    )
+
+
+def test_a_tokenizer_larger_than_the_logits_is_refused(folder: Path) -> None:
+    write_tokenizer(folder, "?", *(f"w{number}" for number in range(600)))
+    with pytest.raises(
+        ModelFolderError, match=r"has 601 tokens and the model's logits 512; tokenizer\.json belongs to"
+    ):
+        load(folder)
+
+
+def test_an_end_of_sequence_that_is_no_token_is_refused(folder: Path) -> None:
+    """A request with min_tokens, which keeps ends from being drawn, once ended the engine of such a model."""
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 512]}))
+    with pytest.raises(ModelFolderError, match="eos_token_id 512 is not one of the tokenizer's 512 tokens; correct it"):
+        load(folder)
+
+
+def test_no_more_alternatives_are_offered_than_there_are_tokens(folder: Path) -> None:
+    assert load(folder).limits.card.capabilities.max_top_logprobs == 20
+    write_tokenizer(folder, "?", "a", "b", "c", "d")
+    assert load(folder).limits.card.capabilities.max_top_logprobs == 5
