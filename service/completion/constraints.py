@@ -38,8 +38,16 @@ class Constraints:
         return None
 
     async def _compiled(self, compile_grammar: Callable[[], Grammar | None]) -> Grammar | None:
-        async with self._turn:
-            return await asyncio.to_thread(compile_grammar)
+        """Compiles in a thread, whose turn lasts until it is done though its caller may have left."""
+        await self._turn.acquire()
+        compiling = asyncio.ensure_future(asyncio.to_thread(compile_grammar))
+        compiling.add_done_callback(self._end_turn)
+        return await asyncio.shield(compiling)
+
+    def _end_turn(self, compiling: asyncio.Future[Grammar | None]) -> None:
+        self._turn.release()
+        if not compiling.cancelled():
+            compiling.exception()  # nobody may be left to be told of it
 
 
 def _thinking(prompt: Prompt) -> ThinkingFrame | None:
