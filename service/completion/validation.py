@@ -256,6 +256,8 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
         yield _violation("time_limit", f"{request.time_limit_s} s is not a positive duration")
     if request.reasoning_effort is not None and not capabilities.reasoning:
         yield _unsupported("reasoning_effort", "the model's chat template has no switch for thinking")
+    if request.reasoning_effort is not None and request.raw_prompt is not None:
+        yield _violation("reasoning_effort", "is passed to the chat template; with raw_prompt it cannot be")
     if len(request.metadata) > _MAX_METADATA:
         yield _violation("metadata", f"has {len(request.metadata)} pairs; at most {_MAX_METADATA} are allowed")
     for key, value in request.metadata[:_MAX_METADATA]:

@@ -175,6 +175,11 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
         "tools[0].function.parameters",
         PARAMETER,
     ),
+    "an effort with a raw prompt": (
+        CompletionRequest(raw_prompt=RawText(text="a"), reasoning_effort=ReasoningEffort.LOW),
+        "reasoning_effort",
+        PARAMETER,
+    ),
     "tools with a raw prompt": (CompletionRequest(raw_prompt=RawText(text="a"), tools=(TOOL,)), "tools", PARAMETER),
     "a choice without tools": (
         chat(USER, tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED)),
