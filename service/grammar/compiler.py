@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ from service.domain import ResponseFormat
 from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
 from service.grammar.call_grammar import ANSWER, CallGrammar, arguments_name
-from service.grammar.deep_stack import deep_workers
 from service.grammar.formats import Part, any_object, format_part, object_part, refused
 from service.grammar.lark import ControlTokens
 from service.grammar.matcher import GrammarMatcher
@@ -21,13 +21,14 @@ from service.grammar.refusals import reason
 from service.grammar.tool_calls import OfferedTool, ThinkingFrame, ToolCallConstraint
 
 _LIMITS = LLParserLimits(
-    max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=25_000, max_lexer_states=20_000, verbose_errors=False
+    max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=50_000, max_lexer_states=20_000, verbose_errors=False
 )
 # Where a text can be derived in many ways, a step takes time that grows with the square of a row.
 _AMBIGUOUS_LIMITS = LLParserLimits(
     max_items_in_row=1000, step_lexer_fuel=50_000, step_max_items=25_000, max_lexer_states=20_000, verbose_errors=False
 )
 _NUM_WORKERS = 2
+_STACK_BYTES = 64 * 2**20
 _NUM_PROBED_TOKENS = 3
 _NO_ARGUMENTS = '{"type": "object", "properties": {}, "additionalProperties": false}'
 
@@ -81,7 +82,7 @@ class GrammarCompiler:
         self._cache: OrderedDict[tuple[str, str], Grammar] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
-        self._workers = deep_workers(_NUM_WORKERS)
+        self._workers = _deep_workers()
 
     def close(self) -> None:
         """Ends its threads."""
@@ -153,8 +154,8 @@ class GrammarCompiler:
             text = lark.grammar_set(part.grammar)
             _, own_error = self._workers.submit(self._template, text, limits).result()
             if own_error:
-                return refused(part.field, reason(own_error))
-        return refused(parts[-1].field, reason(error))
+                return refused(part.field, reason(own_error, has_lines=part.has_lines))
+        return refused(parts[-1].field, reason(error, has_lines=False))
 
 
 def _arguments(index: int, offered: OfferedTool, *, is_required: bool) -> Part:
@@ -164,6 +165,20 @@ def _arguments(index: int, offered: OfferedTool, *, is_required: bool) -> Part:
     if is_required or offered.tool.strict:
         return object_part(field, name, offered.tool.parameters or _NO_ARGUMENTS)
     return Part(field, any_object(name))
+
+
+def _deep_workers() -> ThreadPoolExecutor:
+    """Threads with stacks for what descends far; only the part of a stack that is used takes memory."""
+    workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="grammar")
+    all_there = threading.Barrier(_NUM_WORKERS)
+    previous = threading.stack_size(_STACK_BYTES)
+    try:
+        started = [workers.submit(all_there.wait) for _ in range(_NUM_WORKERS)]
+    finally:
+        threading.stack_size(previous)
+    for start in started:
+        start.result()
+    return workers
 
 
 def _estimated_bytes(text: str) -> int:

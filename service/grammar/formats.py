@@ -36,6 +36,8 @@ class Part:
     field: str
     """Path in the request."""
     grammar: lark.Grammar
+    has_lines: bool = False
+    """Whether it is written in lines, as its caller wrote them."""
 
 
 def refused(field: str, description: str) -> InvalidRequest:
@@ -98,7 +100,7 @@ def _schema_part(field: str, name: str, schema: str, rewrite: Callable[[str], di
 def _grammar_part(field: str, name: str, definition: str) -> Part:
     _check_size(field, definition, _MAX_GRAMMAR_BYTES)
     try:
-        return Part(field, {"name": name, "lark_grammar": user_grammar.checked(definition)})
+        return Part(field, {"name": name, "lark_grammar": user_grammar.checked(definition)}, has_lines=True)
     except user_grammar.GrammarRefused as error:
         raise refused(field, str(error)) from error
 

@@ -12,14 +12,15 @@ may become less, never more:
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import combinations as pairs_of
-from math import gcd, lcm
+from math import isfinite
 from urllib.parse import unquote
 
 from service.grammar import combinations
 from service.grammar.disjoint import are_disjoint
+from service.grammar.number_limits import NumberLimits, NumbersRefused
 from service.grammar.patterns import PatternRefused, rewritten
+from service.grammar.string_formats import FORMATS, MAX_LENGTHS, PATTERNS
 from service.grammar.values import MAX_EXACT, Json, NotJson, parse, unspeakable
 
 JsonObject = dict[str, Json]
@@ -30,7 +31,6 @@ Clause = tuple[str, Json]
 _MAX_DEPTH = 64
 _MAX_CHOICES_TO_COMPARE = 128
 _MAX_PROPERTIES = 1000
-_MAX_MULTIPLE = 10_000
 _TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _NOT_ENFORCED = frozenset(
     {
@@ -40,15 +40,6 @@ _NOT_ENFORCED = frozenset(
     }
 )
 _HARMLESS = (("uniqueItems", False), ("unevaluatedItems", True), ("unevaluatedProperties", True))
-_LEAP_YEAR = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-_YEAR = r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
-_DATE = (
-    rf"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    rf"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
-)
-_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+\-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-_OWN_FORMATS = {"date": _DATE, "time": _TIME, "date-time": f"{_DATE}T{_TIME}"}
-_FORMATS = frozenset({*_OWN_FORMATS, "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})
 
 
 class SchemaRefused(Exception):
@@ -92,18 +83,6 @@ class _Site:
         return SchemaRefused(f"at {self.place}: {reason}")
 
 
-@dataclass(slots=True)
-class _Bounds:
-    """Bounds of numbers anywhere in a document."""
-
-    closed: list[float]
-    opened: list[float]
-
-    @property
-    def all(self) -> list[float]:
-        return self.closed + self.opened
-
-
 class _Rewriter:
     """Rewrites one document, and each schema in it that is referred to once."""
 
@@ -111,19 +90,18 @@ class _Rewriter:
         self._root = root
         self._indices = {"#": 0}
         self._pending = ["#"]
-        self._lower = _Bounds([], [])
-        self._upper = _Bounds([], [])
-        self._multiples: set[Fraction] = set()
+        self._numbers = NumberLimits()
 
     def result(self) -> JsonObject:
         definitions: JsonObject = {}
         while self._pending:
             reference = self._pending.pop()
             definitions[str(self._indices[reference])] = self.schema(self.resolved(reference), reference, 0)
-        self._refuse_narrow_ranges()
-        self._refuse_long_divisions()
         try:
+            self._numbers.check()
             combinations.check(definitions)
+        except NumbersRefused as error:
+            raise SchemaRefused(str(error)) from error
         except combinations.TooManyCombinations as error:
             place = next(place for place, index in self._indices.items() if str(index) == error.name)
             raise SchemaRefused(f"at {place}: {error.description}") from error
@@ -227,59 +205,26 @@ class _Rewriter:
             result[key] = self.schema(schema, f"{site.place}/{_escaped(pattern)}", site.depth + 1)
         yield "patternProperties", result
 
-    def lower_bound(self, value: Json, site: _Site) -> Iterator[Clause]:
-        number = _number(value, site)
-        if number > MAX_EXACT:
-            raise site.refused("bounds beyond 2^53 cannot be enforced")
-        number = max(number, -MAX_EXACT)
-        if site.schema.get("type") != "integer":
-            is_open = _keyword(site).startswith("exclusive")
-            (self._lower.opened if is_open else self._lower.closed).append(number)
-        yield _keyword(site), number
-
-    def upper_bound(self, value: Json, site: _Site) -> Iterator[Clause]:
-        number = _number(value, site)
-        if number < -MAX_EXACT:
-            raise site.refused("bounds beyond 2^53 cannot be enforced")
-        number = min(number, MAX_EXACT)
-        if site.schema.get("type") != "integer":
-            is_open = _keyword(site).startswith("exclusive")
-            (self._upper.opened if is_open else self._upper.closed).append(number)
-        yield _keyword(site), number
+    def bound(self, value: Json, site: _Site) -> Iterator[Clause]:
+        """The bound of a number; that of an integer alone is always exact."""
+        keyword, number = _keyword(site), _number(value, site)
+        add = self._numbers.add_lower if keyword.lower().endswith("minimum") else self._numbers.add_upper
+        is_open = keyword.startswith("exclusive") and site.schema.get("type") != "integer"
+        try:
+            yield keyword, add(number, is_open=is_open)
+        except NumbersRefused as error:
+            raise site.refused(str(error)) from error
 
     def multiple(self, value: Json, site: _Site) -> Iterator[Clause]:
         number = _number(value, site)
         if number <= 0:
             raise site.refused("a number above 0 is expected")
-        self._multiples.add(Fraction(repr(number)))
+        self._numbers.add_multiple(number)
         yield "multipleOf", value
 
     def _schema_list(self, value: Json, site: _Site) -> list[Json]:
         schemas = _list(value, site)
         return [self.schema(schema, f"{site.place}/{i}", site.depth + 1) for i, schema in enumerate(schemas)]
-
-    def _refuse_narrow_ranges(self) -> None:
-        """A grammar lets the open end of a range in where it is an integer, and the other end is less than one away."""
-        for low in self._lower.opened:
-            if low == int(low) and any(low < high < low + 1 for high in self._upper.all):
-                raise SchemaRefused(f"exclusiveMinimum {low:g} cannot be enforced with a maximum less than 1 above it")
-        for high in self._upper.opened:
-            if high == int(high) and any(high - 1 < low < high for low in self._lower.all):
-                raise SchemaRefused(f"exclusiveMaximum {high:g} cannot be enforced with a minimum less than 1 below it")
-
-    def _refuse_long_divisions(self) -> None:
-        """A grammar divides with as many states as the least common multiple has steps, powers of ten aside."""
-        common = Fraction(1)
-        for multiple in self._multiples:
-            common = Fraction(lcm(common.numerator, multiple.numerator), gcd(common.denominator, multiple.denominator))
-        if _without_tens(common) > _MAX_MULTIPLE or any(_without_tens(m) > _MAX_MULTIPLE for m in self._multiples):
-            raise SchemaRefused(f"what the values of multipleOf have in common is above {_MAX_MULTIPLE}")
-
-
-def _without_tens(number: Fraction) -> int:
-    """The digits of a decimal fraction, but for zeros at its end."""
-    digits = number * 10**30
-    return int(str(digits.numerator).rstrip("0") or "0")
 
 
 def _keyword(site: _Site) -> str:
@@ -340,14 +285,14 @@ def _format(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
     types = site.schema.get("type", "string")
     if "string" not in (types if isinstance(types, list) else [types]):
         return
-    if not isinstance(value, str) or value not in _FORMATS:
-        raise site.refused(f"the format {value!r} cannot be enforced; known are {', '.join(sorted(_FORMATS))}")
-    if value in _OWN_FORMATS:
-        yield "pattern", f"^(?:{_OWN_FORMATS[value]})$"
+    if not isinstance(value, str) or value not in FORMATS:
+        raise site.refused(f"the format {value!r} cannot be enforced; known are {', '.join(sorted(FORMATS))}")
+    if value in PATTERNS:
+        yield "pattern", PATTERNS[value]
     else:
         yield "format", value
-    if value == "hostname":
-        yield "maxLength", 253
+    if value in MAX_LENGTHS:
+        yield "maxLength", MAX_LENGTHS[value]
 
 
 def _refused(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
@@ -378,6 +323,8 @@ def _check_value(value: Json, site: _Site) -> None:
 def _number(value: Json, site: _Site) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise site.refused("a number is expected")
+    if not isfinite(value):
+        raise site.refused("the number is too large")
     return value
 
 
@@ -403,8 +350,7 @@ _Rewrite = Callable[[_Rewriter, Json, _Site], Iterator[Clause]]
 _REWRITE: Mapping[str, _Rewrite] = {
     **dict.fromkeys(_NOT_ENFORCED, _refused),
     **dict.fromkeys(("minItems", "maxItems", "maxProperties", "minLength", "maxLength"), _count),
-    **dict.fromkeys(("minimum", "exclusiveMinimum"), _Rewriter.lower_bound),
-    **dict.fromkeys(("maximum", "exclusiveMaximum"), _Rewriter.upper_bound),
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"), _Rewriter.bound),
     **dict.fromkeys(("allOf", "anyOf", "prefixItems"), _Rewriter.subschemas),
     "$id": _identifier,
     "$ref": _Rewriter.reference,

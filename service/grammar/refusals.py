@@ -16,6 +16,8 @@ _NOT_A_REGEX = (
     ("range start must be <= range end", "a range ends before it begins"),
 )
 _REASONS = (
+    ("too many", "it is too complex"),
+    ("Too many", "it is too complex"),
     ("lookarounds not supported", "^, $ or \\b stands where it cannot be enforced; ^ and $ can only be at the ends"),
     ("Unsatisfiable schema", "no value can match it"),
     ("are disjoint", "two patterns of patternProperties may be too complex to tell whether a name can match both"),
@@ -32,7 +34,6 @@ _REASONS = (
     ("Empty grammar", "it is empty"),
     ("circular reference in token", "a terminal refers to itself"),
     ("duplicate", "a name is defined twice"),
-    ("lexer error", "a character is not understood"),
     ("Expected", "it is not understood"),
     ("expect", "it is not understood"),
     ("not supported", "a notation is not supported"),
@@ -41,23 +42,22 @@ _REASONS = (
     ("too large", "it is too large"),
     ("fuel", "it is too complex"),
     ("limit", "it is too complex"),
-    ("too many", "it is too complex"),
+    ("lexer error", "a character is not understood"),
     ("exceeded", "it is too complex"),
 )
 
 
-def reason(error: str) -> str:
-    """The reason for a compiler's message, with the place where it names one."""
-    place = _LARK_PLACE.match(error)
+def reason(error: str, *, has_lines: bool) -> str:
+    """The reason for a compiler's message, with the place where it names one.
+
+    `has_lines`: the lines that it names are the caller's.
+    """
+    place = _LARK_PLACE.match(error) if has_lines else None
     regex = _REGEX_PLACE.search(error)
+    where = "" if place is None else f"line {place[1]}, column {place[2]}: "
     if regex is not None:
-        why = _known(error, _NOT_A_REGEX)
-        return f"{_line_and_column(place)}at character {len(regex['blank'])} of a regular expression: {why}"
-    return _line_and_column(place) + _known(error.partition("\n")[0], _REASONS)
-
-
-def _line_and_column(place: re.Match[str] | None) -> str:
-    return "" if place is None else f"line {place[1]}, column {place[2]}: "
+        return f"{where}at character {len(regex['blank'])} of the regular expression: {_known(error, _NOT_A_REGEX)}"
+    return where + _known(error.partition("\n")[0], _REASONS)
 
 
 def _known(error: str, reasons: tuple[tuple[str, str], ...]) -> str:
