@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.errors import ModelFolderError, StartupError
+from service.errors import EngineFailed, ModelFolderError, StartupError
 from service.model.causal_lm import CausalLM, Logits
 from service.model.decoder_io import DecoderIO
 from service.model.folder import ModelFolder
@@ -39,7 +39,7 @@ def load_model(
 
     Raises:
         StartupError: it does not fit in memory, or the execution provider cannot be used.
-        ModelFolderError: the graph is not one that can be served.
+        ModelFolderError: the graph is not one that can be served, or a first Run of it fails.
     """
     _require_memory("the weights", folder.weight_bytes, "")
     session = OnnxSession(folder.onnx_path, options)
@@ -56,7 +56,10 @@ def load_model(
     causal_lm = layout(session, io, num_slots=num_slots, context_length=context_length)
     logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
     started_s = time.perf_counter()
-    deterministic = measure_load_independence(causal_lm)
+    try:
+        deterministic = measure_load_independence(causal_lm)
+    except EngineFailed as error:
+        raise ModelFolderError(f"{folder.path}: the model loads, but does not run: {error}") from error
     logger.info(
         "load independence: %s, measured in %.1f s", "yes" if deterministic else "no", time.perf_counter() - started_s
     )

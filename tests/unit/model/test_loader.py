@@ -118,6 +118,18 @@ def test_a_graph_that_onnxruntime_cannot_load_is_refused_with_its_first_sentence
         load(edit_model(folder, break_node))
 
 
+def test_a_graph_that_loads_and_does_not_run_is_refused(folder: Path) -> None:
+    """It was a traceback. Here, a scale of the wrong length: onnxruntime looks at that when it runs."""
+
+    def shorten_scale(model: onnx.ModelProto) -> None:
+        (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "model.norm.weight")
+        values = onnx.numpy_helper.to_array(scale)[:-1]
+        scale.CopyFrom(onnx.numpy_helper.from_array(values, scale.name))
+
+    with pytest.raises(ModelFolderError, match="the model loads, but does not run"):
+        load(edit_model(folder, shorten_scale))
+
+
 def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
