@@ -62,6 +62,16 @@ class GrowingCausalLM:
         """See `CausalLM.release`."""
         self._lengths[slot] = 0
 
+    def run_at_end(self) -> None:
+        """Decodes at the last position of the context, with all slots empty before and after.
+
+        Raises:
+            EngineFailed: the graph does not reach so far.
+        """
+        self._lengths[0] = self.context_length - 1
+        self.decode([0], [0])
+        self.release(0)
+
     def _run(self, slot: int, token_ids: TokenIds) -> Logits:
         start, side, size = self._lengths[slot], self._sides[slot], len(token_ids)
         total = start + size

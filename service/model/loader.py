@@ -60,6 +60,7 @@ def load_model(
         deterministic = measure_load_independence(causal_lm)
     except EngineFailed as error:
         raise ModelFolderError(f"{folder.path}: the model loads, but does not run: {error}") from error
+    _require_whole_context(folder, causal_lm)
     logger.info(
         "load independence: %s, measured in %.1f s", "yes" if deterministic else "no", time.perf_counter() - started_s
     )
@@ -125,6 +126,16 @@ def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[Gro
         op_types = ", ".join(sorted(set[str]().union(*readers)))
         raise ModelFolderError(f"{folder.path}: its attention operators are not supported together: {op_types}")
     return GrowingCausalLM
+
+
+def _require_whole_context(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> None:
+    try:
+        causal_lm.run_at_end()
+    except EngineFailed as error:
+        raise ModelFolderError(
+            f"{folder.path}: the model does not run at the end of its context of {causal_lm.context_length} tokens; "
+            f"correct the length in config.json or genai_config.json, or lower --context-length ({error})"
+        ) from error
 
 
 def _precision(folder: ModelFolder, io: DecoderIO) -> str:

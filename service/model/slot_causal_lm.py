@@ -104,6 +104,16 @@ class SlotCausalLM:
         """See `CausalLM.release`."""
         self._row_lengths[self._rows[slot]] = 0
 
+    def run_at_end(self) -> None:
+        """Decodes at the last position of the context, with all slots empty before and after.
+
+        Raises:
+            EngineFailed: the graph does not reach so far.
+        """
+        self._row_lengths[self._rows[0]] = self.context_length - 1
+        self.decode([0], [0])
+        self.release(0)
+
     def _close_gaps(self, slots: Sequence[int]) -> None:
         """Moves rows that decode down into empty ones, so that a decode run has few idle rows."""
         if not self._session.is_cpu:  # idle rows cost next to nothing there, and a copy goes through the host

@@ -130,6 +130,20 @@ def test_a_graph_that_loads_and_does_not_run_is_refused(folder: Path) -> None:
         load(edit_model(folder, shorten_scale))
 
 
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_a_context_that_the_graph_does_not_reach_is_refused(tmp_path: Path, layout: Layout) -> None:
+    """Such a model was served, until the first three long prompts ended its engine."""
+    folder = write_tiny_model(tmp_path / "tiny", layout=layout)
+    (folder / "genai_config.json").unlink(missing_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 257}))
+    with pytest.raises(
+        ModelFolderError, match=r"end of its context of 257 tokens; correct .* or lower --context-length"
+    ):
+        load(folder)
+    assert load(folder, max_context_length=256).deterministic
+
+
 def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
