@@ -1,8 +1,9 @@
 """The one place where asyncio meets a thread: owns the engine, carries requests in and events out.
 
-Coroutines put commands into a queue; the thread takes them between steps and sends each step's events to the loop with
-one `call_soon_threadsafe`. These two are all that is shared: no locks. A stream that is not read piles up at most the
-events of its `max_tokens`.
+Coroutines put commands into a queue, which the thread takes between steps. The thread puts each step's events into a
+deque and wakes the loop with `call_soon_threadsafe`, unless a wake-up is on its way. These are all that is shared: no
+locks, since either side only appends to the one and only takes from the other. A stream that is not read piles up at
+most the events of its `max_tokens`.
 """
 
 import asyncio
@@ -10,10 +11,11 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 from service.engine.engine import Engine
 from service.engine.generation import EngineEvent, GenerationRequest, RequestFailed, SequenceExpired, TokenDrawn
@@ -21,8 +23,6 @@ from service.errors import EngineFailed, EngineOverloaded, InvalidRequest
 from service.runtime.pacing import PrefillPacer
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _SMOOTHING = 0.2
 _MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
@@ -82,6 +82,8 @@ class EngineThread:
         self._pacer = pacer
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._outbox: deque[StepEvents] = deque()  # filled by the thread, emptied by the loop
+        self._is_loop_called = False
         self._limits: dict[str, float] = {}  # time limits by request, touched by the thread only
         self._is_stopping = False  # touched by the thread only
         self._generations: dict[str, Generation] = {}  # touched by the loop only
@@ -150,6 +152,11 @@ class EngineThread:
 
     # On the loop, called by the thread.
 
+    def _deliver_all(self) -> None:
+        self._is_loop_called = False  # before the first look: what is added from here on calls again
+        while self._outbox:
+            self._deliver(self._outbox.popleft())
+
     def _deliver(self, step: StepEvents) -> None:
         by_request: dict[str, list[EngineEvent]] = {}
         for event in step.events:
@@ -181,7 +188,7 @@ class EngineThread:
                     self._step()
         except Exception as error:  # whatever it is, the engine's state is unknown: all its requests end
             logger.exception("the engine failed")
-            self._call(self._fail, EngineFailed(f"the engine failed: {error}"))
+            self._call(partial(self._fail, EngineFailed(f"the engine failed: {error}")))
 
     def _obey_commands(self) -> None:
         """Waits for a command only where there is nothing else to do."""
@@ -197,7 +204,10 @@ class EngineThread:
         ended_s = time.monotonic()
         self._pacer.observe(result, ended_s - started_s)
         if events := [*expired, *result.events]:
-            self._call(self._deliver, StepEvents(started_s=started_s, ended_s=ended_s, events=events))
+            self._outbox.append(StepEvents(started_s=started_s, ended_s=ended_s, events=events))
+            if not self._is_loop_called:  # one wake-up is enough for all that comes before it is served
+                self._is_loop_called = True
+                self._call(self._deliver_all)
 
     def _expire(self, now_s: float) -> list[EngineEvent]:
         expired = [request_id for request_id, limit_s in self._limits.items() if limit_s <= now_s]
@@ -217,9 +227,9 @@ class EngineThread:
     def _set_stopping(self) -> None:
         self._is_stopping = True
 
-    def _call(self, callback: Callable[[T], None], argument: T) -> None:
+    def _call(self, callback: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback, argument)
+            self._loop.call_soon_threadsafe(callback)
 
 
 def _finished(events: Sequence[EngineEvent]) -> Iterator[int]:
