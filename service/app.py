@@ -25,7 +25,7 @@ from service.errors import ModelFolderError, StartupError
 from service.grammar.compiler import GrammarCompiler
 from service.model.folder import ModelFolder
 from service.model.loader import LoadedModel, load_model
-from service.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
+from service.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version, usable_processors
 from service.model.tokenizer import Tokenizer
 from service.runtime.engine_thread import EngineThread
 from service.runtime.pacing import PrefillPacer
@@ -107,7 +107,7 @@ async def _serve(settings: Settings, models: Sequence[ServedModel], access: Acce
 def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Event) -> EngineThread:
     causal_lm = model.loaded.causal_lm
     return EngineThread(
-        Engine(causal_lm, num_drawable=model.limits.num_drawable),
+        Engine(causal_lm, num_drawable=model.limits.num_drawable, num_mask_threads=usable_processors()),
         num_slots=causal_lm.num_slots,
         max_queue=settings.max_queue,
         pacer=PrefillPacer(max_chunk=settings.prefill_chunk, step_target_s=settings.step_target_ms / 1000),
@@ -139,7 +139,9 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     with _step(f"{model_id}: prepared constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: took its fingerprint"):
-        fingerprint = folder.fingerprint(version("onward-server"), runtime_version(), loaded.execution_provider)
+        fingerprint = folder.fingerprint(
+            version("onward-server"), runtime_version, usable_processors(), loaded.execution_provider
+        )
     causal_lm = loaded.causal_lm
     card = ModelCard(
         id=model_id,

@@ -83,7 +83,7 @@ class EngineOverloaded(OnwardError):
         self.queue_limit = queue_limit
         self.retry_after_s = retry_after_s
         super().__init__(
-            f"the queue is full ({queue_depth} of {queue_limit} requests); retry after {retry_after_s:.1f} s"
+            f"the queue is full ({queue_depth} of {queue_limit} answers wait); retry after {retry_after_s:.1f} s"
         )
 
 

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     device_id: int = Field(default=0, ge=0)
     """Which CUDA device."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads of one forward pass. Unset: the physical cores this process may use."""
+    """CPU threads of one forward pass. Unset: the processors this process may use."""
     spinning: bool = True
     """Let idle worker threads spin between operators: quicker steps, more processor time."""
     slots: int = Field(default=8, ge=1, le=1024)
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     context_length: int = Field(default=4096, ge=2)
     """Cap on prompt and answer together, in tokens; a model's own limit is used where it is lower."""
     max_queue: int = Field(default=64, ge=0)
-    """Requests that may wait for a slot; one more is refused with RESOURCE_EXHAUSTED."""
+    """Answers (choices) that may wait for a slot; when as many wait, requests are refused with RESOURCE_EXHAUSTED."""
     prefill_chunk: int = Field(default=512, ge=2)
     """Most prompt tokens that one step reads, in tokens."""
     step_target_ms: float = Field(default=100.0, gt=0, le=60_000)

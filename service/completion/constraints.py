@@ -1,11 +1,10 @@
 """From a request's format, tools and tool choice to the grammar that binds its answers; it matches nothing."""
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 from service.completion.prompt import Prompt
 from service.completion.tool_formats.answer import Channel
+from service.completion.turns import Turns
 from service.domain import CompletionRequest, ToolChoiceMode
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar.compiler import Grammar, GrammarCompiler
@@ -20,7 +19,7 @@ class Constraints:
 
     def __init__(self, compiler: GrammarCompiler) -> None:
         self._compiler = compiler
-        self._turn = asyncio.Semaphore(_MAX_COMPILATIONS)
+        self._turns = Turns(_MAX_COMPILATIONS)
 
     async def of(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
         """The constraint on a request's answers; None: they are free.
@@ -32,22 +31,10 @@ class Constraints:
         tool_calls = _tool_calls(request, prompt, thinking)
         response_format = request.response_format
         if tool_calls is not None:
-            return await self._compiled(lambda: self._compiler.compile_tool_calls(tool_calls))
+            return await self._turns.run(lambda: self._compiler.compile_tool_calls(tool_calls))
         if response_format is not None:
-            return await self._compiled(lambda: self._compiler.compile(response_format, thinking))
+            return await self._turns.run(lambda: self._compiler.compile(response_format, thinking))
         return None
-
-    async def _compiled(self, compile_grammar: Callable[[], Grammar | None]) -> Grammar | None:
-        """Compiles in a thread, whose turn lasts until it is done though its caller may have left."""
-        await self._turn.acquire()
-        compiling = asyncio.ensure_future(asyncio.to_thread(compile_grammar))
-        compiling.add_done_callback(self._end_turn)
-        return await asyncio.shield(compiling)
-
-    def _end_turn(self, compiling: asyncio.Future[Grammar | None]) -> None:
-        self._turn.release()
-        if not compiling.cancelled():
-            compiling.exception()  # nobody may be left to be told of it
 
 
 def _thinking(prompt: Prompt) -> ThinkingFrame | None:

@@ -1,18 +1,31 @@
 """From a request to the model's input: rendered, encoded, and how its answer is to be read; it runs no model."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from service.completion.chat_template import ChatTemplate
 from service.completion.output_parser import AnswerContext, Channel
 from service.completion.tool_formats.tool_format import OutputFormat
-from service.domain import CompletionRequest, FunctionTool, Message, PromptToken, RawText, RawTokens, ToolChoiceMode
+from service.completion.turns import Turns
+from service.domain import (
+    CompletionRequest,
+    FunctionTool,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    Message,
+    PromptToken,
+    RawText,
+    RawTokens,
+    ToolChoiceMode,
+)
 from service.errors import InvalidReason, InvalidRequest
 from service.model.tokenizer import Encoding, Tokenizer
 
 _MAX_INLINE_SIZE = 4096
-"""Characters, or tokens; what is longer is worked on off the event loop: encoding takes about 5 µs a token."""
+"""Characters, or tokens; what is longer is worked on off the event loop."""
+_MAX_LONG_BUILDS = 1
+"""At once: encoding takes some hundred bytes of memory for each byte of a text, whether the prompt fits or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +53,7 @@ class PromptBuilder:
         self._tokenizer = tokenizer
         self._template = template
         self._format = output_format
+        self._turns = Turns(_MAX_LONG_BUILDS)
 
     async def build(self, request: CompletionRequest) -> Prompt:
         """The prompt of a validated request; long ones are built in a worker thread.
@@ -48,12 +62,12 @@ class PromptBuilder:
             InvalidRequest: the template refuses the messages, or the prompt is empty.
         """
         build = self._build_raw if request.raw_prompt is not None else self._build_chat
-        return await asyncio.to_thread(build, request) if is_long(request) else build(request)
+        return await self._turns.run(partial(build, request)) if is_long(request) else build(request)
 
     async def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
         """The prompt's tokens with their byte ranges in its text; long ones are found in a worker thread."""
         is_inline = len(prompt.ids) <= _MAX_INLINE_SIZE
-        return self._tokens(prompt) if is_inline else await asyncio.to_thread(self._tokens, prompt)
+        return self._tokens(prompt) if is_inline else await self._turns.run(partial(self._tokens, prompt))
 
     def _tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
         if prompt.encoding is not None:
@@ -109,6 +123,7 @@ class PromptBuilder:
                 prompt=rendered.text,
                 continues=_continued_channel(request),
                 single_call=not request.parallel_tool_calls,
+                json_answer=isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat),
             ),
             encoding=encoding,
         )

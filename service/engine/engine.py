@@ -20,6 +20,7 @@ from service.engine.generation import (
     PrefillStarted,
     RequestFailed,
     SequenceExpired,
+    SequenceFailed,
     TokenDrawn,
 )
 from service.engine.mask_rows import MaskRows
@@ -90,6 +91,10 @@ class Engine:
         elif group.sequences[index].slot is not None:
             self._release(group.sequences[index])
 
+    def close(self) -> None:
+        """Ends the threads that fill masks; nothing may be called after it."""
+        self._masks.close()
+
     def expire(self, request_id: str) -> list[EngineEvent]:
         """Ends what is left of a request because its time limit is reached."""
         group = self._scheduler.find(request_id)
@@ -158,13 +163,12 @@ class Engine:
 
     def _draw(self, sequence: Sequence, logits: Logits, result: StepResult) -> None:
         """Draws a token from a row of logits, commits it and says so."""
-        if sequence.slot is None:  # a sibling's row of this Run failed, and the request with it
-            return
         row = logits[: self._num_drawable]
         try:
             token_id, finish = self._commit(sequence, row)
         except (EngineFailed, InvalidRequest) as error:
-            self._fail({sequence.request.id}, error, result)
+            self._release(sequence)
+            result.events.append(SequenceFailed(request_id=sequence.request.id, index=sequence.index, error=error))
             return
         if finish is not None:
             self._release(sequence)
@@ -184,6 +188,7 @@ class Engine:
         may_end = sequence.matcher is not None or not sampler.ends_are_blocked(sequence)
         if sequence.forced_ids:
             token_id = sequence.forced_ids.popleft()
+            sampler.check(float(row[token_id]))
         else:
             token_id = sampler.sample(row, sequence, self._masks.row_of(sequence))
         sequence.token_ids.append(token_id)
@@ -201,10 +206,9 @@ class Engine:
         if self._num_failures >= _MAX_FAILURES_IN_A_ROW:
             raise error
 
-    def _fail(self, request_ids: set[str], error: EngineFailed | InvalidRequest, result: StepResult) -> None:
-        """Ends requests that a failure touched."""
-        if isinstance(error, EngineFailed):
-            logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
+    def _fail(self, request_ids: set[str], error: EngineFailed, result: StepResult) -> None:
+        """Ends the requests of a Run that failed."""
+        logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
         for request_id in request_ids:
             group = self._scheduler.find(request_id)
             if group is not None:

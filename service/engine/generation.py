@@ -74,10 +74,19 @@ class SequenceExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
-    """A forward pass of this request failed, or its constraint did; the last event for all of its choices."""
+    """A forward pass of this request failed; the last event for all of its choices."""
 
     request_id: str
+    error: EngineFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceFailed:
+    """The logits of this choice were no numbers, or its constraint died; its last event."""
+
+    request_id: str
+    index: int
     error: EngineFailed | InvalidRequest
 
 
-EngineEvent = PrefillStarted | TokenDrawn | SequenceExpired | RequestFailed
+EngineEvent = PrefillStarted | TokenDrawn | SequenceExpired | SequenceFailed | RequestFailed

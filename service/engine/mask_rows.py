@@ -30,6 +30,10 @@ class MaskRows:
             self._filling.result()
             self._filling = None
 
+    def close(self) -> None:
+        """Ends the threads."""
+        self._filler.close()
+
     def row_of(self, sequence: Sequence) -> Mask | None:
         """What a sequence may draw; None: anything.
 

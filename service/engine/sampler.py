@@ -38,11 +38,20 @@ def sample(logits: Row, sequence: Sequence, mask: Mask | None = None) -> int:
     """
     scores = _processed(logits, sequence, mask)
     best = int(scores.argmax())
-    if not math.isfinite(scores[best]):
-        raise EngineFailed(f"the model's best logit is {scores[best]}")
+    check(float(scores[best]))
     if sequence.sampling.temperature < _GREEDY_TEMPERATURE:
         return best
     return _draw(scores, float(scores[best]), sequence)
+
+
+def check(logit: float) -> None:
+    """A logit that is taken must be a number.
+
+    Raises:
+        EngineFailed: it is none.
+    """
+    if not math.isfinite(logit):
+        raise EngineFailed(f"the model gave a logit of {logit}")
 
 
 def raw_logprobs(logits: Row, token_id: int, num_top: int) -> RawLogprobs:

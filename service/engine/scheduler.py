@@ -54,7 +54,7 @@ class Scheduler:
         while self._waiting and len(self._waiting[0].sequences) <= self.slots.num_free:
             group = self._waiting.popleft()
             for sequence in group.sequences:
-                sequence.slot = self.slots.take()
+                sequence.start(self.slots.take())
             self._running[group.request.id] = group
 
     def decoding(self) -> list[Sequence]:

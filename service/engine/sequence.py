@@ -38,6 +38,12 @@ class Sequence:
         penalties = (params.frequency_penalty, params.presence_penalty, params.repetition_penalty - 1)
         self.changes_logits = bool(params.logit_bias) or any(penalties)
 
+    def start(self, slot: int) -> None:
+        """Admits it."""
+        self.slot = slot
+        if self.request.grammar is not None:
+            self.matcher = self.request.grammar.matcher()
+
     @property
     def prompt_ids(self) -> ReadOnly[int]:
         """The prompt."""
@@ -73,11 +79,7 @@ class SequenceGroup:
     @classmethod
     def of(cls, request: GenerationRequest) -> "SequenceGroup":
         """A waiting group."""
-        grammar = request.grammar
-        sequences = tuple(
-            Sequence(request=request, index=index, matcher=None if grammar is None else grammar.matcher())
-            for index in range(len(request.seeds))
-        )
+        sequences = tuple(Sequence(request=request, index=index) for index in range(len(request.seeds)))
         return cls(request=request, sequences=sequences)
 
     @property

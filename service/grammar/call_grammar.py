@@ -21,9 +21,9 @@ class CallGrammar:
 
     control: ControlTokens
 
-    def after_thinking(self, thinking: ThinkingFrame) -> lark.Grammar:
+    def after_thinking(self, thinking: ThinkingFrame | None, answer_begin: str) -> lark.Grammar:
         """Thinking, then an answer."""
-        return _rules(f"start: thinking @{ANSWER}", *self._thinking(thinking))
+        return _rules(f"start: thinking {self.control.literal(answer_begin)} @{ANSWER}", *self._thinking(thinking))
 
     def with_calls(self, constraint: ToolCallConstraint) -> lark.Grammar:
         """Thinking, then an answer or calls, or calls only."""
@@ -39,9 +39,17 @@ class CallGrammar:
         calls = self._calls(frame, constraint.tools, is_parallel=constraint.is_parallel)
         return _rules(*start, *calls, *self._thinking(constraint.thinking))
 
+    def answer_or_call_object(self, constraint: ToolCallConstraint) -> lark.Grammar:
+        """Thinking, then an answer or one call, which is a JSON object: what begins as one may become the other."""
+        objects = [ANSWER, *(arguments_name(index) for index in range(len(constraint.tools)))]
+        choice = " | ".join(f"@{name}" for name in objects)
+        return _rules(f"start: thinking ({choice})", *self._thinking(constraint.thinking))
+
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
         """Free text, in which the trigger begins calls; nothing else that would begin one can come in it."""
         literal = self.control.literal
+        if frame.trigger.startswith(frame.start_triggers or ("\0",)):
+            ...
         token, rest = self.control.split_first(frame.trigger)
         head = f"TEXT {token} {literal(rest)}" if token else "head"
         remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))

@@ -41,7 +41,7 @@ def load_model(
         StartupError: it does not fit in memory, or the execution provider cannot be used.
         ModelFolderError: the graph is not one that can be served, or a first Run of it fails.
     """
-    _require_memory("the weights", folder.weight_bytes, "")
+    _require_memory("loading the weights", folder.weight_bytes, "; serve a smaller or quantised export")
     session = OnnxSession(folder.onnx_path, options)
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)

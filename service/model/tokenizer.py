@@ -105,7 +105,7 @@ class Tokenizer:
         return self._tokenizer.to_str()
 
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
-        """Encodes a text in which control strings are control tokens. Linear, about 5 us a token; releases the GIL."""
+        """Encodes a text in which control strings are control tokens. Linear in the text; releases the GIL."""
         encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return Encoding(text=text, ids=tuple(encoding.ids), spans=tuple(encoding.offsets))
 

@@ -18,8 +18,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from service.engine.engine import Engine
-from service.engine.generation import EngineEvent, GenerationRequest, RequestFailed, SequenceExpired, TokenDrawn
-from service.errors import EngineFailed, EngineOverloaded, InvalidRequest
+from service.engine.generation import (
+    EngineEvent,
+    GenerationRequest,
+    RequestFailed,
+    SequenceExpired,
+    SequenceFailed,
+    TokenDrawn,
+)
+from service.errors import EngineFailed, EngineOverloaded
 from service.runtime.pacing import PrefillPacer
 
 logger = logging.getLogger(__name__)
@@ -43,7 +50,7 @@ class Generation:
     def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
         self.unfinished = set(range(num_choices))
         """Choices that have neither finished nor been stopped."""
-        self.queue: asyncio.Queue[StepEvents | EngineFailed | InvalidRequest] = asyncio.Queue()
+        self.queue: asyncio.Queue[StepEvents | SequenceFailed | RequestFailed | EngineFailed] = asyncio.Queue()
         self._stop_choice = stop_choice
 
     async def steps(self) -> AsyncIterator[StepEvents]:
@@ -56,11 +63,15 @@ class Generation:
             InvalidRequest: the constraint allows nothing more though it is not fulfilled, or is too costly.
         """
         while self.unfinished or not self.queue.empty():
-            step = await self.queue.get()
-            if isinstance(step, StepEvents):
-                yield step
-            elif self.unfinished:
-                raise step
+            match await self.queue.get():
+                case StepEvents() as step:
+                    yield step
+                case SequenceFailed(index=index, error=error) if index in self.unfinished:
+                    raise error
+                case RequestFailed(error=error) | (EngineFailed() as error) if self.unfinished:
+                    raise error
+                case _:  # it touched nothing that is still wanted
+                    pass
 
     def stop_choice(self, index: int) -> None:
         """Ends one choice before it ends by itself, because of what its text says."""
@@ -165,12 +176,15 @@ class EngineThread:
             generation = self._generations.get(request_id)
             if generation is None:  # it left; the abort is on its way
                 continue
-            failure = next((event.error for event in events if isinstance(event, RequestFailed)), None)
-            if failure is not None:
-                generation.queue.put_nowait(failure)
-                continue
-            generation.unfinished.difference_update(_finished(events))
-            generation.queue.put_nowait(StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=events))
+            for event in events:
+                if isinstance(event, SequenceFailed | RequestFailed):
+                    generation.queue.put_nowait(event)
+            went_well = [event for event in events if not isinstance(event, SequenceFailed | RequestFailed)]
+            generation.unfinished.difference_update(_finished(went_well))
+            if went_well:
+                generation.queue.put_nowait(
+                    StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=went_well)
+                )
 
     def _fail(self, failure: EngineFailed) -> None:
         self._failure = failure
@@ -189,6 +203,8 @@ class EngineThread:
         except Exception as error:  # whatever it is, the engine's state is unknown: all its requests end
             logger.exception("the engine failed")
             self._call(partial(self._fail, EngineFailed(f"the engine failed: {error}")))
+        finally:
+            self._engine.close()
 
     def _obey_commands(self) -> None:
         """Waits for a command only where there is nothing else to do."""

@@ -16,7 +16,7 @@ from service.domain import (
     SamplingParams,
 )
 from service.engine.engine import Engine
-from service.engine.generation import EngineEvent, Finish, GenerationRequest, RequestFailed, TokenDrawn
+from service.engine.generation import EngineEvent, Finish, GenerationRequest, SequenceFailed, TokenDrawn
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar.compiler import Grammar, GrammarCompiler
 from service.grammar.matcher import GrammarMatcher
@@ -156,5 +156,5 @@ def test_a_constraint_that_dies_ends_its_request_with_its_reason(
 
     monkeypatch.setattr(Grammar, "matcher", the_same_matcher)
     last = answers(grammar)[-1]
-    assert isinstance(last, RequestFailed)
+    assert isinstance(last, SequenceFailed)
     assert isinstance(last.error, InvalidRequest)

@@ -11,6 +11,7 @@ from service.engine.generation import (
     PrefillStarted,
     RequestFailed,
     SequenceExpired,
+    SequenceFailed,
     TokenDrawn,
 )
 from service.errors import EngineFailed
@@ -65,7 +66,7 @@ def finishes(events: list[EngineEvent]) -> list[Finish]:
 
 
 def failed(events: list[EngineEvent]) -> set[str]:
-    return {event.request_id for event in events if isinstance(event, RequestFailed)}
+    return {event.request_id for event in events if isinstance(event, RequestFailed | SequenceFailed)}
 
 
 def test_a_greedy_answer_follows_the_model_up_to_max_tokens() -> None:
@@ -239,3 +240,15 @@ def test_runs_that_fail_again_and_again_are_fatal() -> None:
         engine.add(request(name))
     with pytest.raises(EngineFailed):
         engine.step(ALL)
+
+
+def test_a_choice_whose_logits_are_no_numbers_leaves_its_siblings_alone() -> None:
+    answers: dict[int, list[int]] = {}
+
+    def script(token_ids: list[int]) -> int:
+        answers[len(answers)] = token_ids
+        return -1 if len(answers) == 3 else token_ids[-1] + 1
+
+    events = run(Engine(FakeCausalLM(script)), request(num_choices=2))
+    assert [event.index for event in events if isinstance(event, SequenceFailed)] == [1]
+    assert tokens(events, index=0) == [13, 14, 15, 16]

@@ -165,3 +165,18 @@ async def test_a_dead_engine_fails_all_it_runs_and_refuses_the_rest() -> None:
         assert harness.failed.is_set()
         with pytest.raises(EngineFailed):
             await harness.tokens(request("c"))
+
+
+async def test_a_surplus_step_that_fails_takes_no_other_choice_with_it() -> None:
+    """A choice that its text had stopped once failed its siblings, when its surplus step gave no numbers."""
+    seen: list[int] = []
+
+    def script(token_ids: list[int]) -> int:
+        seen.append(len(token_ids))
+        return -1 if len(seen) == 4 else token_ids[-1] + 1  # the second draw of the first choice
+
+    async with running(FakeCausalLM(script)) as harness:
+        async with harness.thread.generate(request("a", num_choices=2)) as generation:
+            generation.unfinished.remove(0)  # stopped, and the engine has not heard of it yet
+            drawn = [event async for event in events(generation) if isinstance(event, TokenDrawn) and event.index == 1]
+        assert len(drawn) == 5
