@@ -139,9 +139,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     with _step(f"{model_id}: prepared constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: took its fingerprint"):
-        fingerprint = folder.fingerprint(
-            version("onward-server"), runtime_version, usable_processors(), loaded.execution_provider
-        )
+        fingerprint = folder.fingerprint(version("onward-server"), runtime_version(), loaded.execution_provider)
     causal_lm = loaded.causal_lm
     card = ModelCard(
         id=model_id,
