@@ -48,17 +48,24 @@ class CallGrammar:
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
         """Free text, in which the trigger begins calls; nothing else that would begin one can come in it."""
         literal = self.control.literal
-        if frame.trigger.startswith(frame.start_triggers or ("\0",)):
-            ...
+        if frame.begins_answers:
+            text = lark.text_without(*self._as_text(frame.other_triggers), prefixes=self._as_text(frame.start_triggers))
+            return [f"start: thinking (TEXT | {literal(frame.section_begin + frame.begin)} calls)", f"TEXT: {text}"]
         token, rest = self.control.split_first(frame.trigger)
         head = f"TEXT {token} {literal(rest)}" if token else "head"
         remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))
-        begins = [text for text in (frame.trigger, *frame.other_triggers) if self.control.split_first(text)[0] is None]
+        text = lark.text_without(
+            *self._as_text((frame.trigger, *frame.other_triggers)), prefixes=self._as_text(frame.start_triggers)
+        )
         return [
             f"start: thinking {literal(frame.answer_begin)} (TEXT | {head} {remainder} calls)",
-            f"TEXT: {lark.text_without(*begins, prefixes=frame.start_triggers)}",
+            f"TEXT: {text}",
             *([] if token else [f"head[lazy]: {lark.ANY_TEXT} {lark.quoted(frame.trigger)}"]),
         ]
+
+    def _as_text(self, triggers: tuple[str, ...]) -> list[str]:
+        """Those that a model can write in free text: control tokens never come in it."""
+        return [trigger for trigger in triggers if self.control.split_first(trigger)[0] is None]
 
     def _calls(self, frame: CallFrame, tools: tuple[OfferedTool, ...], *, is_parallel: bool) -> list[str]:
         """What follows the begin of the first call."""

@@ -14,11 +14,12 @@ from service.domain import ResponseFormat
 from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
 from service.grammar.call_grammar import ANSWER, CallGrammar, arguments_name
-from service.grammar.formats import Part, any_object, format_part, object_part, refused
+from service.grammar.formats import Part, format_part, object_part, refused
 from service.grammar.lark import ControlTokens
 from service.grammar.matcher import GrammarMatcher
 from service.grammar.refusals import reason
 from service.grammar.tool_calls import OfferedTool, ThinkingFrame, ToolCallConstraint
+from service.grammar.values import JsonObject
 
 _LIMITS = LLParserLimits(
     max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=50_000, max_lexer_states=20_000, verbose_errors=False
@@ -30,6 +31,7 @@ _AMBIGUOUS_LIMITS = LLParserLimits(
 _NUM_WORKERS = 2
 _STACK_BYTES = 64 * 2**20
 _NUM_PROBED_TOKENS = 3
+_ANY_OBJECT = '{"type": "object"}'
 _NO_ARGUMENTS = '{"type": "object", "properties": {}, "additionalProperties": false}'
 
 
@@ -88,15 +90,17 @@ class GrammarCompiler:
         """Ends its threads."""
         self._workers.shutdown()
 
-    def compile(self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None) -> Grammar:
-        """Compiles the constraint on an answer, or on what follows its thinking.
+    def compile(
+        self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
+    ) -> Grammar:
+        """Compiles the constraint on an answer, or on what follows its thinking and the literal that begins it.
 
         Raises:
             InvalidRequest: It does not compile, or would cost too much.
         """
         part = format_part(response_format, ANSWER)
-        first = [] if thinking is None else [self._call_grammar.after_thinking(thinking)]
-        return self._compiled(first, [part])
+        is_bare = thinking is None and not answer_begin
+        return self._compiled([] if is_bare else [self._call_grammar.after_thinking(thinking, answer_begin)], [part])
 
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         """Compiles the constraint on an answer that may call tools; None: there is nothing to constrain.
@@ -108,10 +112,12 @@ class GrammarCompiler:
         is_free = not constraint.is_required and not any(offered.tool.strict for offered in tools)
         if is_free and constraint.response_format is None:
             return None
-        parts = [_arguments(index, tool, is_required=constraint.is_required) for index, tool in enumerate(tools)]
+        keys = None if constraint.response_format is None else constraint.frame.object_keys
+        parts = [_arguments(index, tool, keys, is_required=constraint.is_required) for index, tool in enumerate(tools)]
         if constraint.response_format is not None:
             parts.append(format_part(constraint.response_format, ANSWER))
-        return self._compiled([self._call_grammar.with_calls(constraint)], parts)
+        write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
+        return self._compiled([write(constraint)], parts)
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []
@@ -158,13 +164,23 @@ class GrammarCompiler:
         return refused(parts[-1].field, reason(error, has_lines=False))
 
 
-def _arguments(index: int, offered: OfferedTool, *, is_required: bool) -> Part:
-    """Arguments that match their schema where the tool is strict, or a call is required; else any object."""
-    field = f"{offered.field}.parameters"
-    name = arguments_name(index)
-    if is_required or offered.tool.strict:
-        return object_part(field, name, offered.tool.parameters or _NO_ARGUMENTS)
-    return Part(field, any_object(name))
+def _arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_required: bool) -> Part:
+    """Arguments that match their schema where the tool is strict, or a call is required; else any object.
+
+    `keys`: what is written is an object of the tool's name and its arguments, under these.
+    """
+    is_bound = is_required or offered.tool.strict
+    schema = (offered.tool.parameters or _NO_ARGUMENTS) if is_bound else _ANY_OBJECT
+
+    def wrapped(arguments: JsonObject) -> JsonObject:
+        if keys is None:
+            return arguments
+        definitions = arguments.pop("$defs")
+        properties: JsonObject = {keys[0]: {"const": offered.tool.name}, keys[1]: arguments}
+        call: JsonObject = {"type": "object", "properties": properties, "required": list(keys)}
+        return {**call, "additionalProperties": False, "$defs": definitions}
+
+    return object_part(f"{offered.field}.parameters", arguments_name(index), schema, wrapped)
 
 
 def _deep_workers() -> ThreadPoolExecutor:

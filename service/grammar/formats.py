@@ -18,7 +18,7 @@ from service.domain import (
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar import lark, user_grammar
 from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
-from service.grammar.values import Json
+from service.grammar.values import JsonObject
 
 _MAX_SCHEMA_BYTES = 256 * 1024
 _MAX_GRAMMAR_BYTES = 32 * 1024
@@ -52,9 +52,9 @@ def format_part(response_format: ResponseFormat, name: str) -> Part:
     """
     match response_format:
         case JsonObjectFormat():
-            return Part("response_format.json_object", any_object(name))
+            return Part("response_format.json_object", _json_grammar(name, {"type": "object"}))
         case JsonSchemaFormat(schema=schema):
-            return schema_part("response_format.json_schema.schema", name, schema)
+            return _schema_part("response_format.json_schema.schema", name, schema, enforceable)
         case RegexFormat(pattern=pattern):
             return _regex_part("response_format.regex.pattern", name, pattern)
         case GrammarFormat(definition=definition):
@@ -65,30 +65,16 @@ def format_part(response_format: ResponseFormat, name: str) -> Part:
             assert_never(response_format)
 
 
-def schema_part(field: str, name: str, schema: str) -> Part:
-    """The grammar of what matches a JSON schema.
+def object_part(field: str, name: str, schema: str, wrap: Callable[[JsonObject], JsonObject]) -> Part:
+    """The grammar of what `wrap` makes of objects that match a JSON schema.
 
     Raises:
         InvalidRequest: The schema is too large, none, or cannot be enforced.
     """
-    return _schema_part(field, name, schema, enforceable)
+    return _schema_part(field, name, schema, lambda text: wrap(enforceable_object(text)))
 
 
-def object_part(field: str, name: str, schema: str) -> Part:
-    """The grammar of objects that match a JSON schema.
-
-    Raises:
-        InvalidRequest: The schema is too large, none, or cannot be enforced.
-    """
-    return _schema_part(field, name, schema, enforceable_object)
-
-
-def any_object(name: str) -> lark.Grammar:
-    """The grammar of any JSON object."""
-    return _json_grammar(name, {"type": "object"})
-
-
-def _schema_part(field: str, name: str, schema: str, rewrite: Callable[[str], dict[str, Json]]) -> Part:
+def _schema_part(field: str, name: str, schema: str, rewrite: Callable[[str], JsonObject]) -> Part:
     _check_size(field, schema, _MAX_SCHEMA_BYTES)
     try:
         return Part(field, _json_grammar(name, rewrite(schema)))
@@ -132,7 +118,7 @@ def _check_size(field: str, text: str, max_bytes: int) -> None:
         raise refused(field, f"{size} bytes, of which {max_bytes} are allowed")
 
 
-def _json_grammar(name: str, schema: dict[str, Json]) -> lark.Grammar:
+def _json_grammar(name: str, schema: JsonObject) -> lark.Grammar:
     return {"name": name, "json_schema": {**schema, "x-guidance": lark.JSON_OPTIONS}}
 
 

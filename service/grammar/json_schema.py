@@ -21,9 +21,7 @@ from service.grammar.disjoint import are_disjoint
 from service.grammar.number_limits import NumberLimits, NumbersRefused
 from service.grammar.patterns import PatternRefused, rewritten
 from service.grammar.string_formats import FORMATS, MAX_LENGTHS, PATTERNS
-from service.grammar.values import MAX_EXACT, Json, NotJson, parse, unspeakable
-
-JsonObject = dict[str, Json]
+from service.grammar.values import MAX_EXACT, Json, JsonObject, NotJson, parse, unspeakable
 
 Clause = tuple[str, Json]
 """A keyword and its value."""

@@ -1,8 +1,9 @@
 """What a constraint on tool calls is made of, as plain data; it knows no model's format."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from service.domain import FunctionTool, ResponseFormat
+from service.grammar.values import NotJson, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,21 @@ class CallFrame:
     """What begins a call where the answer starts, white space aside: free text must not start so."""
     answer_begin: str = ""
     """What comes before an answer that calls no tool."""
+
+    @property
+    def begins_answers(self) -> bool:
+        """Whether the trigger begins a call only where an answer starts."""
+        return any(self.trigger.startswith(trigger) for trigger in self.start_triggers)
+
+    @property
+    def object_keys(self) -> tuple[str, str] | None:
+        """Keys of the name and the arguments, where an answer that calls is one JSON object; else None."""
+        try:
+            call = parse(f"{self.section_begin}{self.begin}name{self.arguments_begin}0{self.end}{self.section_end}")
+        except NotJson:
+            return None
+        keys = list(call) if isinstance(call, dict) and list(call.values()) == ["name", 0] else []
+        return (keys[0], keys[1]) if keys and self.separator is None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,4 +81,4 @@ class ToolCallConstraint:
     """Whether several calls may be made."""
     response_format: ResponseFormat | None = None
     """Binds answers that call no tool; None: they are free text."""
-    thinking: ThinkingFrame | None = field(default=None)
+    thinking: ThinkingFrame | None = None

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
+JsonObject = dict[str, Json]
+
 MAX_EXACT = 2**53
 """Up to here, every integer is a double, and grammars work in doubles."""
 

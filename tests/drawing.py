@@ -1,0 +1,110 @@
+"""Draws answers within a constraint as a model does that knows nothing: every token that is allowed is as likely."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from service.grammar.compiler import Grammar, GrammarCompiler
+from service.grammar.matcher import allocate_masks, apply_mask
+
+SMOLLM2 = Path(__file__).parents[2] / "shared/data/tok-smollm2/tokenizer.json"
+CONTROL_TOKENS = (
+    "<|end|>",
+    "<|stop|>",
+    "<|start|>",
+    "<tool_call>",
+    "</tool_call>",
+    "[TOOL_CALLS]",
+    "<think>",
+    "</think>",
+)
+EOS_TOKEN_IDS = frozenset({0, 1})
+_TEXT = ['{"name": "value", "items": [1, 2, 3], "is": true, "the": null}', "the quick brown fox, 12.5 naïve 日本語"]
+
+
+@cache
+def small_tokenizer_json() -> str:
+    """A byte-level BPE of 512 tokens at most, the first of which are control tokens."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=512,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=list(CONTROL_TOKENS),
+    )
+    tokenizer.train_from_iterator(_TEXT, trainer)
+    return tokenizer.to_str()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One answer."""
+
+    text: str
+    """Control tokens are kept, but for the one that ended it."""
+    num_tokens: int
+    is_cut: bool
+    """Whether the answer came to its greatest length before its end."""
+
+
+class RandomWriter:
+    """A tokenizer, its compiler and a source of logits."""
+
+    def __init__(self, tokenizer_json: str, *, vocabulary_size: int, eos_token_ids: frozenset[int], seed: int) -> None:
+        self.compiler = GrammarCompiler(tokenizer_json, vocabulary_size=vocabulary_size, eos_token_ids=eos_token_ids)
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._eos_token_ids = eos_token_ids
+        self._random = np.random.default_rng(seed)
+        self._masks = allocate_masks(1, vocabulary_size)
+        self._vocabulary_size = vocabulary_size
+
+    @classmethod
+    def small(cls, seed: int = 0) -> "RandomWriter":
+        """With the tokenizer of 512."""
+        return cls(small_tokenizer_json(), vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, seed=seed)
+
+    @classmethod
+    def smollm2(cls, seed: int = 0) -> "RandomWriter":
+        """With SmolLM2's tokenizer of 49,152."""
+        text = SMOLLM2.read_text(encoding="utf-8")
+        return cls(text, vocabulary_size=49_152, eos_token_ids=frozenset({0, 2}), seed=seed)
+
+    def ids_of(self, text: str) -> list[int]:
+        """How a model would write a text, control tokens in it too."""
+        return self._tokenizer.encode(text).ids
+
+    def draw(self, grammar: Grammar, max_tokens: int = 1024) -> Drawn:
+        """Draws at temperature 1 until the answer is complete, ends or is too long."""
+        matcher = grammar.matcher()
+        token_ids: list[int] = []
+        while len(token_ids) < max_tokens and not matcher.is_complete:
+            matcher.fill(self._masks[0])
+            scores = self._random.gumbel(size=self._vocabulary_size).astype(np.float32)
+            apply_mask(scores, self._masks[0])
+            token_id = int(scores.argmax())
+            if token_id in self._eos_token_ids:
+                return self._drawn(token_ids, is_cut=False)
+            token_ids.append(token_id)
+            matcher.accept(token_id)
+        return self._drawn(token_ids, is_cut=not matcher.is_complete)
+
+    def allows(self, grammar: Grammar, text: str) -> bool:
+        """Whether a text, written as a model would, keeps to a constraint and may end there."""
+        matcher = grammar.matcher()
+        for token_id in self.ids_of(text):
+            if matcher.is_complete:
+                return False
+            matcher.fill(self._masks[0])
+            if not self._masks[0][token_id // 32] >> (token_id % 32) & 1:
+                return False
+            matcher.accept(token_id)
+        return matcher.may_end
+
+    def _drawn(self, token_ids: list[int], *, is_cut: bool) -> Drawn:
+        text = self._tokenizer.decode(token_ids, skip_special_tokens=False)
+        return Drawn(text, len(token_ids), is_cut)
