@@ -17,7 +17,7 @@ from models.pocket.skills import chat, extraction, instructions, memory, numbers
 
 SEED = "pocket"
 HASHED_CONVERSATIONS = 10_000
-EVALUATIONS_OF_A_SKILL = 200
+EVALUATIONS_OF_A_SKILL = 150
 
 SYSTEMS = ("You are a helpful assistant.", "Be helpful.", "You are Pocket, a small language model.", "Answer the user.")
 

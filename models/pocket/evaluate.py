@@ -130,7 +130,7 @@ def ask_server(target: str, conversations: Sequence[Conversation]) -> list[Answe
     """Greedy answers through the Python client."""
     from models.pocket.served_answers import ask  # noqa: PLC0415  PyTorch's environment holds no client
 
-    return [Answer(text=one.text, ids=one.ids) for one in ask(target, conversations, max_tokens=MAX_TOKENS)]
+    return [Answer(text=one.text, ids=one.ids) for one in ask(target, conversations)]
 
 
 def transcript(conversations: Sequence[Conversation], answers: Sequence[Answer], skill: str, count: int) -> str:

@@ -24,22 +24,23 @@ class Served:
     """Every token drawn, the one that ended the answer too."""
 
 
-def ask(target: str, conversations: Sequence[Conversation], *, max_tokens: int) -> list[Served]:
-    """The greedy answer to every conversation."""
+def ask(target: str, conversations: Sequence[Conversation]) -> list[Served]:
+    """The greedy answer to every conversation, as long as the model's own default allows."""
     with Client(target) as client, ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
-        return list(threads.map(partial(_ask, client, max_tokens), conversations))
+        return list(threads.map(partial(_ask, client), conversations))
 
 
-def _ask(client: Client, max_tokens: int, conversation: Conversation) -> Served:
+def _ask(client: Client, conversation: Conversation) -> Served:
     completion = client.complete(
         _messages(conversation.prompt),
         tools=[_tool(tool) for tool in conversation.tools] or None,
         temperature=0,
-        max_tokens=max_tokens,
         logprobs=True,
     )
     choice = completion.proto.choices[0]
     calls = [_written(call.function.name, call.function.arguments) for call in completion.tool_calls]
+    if choice.invalid_tool_call:
+        calls.append(f"<tool_call>\n{choice.invalid_tool_call.strip()}\n</tool_call>")
     return Served(
         text="\n".join([*([completion.text] if completion.text else []), *calls]),
         ids=[drawn.chosen.token_id for drawn in choice.logprobs],
