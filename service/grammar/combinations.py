@@ -10,7 +10,7 @@ from math import prod
 
 from service.grammar.values import Json
 
-_MAX_WAYS = 500
+MAX_WAYS = 500
 _MAX_PATTERNS = 5
 _MAX_TOTAL_DEPTH = 2000
 _CEILING = 10**6
@@ -34,13 +34,13 @@ class _Size:
     num_alternatives: int = 1
     num_patterns: int = 0
     """That one string has to match."""
-    num_ways: int = 1
-    """To combine alternatives of several sources, at worst."""
+    num_ways: int = 0
+    """To combine alternatives of several sources, all places together."""
     depth: int = 0
 
 
-def check(definitions: Mapping[str, Json]) -> None:
-    """Looks at definitions that refer to each other by name.
+def count(definitions: Mapping[str, Json]) -> int:
+    """The ways to combine what is in definitions that refer to each other by name.
 
     Raises:
         TooManyCombinations: One of them is beyond a limit.
@@ -48,12 +48,15 @@ def check(definitions: Mapping[str, Json]) -> None:
     sizes: dict[str, _Size] = {}
     for name in _leaves_first(definitions):
         size = sizes[name] = _size(definitions[name], sizes)
-        if size.num_ways > _MAX_WAYS:
-            raise TooManyCombinations(name, f"its alternatives can be combined in more than {_MAX_WAYS} ways")
         if size.num_patterns > _MAX_PATTERNS:
             raise TooManyCombinations(name, f"a string has to match more than {_MAX_PATTERNS} patterns and formats")
     if sum(size.depth for size in sizes.values()) > _MAX_TOTAL_DEPTH:
         raise TooManyCombinations("0", f"the schemas that it refers to are more than {_MAX_TOTAL_DEPTH} deep together")
+    num_ways = sum(size.num_ways for size in sizes.values())
+    if num_ways > MAX_WAYS:
+        widest = max(sizes, key=lambda name: sizes[name].num_ways)
+        raise TooManyCombinations(widest, f"its alternatives can be combined in more than {MAX_WAYS} ways")
+    return num_ways
 
 
 def _leaves_first(definitions: Mapping[str, Json]) -> Iterator[str]:
@@ -105,20 +108,22 @@ def _size(schema: Json, sizes: Mapping[str, _Size]) -> _Size:
     if not isinstance(schema, dict):
         return _Size()
     demands = [_size(demand, sizes) for demand in _list(schema, "allOf")]
-    if "$ref" in schema:
-        demands.append(sizes.get(_target(schema), _Size()))
+    referred = [sizes.get(_target(schema), _Size())] if "$ref" in schema else []
     choices = [_size(choice, sizes) for choice in _list(schema, "anyOf")]
     parts = [_size(part, sizes) for part in _parts(schema)]
-    factors = [*(demand.num_alternatives for demand in demands), sum(choice.num_alternatives for choice in choices)]
+    factors = [demand.num_alternatives for demand in (*demands, *referred)]
+    factors.append(sum(choice.num_alternatives for choice in choices))
     combined = [factor for factor in factors if factor > 1]
-    patterns = sum(key in schema for key in ("pattern", "format")) + sum(demand.num_patterns for demand in demands)
+    patterns = sum(key in schema for key in ("pattern", "format")) + sum(
+        demand.num_patterns for demand in (*demands, *referred)
+    )
     patterns += max((choice.num_patterns for choice in choices), default=0)
-    everything = [*demands, *choices, *parts]
+    own = [*demands, *choices, *parts]
     return _Size(
         num_alternatives=min(_CEILING, max(prod(combined), *(part.num_alternatives for part in parts), 1)),
         num_patterns=max(patterns, *(part.num_patterns for part in parts), 0),
-        num_ways=max(prod(combined) if len(combined) > 1 else 1, *(size.num_ways for size in everything), 1),
-        depth=1 + max((size.depth for size in (*demands[: len(_list(schema, "allOf"))], *choices, *parts)), default=0),
+        num_ways=(prod(combined) if len(combined) > 1 else 0) + sum(size.num_ways for size in own),
+        depth=1 + max((size.depth for size in own), default=0),
     )
 
 

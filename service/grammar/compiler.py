@@ -14,6 +14,7 @@ from service.domain import ResponseFormat
 from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
 from service.grammar.call_grammar import ANSWER, CallGrammar, arguments_name
+from service.grammar.combinations import MAX_WAYS
 from service.grammar.formats import Part, format_part, object_part, refused
 from service.grammar.lark import ControlTokens
 from service.grammar.matcher import GrammarMatcher
@@ -31,6 +32,7 @@ _AMBIGUOUS_LIMITS = LLParserLimits(
 _NUM_WORKERS = 2
 _STACK_BYTES = 64 * 2**20
 _NUM_PROBED_TOKENS = 3
+_MAX_TEXT_LENGTH = 1_000_000
 _ANY_OBJECT = '{"type": "object"}'
 _NO_ARGUMENTS = '{"type": "object", "properties": {}, "additionalProperties": false}'
 
@@ -121,13 +123,17 @@ class GrammarCompiler:
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []
-        return {
-            token["content"]: token["id"] for token in added_tokens if self._tokenizer.is_special_token(token["id"])
+        ids = {
+            str(token["content"]): self._tokenizer.tokenize_str(token["content"], parse_special=True)
+            for token in added_tokens
         }
+        return {text: one for text, (one, *more) in ids.items() if not more and self._tokenizer.is_special_token(one)}
 
     def _compiled(self, first: list[lark.Grammar], parts: list[Part]) -> Grammar:
         field = parts[-1].field
         text = lark.grammar_set(*first, *(part.grammar for part in parts))
+        if len(text) > _MAX_TEXT_LENGTH or sum(part.num_ways for part in parts) > MAX_WAYS:
+            raise refused("tools", "their schemas are too large or too complex together")
         with self._lock:
             if grammar := self._cache.get((field, text)):
                 self._cache.move_to_end((field, text))
@@ -198,4 +204,4 @@ def _deep_workers() -> ThreadPoolExecutor:
 
 
 def _estimated_bytes(text: str) -> int:
-    return 1_000_000 + 100 * len(text)
+    return 128 * 1024 + 160 * len(text)

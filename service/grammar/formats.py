@@ -16,9 +16,9 @@ from service.domain import (
     ResponseFormat,
 )
 from service.errors import InvalidReason, InvalidRequest
-from service.grammar import lark, user_grammar
+from service.grammar import combinations, lark, user_grammar
 from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
-from service.grammar.values import JsonObject
+from service.grammar.values import Json, JsonObject
 
 _MAX_SCHEMA_BYTES = 256 * 1024
 _MAX_GRAMMAR_BYTES = 32 * 1024
@@ -37,6 +37,8 @@ class Part:
     grammar: lark.Grammar
     has_lines: bool = False
     """Whether it is written in lines, as its caller wrote them."""
+    num_ways: int = 0
+    """To combine alternatives in it."""
 
 
 def refused(field: str, description: str) -> InvalidRequest:
@@ -77,9 +79,15 @@ def object_part(field: str, name: str, schema: str, wrap: Callable[[JsonObject],
 def _schema_part(field: str, name: str, schema: str, rewrite: Callable[[str], JsonObject]) -> Part:
     _check_size(field, schema, _MAX_SCHEMA_BYTES)
     try:
-        return Part(field, _json_grammar(name, rewrite(schema)))
+        rewritten = rewrite(schema)
     except SchemaRefused as error:
         raise refused(field, str(error)) from error
+    return Part(field, _json_grammar(name, rewritten), num_ways=combinations.count(_object(rewritten["$defs"])))
+
+
+def _object(value: Json) -> JsonObject:
+    assert isinstance(value, dict), "what is rewritten has a list of definitions"
+    return value
 
 
 def _grammar_part(field: str, name: str, definition: str) -> Part:

@@ -29,6 +29,8 @@ Clause = tuple[str, Json]
 _MAX_DEPTH = 64
 _MAX_CHOICES_TO_COMPARE = 128
 _MAX_PROPERTIES = 1000
+_MAX_PATTERN_LENGTH = 2000
+_MAX_PATTERNS_LENGTH = 16_000
 _TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _NOT_ENFORCED = frozenset(
     {
@@ -89,6 +91,7 @@ class _Rewriter:
         self._indices = {"#": 0}
         self._pending = ["#"]
         self._numbers = NumberLimits()
+        self._patterns_length = 0
 
     def result(self) -> JsonObject:
         definitions: JsonObject = {}
@@ -97,7 +100,7 @@ class _Rewriter:
             definitions[str(self._indices[reference])] = self.schema(self.resolved(reference), reference, 0)
         try:
             self._numbers.check()
-            combinations.check(definitions)
+            combinations.count(definitions)
         except NumbersRefused as error:
             raise SchemaRefused(str(error)) from error
         except combinations.TooManyCombinations as error:
@@ -197,11 +200,16 @@ class _Rewriter:
     def pattern_properties(self, value: Json, site: _Site) -> Iterator[Clause]:
         result: JsonObject = {}
         for pattern, schema in _object(value, site).items():
-            key = _pattern(pattern, site)
+            key = self._pattern(pattern, site)
             if key in result:
                 raise site.refused(f"the pattern {pattern!r} is there twice")
             result[key] = self.schema(schema, f"{site.place}/{_escaped(pattern)}", site.depth + 1)
         yield "patternProperties", result
+
+    def string_pattern(self, value: Json, site: _Site) -> Iterator[Clause]:
+        if not isinstance(value, str):
+            raise site.refused("a regular expression is expected")
+        yield "pattern", self._pattern(value, site)
 
     def bound(self, value: Json, site: _Site) -> Iterator[Clause]:
         """The bound of a number; that of an integer alone is always exact."""
@@ -219,6 +227,16 @@ class _Rewriter:
             raise site.refused("a number above 0 is expected")
         self._numbers.add_multiple(number)
         yield "multipleOf", value
+
+    def _pattern(self, pattern: str, site: _Site) -> str:
+        self._patterns_length += len(pattern)
+        if len(pattern) > _MAX_PATTERN_LENGTH or self._patterns_length > _MAX_PATTERNS_LENGTH:
+            limits = f"{_MAX_PATTERN_LENGTH} characters, all together {_MAX_PATTERNS_LENGTH}"
+            raise site.refused(f"patterns have at most {limits}")
+        try:
+            return rewritten(pattern)
+        except PatternRefused as error:
+            raise site.refused(f"in the pattern {pattern!r}, {error}") from error
 
     def _schema_list(self, value: Json, site: _Site) -> list[Json]:
         schemas = _list(value, site)
@@ -272,12 +290,6 @@ def _required(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause
     yield "required", value
 
 
-def _string_pattern(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
-    if not isinstance(value, str):
-        raise site.refused("a regular expression is expected")
-    yield "pattern", _pattern(value, site)
-
-
 def _format(_rewriter: _Rewriter, value: Json, site: _Site) -> Iterator[Clause]:
     """Formats say something of strings only, and nothing where no string is allowed."""
     types = site.schema.get("type", "string")
@@ -304,13 +316,6 @@ def _identifier(_rewriter: _Rewriter, _value: Json, site: _Site) -> Iterator[Cla
     if site.place != "#/$id":
         raise site.refused("only the whole schema may have an $id")
     yield from ()
-
-
-def _pattern(pattern: str, site: _Site) -> str:
-    try:
-        return rewritten(pattern)
-    except PatternRefused as error:
-        raise site.refused(f"in the pattern {pattern!r}, {error}") from error
 
 
 def _check_value(value: Json, site: _Site) -> None:
@@ -360,7 +365,7 @@ _REWRITE: Mapping[str, _Rewrite] = {
     "minProperties": _min_properties,
     "multipleOf": _Rewriter.multiple,
     "oneOf": _Rewriter.one_of,
-    "pattern": _string_pattern,
+    "pattern": _Rewriter.string_pattern,
     "patternProperties": _Rewriter.pattern_properties,
     "properties": _Rewriter.properties,
     "required": _required,

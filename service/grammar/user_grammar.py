@@ -8,7 +8,8 @@ from service.grammar.lark import JSON_OPTIONS
 
 _LEXEME = re.compile(
     r"""
-    (?P<text> "(?:\\.|[^"\\])*" | //[^\n]* | \#[^\n]* | /(?:\\.|[^/\\])+/ )
+    (?P<regex> /(?![/])(?:\\.|[^/\\])+/ )
+  | (?P<text> "(?:\\.|[^"\\])*" | //[^\n]* | \#[^\n]* )
   | (?P<json> %json\b )
   | (?P<control> <[^<>\s]+> )
   | (?P<refused> %llguidance\b | @[A-Za-z0-9_-]+ | \b(?:stop|max_tokens|temperature)\s*= )
@@ -18,6 +19,7 @@ _LEXEME = re.compile(
 # What can nest: rules, terminals, groups and repetitions. The compiler descends into them on its stack.
 _NESTING = re.compile(r"[:(\[{*+?]")
 _MAX_NESTING = 2000
+_MAX_REGEX_LENGTH = 2000
 
 
 class GrammarRefused(Exception):
@@ -36,19 +38,27 @@ def checked(definition: str) -> str:
     pieces: list[str] = []
     position = 0
     while match := _LEXEME.search(definition, position):
+        if why := _why_refused(match):
+            raise GrammarRefused(f"{_place(definition, match.start())}: {why}")
         pieces.append(definition[position : match.end()])
         position = match.end()
-        if match.lastgroup == "control":
-            raise GrammarRefused(
-                f"{_place(definition, match.start())}: control tokens such as {match[0]} cannot be used"
-            )
-        if match.lastgroup == "refused":
-            raise GrammarRefused(f"{_place(definition, match.start())}: {match[0]!r} cannot be used")
         if match.lastgroup == "json":
             end = _end_of_json(definition, position)
             pieces.append(_schema(definition, position, end) + "\n" * definition.count("\n", position, end))
             position = end
     return "".join(pieces) + definition[position:]
+
+
+def _why_refused(lexeme: re.Match[str]) -> str | None:
+    match lexeme.lastgroup:
+        case "control":
+            return f"control tokens such as {lexeme[0]} cannot be used"
+        case "refused":
+            return f"{lexeme[0]!r} cannot be used"
+        case "regex" if len(lexeme[0]) > _MAX_REGEX_LENGTH:
+            return f"regular expressions have at most {_MAX_REGEX_LENGTH} characters"
+        case _:
+            return None
 
 
 def _end_of_json(definition: str, start: int) -> int:
