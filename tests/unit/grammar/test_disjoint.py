@@ -1,0 +1,61 @@
+"""Which pairs of schemas are proven to share no value."""
+
+import pytest
+
+from service.grammar.disjoint import are_disjoint
+from service.grammar.values import Json
+
+_CAT: Json = {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]}
+_DOG: Json = {"type": "object", "properties": {"kind": {"enum": ["dog", "wolf"]}}, "required": ["kind"]}
+
+
+def resolve(reference: str) -> Json:
+    return {"#/cat": _CAT, "#/dog": _DOG, "#/loop": {"$ref": "#/loop"}}[reference]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"type": "string"}, {"type": ["integer", "null"]}),
+        ({"const": 1}, {"const": 2}),
+        ({"enum": ["a", 1]}, {"enum": ["b", True]}),
+        ({"const": "a"}, {"type": "number"}),
+        (False, {}),
+        (_CAT, _DOG),
+        ({"$ref": "#/cat"}, {"$ref": "#/dog"}),
+        ({"$ref": "#/cat", "description": "a cat"}, {"allOf": [{"$ref": "#/dog"}, {"type": "object"}]}),
+        ({"anyOf": [{"const": 1}, {"const": 2}]}, {"oneOf": [{"const": 3}, {"type": "null"}]}),
+        (
+            {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+            {"type": "object", "properties": {"b": {}}, "additionalProperties": False},
+        ),
+    ],
+)
+def test_schemas_without_a_common_value_are_told_apart(one: Json, other: Json) -> None:
+    assert are_disjoint(one, other, resolve)
+    assert are_disjoint(other, one, resolve)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"type": "integer"}, {"type": "number"}),
+        ({"const": 1}, {"const": 1.0}),
+        ({"const": {"a": [1]}}, {"enum": [{"a": [1.0]}]}),
+        ({}, {"type": "null"}),
+        ({"properties": {"a": {"const": 1}}, "required": ["a"]}, {"properties": {"a": {"const": 2}}}),
+        (
+            {"type": "object", "properties": {"a": {"const": 1}}},
+            {"type": "object", "properties": {"a": {"const": 2}}},
+        ),
+        (
+            {"type": "object", "required": ["ab"]},
+            {"type": "object", "patternProperties": {"^a": {}}, "additionalProperties": False},
+        ),
+        ({"anyOf": [{"const": 1}, {"const": 2}]}, {"const": 2}),
+        ({"$ref": "#/loop"}, {"type": "null"}),
+    ],
+)
+def test_where_a_value_may_match_both_there_is_no_proof(one: Json, other: Json) -> None:
+    assert not are_disjoint(one, other, resolve)
+    assert not are_disjoint(other, one, resolve)
