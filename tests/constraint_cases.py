@@ -5,7 +5,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,9 @@ SCHEMAS: dict[str, Any] = {
     "named and other properties": {
         "type": "object",
         "properties": {"a": {"type": "integer"}, "e": {"type": "boolean"}},
-        "required": ["a"],
+        "required": ["a", "e"],
         "additionalProperties": {"type": "string", "maxLength": 3},
-        "maxProperties": 2,
+        "maxProperties": 4,
     },
     "properties by pattern": {
         "type": "object",
@@ -256,10 +256,12 @@ def _calls_case(name: str, frame: CallFrame, *, is_parallel: bool) -> Case:
 
 
 def _decimal(text: str) -> Decimal | float:
+    """Exact, but for what is too large to calculate with."""
     try:
-        return Decimal(text)
-    except InvalidOperation:  # beyond what decimals hold: as large as can be
+        number = Decimal(text)
+    except InvalidOperation:
         return float(text)
+    return number if abs(number.adjusted()) < 1000 else float(text)
 
 
 def _json_complaint(schema: object, text: str) -> str | None:
@@ -269,7 +271,8 @@ def _json_complaint(schema: object, text: str) -> str | None:
         return f"no JSON: {error}"
     exact_schema = json.loads(json.dumps(schema), parse_float=_decimal)
     validator = Draft202012Validator(exact_schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    return next((error.message for error in validator.iter_errors(value)), None)  # pyright: ignore[reportUnknownMemberType]
+    with localcontext(prec=4000):
+        return next((error.message for error in validator.iter_errors(value)), None)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _regex_complaint(pattern: str) -> Callable[[str], str | None]:

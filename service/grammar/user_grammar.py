@@ -44,7 +44,7 @@ def checked(definition: str) -> str:
         position = match.end()
         if match.lastgroup == "json":
             end = _end_of_json(definition, position)
-            pieces.append(_schema(definition, position, end) + "\n" * definition.count("\n", position, end))
+            pieces.append(_schema(definition, position, end))
             position = end
     return "".join(pieces) + definition[position:]
 
@@ -74,7 +74,9 @@ def _schema(definition: str, start: int, end: int) -> str:
         schema = enforceable(definition[start:end])
     except SchemaRefused as error:
         raise GrammarRefused(f"{_place(definition, start)}: {error}") from error
-    return " " + json.dumps({**schema, "x-guidance": JSON_OPTIONS})
+    rewritten = json.dumps({**schema, "x-guidance": JSON_OPTIONS})
+    line_breaks = "\n" * definition.count("\n", start, end)
+    return f" {{{line_breaks}{rewritten[1:]}"
 
 
 def _place(definition: str, position: int) -> str:

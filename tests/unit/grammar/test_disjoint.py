@@ -10,7 +10,8 @@ _DOG: Json = {"type": "object", "properties": {"kind": {"enum": ["dog", "wolf"]}
 
 
 def resolve(reference: str) -> Json:
-    return {"#/cat": _CAT, "#/dog": _DOG, "#/loop": {"$ref": "#/loop"}}[reference]
+    targets: dict[str, Json] = {"#/cat": _CAT, "#/dog": _DOG, "#/loop": {"$ref": "#/loop"}}
+    return targets[reference]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,255 @@
+"""From formats and tools to grammars: what they allow, what is refused, and what is kept."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from service.domain import (
+    ChoiceFormat,
+    FunctionTool,
+    GrammarFormat,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    RegexFormat,
+    ResponseFormat,
+)
+from service.errors import InvalidReason, InvalidRequest, StartupError
+from service.grammar.compiler import Grammar, GrammarCompiler
+from service.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
+from tests.constraint_cases import HERMES, LLAMA, MISTRAL, TOOLS
+from tests.drawing import EOS_TOKEN_IDS, RandomWriter, small_tokenizer_json
+
+TEXT_FRAME = CallFrame(
+    trigger="<call>", begin='<call>{"name": "', arguments_begin='", "arguments": ', end="}</call>", separator="\n"
+)
+HERMES_CALL = '<tool_call>\n{"name": "add", "arguments": {"x": 1, "y": "one"}}\n</tool_call>'
+TEXT_CALL = '<call>{"name": "add", "arguments": {"x": 1, "y": "one"}}</call>'
+LLAMA_CALL = '{"name": "add", "parameters": {"x": 1, "y": "one"}}'
+MISTRAL_CALLS = '[TOOL_CALLS][{"name": "now", "arguments": {}}, {"name": "now", "arguments": { }}]'
+THINK = ThinkingFrame(begin="<think>", end="</think>", is_open=False)
+
+
+@pytest.fixture(scope="module")
+def writer() -> RandomWriter:
+    return RandomWriter.small()
+
+
+def calls(writer: RandomWriter, frame: CallFrame, **constraint: object) -> Grammar:
+    given: dict[str, Any] = {"tools": TOOLS, "is_required": False, "is_parallel": True, **constraint}
+    grammar = writer.compiler.compile_tool_calls(ToolCallConstraint(frame=frame, **given))
+    assert grammar is not None
+    return grammar
+
+
+def assert_allows(writer: RandomWriter, grammar: Grammar, allowed: list[str], others: list[str]) -> None:
+    assert [text for text in allowed + others if writer.allows(grammar, text)] == allowed
+
+
+@pytest.mark.parametrize(
+    ("response_format", "allowed", "others"),
+    [
+        (JsonObjectFormat(), ["{}", '{"a": [1, {"b": null}]}', '{\n  "a" : 1\n}'], ["[]", "{} ", "", '{  "a": 1}']),
+        (JsonSchemaFormat(schema="true"), ["null", "[1, 2.5e3]"], ["nul"]),
+        (RegexFormat(pattern="a|bc"), ["a", "bc"], ["", "abc", "xa", "bcd"]),
+        (RegexFormat(pattern="^a/b$"), ["a/b"], ["xa/b", "a/b\n"]),
+        (RegexFormat(pattern=r"\d\w\s"), ["1a "], ["\u0663a ", "1é "]),
+        (RegexFormat(pattern=""), [""], ["a"]),
+        (ChoiceFormat(choices=("a", "ab", "a.b", "")), ["a", "ab", "a.b", ""], ["b", "axb", "aba"]),
+        (ChoiceFormat(choices=('"/é\\\n(',)), ['"/é\\\n('], ['"/é\\']),
+        (GrammarFormat(definition='start: "(" start ")" | "x"'), ["x", "((x))"], ["((x)", "()"]),
+    ],
+    ids=str,
+)
+def test_a_format_allows_what_it_says_and_nothing_else(
+    writer: RandomWriter, response_format: ResponseFormat, allowed: list[str], others: list[str]
+) -> None:
+    assert_allows(writer, writer.compiler.compile(response_format), allowed, others)
+
+
+def test_properties_come_in_the_order_of_the_schema(writer: RandomWriter) -> None:
+    schema = '{"type": "object", "properties": {"z": {}, "a": {}}, "required": ["a", "z"]}'
+    grammar = writer.compiler.compile(JsonSchemaFormat(schema=schema))
+    assert_allows(writer, grammar, ['{"z": 1, "a": 2}', '{"z": 1, "a": 2, "b": 3}'], ['{"a": 2, "z": 1}'])
+
+
+def test_a_key_cannot_be_written_in_a_second_way(writer: RandomWriter) -> None:
+    """An escape in a key once let it pass for another key, whose value anything could be."""
+    schema = '{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": {"type": "string"}}'
+    grammar = writer.compiler.compile(JsonSchemaFormat(schema=schema))
+    assert_allows(writer, grammar, ['{"a": 1}', '{"b": "x"}'], ['{"\\u0061": "x"}', '{"a": "x"}'])
+
+
+@pytest.mark.parametrize(
+    ("response_format", "message"),
+    [
+        (JsonSchemaFormat(schema="{"), "response_format.json_schema.schema: not JSON: line 1, column 2: "),
+        (JsonSchemaFormat(schema='{"not": {}}'), "response_format.json_schema.schema: at #/not: "),
+        (JsonSchemaFormat(schema='{"$ref": "#"}'), "response_format.json_schema.schema: nothing can match it"),
+        (JsonSchemaFormat(schema="false"), "response_format.json_schema.schema: no value can match it"),
+        (JsonSchemaFormat(schema=" " * 300_000), "response_format.json_schema.schema: 300000 bytes, of which 262144"),
+        (
+            JsonSchemaFormat(schema='{"patternProperties": {"a": {}, "b": {}}}'),
+            "response_format.json_schema.schema: a name may match two patterns",
+        ),
+        (RegexFormat(pattern="x(a"), "response_format.regex.pattern: at character 1 of the regular expression: "),
+        (RegexFormat(pattern="a\\\\\\"), "response_format.regex.pattern: at character 3: a backslash"),
+        (RegexFormat(pattern="a" * 9000), "response_format.regex.pattern: 9000 bytes"),
+        (RegexFormat(pattern="[a&&b]"), "response_format.regex.pattern: nothing can match it"),
+        (GrammarFormat(definition=" " * 40_000), "response_format.grammar.definition: 40000 bytes"),
+        (ChoiceFormat(choices=()), "response_format.choice.choices: there is nothing"),
+        (ChoiceFormat(choices=("a",) * 1025), "response_format.choice.choices: 1025 choices, of which 1024"),
+        (ChoiceFormat(choices=("a", "b" * 66_000)), "response_format.choice.choices\\[1\\]: "),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_is_refused_is_named_by_its_field(
+    writer: RandomWriter, response_format: ResponseFormat, message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{message}") as refused:
+        writer.compiler.compile(response_format)
+    assert refused.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
+
+
+def test_free_text_may_lead_to_calls_of_strict_tools_only(writer: RandomWriter) -> None:
+    grammar = calls(writer, HERMES)
+    wrong = [HERMES_CALL.replace(*change) for change in (("add", "sub"), ("one", "two point five"), (', "y"', ', "z"'))]
+    allowed = ["", "hello {", HERMES_CALL, f"hello\n{HERMES_CALL}\n{HERMES_CALL}"]
+    assert_allows(writer, grammar, allowed, [*wrong, f"{HERMES_CALL}x", "<tool_call>", "a <|start|>", "a</tool_call>"])
+
+
+def test_a_trigger_in_plain_text_begins_a_call_too(writer: RandomWriter) -> None:
+    grammar = calls(writer, TEXT_FRAME)
+    allowed = ["hello", "a < b <cal", TEXT_CALL, f"so: {TEXT_CALL}\n{TEXT_CALL}"]
+    assert_allows(writer, grammar, allowed, ["<call>", "a <call> b", f"{TEXT_CALL}\n", TEXT_CALL.replace("1", "null")])
+
+
+def test_a_call_that_is_the_whole_answer_begins_where_the_answer_does(writer: RandomWriter) -> None:
+    grammar = calls(writer, LLAMA)
+    assert_allows(writer, grammar, ["hello", LLAMA_CALL, f"no {LLAMA_CALL}x"], ['{"a": 1}', ' {"a"', f"{LLAMA_CALL}x"])
+
+
+def test_a_required_call_is_all_there_is(writer: RandomWriter) -> None:
+    grammar = calls(writer, MISTRAL, is_required=True)
+    assert_allows(writer, grammar, [MISTRAL_CALLS], ["hello", f"a{MISTRAL_CALLS}", "[TOOL_CALLS][]", "[TOOL_CALLS]"])
+
+
+def test_without_parallel_calls_there_is_one(writer: RandomWriter) -> None:
+    one = '[TOOL_CALLS][{"name": "now", "arguments": {}}]'
+    assert_allows(writer, calls(writer, MISTRAL, is_parallel=False), [one], [MISTRAL_CALLS])
+
+
+def test_a_tool_that_is_not_strict_takes_any_object_unless_it_is_required(writer: RandomWriter) -> None:
+    strict = OfferedTool(tool=FunctionTool(name="now", strict=True), field="tools[0].function")
+    loose = OfferedTool(tool=FunctionTool(name="add", parameters='{"required": ["x"]}'), field="tools[1].function")
+    any_call = HERMES_CALL.replace('{"x": 1, "y": "one"}', '{"a": null}')
+    assert_allows(writer, calls(writer, HERMES, tools=(strict, loose)), [any_call, HERMES_CALL], [])
+    assert_allows(writer, calls(writer, HERMES, tools=(strict, loose), is_required=True), [HERMES_CALL], [any_call])
+
+
+def test_a_format_binds_answers_that_call_no_tool(writer: RandomWriter) -> None:
+    grammar = calls(writer, HERMES, response_format=JsonObjectFormat())
+    assert_allows(writer, grammar, ['{"a": 1}', HERMES_CALL], ["hello", f"{{}}{HERMES_CALL}", '{"a": "<tool_call>"}'])
+
+
+def test_a_json_answer_and_a_call_that_is_json_may_begin_alike(writer: RandomWriter) -> None:
+    grammar = calls(writer, LLAMA, response_format=JsonSchemaFormat(schema='{"type": "object", "maxProperties": 1}'))
+    allowed = [LLAMA_CALL, "{}", '{"a": 1}', '{"name": "add"}', '{"name": 1}']
+    assert_allows(writer, grammar, allowed, ["hello", LLAMA_CALL.replace("1", '"1"'), f"{LLAMA_CALL};"])
+
+
+def test_call_ids_are_nine_alphanumerics(writer: RandomWriter) -> None:
+    frame = CallFrame(trigger="[TOOL_CALLS]", begin="[TOOL_CALLS]", id_begin="#", arguments_begin=":", separator="")
+    grammar = calls(writer, frame, is_required=True)
+    one = "[TOOL_CALLS]now#abc123XYZ:{}"
+    assert_allows(writer, grammar, [one, one + one], ["[TOOL_CALLS]now#abc:{}", "[TOOL_CALLS]now:{}"])
+
+
+@pytest.mark.parametrize("end", ["</think>", "</reason>"], ids=["control token", "plain text"])
+def test_the_constraint_starts_where_thinking_ends(writer: RandomWriter, end: str) -> None:
+    opened = ThinkingFrame(begin="", end=end, is_open=True)
+    grammar = writer.compiler.compile(JsonObjectFormat(), opened)
+    assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
+
+
+def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomWriter) -> None:
+    grammar = writer.compiler.compile(RegexFormat(pattern="yes|no"), THINK)
+    assert_allows(writer, grammar, ["yes", "<think>hm</think>no"], ["<think>yes", "hm</think>no", "<think></think>"])
+    assert_allows(
+        writer, calls(writer, HERMES, thinking=THINK), [f"<think>a</think>\n{HERMES_CALL}", "b"], ["a</think>"]
+    )
+
+
+def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomWriter) -> None:
+    think = ThinkingFrame(begin="<|start|>think", end="</think><|start|>", is_open=False)
+    grammar = writer.compiler.compile(RegexFormat(pattern="yes"), think, answer_begin="answer:")
+    assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
+
+
+def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomWriter) -> None:
+    loose = OfferedTool(tool=FunctionTool(name="add"), field="tools[0].function")
+    constraint = ToolCallConstraint(frame=HERMES, tools=(loose,), is_required=False, is_parallel=True)
+    assert writer.compiler.compile_tool_calls(constraint) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ('{"not": {}}', r"tools\[4\].function.parameters: at #/not"),
+        ('{"type": "string"}', r"tools\[4\].function.parameters: no value can match it"),
+        ('{"properties": {"a": false}, "required": ["a"]}', r"tools\[4\].function.parameters: no value"),
+    ],
+)
+def test_the_tool_whose_schema_does_not_compile_is_named(writer: RandomWriter, parameters: str, message: str) -> None:
+    wrong = FunctionTool(name="wrong", parameters=parameters, strict=True)
+    with pytest.raises(InvalidRequest, match=message):
+        calls(writer, HERMES, tools=(*TOOLS, OfferedTool(tool=wrong, field="tools[4].function")))
+
+
+def test_many_tools_together_have_a_limit_too(writer: RandomWriter) -> None:
+    schema = {"properties": {"a": {"allOf": [{"anyOf": [{"minimum": i} for i in range(10)]}] * 2}}}
+    tool = FunctionTool(name="wide", parameters=json.dumps(schema), strict=True)
+    offered = tuple(OfferedTool(tool=tool, field=f"tools[{i}].function") for i in range(6))
+    with pytest.raises(InvalidRequest, match="tools: their schemas are too large or too complex together"):
+        calls(writer, HERMES, tools=offered)
+
+
+def test_what_was_compiled_is_kept_within_its_memory_the_latest_used_first() -> None:
+    compiler = GrammarCompiler(
+        small_tokenizer_json(), vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=300_000
+    )
+    first = compiler.compile(RegexFormat(pattern="a"))
+    compiler.compile(RegexFormat(pattern="b"))
+    assert compiler.compile(RegexFormat(pattern="a")) is first
+    compiler.compile(RegexFormat(pattern="c"))
+    assert compiler.compile(RegexFormat(pattern="a")) is first
+    compiler.compile(RegexFormat(pattern="b"))
+    compiler.compile(RegexFormat(pattern="c"))
+    assert compiler.compile(RegexFormat(pattern="a")) is not first
+    compiler.close()
+
+
+def test_threads_may_compile_at_the_same_time(writer: RandomWriter) -> None:
+    def compiled(number: int) -> bool:
+        grammar = writer.compiler.compile(RegexFormat(pattern=f"n{number % 7}"))
+        return grammar.matcher().may_end
+
+    with ThreadPoolExecutor(8) as threads:
+        assert not any(threads.map(compiled, range(100)))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer_json", "vocabulary_size", "eos_token_ids", "message"),
+    [
+        (small_tokenizer_json(), 512, frozenset[int](), "without an end-of-sequence token"),
+        (small_tokenizer_json(), 100, EOS_TOKEN_IDS, "with this tokenizer: vocab size too small"),
+        ("{}", 512, EOS_TOKEN_IDS, "with this tokenizer"),
+    ],
+    ids=["no end", "more tokens than logits", "no tokenizer"],
+)
+def test_a_tokenizer_that_cannot_be_constrained_is_refused_at_the_start(
+    tokenizer_json: str, vocabulary_size: int, eos_token_ids: frozenset[int], message: str
+) -> None:
+    with pytest.raises(StartupError, match=message):
+        GrammarCompiler(tokenizer_json, vocabulary_size=vocabulary_size, eos_token_ids=eos_token_ids)

@@ -1,0 +1,144 @@
+"""Masks, tokens taken, ends and failures of single answers."""
+
+import numpy as np
+import pytest
+
+from service.domain import JsonSchemaFormat, RegexFormat
+from service.errors import InvalidReason, InvalidRequest
+from service.grammar.matcher import GrammarMatcher, MaskFiller, Masks, allocate_masks, apply_mask
+from tests.drawing import EOS_TOKEN_IDS, RandomWriter
+
+_DYING = RegexFormat(pattern="(a{1,1000}){1,1000}")
+"""Costs more with each token, and too much after some."""
+
+
+@pytest.fixture(scope="module")
+def writer() -> RandomWriter:
+    return RandomWriter.small()
+
+
+def matcher(writer: RandomWriter, pattern: str) -> GrammarMatcher:
+    return writer.compiler.compile(RegexFormat(pattern=pattern)).matcher()
+
+
+def allowed_ids(of: GrammarMatcher) -> set[int]:
+    masks = allocate_masks(1, 512)
+    of.fill(masks[0])
+    scores = np.zeros(512, np.float32)
+    apply_mask(scores, masks[0])
+    return set(np.flatnonzero(scores == 0).tolist())
+
+
+def follow_both(one: GrammarMatcher, other: GrammarMatcher, token_id: int, masks: Masks) -> None:
+    """Gives the same token to both, until the first fails; the second must not."""
+    filler = MaskFiller(1)
+    for _ in range(200):
+        filler.fill([(one, 0), (other, 1)], masks)
+        other.check()
+        other.accept(token_id)
+        one.check()
+        one.accept(token_id)
+
+
+def test_the_end_of_the_sequence_is_allowed_exactly_where_the_constraint_is_fulfilled(writer: RandomWriter) -> None:
+    answer = matcher(writer, "12?")
+    one, two = writer.ids_of("1")[0], writer.ids_of("2")[0]
+    assert not allowed_ids(answer) & EOS_TOKEN_IDS
+    assert not answer.may_end
+    answer.accept(one)
+    assert allowed_ids(answer) == {two, *EOS_TOKEN_IDS}
+    assert answer.may_end
+    assert not answer.is_complete
+    answer.accept(two)
+    assert answer.may_end
+    assert answer.is_complete
+    assert allowed_ids(answer) == EOS_TOKEN_IDS
+
+
+def test_an_empty_answer_may_end_at_once(writer: RandomWriter) -> None:
+    answer = matcher(writer, "")
+    assert answer.may_end
+    assert allowed_ids(answer) == EOS_TOKEN_IDS
+
+
+def test_ids_beyond_the_tokenizer_and_control_tokens_are_never_allowed(writer: RandomWriter) -> None:
+    num_tokens = max(writer.ids_of("any text")) + 1
+    allowed = allowed_ids(matcher(writer, "(?s:.*)"))
+    assert allowed & set(range(8)) == EOS_TOKEN_IDS
+    assert max(allowed) < 400
+    assert num_tokens < 400
+
+
+def test_forced_tokens_are_named_and_not_taken(writer: RandomWriter) -> None:
+    schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}}, "required": ["name"]}'
+    answer = writer.compiler.compile(JsonSchemaFormat(schema=schema)).matcher()
+    answer.accept(writer.ids_of("{")[0])
+    for token_id in writer.ids_of('"name"'):
+        answer.accept(token_id)
+    before = allowed_ids(answer)
+    assert answer.forced_tokens() == []
+    assert len(before) > 1
+    exact = matcher(writer, "name")
+    assert exact.forced_tokens() == writer.ids_of("name")
+    assert exact.forced_tokens() == writer.ids_of("name")
+    assert not exact.is_complete
+
+
+def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomWriter) -> None:
+    patterns = ["a*", "[0-9]{3}", "x", "(?s:.*)"]
+    alone, together = allocate_masks(4, 512), allocate_masks(6, 512)
+    for row, pattern in enumerate(patterns):
+        matcher(writer, pattern).fill(alone[row])
+    filler = MaskFiller(2)
+    rows = [(matcher(writer, pattern), row) for pattern, row in zip(patterns, (5, 0, 2, 3), strict=True)]
+    filler.start(rows, together).result()
+    filler.close()
+    assert [together[row].tolist() for row in (5, 0, 2, 3)] == alone.tolist()
+    assert (together[[1, 4]] == -1).all()
+
+
+def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_others(writer: RandomWriter) -> None:
+    dying, other = writer.compiler.compile(_DYING).matcher(), matcher(writer, "a*")
+    masks = allocate_masks(2, 512)
+    with pytest.raises(InvalidRequest) as failure:
+        follow_both(dying, other, writer.ids_of("a")[0], masks)
+    assert failure.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
+    assert failure.value.violations[0].field == "response_format.regex.pattern"
+    assert "<" not in failure.value.violations[0].description
+    for ask in (lambda: dying.is_complete, lambda: dying.may_end, dying.forced_tokens, lambda: dying.fill(masks[0])):
+        with pytest.raises(InvalidRequest):
+            ask()
+    assert not other.is_complete
+
+
+def test_a_token_that_the_mask_does_not_allow_is_an_error(writer: RandomWriter) -> None:
+    with pytest.raises(InvalidRequest):
+        matcher(writer, "a").accept(writer.ids_of("b")[0])
+
+
+def test_matchers_of_one_grammar_do_not_know_each_other(writer: RandomWriter) -> None:
+    grammar = writer.compiler.compile(RegexFormat(pattern="ab"))
+    one, other = grammar.matcher(), grammar.matcher()
+    for token_id in writer.ids_of("ab"):
+        one.accept(token_id)
+    assert one.is_complete
+    assert not other.is_complete
+
+
+@pytest.mark.parametrize("size", [1, 31, 32, 33, 511, 512])
+def test_a_mask_leaves_what_it_allows_and_makes_the_rest_impossible(size: int) -> None:
+    random = np.random.default_rng(size)
+    masks = allocate_masks(1, 512)
+    allowed = random.random(512) < 0.5
+    masks[0] = np.packbits(allowed, bitorder="little").view(np.int32)
+    scores = random.normal(size=512).astype(np.float32)[:size]
+    expected = np.where(allowed[:size], scores, -np.inf)
+    apply_mask(scores, masks[0])
+    assert scores.tolist() == expected.tolist()
+
+
+def test_a_mask_of_another_kind_is_refused(writer: RandomWriter) -> None:
+    with pytest.raises(ValueError, match="int32"):
+        matcher(writer, "a").fill(np.zeros(32, np.int32)[::2])
+    with pytest.raises(ValueError, match="int32"):
+        MaskFiller(1).fill([], np.zeros((2, 16), np.float32).astype(np.int64))  # type: ignore[arg-type]
