@@ -6,7 +6,6 @@ A set of grammars is a JSON text: the first is where a match starts, and refers 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 Grammar = dict[str, object]
 """One grammar of a set: an optional `name`, and a `lark_grammar` or a `json_schema`."""
@@ -46,27 +45,22 @@ def _escaped(character: str) -> str:
     return character if character.isascii() and character.isalnum() else f"\\x{{{ord(character):x}}}"
 
 
-@dataclass(frozen=True, slots=True)
 class ControlTokens:
     """Writes literals in which control tokens stand for themselves."""
 
-    ids: Mapping[str, int]
+    def __init__(self, ids: Mapping[str, int]) -> None:
+        longest_first = sorted(ids, key=len, reverse=True)
+        self._ids = ids
+        self._pattern = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
     def literal(self, text: str) -> str:
         """A sequence of string literals and control tokens; empty for no text."""
-        if not self.ids:
-            return quoted(text) if text else ""
-        pieces = self._pattern().split(text)
-        return " ".join(self._piece(piece) for piece in pieces if piece)
+        return " ".join(self._piece(piece) for piece in self._pattern.split(text) if piece)
 
     def split_first(self, text: str) -> tuple[str | None, str]:
         """The control token that a text starts with, if any, as a literal, and the rest of the text."""
-        match = self._pattern().match(text) if self.ids else None
+        match = self._pattern.match(text)
         return (None, text) if match is None else (self._piece(match[0]), text[match.end() :])
 
     def _piece(self, piece: str) -> str:
-        return f"<[{self.ids[piece]}]>" if piece in self.ids else quoted(piece)
-
-    def _pattern(self) -> re.Pattern[str]:
-        longest_first = sorted(self.ids, key=len, reverse=True)
-        return re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+        return f"<[{self._ids[piece]}]>" if piece in self._ids else quoted(piece)

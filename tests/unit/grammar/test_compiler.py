@@ -98,6 +98,7 @@ def test_a_key_cannot_be_written_in_a_second_way(writer: RandomWriter) -> None:
         (RegexFormat(pattern="a" * 9000), "response_format.regex.pattern: 9000 bytes"),
         (RegexFormat(pattern="[a&&b]"), "response_format.regex.pattern: nothing can match it"),
         (GrammarFormat(definition=" " * 40_000), "response_format.grammar.definition: 40000 bytes"),
+        (GrammarFormat(definition="start: <|end|>"), "response_format.grammar.definition: line 1, column 8: control"),
         (ChoiceFormat(choices=()), "response_format.choice.choices: there is nothing"),
         (ChoiceFormat(choices=("a",) * 1025), "response_format.choice.choices: 1025 choices, of which 1024"),
         (ChoiceFormat(choices=("a", "b" * 66_000)), "response_format.choice.choices\\[1\\]: "),

@@ -22,6 +22,7 @@ def resolve(reference: str) -> Json:
         ({"enum": ["a", 1]}, {"enum": ["b", True]}),
         ({"const": "a"}, {"type": "number"}),
         (False, {}),
+        ({"enum": [None, True]}, {"enum": [False, [1]]}),
         (_CAT, _DOG),
         ({"$ref": "#/cat"}, {"$ref": "#/dog"}),
         ({"$ref": "#/cat", "description": "a cat"}, {"allOf": [{"$ref": "#/dog"}, {"type": "object"}]}),

@@ -41,6 +41,7 @@ _REFUSED: list[tuple[Any, str]] = [
     ({"exclusiveMinimum": 0, "maximum": 0.5}, "exclusiveMinimum 0 cannot be enforced"),
     ({"allOf": [{"minimum": -1.5}, {"exclusiveMaximum": -1}]}, "exclusiveMaximum -1 cannot be enforced"),
     ({"multipleOf": 0}, "at #/multipleOf"),
+    ('{"multipleOf": 1e999}', "at #/multipleOf: the number is too large"),
     ({"allOf": [{"multipleOf": 97}, {"multipleOf": 89}]}, "multipleOf"),
     ({"minProperties": 3, "required": ["a"]}, "at #/minProperties"),
     ({"oneOf": [{"type": "integer"}, {"type": "null"}, {"minimum": 3}]}, "at #/oneOf: .* both 0 and 2"),
@@ -56,6 +57,7 @@ _REWRITTEN: list[tuple[Any, Json]] = [
     ({"title": "a", "default": 1, "x-guidance": {"lenient": True}, "uniqueItems": False}, {}),
     ({"$schema": "http://json-schema.org/draft-07/schema#", "$id": "x", "type": "null"}, {"type": "null"}),
     ({"items": [{}], "additionalItems": False}, {"prefixItems": [{}], "items": False}),
+    ({"items": [{}]}, {"prefixItems": [{}]}),
     ({"oneOf": [{"const": 1}, {"const": 2}]}, {"anyOf": [{"const": 1}, {"const": 2}]}),
     (
         {"anyOf": [{"minimum": 3}], "oneOf": [{"type": "null"}, {"type": "integer"}]},

@@ -46,6 +46,7 @@ def is_allowed(writer: RandomWriter, pattern: str, text: str) -> bool:
         (r"^\u00e9\x41[\u4e00-\u9fff]$", ["éA日"], ["eA日"]),
         (r"^\/\.\-\<$", ["/.-<"], ["/x-<"]),
         (r"^\p{Lu}\P{L}$", ["É1", "A "], ["é1", "AA"]),
+        (r"^[\p{Lu}_]$", ["É", "_"], ["é"]),
         (r"^\t\n[\f]$", ["\t\n\f"], ["tnf"]),
     ],
 )
