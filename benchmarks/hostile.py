@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -30,6 +31,9 @@ from onward.v1.sampling_pb2 import (
     ResponseFormat,
     SamplingParams,
 )
+
+if TYPE_CHECKING:
+    from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub
 
 _NEIGHBOURS = 8
 _FLAGS = ("--listen", "127.0.0.1:0", "--context-length", "1024", "--slots", "12")
@@ -85,7 +89,7 @@ class Neighbour:
 class Trial:
     """Calls one server."""
 
-    def __init__(self, server: ServerProcess, stub: "CompletionServiceStub", *, answer: int) -> None:
+    def __init__(self, server: ServerProcess, stub: "CompletionServiceAsyncStub", *, answer: int) -> None:
         """The channel behind the stub is the caller's to close."""
         self._server = server
         self._stub = stub
