@@ -20,7 +20,7 @@ from service.grammar import combinations, lark, user_grammar
 from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
 from service.grammar.values import Json, JsonObject
 
-_MAX_SCHEMA_BYTES = 256 * 1024
+_MAX_SCHEMA_BYTES = 128 * 1024
 _MAX_GRAMMAR_BYTES = 32 * 1024
 _MAX_PATTERN_BYTES = 8 * 1024
 _MAX_CHOICES = 1024

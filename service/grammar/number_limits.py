@@ -8,7 +8,7 @@ from math import gcd, lcm
 
 from service.grammar.values import MAX_EXACT
 
-_MAX_MULTIPLE = 5000
+_MAX_MULTIPLE = 2000
 
 
 class NumbersRefused(Exception):
