@@ -23,9 +23,11 @@ class HeldCompiler(GrammarCompiler):
         self.release = threading.Event()
         self.started: list[ResponseFormat] = []
 
-    def compile(self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None) -> Grammar:
+    def compile(
+        self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
+    ) -> Grammar:
         """Says that it started, and holds."""
-        del thinking
+        del thinking, answer_begin
         self.started.append(response_format)
         self.release.wait(10)
         raise InvalidRequest.of("response_format", "refused")
