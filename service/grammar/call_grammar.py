@@ -48,20 +48,18 @@ class CallGrammar:
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
         """Free text, in which the trigger begins calls; nothing else that would begin one can come in it."""
         literal = self.control.literal
-        if frame.begins_answers:
-            text = lark.text_without(*self._as_text(frame.other_triggers), prefixes=self._as_text(frame.start_triggers))
-            return [f"start: thinking (TEXT | {literal(frame.section_begin + frame.begin)} calls)", f"TEXT: {text}"]
-        token, rest = self.control.split_first(frame.trigger)
-        head = f"TEXT {token} {literal(rest)}" if token else "head"
+        prefixes = self._as_text(frame.start_triggers)
+        if frame.answer_begin or frame.begins_answers:
+            first = literal(frame.section_begin + frame.begin)
+            text = lark.text_without(*self._as_text(frame.other_triggers), prefixes=prefixes)
+            return [f"start: thinking ({literal(frame.answer_begin)} TEXT | {first} calls)", f"TEXT: {text}"]
         remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))
-        text = lark.text_without(
-            *self._as_text((frame.trigger, *frame.other_triggers)), prefixes=self._as_text(frame.start_triggers)
-        )
-        return [
-            f"start: thinking {literal(frame.answer_begin)} (TEXT | {head} {remainder} calls)",
-            f"TEXT: {text}",
-            *([] if token else [f"head[lazy]: {lark.ANY_TEXT} {lark.quoted(frame.trigger)}"]),
-        ]
+        text = lark.text_without(*self._as_text((frame.trigger, *frame.other_triggers)), prefixes=prefixes)
+        token, rest = self.control.split_first(frame.trigger)
+        if token:
+            return [f"start: thinking (TEXT | TEXT {token} {literal(rest)} {remainder} calls)", f"TEXT: {text}"]
+        head = f"head[lazy]: {lark.ANY_TEXT} {lark.quoted(frame.trigger)}"
+        return [f"start: thinking (TEXT | head {remainder} calls)", f"TEXT: {text}", head]
 
     def _as_text(self, triggers: tuple[str, ...]) -> list[str]:
         """Those that a model can write in free text: control tokens never come in it."""

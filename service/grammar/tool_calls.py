@@ -31,7 +31,7 @@ class CallFrame:
     start_triggers: tuple[str, ...] = ()
     """What begins a call where the answer starts, white space aside: free text must not start so."""
     answer_begin: str = ""
-    """What comes before an answer that calls no tool."""
+    """What comes before an answer that calls no tool; where there is such a mark, no text comes before calls."""
 
     @property
     def begins_answers(self) -> bool:

@@ -188,6 +188,20 @@ def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomWriter) -> None
     assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
 
 
+def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: RandomWriter) -> None:
+    frame = CallFrame(
+        trigger="<|start|>to=",
+        begin="<|start|>to=",
+        arguments_begin="<|stop|>",
+        end="<|start|>",
+        answer_begin="<|start|>final:",
+    )
+    call = "<|start|>to=now<|stop|>{}<|start|>"
+    assert_allows(writer, calls(writer, frame), ["<|start|>final:hi", call], ["hi", f"<|start|>final:hi{call}"])
+    bound = calls(writer, frame, response_format=JsonObjectFormat())
+    assert_allows(writer, bound, ["<|start|>final:{}", call], ["{}", "<|start|>final:hi"])
+
+
 def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomWriter) -> None:
     loose = OfferedTool(tool=FunctionTool(name="add"), field="tools[0].function")
     constraint = ToolCallConstraint(frame=HERMES, tools=(loose,), is_required=False, is_parallel=True)
