@@ -32,7 +32,9 @@ def penalize_repetition(scores: Scores, penalty: float, *histories: Sequence[int
     """
     seen = np.unique(np.concatenate([np.asarray(history, np.int64) for history in histories]))
     values = scores[seen].astype(np.float64)
-    with np.errstate(over="ignore"):  # a tiny penalty makes what it divides as likely as can be, and not infinite
+    # A tiny penalty makes what it divides as likely as can be, and not infinite. onnxruntime has its thread take the
+    # tiniest numbers for zero, so that this may divide by it.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         changed = np.where(values > 0, values / penalty, values * penalty)
     scores[seen] = np.minimum(changed, np.finfo(np.float32).max)
 
