@@ -7,6 +7,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -147,14 +148,16 @@ class Tokenizer:
         byte_at = _byte_positions(encoding.text)
         tokens: list[PromptToken] = []
         position = 0
-        for token_id, (start, end) in zip(encoding.ids, encoding.spans, strict=True):
+        next_starts = chain((start for start, _ in encoding.spans[1:]), [len(encoding.text)])
+        for token_id, (start, end), next_start in zip(encoding.ids, encoding.spans, next_starts, strict=False):
             token = self.token_bytes(token_id)
+            bare = token.removeprefix(b" ") if self.has_space_before_text else token
             begin = position
-            if start == end:
+            if start == end or (not bare and start == next_start):
                 pass
             elif text.startswith(token, position):
                 position += len(token)
-            elif self.has_space_before_text and text.startswith(bare := token.removeprefix(b" "), position):
+            elif bare and text.startswith(bare, position):
                 position += len(bare)
             else:
                 begin, position = byte_at[start], byte_at[end]
