@@ -77,7 +77,7 @@ def _steps(config: Mapping[str, object] | None) -> Iterator[Mapping[str, object]
 
 def _byte_level_bytes(token: str) -> bytes:
     try:
-        return bytes(_BYTE_OF[character] for character in token)
+        return bytes(BYTE_OF_CHARACTER[character] for character in token)
     except KeyError:  # not of the byte alphabet, so it stands for itself
         return token.encode()
 
@@ -89,4 +89,5 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
-_BYTE_OF = _byte_alphabet()
+BYTE_OF_CHARACTER = _byte_alphabet()
+"""What each character of a byte-level vocabulary stands for."""

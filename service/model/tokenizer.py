@@ -16,6 +16,7 @@ import tokenizers
 from service.domain import PromptToken
 from service.errors import ModelFolderError
 from service.model.json_file import read_json_object
+from service.model.token_bound import TokenBound
 from service.model.token_bytes import TokenDecoder, UnsupportedDecoder
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -69,6 +70,8 @@ class Tokenizer:
         self.has_space_before_text = decoder.has_space_before_text
         """Whether encoding puts a space before a text, so that decoding drops one where tokens begin a text."""
         self._bytes = _byte_table(tokenizer, decoder)
+        self.min_tokens = TokenBound(json.loads(tokenizer.to_str()))
+        """Tokens that encoding makes of a text at least, without encoding it."""
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
