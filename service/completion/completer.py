@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from service.completion.choice_stream import ChoiceStream
 from service.completion.collect import collect
 from service.completion.constraints import Constraints
+from service.completion.context_window import tokens_left
 from service.completion.detokenizer import Detokenizer
 from service.completion.output_parser import OutputParser
 from service.completion.prompt import Prompt, PromptBuilder, is_long
@@ -32,7 +33,7 @@ from service.domain import (
 )
 from service.engine.generation import GenerationRequest, PrefillStarted, SequenceExpired, TokenDrawn
 from service.engine.seeds import MAX_SEED, choice_seed
-from service.errors import FieldViolation, InvalidReason, InvalidRequest
+from service.errors import FieldViolation, InvalidRequest
 from service.model.tokenizer import Tokenizer
 from service.runtime.engine_thread import EngineThread, StepEvents
 
@@ -133,11 +134,12 @@ class Completer:
             validate(request, self._limits, violations)
 
     async def _plan(self, request: CompletionRequest) -> _Plan:
-        prompt = await self._prompts.build(request)
+        context_length = self.card.context_length
+        prompt = await self._prompts.build(request, context_length=context_length)
         sampling, length_reason = resolve(
             request.sampling,
             self.card.default_sampling,
-            window_left=self._window_left(request, prompt),
+            window_left=tokens_left(request, context_length, len(prompt.ids)),
             new_seed=secrets.randbelow(MAX_SEED),
         )
         generation = GenerationRequest(
@@ -151,29 +153,6 @@ class Completer:
             length_reason=length_reason,
         )
         return _Plan(prompt=prompt, generation=generation)
-
-    def _window_left(self, request: CompletionRequest, prompt: Prompt) -> int:
-        """Answer tokens that fit behind the prompt: the last one is never fed back, so it needs no room."""
-        num_prompt, context_length = len(prompt.ids), self.card.context_length
-        window_left = context_length - num_prompt + 1
-        asked = request.sampling.max_tokens
-        if window_left >= (asked or 1):
-            return window_left
-        field = "sampling.max_tokens" if window_left >= 1 else _prompt_field(request)
-        violation = FieldViolation(
-            field=field,
-            description=f"the prompt has {num_prompt} tokens and {asked or 1} are asked for; "
-            f"together, less one, they must fit the context of {context_length}",
-            reason=InvalidReason.CONTEXT_LENGTH_EXCEEDED,
-        )
-        raise InvalidRequest(
-            [violation],
-            {
-                "prompt_tokens": str(num_prompt),
-                "requested_tokens": str(asked or 1),
-                "context_length": str(context_length),
-            },
-        )
 
     def _choices(self, plan: _Plan) -> list[ChoiceStream]:
         sampling = plan.generation.sampling
@@ -226,9 +205,3 @@ def _usage(plan: _Plan, choices: Sequence[ChoiceStream]) -> Usage:
         completion_tokens=sum(choice.num_tokens for choice in choices),
         reasoning_tokens=sum(choice.num_reasoning_tokens for choice in choices),
     )
-
-
-def _prompt_field(request: CompletionRequest) -> str:
-    if request.messages:
-        return "messages"
-    return "raw_prompt.text" if isinstance(request.raw_prompt, RawText) else "raw_prompt.token_ids.ids"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from service.completion.chat_template import ChatTemplate
+from service.completion.context_window import tokens_left
 from service.completion.output_parser import AnswerContext, Channel
 from service.completion.tool_formats.tool_format import OutputFormat
 from service.completion.turns import Turns
@@ -55,14 +56,17 @@ class PromptBuilder:
         self._format = output_format
         self._turns = Turns(_MAX_LONG_BUILDS)
 
-    async def build(self, request: CompletionRequest) -> Prompt:
+    async def build(self, request: CompletionRequest, *, context_length: int | None = None) -> Prompt:
         """The prompt of a validated request; long ones are built in a worker thread.
 
+        `context_length`: refuses, before it is encoded, a text that is certain not to fit.
+
         Raises:
-            InvalidRequest: the template refuses the messages, or the prompt is empty.
+            InvalidRequest: the template refuses the messages, or the prompt is empty, or does not fit.
         """
         build = self._build_raw if request.raw_prompt is not None else self._build_chat
-        return await self._turns.run(partial(build, request)) if is_long(request) else build(request)
+        work = partial(build, request, context_length)
+        return await self._turns.run(work) if is_long(request) else work()
 
     async def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
         """The prompt's tokens with their byte ranges in its text; long ones are found in a worker thread."""
@@ -82,9 +86,10 @@ class PromptBuilder:
             position += len(token)
         return tuple(tokens)
 
-    def _build_raw(self, request: CompletionRequest) -> Prompt:
+    def _build_raw(self, request: CompletionRequest, context_length: int | None) -> Prompt:
         match request.raw_prompt:
             case RawText(text=text, no_special_tokens=is_bare):
+                self._check_fit(request, text, context_length)
                 encoding = self._tokenizer.encode(text, add_special_tokens=not is_bare)
                 if not encoding.ids:
                     raise InvalidRequest.of("raw_prompt.text", "holds no tokens; at least one is needed")
@@ -100,11 +105,12 @@ class PromptBuilder:
             case None:
                 raise AssertionError("a request without raw_prompt")
 
-    def _build_chat(self, request: CompletionRequest) -> Prompt:
+    def _build_chat(self, request: CompletionRequest, context_length: int | None) -> Prompt:
         if self._template is None:
             raise AssertionError("messages for a model without a template passed validation")
         tools = offered_tools(request)
         rendered = self._template.render(request.messages, tools=tools, reasoning_effort=request.reasoning_effort)
+        self._check_fit(request, rendered.text, context_length)
         encoding = self._tokenizer.encode_prompt(rendered)
         if not encoding.ids:
             reason = InvalidReason.INVALID_MESSAGES
@@ -127,6 +133,10 @@ class PromptBuilder:
             ),
             encoding=encoding,
         )
+
+    def _check_fit(self, request: CompletionRequest, text: str, context_length: int | None) -> None:
+        if context_length is not None:
+            tokens_left(request, context_length, self._tokenizer.min_tokens(text), is_bound=True)
 
     def _is_empty_text(self, ids: Sequence[int]) -> bool:
         return self._tokenizer.special_ids.issuperset(ids)

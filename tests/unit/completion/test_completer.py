@@ -8,13 +8,15 @@ from typing import ClassVar
 
 import pytest
 
+from service.completion.chat_template import ChatTemplate
 from service.completion.completer import Completer
 from service.completion.prompt import Prompt, PromptBuilder
 from service.completion.tool_formats.tool_format import OutputFormat
 from service.completion.validation import ModelLimits
-from service.domain import CompletionRequest, RawTokens, SamplingOverrides
+from service.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
 from service.engine.engine import Engine
-from service.model.tokenizer import Tokenizer
+from service.errors import InvalidRequest
+from service.model.tokenizer import Encoding, Tokenizer
 from service.runtime.engine_thread import EngineThread
 from service.runtime.pacing import PrefillPacer
 from tests.fakes import FakeCausalLM
@@ -22,6 +24,7 @@ from tests.fakes_completion import CARD
 from tests.tiny_model import write_tiny_tokenizer
 
 ONE_TOKEN = SamplingOverrides(max_tokens=1)
+VERY_LONG = "The tide came in. " * 1000
 
 
 @pytest.fixture
@@ -47,9 +50,13 @@ async def engine() -> AsyncGenerator[EngineThread]:
 
 @pytest.fixture
 def completer(tokenizer: Tokenizer, engine: EngineThread) -> Completer:
+    return completer_of(PromptBuilder(tokenizer, None, OutputFormat()), tokenizer, engine)
+
+
+def completer_of(prompts: PromptBuilder, tokenizer: Tokenizer, engine: EngineThread) -> Completer:
     return Completer(
         limits=ModelLimits(card=CARD, num_drawable=tokenizer.vocabulary_size, eos_token_ids=frozenset({2})),
-        prompts=PromptBuilder(tokenizer, None, OutputFormat()),
+        prompts=prompts,
         constraints=None,
         tokenizer=tokenizer,
         engine=engine,
@@ -78,13 +85,47 @@ async def test_a_long_prompt_is_never_read_on_the_event_loop(completer: Complete
     assert threading.get_ident() not in ids.readers
 
 
+class UnreadTokenizer(Tokenizer):
+    """Encodes nothing."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
+        """Fails."""
+        raise AssertionError(f"encodes {len(text)} characters, special tokens: {add_special_tokens}")
+
+
+@pytest.mark.usefixtures("tokenizer")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        CompletionRequest(raw_prompt=RawText(text=VERY_LONG)),
+        CompletionRequest(messages=(Message(role=Role.USER, content=(VERY_LONG,)),)),
+    ],
+    ids=["raw", "chat"],
+)
+async def test_a_text_that_cannot_fit_is_refused_unread(
+    request_: CompletionRequest, tmp_path: Path, engine: EngineThread
+) -> None:
+    """Eight megabytes once took 1.6 GB of memory and nine seconds, to be refused."""
+    unread = UnreadTokenizer.load(tmp_path)
+    prompts = PromptBuilder(unread, ChatTemplate.load(tmp_path, unread), OutputFormat())
+    with pytest.raises(InvalidRequest, match="at least"):
+        await completer_of(prompts, unread, engine).complete(request_)
+
+
+async def test_the_tokens_of_a_text_that_does_not_fit_are_counted(completer: Completer) -> None:
+    request = CompletionRequest(raw_prompt=RawText(text=VERY_LONG))
+    assert await completer.count_tokens(request) > CARD.context_length
+
+
 async def test_an_answer_is_dated_by_its_admission(completer: Completer, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was dated by its arrival, seconds before where a constraint takes that long to compile."""
     prepared_s: list[float] = []
     build = PromptBuilder.build
 
-    async def build_and_note_the_time(self: PromptBuilder, request: CompletionRequest) -> Prompt:
-        prompt = await build(self, request)
+    async def build_and_note_the_time(
+        self: PromptBuilder, request: CompletionRequest, *, context_length: int | None = None
+    ) -> Prompt:
+        prompt = await build(self, request, context_length=context_length)
         prepared_s.append(time.time())
         return prompt
 

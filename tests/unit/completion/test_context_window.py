@@ -1,0 +1,50 @@
+"""What a prompt leaves to its answer, and how one that is too long is refused."""
+
+import pytest
+
+from service.completion.context_window import tokens_left
+from service.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
+from service.errors import InvalidReason, InvalidRequest
+
+TEXT = CompletionRequest(raw_prompt=RawText(text="x"))
+
+
+def asking(max_tokens: int) -> CompletionRequest:
+    return CompletionRequest(raw_prompt=RawText(text="x"), sampling=SamplingOverrides(max_tokens=max_tokens))
+
+
+@pytest.mark.parametrize(("num_prompt", "left"), [(1, 8), (7, 2), (8, 1)])
+def test_the_last_token_needs_no_room(num_prompt: int, left: int) -> None:
+    assert tokens_left(TEXT, 8, num_prompt) == left
+
+
+@pytest.mark.parametrize(
+    ("request_", "num_prompt", "field"),
+    [
+        (asking(3), 7, "sampling.max_tokens"),
+        (asking(3), 9, "raw_prompt.text"),
+        (TEXT, 9, "raw_prompt.text"),
+        (CompletionRequest(raw_prompt=RawTokens(ids=(1,) * 9)), 9, "raw_prompt.token_ids.ids"),
+        (CompletionRequest(messages=(Message(role=Role.USER, content=("x",)),)), 9, "messages"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_the_field_to_mend(
+    request_: CompletionRequest, num_prompt: int, field: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        tokens_left(request_, 8, num_prompt)
+    assert [(each.field, each.reason) for each in refusal.value.violations] == [
+        (field, InvalidReason.CONTEXT_LENGTH_EXCEEDED)
+    ]
+
+
+def test_a_refusal_has_its_figures() -> None:
+    with pytest.raises(InvalidRequest, match="the prompt has 7 tokens and 3 are asked for") as refusal:
+        tokens_left(asking(3), 8, 7)
+    assert refusal.value.metadata == {"prompt_tokens": "7", "requested_tokens": "3", "context_length": "8"}
+
+
+def test_a_bound_is_not_given_as_a_count() -> None:
+    with pytest.raises(InvalidRequest, match="the prompt has at least 9 tokens") as refusal:
+        tokens_left(TEXT, 8, 9, is_bound=True)
+    assert refusal.value.metadata == {"min_prompt_tokens": "9", "requested_tokens": "1", "context_length": "8"}
