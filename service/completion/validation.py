@@ -26,6 +26,9 @@ MAX_CHOICES = 16
 MAX_TOP_LOGPROBS = 20
 _MAX_STOPS, _MAX_STOP_BYTES, _MAX_STOP_TOKEN_IDS, _MAX_BIASES, _MAX_BIAS = 16, 256, 64, 1024, 100
 _MAX_TOOLS = 128
+_MAX_PARAMETERS_BYTES = 128 * 1024
+_MAX_ARGUMENTS_BYTES = 1024 * 1024
+"""Parsing JSON stops every other thread, the event loop's too: for some 50 ms a megabyte at worst."""
 _MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -159,8 +162,8 @@ def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
         yield _message_violation(f"{path}.id", "is required")
     if not call.name:
         yield _message_violation(f"{path}.function.name", "is required")
-    if not _is_json_object(call.arguments):
-        yield _message_violation(f"{path}.function.arguments", "must be the text of a JSON object")
+    if fault := _json_object_fault(call.arguments, _MAX_ARGUMENTS_BYTES):
+        yield _message_violation(f"{path}.function.arguments", fault)
 
 
 def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -218,8 +221,8 @@ def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldVio
         elif tool.name in names:
             yield _violation(f"{path}.name", f"{tool.name!r} is offered twice")
         names.add(tool.name)
-        if tool.parameters and not _is_json_object(tool.parameters):
-            yield _violation(f"{path}.parameters", "must be the text of a JSON object, a JSON Schema")
+        if tool.parameters and (fault := _json_object_fault(tool.parameters, _MAX_PARAMETERS_BYTES)):
+            yield _violation(f"{path}.parameters", fault)
         if tool.strict and not limits.card.capabilities.structured_output:
             yield _unsupported(f"{path}.strict", "this model's output cannot be constrained")
 
@@ -280,11 +283,16 @@ def _range(
     yield _violation(f"sampling.{field}", f"{value} is not allowed; it must be {allowed}")
 
 
-def _is_json_object(text: str) -> bool:
+def _json_object_fault(text: str, max_bytes: int) -> str | None:
+    """What is wrong with the text of a JSON object, if anything is."""
+    size = len(text.encode())
+    if size > max_bytes:
+        return f"has {size} bytes; at most {max_bytes} are allowed"
     try:
-        return isinstance(json.loads(text), dict)
+        is_object = isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
-        return False
+        is_object = False
+    return None if is_object else "must be the text of a JSON object"
 
 
 def _violation(field: str, description: str) -> FieldViolation:

@@ -63,6 +63,11 @@ def sampling(**values: object) -> CompletionRequest:
     return chat(USER, sampling=SamplingOverrides(**values))  # type: ignore[arg-type]
 
 
+def json_of(num_bytes: int) -> str:
+    """A JSON object of so many bytes."""
+    return '{"a":"' + "x" * (num_bytes - 8) + '"}'
+
+
 GOOD = {
     "a message": chat(USER),
     "leading system messages": chat(
@@ -78,6 +83,10 @@ GOOD = {
     "stops": sampling(stop=("x" * 256,) * 16, stop_token_ids=(99,) * 64),
     "a bias": sampling(logit_bias=((0, -100.0), (99, 100.0))),
     "a tool": chat(USER, tools=(TOOL,), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED, function_names=("f",))),
+    "parameters of 128 KiB": chat(USER, tools=(FunctionTool(name="f", parameters=json_of(2**17)),)),
+    "arguments of 1 MiB": chat(
+        USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, arguments=json_of(2**20)),)), RESULT
+    ),
     "a format": chat(USER, response_format=ChoiceFormat(choices=("a",)), tools=(TOOL,)),
     "options": chat(USER, n=4, top_logprobs=20, time_limit_s=0.1, reasoning_effort=ReasoningEffort.LOW),
 }
@@ -141,6 +150,15 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
         "messages[1].tool_calls[0].function.arguments",
         MESSAGES,
     ),
+    "arguments of more than 1 MiB": (
+        chat(
+            USER,
+            dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, arguments=json_of(2**20 + 1)),)),
+            RESULT,
+        ),
+        "messages[1].tool_calls[0].function.arguments",
+        MESSAGES,
+    ),
     "temperature": (sampling(temperature=2.1), "sampling.temperature", PARAMETER),
     "not a number": (sampling(temperature=math.nan), "sampling.temperature", PARAMETER),
     "top_p of zero": (sampling(top_p=0), "sampling.top_p", PARAMETER),
@@ -172,6 +190,11 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
     "a tool offered twice": (chat(USER, tools=(TOOL, TOOL)), "tools[1].function.name", PARAMETER),
     "parameters that are no object": (
         chat(USER, tools=(FunctionTool(name="f", parameters="3"),)),
+        "tools[0].function.parameters",
+        PARAMETER,
+    ),
+    "parameters of more than 128 KiB": (
+        chat(USER, tools=(FunctionTool(name="f", parameters=json_of(2**17 + 1)),)),
         "tools[0].function.parameters",
         PARAMETER,
     ),
