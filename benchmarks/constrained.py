@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument("--answer", type=int, default=64)
     arguments = parser.parse_args()
     folder = ModelFolder.read(arguments.folder)
-    model = load_model(folder, SessionOptions(), num_slots=_BATCH, max_context_length=1024).causal_lm
+    model = load_model(
+        folder, SessionOptions(), num_slots=_BATCH, max_context_length=1024, prefill_chunk=arguments.prompt
+    ).causal_lm
     compiler = GrammarCompiler(
         arguments.tokenizer.read_text(encoding="utf-8"),
         vocabulary_size=model.vocabulary_size,

@@ -126,6 +126,7 @@ def main() -> None:
         SessionOptions(num_threads=num_threads),
         num_slots=max(arguments.batches),
         max_context_length=_CONTEXT_LENGTH,
+        prefill_chunk=arguments.prompt,
     )
     measures: dict[str, Measure] = {OURS: partial(engine_speeds, Engine(loaded.causal_lm), **lengths)}
     genai_versions: dict[str, str] | None = None

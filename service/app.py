@@ -134,6 +134,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             ),
             num_slots=settings.slots,
             max_context_length=settings.context_length,
+            prefill_chunk=settings.prefill_chunk,
         )
         _require_matching_tokenizer(folder, tokenizer, loaded)
     with _step(f"{model_id}: prepared constraints"):

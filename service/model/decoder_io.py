@@ -78,6 +78,11 @@ class DecoderIO:
         """Bytes of KV that one token takes over all layers."""
         return sum(cache.token_bytes for cache in self.caches)
 
+    def logits_bytes(self, *, num_slots: int, prefill_chunk: int) -> int:
+        """Bytes of logits that a step takes at most: a row for each slot, and one for each token of a chunk."""
+        num_prefill = 1 if self.has_num_logits else prefill_chunk
+        return (num_slots + num_prefill) * self.vocabulary_size * self.logits_type.numpy.itemsize
+
 
 def _cache(info: TensorInfo, present_name: str, outputs: Mapping[str, TensorInfo], config: JsonObject) -> CacheTensor:
     if present_name not in outputs:

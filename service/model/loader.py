@@ -33,25 +33,33 @@ class LoadedModel:
 
 
 def load_model(
-    folder: ModelFolder, options: SessionOptions, *, num_slots: int, max_context_length: int | None
+    folder: ModelFolder,
+    options: SessionOptions,
+    *,
+    num_slots: int,
+    max_context_length: int | None,
+    prefill_chunk: int,
 ) -> LoadedModel:
     """Opens the session and allocates the KV memory of all slots.
+
+    `prefill_chunk`: tokens that one `prefill` may get; their logits need memory too.
 
     Raises:
         StartupError: it does not fit in memory, or the execution provider cannot be used.
         ModelFolderError: the graph is not one that can be served, or a first Run of it fails.
     """
-    _require_memory("loading the weights", folder.weight_bytes, "; serve a smaller or quantised export")
+    _require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantised export")
     session = OnnxSession(folder.onnx_path, options)
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
     layout = _layout(folder, io)
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
+        chunk = min(prefill_chunk, context_length)
         _require_memory(
-            f"the KV cache ({num_slots} slots of {context_length} tokens)",
-            cache_bytes,
-            "; lower --slots or --context-length",
+            f"the KV cache ({num_slots} slots of {context_length} tokens) and the logits of {chunk} tokens at once",
+            cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
+            "; lower --slots, --context-length or --prefill-chunk",
         )
     causal_lm = layout(session, io, num_slots=num_slots, context_length=context_length)
     logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
@@ -150,7 +158,7 @@ def _require_memory(what: str, needed: int, advice: str) -> None:
     available = _available_memory()
     if available is not None and needed > available:
         raise StartupError(
-            f"{what} takes {_gib(needed)}, {_gib(available)} of memory are available: "
+            f"{what} take {_gib(needed)}, {_gib(available)} of memory are available: "
             f"{_gib(needed - available)} are missing{advice}"
         )
 

@@ -30,7 +30,9 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def load(folder: Path) -> LoadedModel:
-    return load_model(ModelFolder.read(folder), SessionOptions(), num_slots=NUM_SLOTS, max_context_length=None)
+    return load_model(
+        ModelFolder.read(folder), SessionOptions(), num_slots=NUM_SLOTS, max_context_length=None, prefill_chunk=512
+    )
 
 
 def request(name: str, length: int, *, temperature: float = 1.0, num_choices: int = 1) -> GenerationRequest:

@@ -23,9 +23,15 @@ from tests.fakes import FakeCausalLM
 from tests.tiny_model import write_tiny_model
 
 
-def load(folder: Path, *, num_slots: int = 2, max_context_length: int | None = None) -> LoadedModel:
+def load(
+    folder: Path, *, num_slots: int = 2, max_context_length: int | None = None, prefill_chunk: int = 512
+) -> LoadedModel:
     return load_model(
-        ModelFolder.read(folder), SessionOptions(), num_slots=num_slots, max_context_length=max_context_length
+        ModelFolder.read(folder),
+        SessionOptions(),
+        num_slots=num_slots,
+        max_context_length=max_context_length,
+        prefill_chunk=prefill_chunk,
     )
 
 
@@ -148,15 +154,25 @@ def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loader, "_available_memory", lambda: 2_000_000)
-    with pytest.raises(StartupError, match=r"KV cache \(64 slots of 256 tokens\) takes .* are missing; lower --slots"):
+    with pytest.raises(
+        StartupError, match=r"KV cache \(64 slots of 256 tokens\) and the logits .* are missing; lower --slots"
+    ):
         load(folder, num_slots=64)
+
+
+def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """512 tokens of a vocabulary of 150 000 take 300 MiB, which were not counted."""
+    monkeypatch.setattr(loader, "_available_memory", lambda: 700_000)
+    assert load(folder, prefill_chunk=2).deterministic
+    with pytest.raises(StartupError, match=r"logits of 256 tokens.* or --prefill-chunk"):
+        load(folder, prefill_chunk=512)
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
 def test_cuda_without_a_gpu_is_a_refusal(folder: Path) -> None:
     options = SessionOptions(execution_provider=ExecutionProvider.CUDA)
     with pytest.raises(StartupError, match=r"use --execution-provider cpu|built without it"):
-        load_model(ModelFolder.read(folder), options, num_slots=2, max_context_length=None)
+        load_model(ModelFolder.read(folder), options, num_slots=2, max_context_length=None, prefill_chunk=16)
 
 
 def test_a_model_whose_rows_depend_on_each_other_is_not_called_deterministic() -> None:
