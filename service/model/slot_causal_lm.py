@@ -55,6 +55,7 @@ class SlotCausalLM:
         self._row_lengths = np.zeros(self._num_rows, np.int64)
         self._rows = list(range(num_slots))  # slot to row
         self._positions = np.arange(self._capacity, dtype=np.int64)
+        self._logits = np.empty((self._num_rows, 1, io.vocabulary_size), io.logits_type.numpy)  # of decode runs
         self._decode_bindings: dict[int, _DecodeBinding] = {}
         self._prefill_bindings: dict[int, Binding] = {}
 
@@ -149,7 +150,7 @@ class SlotCausalLM:
                 binding=self._bound_to_rows(0, num_rows),
                 token_ids=np.zeros((num_rows, 1), np.int64),
                 positions=np.zeros((num_rows, 1), np.int64),
-                logits=np.empty((num_rows, 1, self.vocabulary_size), self._io.logits_type.numpy),
+                logits=self._logits[:num_rows],
                 mask=np.empty((num_rows, 0), np.int64),
             )
             run.binding.bind_host_input("input_ids", run.token_ids)
