@@ -118,7 +118,8 @@ class ChoiceFormat:
     choices: tuple[str, ...]
 
 
-ResponseFormat = JsonObjectFormat | JsonSchemaFormat | RegexFormat | GrammarFormat | ChoiceFormat
+JsonFormat = JsonObjectFormat | JsonSchemaFormat
+ResponseFormat = JsonFormat | RegexFormat | GrammarFormat | ChoiceFormat
 
 
 class ReasoningEffort(StrEnum):

@@ -93,10 +93,13 @@ class RandomWriter:
             matcher.accept(token_id)
         return self._drawn(token_ids, is_cut=not matcher.is_complete)
 
-    def allows(self, grammar: Grammar, text: str) -> bool:
-        """Whether a text, written as a model would, keeps to a constraint and may end there."""
+    def allows(self, grammar: Grammar, *pieces: str) -> bool:
+        """Whether a text, written as a model would, keeps to a constraint and may end there.
+
+        A control token in several pieces is spelled out.
+        """
         matcher = grammar.matcher()
-        for token_id in self.ids_of(text):
+        for token_id in (token_id for piece in pieces for token_id in self.ids_of(piece)):
             if matcher.is_complete:
                 return False
             matcher.fill(self._masks[0])

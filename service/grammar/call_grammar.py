@@ -21,49 +21,50 @@ class CallGrammar:
 
     control: ControlTokens
 
-    def after_thinking(self, thinking: ThinkingFrame | None, answer_begin: str) -> lark.Grammar:
-        """Thinking, then an answer."""
-        return _rules(f"start: thinking {self.control.literal(answer_begin)} @{ANSWER}", *self._thinking(thinking))
+    def after_thinking(
+        self, thinking: ThinkingFrame | None, answer_begin: str, *, takes_newlines: bool
+    ) -> lark.Grammar:
+        """Thinking, then an answer; `takes_newlines`: some may set it apart, as it cannot begin with any."""
+        gap = "gap" if takes_newlines else ""
+        start = f"start: thinking {gap} {self.control.literal(answer_begin)} @{ANSWER}"
+        return _rules(start, *self._thinking(thinking, ()))
 
-    def with_calls(self, constraint: ToolCallConstraint) -> lark.Grammar:
+    def with_calls(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
         """Thinking, then an answer or calls, or calls only."""
         frame = constraint.frame
         literal = self.control.literal
-        first = literal(frame.section_begin + frame.begin)
+        first = f"gap {literal(frame.section_begin + frame.begin)}"
         if constraint.is_required:
             start = [f"start: thinking {first} calls"]
         elif constraint.response_format is not None:
-            start = [f"start: thinking ({literal(frame.answer_begin)} @{ANSWER} | {first} calls)"]
+            gap = "gap" if takes_newlines else ""
+            start = [f"start: thinking ({gap} {literal(frame.answer_begin)} @{ANSWER} | {first} calls)"]
         else:
             start = self._text_or_calls(frame)
         calls = self._calls(frame, constraint.tools, is_parallel=constraint.is_parallel)
-        return _rules(*start, *calls, *self._thinking(constraint.thinking))
+        return _rules(*start, *calls, *self._thinking(constraint.thinking, (frame.trigger, *frame.other_triggers)))
 
-    def answer_or_call_object(self, constraint: ToolCallConstraint) -> lark.Grammar:
+    def answer_or_call_object(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
         """Thinking, then an answer or one call, which is a JSON object: what begins as one may become the other."""
         objects = [ANSWER, *(arguments_name(index) for index in range(len(constraint.tools)))]
         choice = " | ".join(f"@{name}" for name in objects)
-        return _rules(f"start: thinking ({choice})", *self._thinking(constraint.thinking))
+        gap = "gap" if takes_newlines else ""
+        return _rules(f"start: thinking {gap} ({choice})", *self._thinking(constraint.thinking, ()))
 
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
-        """Free text, in which the trigger begins calls; nothing else that would begin one can come in it."""
-        literal = self.control.literal
-        prefixes = self._as_text(frame.start_triggers)
-        if frame.answer_begin or frame.begins_answers:
-            first = literal(frame.section_begin + frame.begin)
-            text = lark.text_without(*self._as_text(frame.other_triggers), prefixes=prefixes)
-            return [f"start: thinking ({literal(frame.answer_begin)} TEXT | {first} calls)", f"TEXT: {text}"]
-        remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))
-        text = lark.text_without(*self._as_text((frame.trigger, *frame.other_triggers)), prefixes=prefixes)
-        token, rest = self.control.split_first(frame.trigger)
-        if token:
-            return [f"start: thinking (TEXT | TEXT {token} {literal(rest)} {remainder} calls)", f"TEXT: {text}"]
-        head = f"head[lazy]: {lark.ANY_TEXT} {lark.quoted(frame.trigger)}"
-        return [f"start: thinking (TEXT | head {remainder} calls)", f"TEXT: {text}", head]
+        """Free text, in which the trigger begins calls; nothing else that would begin one can come in it.
 
-    def _as_text(self, triggers: tuple[str, ...]) -> list[str]:
-        """Those that a model can write in free text: control tokens never come in it."""
-        return [trigger for trigger in triggers if self.control.split_first(trigger)[0] is None]
+        What is a control token must not come spelled out, either: who reads the answer sees no difference.
+        """
+        literal = self.control.literal
+        first = literal(frame.section_begin + frame.begin)
+        if frame.answer_begin or frame.begins_answers:
+            text = lark.text_without(*frame.other_triggers, prefixes=frame.start_triggers)
+            return [f"start: thinking ({literal(frame.answer_begin)} TEXT | gap {first} calls)", f"TEXT: {text}"]
+        remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))
+        text = lark.text_without(frame.trigger, *frame.other_triggers, prefixes=frame.start_triggers)
+        head, rules = self.control.text_to(frame.trigger, "HEAD", text)
+        return [f"start: thinking (TEXT | {head} {remainder} calls)", f"TEXT: {text}", *rules]
 
     def _calls(self, frame: CallFrame, tools: tuple[OfferedTool, ...], *, is_parallel: bool) -> list[str]:
         """What follows the begin of the first call."""
@@ -84,19 +85,18 @@ class CallGrammar:
             opening = literal(name + frame.arguments_begin)
         return f"{opening} @{arguments_name(index)} {literal(frame.end)}"
 
-    def _thinking(self, thinking: ThinkingFrame | None) -> list[str]:
-        """Thinking to its end, and the newlines that set it apart from what follows."""
+    def _thinking(self, thinking: ThinkingFrame | None, triggers: tuple[str, ...]) -> list[str]:
+        """Thinking to its end, and the newlines that may set it apart from what follows.
+
+        `triggers`: what begins a call where thinking that the prompt has begun would start.
+        """
         if thinking is None:
-            return ['thinking: ""']
-        literal = self.control.literal
-        token, rest = self.control.split_first(thinking.end)
-        if token:
-            thought = f"thought: {lark.ANY_TEXT} {token} {literal(rest)}"
-        else:
-            thought = f"thought[lazy]: {lark.ANY_TEXT} {lark.quoted(thinking.end)}"
-        closed = r"thought /\n{0,2}/"
-        whole = closed if thinking.is_open else f"({literal(thinking.begin)} {closed})?"
-        return [f"thinking: {whole}", thought]
+            return ['thinking: ""', 'gap: ""']
+        prefixes = triggers if thinking.is_open else ()
+        text = lark.text_without(thinking.end, *thinking.other_ends, prefixes=prefixes)
+        thought, rules = self.control.text_to(thinking.end, "THOUGHT", text)
+        whole = thought if thinking.is_open else f"({self.control.literal(thinking.begin)} {thought})?"
+        return [f"thinking: {whole}", r"gap: /\n{0,2}/", *rules]
 
 
 def _rules(*rules: str) -> lark.Grammar:

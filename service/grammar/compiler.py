@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
-from service.domain import ResponseFormat
+from service.domain import JsonFormat, ResponseFormat
 from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
 from service.grammar.call_grammar import ANSWER, CallGrammar, arguments_name
@@ -101,8 +101,11 @@ class GrammarCompiler:
             InvalidRequest: It does not compile, or would cost too much.
         """
         part = format_part(response_format, ANSWER)
-        is_bare = thinking is None and not answer_begin
-        return self._compiled([] if is_bare else [self._call_grammar.after_thinking(thinking, answer_begin)], [part])
+        if thinking is None and not answer_begin:
+            return self._compiled([], [part])
+        takes_newlines = isinstance(response_format, JsonFormat)
+        first = self._call_grammar.after_thinking(thinking, answer_begin, takes_newlines=takes_newlines)
+        return self._compiled([first], [part])
 
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         """Compiles the constraint on an answer that may call tools; None: there is nothing to constrain.
@@ -119,7 +122,8 @@ class GrammarCompiler:
         if constraint.response_format is not None:
             parts.append(format_part(constraint.response_format, ANSWER))
         write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
-        return self._compiled([write(constraint)], parts)
+        takes_newlines = isinstance(constraint.response_format, JsonFormat)
+        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []

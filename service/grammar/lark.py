@@ -57,10 +57,20 @@ class ControlTokens:
         """A sequence of string literals and control tokens; empty for no text."""
         return " ".join(self._piece(piece) for piece in self._pattern.split(text) if piece)
 
-    def split_first(self, text: str) -> tuple[str | None, str]:
-        """The control token that a text starts with, if any, as a literal, and the rest of the text."""
-        match = self._pattern.match(text)
-        return (None, text) if match is None else (self._piece(match[0]), text[match.end() :])
+    def text_to(self, mark: str, name: str, text: str) -> tuple[str, list[str]]:
+        """What matches a text, to the mark behind it, and the rules for that.
+
+        Args:
+            mark: Not contained in the text.
+            name: Of a terminal.
+            text: What a terminal is defined as.
+        """
+        first, *rest = (piece for piece in self._pattern.split(mark) if piece)
+        end = " ".join(map(self._piece, rest))
+        if first in self._ids:
+            return f"{name} {self._piece(first)} {end}", [f"{name}: {text}"]
+        # In one terminal, as a terminal for the text alone would go on into the mark.
+        return f"{name} {end}", [f"{name}: {name}_TEXT {quoted(first)}", f"{name}_TEXT: {text}"]
 
     def _piece(self, piece: str) -> str:
         return f"<[{self._ids[piece]}]>" if piece in self._ids else quoted(piece)

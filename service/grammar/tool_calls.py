@@ -32,6 +32,8 @@ class CallFrame:
     """What begins a call where the answer starts, white space aside: free text must not start so."""
     answer_begin: str = ""
     """What comes before an answer that calls no tool; where there is such a mark, no text comes before calls."""
+    next_message: str = ""
+    """Where answers have a beginning: what ends thinking, or an answer, before calls."""
 
     @property
     def begins_answers(self) -> bool:
@@ -57,6 +59,8 @@ class ThinkingFrame:
     end: str
     is_open: bool
     """Whether the prompt has begun it already; else the model may leave it out."""
+    other_ends: tuple[str, ...] = ()
+    """What else would end it: thinking must not contain it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

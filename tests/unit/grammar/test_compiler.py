@@ -126,6 +126,29 @@ def test_a_trigger_in_plain_text_begins_a_call_too(writer: RandomWriter) -> None
     assert_allows(writer, grammar, allowed, ["<call>", "a <call> b", f"{TEXT_CALL}\n", TEXT_CALL.replace("1", "null")])
 
 
+@pytest.mark.parametrize("frame", [HERMES, MISTRAL], ids=["hermes", "mistral"])
+def test_a_trigger_that_is_spelled_out_is_no_text(writer: RandomWriter, frame: CallFrame) -> None:
+    """Who reads the answer sees no difference to the control token, so it was a way around a strict schema once."""
+    grammar = calls(writer, frame, tools=TOOLS[:1])
+    assert writer.allows(grammar, "so: ", *frame.trigger[:-1])
+    assert not writer.allows(grammar, "so: ", *frame.trigger)
+
+
+def test_the_end_of_thinking_that_is_spelled_out_is_no_thought(writer: RandomWriter) -> None:
+    """It was a way around every format once."""
+    grammar = writer.compiler.compile(JsonObjectFormat(), THINK)
+    assert writer.allows(grammar, "<think>", *"</think", "</think>{}")
+    assert not writer.allows(grammar, "<think>", *"</think>", "</think>{}")
+
+
+def test_thinking_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomWriter) -> None:
+    """A call there is one, as models do not always think; it was a way around a strict schema once."""
+    opened = ThinkingFrame(begin="<think>", end="</think>", is_open=True)
+    grammar = calls(writer, TEXT_FRAME, thinking=opened)
+    allowed = [f"hm <call> x</think>{TEXT_CALL}", "hm</think>hello"]
+    assert_allows(writer, grammar, allowed, [f"{TEXT_CALL}</think>{TEXT_CALL}", "\n<call> x</think>hello"])
+
+
 def test_a_call_that_is_the_whole_answer_begins_where_the_answer_does(writer: RandomWriter) -> None:
     grammar = calls(writer, LLAMA)
     assert_allows(writer, grammar, ["hello", LLAMA_CALL, f"no {LLAMA_CALL}x"], ['{"a": 1}', ' {"a"', f"{LLAMA_CALL}x"])
@@ -174,6 +197,13 @@ def test_the_constraint_starts_where_thinking_ends(writer: RandomWriter, end: st
     assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
 
 
+def test_newlines_after_thinking_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomWriter) -> None:
+    grammar = writer.compiler.compile(RegexFormat(pattern=r"\n*yes"), THINK)
+    assert_allows(writer, grammar, ["\n\n\nyes", "<think>hm</think>\n\n\nyes"], [])
+    grammar = writer.compiler.compile(RegexFormat(pattern="yes"), THINK)
+    assert_allows(writer, grammar, ["<think>hm</think>yes"], ["<think>hm</think>\nyes"])
+
+
 def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomWriter) -> None:
     grammar = writer.compiler.compile(RegexFormat(pattern="yes|no"), THINK)
     assert_allows(writer, grammar, ["yes", "<think>hm</think>no"], ["<think>yes", "hm</think>no", "<think></think>"])
@@ -200,6 +230,18 @@ def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: Ra
     assert_allows(writer, calls(writer, frame), ["<|start|>final:hi", call], ["hi", f"<|start|>final:hi{call}"])
     bound = calls(writer, frame, response_format=JsonObjectFormat())
     assert_allows(writer, bound, ["<|start|>final:{}", call], ["{}", "<|start|>final:hi"])
+
+
+def test_where_answers_have_a_beginning_thinking_ends_before_it(writer: RandomWriter) -> None:
+    frame = CallFrame(
+        trigger="<|start|>to=", begin="<|start|>to=", arguments_begin=":", end="", answer_begin="<|start|>final:"
+    )
+    think = ThinkingFrame(begin="<|start|>think:", end="</think>", is_open=False, other_ends=("<|start|>",))
+    grammar = calls(writer, frame, thinking=think, is_required=True, tools=TOOLS[2:])
+    call = "</think><|start|>to=now:{}"
+    assert_allows(writer, grammar, ["<|start|>to=now:{}", f"<|start|>think:hm{call}"], [f"hm{call}"])
+    assert writer.allows(grammar, "<|start|>think:", *"<|start|", call)
+    assert not writer.allows(grammar, "<|start|>think:", *"<|start|>", call)
 
 
 def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomWriter) -> None:
