@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from service.completion.prompt import Prompt
 from service.completion.tool_formats.answer import Channel
+from service.completion.tool_formats.tool_format import ToolFormat
 from service.completion.turns import Turns
 from service.domain import CompletionRequest, ToolChoiceMode
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.tool_calls import OfferedTool, ThinkingFrame, ToolCallConstraint
+from service.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
 
 _MAX_COMPILATIONS = 2
 """At once; each may take a processor for seconds."""
@@ -33,7 +34,8 @@ class Constraints:
         if tool_calls is not None:
             return await self._turns.run(lambda: self._compiler.compile_tool_calls(tool_calls))
         if response_format is not None:
-            return await self._turns.run(lambda: self._compiler.compile(response_format, thinking))
+            answer_begin = _answer_begin(prompt)
+            return await self._turns.run(lambda: self._compiler.compile(response_format, thinking, answer_begin))
         return None
 
 
@@ -43,7 +45,43 @@ def _thinking(prompt: Prompt) -> ThinkingFrame | None:
     is_answering = prompt.context.continues is Channel.CONTENT
     if reasoning is None or is_answering or reasoning.is_closed_by(prompt.text):
         return None
-    return ThinkingFrame(begin=reasoning.begin, end=reasoning.end, is_open=reasoning.is_opened_by(prompt.text))
+    framing = _framing(prompt)
+    return ThinkingFrame(
+        begin=reasoning.begin,
+        end=framing.frame.next_message if framing and framing.frame else reasoning.end,
+        is_open=prompt.context.continues is Channel.REASONING or reasoning.is_opened_by(prompt.text),
+        other_ends=framing.triggers if framing else (),
+    )
+
+
+def _framing(prompt: Prompt) -> ToolFormat | None:
+    """The format that frames all that the model writes, if any."""
+    tool_format = prompt.output_format.tools
+    return tool_format if tool_format is not None and tool_format.frames_answer else None
+
+
+def _answer_begin(prompt: Prompt) -> str:
+    """What comes before an answer, where the prompt has not begun it."""
+    framing = _framing(prompt)
+    return "" if framing is None or framing.frame is None or _has_begun(prompt) else framing.frame.answer_begin
+
+
+def _has_begun(prompt: Prompt) -> bool:
+    """Whether the prompt leaves the model to go on with the answer's text."""
+    reasoning = prompt.output_format.reasoning
+    return prompt.context.continues is Channel.CONTENT or bool(reasoning and reasoning.is_closed_by(prompt.text))
+
+
+def _frame(tool_format: ToolFormat, frame: CallFrame, prompt: Prompt) -> CallFrame:
+    """The frame of calls in this answer."""
+    if frame.answer_begin and _has_begun(prompt):
+        ended = frame.next_message
+        frame = replace(frame, answer_begin="", section_begin=ended, trigger=ended + frame.trigger)
+    return replace(
+        frame,
+        other_triggers=tuple(mark for mark in tool_format.triggers if mark != frame.trigger),
+        start_triggers=tool_format.start_triggers,
+    )
 
 
 def _tool_calls(
@@ -62,11 +100,7 @@ def _tool_calls(
             field, "this model's way of calling tools cannot be constrained", InvalidReason.UNSUPPORTED_BY_MODEL
         )
     return ToolCallConstraint(
-        frame=replace(
-            tool_format.frame,
-            other_triggers=tuple(mark for mark in tool_format.triggers if mark != tool_format.frame.trigger),
-            start_triggers=tool_format.start_triggers,
-        ),
+        frame=_frame(tool_format, tool_format.frame, prompt),
         tools=tuple(
             OfferedTool(tool=tool, field=f"tools[{index}].function")
             for index, tool in enumerate(request.tools)

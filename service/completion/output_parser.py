@@ -19,7 +19,7 @@ from service.completion.tool_formats.json_fence import JsonFence
 from service.completion.tool_formats.marked_answer import MarkedAnswer
 from service.completion.tool_formats.reader import CallUnparseable, Reading
 from service.completion.tool_formats.tool_format import OutputFormat
-from service.domain import FunctionTool
+from service.domain import FunctionTool, JsonFormat, ResponseFormat
 
 __all__ = ["AnswerContext", "Channel", "OutputParser", "ParsedDelta"]
 
@@ -36,8 +36,8 @@ class AnswerContext:
     """Which part of the prompt's last message the answer goes on with; None: it is a new message."""
     single_call: bool = False
     """Nothing is wanted after the first call."""
-    json_answer: bool = False
-    """The answer's text is JSON: a code fence around it is dropped."""
+    response_format: ResponseFormat | None = None
+    """Binds an answer that calls no tool: once such text has begun, no marks are looked for in it."""
 
 
 class OutputParser:
@@ -52,8 +52,9 @@ class OutputParser:
             Calls(context.tools, make_call_id, is_single=context.single_call),
             continues=context.continues,
             is_thinking=is_opened or context.continues is Channel.REASONING,
+            response_format=context.response_format,
         )
-        self._fence = JsonFence() if context.json_answer else None
+        self._fence = JsonFence() if isinstance(context.response_format, JsonFormat) else None
         self._reading = self._start(output_format, context.prompt)
         self.is_finished = False
         """No further text matters: the model may be stopped."""

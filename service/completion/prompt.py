@@ -12,8 +12,6 @@ from service.completion.turns import Turns
 from service.domain import (
     CompletionRequest,
     FunctionTool,
-    JsonObjectFormat,
-    JsonSchemaFormat,
     Message,
     PromptToken,
     RawText,
@@ -129,7 +127,7 @@ class PromptBuilder:
                 prompt=rendered.text,
                 continues=_continued_channel(request),
                 single_call=not request.parallel_tool_calls,
-                json_answer=isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat),
+                response_format=request.response_format,
             ),
             encoding=encoding,
         )

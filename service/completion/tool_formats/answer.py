@@ -8,7 +8,7 @@ from enum import Enum
 
 from service.completion.tool_formats.json_text import json_type
 from service.completion.tool_formats.reader import CallUnparseable, Reader
-from service.domain import FunctionTool, ToolCallDelta
+from service.domain import FunctionTool, JsonFormat, ResponseFormat, ToolCallDelta
 
 _ALPHANUMERICS = string.ascii_letters + string.digits
 _CALL_ID_LENGTH = 9
@@ -119,7 +119,14 @@ class Calls:
 class Answer:
     """What a format reads an answer from, and where it puts the parts."""
 
-    def __init__(self, calls: Calls, *, continues: Channel | None, is_thinking: bool) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        *,
+        continues: Channel | None,
+        is_thinking: bool,
+        response_format: ResponseFormat | None = None,
+    ) -> None:
         self.reader = Reader()
         self.calls = calls
         self.continues = continues
@@ -127,6 +134,10 @@ class Answer:
         """Whether the text that comes next is reasoning."""
         self.has_text = continues is Channel.CONTENT
         """Whether the answer's text has begun, in the prompt or here."""
+        self.is_bound = response_format is not None
+        """Whether the answer's text is all that follows where it has begun: what looks like a mark is text."""
+        self.is_stripped = response_format is None or isinstance(response_format, JsonFormat)
+        """Whether newlines between the reasoning and the answer's text belong to neither."""
         self._text: list[str] = []
         self._reasoning: list[str] = []
 

@@ -1,17 +1,17 @@
 """gpt-oss: messages, each with a header that names its channel and, for a call, whom it is to."""
 
 import re
-from collections.abc import Callable
 
 from service.completion.tool_formats import reasoning
 from service.completion.tool_formats.answer import Answer
+from service.completion.tool_formats.json_call import read_arguments
 from service.completion.tool_formats.reader import CallUnparseable, Marks, Reading
 from service.completion.tool_formats.tool_format import ToolFormat
 from service.grammar.tool_calls import CallFrame
 
 _HEADER_BEGINS = ("<|channel|>", " to=", "<|start|>", "<|constrain|>", "<|message|>")
 _HEADER_END = Marks.of("<|message|>")
-_BODY_ENDS = Marks.of("<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>")
+_BODY_ENDS = ("<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>")
 _CHANNEL = re.compile(r"<\|channel\|>(\w+)")
 _RECIPIENT = re.compile(r" to=([^\s<]*)")
 
@@ -58,10 +58,20 @@ def _read_body(answer: Answer, header: str) -> Reading[str | None]:
         answer.reader.forget()
     channel = (_CHANNEL.findall(header) or ["final"])[-1]
     answer.is_thinking = channel == "analysis" and not recipient
-    emit: Callable[[str], None] = answer.think if answer.is_thinking else answer.say
-    mark = yield from answer.reader.stream_until(_BODY_ENDS, answer.calls.add if recipient else emit)
     if recipient:
-        answer.close_call()
+        return (yield from _read_call(answer))
+    ends = () if answer.is_bound and not answer.is_thinking else _BODY_ENDS
+    return (yield from answer.reader.stream_until(Marks.of(*ends), answer.think if answer.is_thinking else answer.say))
+
+
+def _read_call(answer: Answer) -> Reading[str | None]:
+    """Reads arguments to the mark behind them; in their strings, marks are text."""
+    reader, calls = answer.reader, answer.calls
+    calls.add((yield from reader.space()))
+    if reader.next_character == "{":
+        yield from read_arguments(reader, calls.add)
+    mark = yield from reader.stream_until(Marks.of(*_BODY_ENDS), calls.add)
+    answer.close_call()
     return mark
 
 
@@ -75,9 +85,12 @@ HARMONY = ToolFormat(
     name="harmony",
     template_marks=("<|channel|>", "<|message|>"),
     control_strings=reasoning.HARMONY.control_strings,
+    triggers=_BODY_ENDS,
     read=read,
     frames_answer=True,
     frame=CallFrame(
+        answer_begin="<|channel|>final<|message|>",
+        next_message="<|end|><|start|>assistant",
         trigger="<|channel|>commentary to=functions.",
         begin="<|channel|>commentary to=functions.",
         arguments_begin=" <|constrain|>json<|message|>",

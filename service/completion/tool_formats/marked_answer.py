@@ -9,7 +9,8 @@ class MarkedAnswer:
     """One answer and the marks that matter in it.
 
     White space before a mark at a boundary, which is the start, the end of the reasoning or of a call, belongs to the
-    frame, as do newlines around reasoning: both are dropped. All other text is passed on as written.
+    frame, as do newlines around reasoning: both are dropped. All other text is passed on as written. What is bound by a
+    format is either text to its end, or calls.
     """
 
     def __init__(self, answer: Answer, output_format: OutputFormat, prompt: str) -> None:
@@ -29,10 +30,11 @@ class MarkedAnswer:
             space = yield from reader.space()
             mark = yield from reader.accept(*self._marks(at_start=not answer.has_text))
             if mark is None:
-                if reader.is_at_end and last_mark:
+                if reader.is_at_end and last_mark and answer.is_stripped:
                     return
-                answer.say(space.lstrip("\n") if self._ends_reasoning(last_mark) else space)
-                mark = yield from reader.stream_until(Marks.of(*self._marks(at_start=False)), answer.say)
+                answer.say(space.lstrip("\n") if answer.is_stripped and self._ends_reasoning(last_mark) else space)
+                marks = () if answer.is_bound else self._marks(at_start=False)
+                mark = yield from reader.stream_until(Marks.of(*marks), answer.say)
                 space = ""
             if mark is None:
                 return
@@ -42,6 +44,8 @@ class MarkedAnswer:
         marks = self._triggers
         if at_start and self._tools and not self._answer.calls.num_complete:
             marks += self._tools.start_triggers
+        if self._answer.is_bound and self._has_thought:
+            return marks
         if self._reasoning and (at_start or self._reasoning.anywhere):
             marks += (self._reasoning.begin,)
         if self._reasoning and self._has_thought:

@@ -17,7 +17,7 @@ from service.completion.output_parser import AnswerContext, Channel, OutputParse
 from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
 from service.completion.tool_formats.answer import random_call_id
 from service.completion.tool_formats.tool_format import OutputFormat
-from service.domain import ToolCallDelta
+from service.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
 from tests.parsed_answers import ParsedAnswer, parsed, tool
 
 _DATA = Path(__file__).parents[3].parent / "shared/data"
@@ -86,7 +86,7 @@ def _case(number: int, raw: dict[str, Any]) -> _Case:
             tools=tuple(tool(function["name"], json.dumps(function["parameters"])) for function in functions),
             prompt="" if continues else _prompt(template, enable_thinking=raw.get("enable_thinking", True)),
             continues=continues,
-            json_answer="json_schema" in raw,
+            response_format=JsonObjectFormat() if "json_schema" in raw else None,
         ),
         prefix=(message["content"], message["reasoning_content"]),
         expected=(
@@ -227,7 +227,7 @@ _any_context = st.builds(
     prompt=st.sampled_from(["", "<think>\n", "<think></think>", "<|channel>thought\n<channel|>"]),
     continues=st.sampled_from([None, *Channel]),
     single_call=st.booleans(),
-    json_answer=st.booleans(),
+    response_format=st.sampled_from([None, JsonObjectFormat(), RegexFormat(pattern="a")]),
 )
 
 
@@ -419,7 +419,38 @@ def test_mistral_may_think_in_the_midst_of_an_answer() -> None:
     ],
 )
 def test_a_fence_around_a_json_answer_is_dropped(output: str, text: str) -> None:
-    assert parsed(_parser(_offering_noop(json_answer=True)), output).text == text
+    assert parsed(_parser(_offering_noop(response_format=JsonObjectFormat())), output).text == text
+
+
+@pytest.mark.parametrize(
+    ("tools", "reasoning", "output", "text"),
+    [
+        ("hermes", "think", f'["{_CALL}"]', f'["{_CALL}"]'),
+        ("hermes", "think", '<think>a</think>\n\n["</think><think>"]', '["</think><think>"]'),
+        ("mistral", "mistral", '["[THINK]a[/THINK]"]', '["[THINK]a[/THINK]"]'),
+        ("granite", "granite", '<think>a</think>["<response>"]', '["<response>"]'),
+        ("harmony", "harmony", '<|channel|>final<|message|>["<|end|>"]', '["<|end|>"]'),
+    ],
+)
+def test_what_looks_like_a_mark_in_a_bound_answer_is_text(tools: str, reasoning: str, output: str, text: str) -> None:
+    """A string of a JSON answer that held a mark once lost it, or became a call."""
+    parser = _parser(_offering_noop(response_format=JsonObjectFormat()), tools=tools, reasoning=reasoning)
+    answer = parsed(parser, output)
+
+    assert (answer.text, answer.calls, answer.invalid_tool_call) == (text, (), "")
+
+
+def test_a_bound_answer_may_still_be_a_call() -> None:
+    parser = _parser(_offering_noop(response_format=JsonObjectFormat()))
+
+    assert parsed(parser, f"<think>a</think>\n\n{_CALL}").calls == (("noop", "{}"),)
+
+
+@pytest.mark.parametrize("output", ["\n\na", "\n", " "])
+def test_a_bound_answer_keeps_the_white_space_that_its_format_asks_for(output: str) -> None:
+    parser = _parser(_offering_noop(response_format=RegexFormat(pattern=r"[\n a]+")))
+
+    assert parsed(parser, f"<think>b</think>{output}").text == output
 
 
 def test_a_fence_is_kept_where_text_is_asked_for() -> None:

@@ -156,6 +156,8 @@ def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat, fra
         ("mistral", '[TOOL_CALLS]get_weather{"days": 1}', '{"days": 1}'),
         ("qwen3_coder", "<function=get_weather>\n<parameter=days>\n1\n</parameter>\n</function>", '{"days": 1}'),
         ("harmony", ' to=functions.get_weather<|channel|>commentary json<|message|>{"days":1}<|call|>', '{"days":1}'),
+        ("harmony", '<|channel|>commentary to=functions.get_weather<|message|>{"city":"<|end|>"}<|call|>',
+         '{"city":"<|end|>"}'),
         ("gemma4", '<|tool_call>call:get_weather{city:None,near:[1,[<|"|>a"b<|"|>]]}<tool_call|>',
          '{"city":null,"near":[1,["a\\"b"]]}'),
         ("gemma4", "<|tool_call>call:get_weather{city:New York}<tool_call|>", '{"city":"New York"}'),
