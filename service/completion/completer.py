@@ -1,12 +1,12 @@
 """The pipeline of one model: validate, build the prompt, generate, and turn tokens into events; it knows no protobuf.
 
-CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ StepEvents ─▶ CompletionEvent
+CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ EngineEvent ─▶ CompletionEvent
 """
 
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from service.completion.sampling_defaults import resolve
 from service.completion.step_clock import StepClock
 from service.completion.validation import ModelLimits, check_token_ids, validate
 from service.domain import (
+    ChoiceDelta,
+    ChoiceFinished,
     Completion,
     CompletionEnded,
     CompletionEvent,
@@ -31,11 +33,11 @@ from service.domain import (
     RawText,
     Usage,
 )
-from service.engine.generation import GenerationRequest, PrefillStarted, SequenceExpired, TokenDrawn
+from service.engine.generation import EngineEvent, GenerationRequest, PrefillStarted, SequenceExpired, TokenDrawn
 from service.engine.seeds import MAX_SEED, choice_seed
 from service.errors import FieldViolation, InvalidRequest
 from service.model.tokenizer import Tokenizer
-from service.runtime.engine_thread import EngineThread, StepEvents
+from service.runtime.engine_thread import EngineThread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +87,10 @@ class Completer:
         choices = self._choices(plan)
         is_started = False
         async with self._engine.generate(plan.generation, time_limit_at_s=time_limit_at_s) as generation:
-            async for step in generation.steps():
-                events = list(_answer_events(step, choices, clock))
-                for choice_index, choice in enumerate(choices):
-                    if choice.is_finished:
-                        generation.stop_choice(choice_index)
+            async for engine_event, at_s in generation.events():
+                events = _answer_events(engine_event, at_s, choices, clock)
+                if events and isinstance(events[-1], ChoiceFinished):  # before it is sent, which may take long
+                    generation.stop_choice(events[-1].index)
                 if not is_started and (clock.first_token_s or events):
                     is_started = True
                     yield self._started(plan, create_time_s)
@@ -184,19 +185,22 @@ class Completer:
         )
 
 
-def _answer_events(step: StepEvents, choices: Sequence[ChoiceStream], clock: StepClock) -> Iterator[CompletionEvent]:
-    for event in step.events:
-        match event:
-            case PrefillStarted():
-                clock.saw_prefill(step.started_s)
-            case TokenDrawn():
-                if not choices[event.index].is_finished:
-                    clock.saw_token(step.ended_s)
-                yield from choices[event.index].add(event)
-            case SequenceExpired():
-                yield from choices[event.index].expire()
-            case _:
-                raise AssertionError(f"a stream does not carry {type(event).__name__}")
+def _answer_events(
+    event: EngineEvent, at_s: float, choices: Sequence[ChoiceStream], clock: StepClock
+) -> Sequence[ChoiceDelta | ChoiceFinished]:
+    match event:
+        case TokenDrawn():
+            choice = choices[event.index]
+            if not choice.is_finished:
+                clock.saw_token(at_s)
+            return choice.add(event)
+        case PrefillStarted():
+            clock.saw_prefill(at_s)
+            return ()
+        case SequenceExpired():
+            return choices[event.index].expire()
+        case _:
+            raise AssertionError(f"a stream does not carry {type(event).__name__}")
 
 
 def _usage(plan: _Plan, choices: Sequence[ChoiceStream]) -> Usage:

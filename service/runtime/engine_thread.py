@@ -1,9 +1,9 @@
 """The one place where asyncio meets a thread: owns the engine, carries requests in and events out.
 
 Coroutines put commands into a queue, which the thread takes between steps. The thread puts each step's events into a
-deque and wakes the loop with `call_soon_threadsafe`, unless a wake-up is on its way. These are all that is shared: no
-locks, since either side only appends to the one and only takes from the other. A stream that is not read piles up at
-most the events of its `max_tokens`.
+deque and wakes the loop with `call_soon_threadsafe`, unless a wake-up is on its way; the loop hands them out. These are
+all that is shared: no locks, since either side only appends to the one and only takes from the other. A stream that is
+not read piles up at most the events of its `max_tokens`.
 """
 
 import asyncio
@@ -12,15 +12,15 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from service.engine.engine import Engine
 from service.engine.generation import (
     EngineEvent,
     GenerationRequest,
+    PrefillStarted,
     RequestFailed,
     SequenceExpired,
     SequenceFailed,
@@ -35,13 +35,8 @@ _SMOOTHING = 0.2
 _MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepEvents:
-    """What one step did for one request; times are `time.monotonic()`."""
-
-    started_s: float
-    ended_s: float
-    events: Sequence[EngineEvent]
+TimedEvent = tuple[EngineEvent, float]
+"""What happened, and when by `time.monotonic()`: a prefill when its step started, all else when its step ended."""
 
 
 class Generation:
@@ -50,10 +45,19 @@ class Generation:
     def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
         self.unfinished = set(range(num_choices))
         """Choices that have neither finished nor been stopped."""
-        self.queue: asyncio.Queue[StepEvents | SequenceFailed | RequestFailed | EngineFailed] = asyncio.Queue()
         self._stop_choice = stop_choice
+        self._arrived: deque[TimedEvent] = deque()
+        self._has_arrived = asyncio.Event()
 
-    async def steps(self) -> AsyncIterator[StepEvents]:
+    def put(self, timed: TimedEvent) -> None:
+        """Takes what happened next."""
+        event, _ = timed
+        if isinstance(event, SequenceExpired) or (isinstance(event, TokenDrawn) and event.finish is not None):
+            self.unfinished.discard(event.index)
+        self._arrived.append(timed)
+        self._has_arrived.set()
+
+    async def events(self) -> AsyncIterator[TimedEvent]:
         """Events until every choice is finished; those of a choice that was stopped may still come.
 
         What fails after that was a surplus step, and is no failure.
@@ -62,16 +66,20 @@ class Generation:
             EngineFailed: a forward pass or the engine failed.
             InvalidRequest: the constraint allows nothing more though it is not fulfilled, or is too costly.
         """
-        while self.unfinished or not self.queue.empty():
-            match await self.queue.get():
-                case StepEvents() as step:
-                    yield step
-                case SequenceFailed(index=index, error=error) if index in self.unfinished:
-                    raise error
-                case RequestFailed(error=error) | (EngineFailed() as error) if self.unfinished:
-                    raise error
-                case _:  # it touched nothing that is still wanted
-                    pass
+        while self.unfinished or self._arrived:
+            if not self._arrived:
+                self._has_arrived.clear()
+                await self._has_arrived.wait()
+            timed = self._arrived.popleft()
+            match timed[0]:
+                case SequenceFailed(index=index, error=error):
+                    if index in self.unfinished:
+                        raise error
+                case RequestFailed(error=error):
+                    if self.unfinished:
+                        raise error
+                case _:
+                    yield timed
 
     def stop_choice(self, index: int) -> None:
         """Ends one choice before it ends by itself, because of what its text says."""
@@ -93,7 +101,7 @@ class EngineThread:
         self._pacer = pacer
         self._on_failure = on_failure
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._outbox: deque[StepEvents] = deque()  # filled by the thread, emptied by the loop
+        self._outbox: deque[TimedEvent] = deque()  # filled by the thread, emptied by the loop
         self._is_loop_called = False
         self._limits: dict[str, float] = {}  # time limits by request, touched by the thread only
         self._is_stopping = False  # touched by the thread only
@@ -163,33 +171,18 @@ class EngineThread:
 
     # On the loop, called by the thread.
 
-    def _deliver_all(self) -> None:
+    def _deliver(self) -> None:
         self._is_loop_called = False  # before the first look: what is added from here on calls again
         while self._outbox:
-            self._deliver(self._outbox.popleft())
-
-    def _deliver(self, step: StepEvents) -> None:
-        by_request: dict[str, list[EngineEvent]] = {}
-        for event in step.events:
-            by_request.setdefault(event.request_id, []).append(event)
-        for request_id, events in by_request.items():
-            generation = self._generations.get(request_id)
-            if generation is None:  # it left; the abort is on its way
-                continue
-            for event in events:
-                if isinstance(event, SequenceFailed | RequestFailed):
-                    generation.queue.put_nowait(event)
-            went_well = [event for event in events if not isinstance(event, SequenceFailed | RequestFailed)]
-            generation.unfinished.difference_update(_finished(went_well))
-            if went_well:
-                generation.queue.put_nowait(
-                    StepEvents(started_s=step.started_s, ended_s=step.ended_s, events=went_well)
-                )
+            timed = self._outbox.popleft()
+            generation = self._generations.get(timed[0].request_id)
+            if generation is not None:  # else it left; the abort is on its way
+                generation.put(timed)
 
     def _fail(self, failure: EngineFailed) -> None:
         self._failure = failure
-        for generation in self._generations.values():
-            generation.queue.put_nowait(failure)
+        for request_id, generation in self._generations.items():
+            generation.put((RequestFailed(request_id=request_id, error=failure), time.monotonic()))
         self._on_failure()
 
     # On the thread.
@@ -219,11 +212,12 @@ class EngineThread:
         result = self._engine.step(self._pacer.budget(is_decoding=self._engine.is_decoding))
         ended_s = time.monotonic()
         self._pacer.observe(result, ended_s - started_s)
-        if events := [*expired, *result.events]:
-            self._outbox.append(StepEvents(started_s=started_s, ended_s=ended_s, events=events))
-            if not self._is_loop_called:  # one wake-up is enough for all that comes before it is served
-                self._is_loop_called = True
-                self._call(self._deliver_all)
+        self._outbox.extend((event, ended_s) for event in expired)
+        for event in result.events:
+            self._outbox.append((event, started_s if isinstance(event, PrefillStarted) else ended_s))
+        if self._outbox and not self._is_loop_called:  # one wake-up is enough for all that comes before it is served
+            self._is_loop_called = True
+            self._call(self._deliver)
 
     def _expire(self, now_s: float) -> list[EngineEvent]:
         expired = [request_id for request_id, limit_s in self._limits.items() if limit_s <= now_s]
@@ -246,10 +240,3 @@ class EngineThread:
     def _call(self, callback: Callable[[], None]) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback)
-
-
-def _finished(events: Sequence[EngineEvent]) -> Iterator[int]:
-    """Choices whose last event is among these."""
-    for event in events:
-        if isinstance(event, SequenceExpired) or (isinstance(event, TokenDrawn) and event.finish is not None):
-            yield event.index

@@ -9,9 +9,16 @@ import pytest
 
 from service.domain import SamplingParams
 from service.engine.engine import Engine
-from service.engine.generation import EngineEvent, GenerationRequest, SequenceExpired, TokenDrawn
+from service.engine.generation import (
+    EngineEvent,
+    GenerationRequest,
+    PrefillStarted,
+    RequestFailed,
+    SequenceExpired,
+    TokenDrawn,
+)
 from service.errors import EngineFailed, EngineOverloaded
-from service.runtime.engine_thread import EngineThread, Generation, StepEvents
+from service.runtime.engine_thread import EngineThread, Generation
 from service.runtime.pacing import PrefillPacer
 from tests.fakes import FakeCausalLM
 
@@ -54,9 +61,8 @@ class Harness:
 
 
 async def events(generation: Generation) -> AsyncIterator[EngineEvent]:
-    async for step in generation.steps():
-        for event in step.events:
-            yield event
+    async for event, _ in generation.events():
+        yield event
 
 
 @asynccontextmanager
@@ -121,11 +127,13 @@ async def test_a_stopped_choice_ends_while_the_other_goes_on() -> None:
 async def test_a_surplus_step_that_fails_after_every_choice_was_stopped_is_no_failure() -> None:
     """Whether the engine ran one more step before it heard of the stop once decided whether an answer was lost."""
     generation = Generation(1, lambda _: None)
-    generation.queue.put_nowait(StepEvents(started_s=0.0, ended_s=1.0, events=()))
-    generation.queue.put_nowait(EngineFailed("too late to matter"))
-    async for _ in generation.steps():
+    generation.put((PrefillStarted(request_id="a"), 0.0))
+    generation.put((RequestFailed(request_id="a", error=EngineFailed("too late to matter")), 1.0))
+    seen: list[EngineEvent] = []
+    async for event, _ in generation.events():
+        seen.append(event)
         generation.stop_choice(0)
-    assert generation.queue.empty()
+    assert seen == [PrefillStarted(request_id="a")]
 
 
 async def test_a_time_limit_ends_a_running_request() -> None:
