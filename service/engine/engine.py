@@ -7,7 +7,7 @@ It knows no clock: the caller chooses the budget. Requests join and leave betwee
 
 import logging
 from collections.abc import Sequence as ReadOnly
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,7 +38,7 @@ _MAX_FAILURES_IN_A_ROW = 3
 class StepResult:
     """What one step did."""
 
-    events: list[EngineEvent] = field(default_factory=list[EngineEvent])
+    events: list[EngineEvent]
     num_decoded: int = 0
     """Sequences that drew a token in the decode Run."""
     num_prefilled: int = 0
@@ -62,11 +62,6 @@ class Engine:
     def has_work(self) -> bool:
         """Whether a step would do anything."""
         return self._scheduler.has_work
-
-    @property
-    def is_decoding(self) -> bool:
-        """Whether a step would make somebody wait for its prefill."""
-        return bool(self._scheduler.decoding())
 
     @property
     def num_free_slots(self) -> int:
@@ -104,16 +99,22 @@ class Engine:
         self._end(group)
         return [SequenceExpired(request_id=request_id, index=sequence.index) for sequence in unfinished]
 
-    def step(self, prefill_budget: int) -> StepResult:
+    def step(self, prefill_budget: int, *, budget_beside_decoding: int | None = None) -> StepResult:
         """Decodes every running sequence by one token, then prefills up to `prefill_budget` prompt tokens.
+
+        Args:
+            prefill_budget: Where no sequence decodes, so that nobody waits for the prefill.
+            budget_beside_decoding: Where one does; None: the same.
 
         Raises:
             EngineFailed: several Runs in a row failed; the engine is not to be trusted any more.
         """
-        result = StepResult()
+        result = StepResult(events=[])
         self._scheduler.admit()
         if decoding := self._scheduler.decoding():
             self._decode(decoding, result)
+            if budget_beside_decoding is not None:
+                prefill_budget = budget_beside_decoding
         while result.num_prefilled < prefill_budget:
             chunk = self._scheduler.next_chunk(prefill_budget - result.num_prefilled)
             if chunk is None:

@@ -53,9 +53,9 @@ class PrefillStarted:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TokenDrawn:
-    """One token of one choice; with `finish` its last event."""
+    """One token of one choice; with `finish` its last event. Not frozen: that would double what making one costs."""
 
     request_id: str
     index: int

@@ -20,7 +20,6 @@ from service.engine.engine import Engine
 from service.engine.generation import (
     EngineEvent,
     GenerationRequest,
-    PrefillStarted,
     RequestFailed,
     SequenceExpired,
     SequenceFailed,
@@ -36,7 +35,7 @@ _MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
 
 
 TimedEvent = tuple[EngineEvent, float]
-"""What happened, and when by `time.monotonic()`: a prefill when its step started, all else when its step ended."""
+"""What happened, and when by `time.monotonic()`: a token was drawn when its step ended, all else when it started."""
 
 
 class Generation:
@@ -208,22 +207,21 @@ class EngineThread:
 
     def _step(self) -> None:
         started_s = time.monotonic()
-        expired = self._expire(started_s)
-        result = self._engine.step(self._pacer.budget(is_decoding=self._engine.is_decoding))
+        self._expire(started_s)
+        pacer = self._pacer
+        result = self._engine.step(pacer.max_chunk, budget_beside_decoding=pacer.budget_beside_decoding)
         ended_s = time.monotonic()
-        self._pacer.observe(result, ended_s - started_s)
-        self._outbox.extend((event, ended_s) for event in expired)
+        pacer.observe(result, ended_s - started_s)
         for event in result.events:
-            self._outbox.append((event, started_s if isinstance(event, PrefillStarted) else ended_s))
+            self._outbox.append((event, ended_s if isinstance(event, TokenDrawn) else started_s))
         if self._outbox and not self._is_loop_called:  # one wake-up is enough for all that comes before it is served
             self._is_loop_called = True
             self._call(self._deliver)
 
-    def _expire(self, now_s: float) -> list[EngineEvent]:
-        expired = [request_id for request_id, limit_s in self._limits.items() if limit_s <= now_s]
-        for request_id in expired:
+    def _expire(self, now_s: float) -> None:
+        for request_id in [request_id for request_id, limit_s in self._limits.items() if limit_s <= now_s]:
             del self._limits[request_id]
-        return [event for request_id in expired for event in self._engine.expire(request_id)]
+            self._outbox.extend((event, now_s) for event in self._engine.expire(request_id))
 
     def _add(self, request: GenerationRequest, time_limit_at_s: float | None) -> None:
         if time_limit_at_s is not None:

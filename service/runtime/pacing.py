@@ -10,17 +10,19 @@ class PrefillPacer:
     """Aims at steps of `step_target_s` while sequences decode, with at least 16 prompt tokens each: neither starves."""
 
     def __init__(self, *, max_chunk: int, step_target_s: float) -> None:
-        self._max_chunk = max_chunk
+        self.max_chunk = max_chunk
+        """Prompt tokens of a step in which nothing decodes."""
         self._step_target_s = step_target_s
         self._decode_s: float | None = None
         self._prefill_token_s: float | None = None
 
-    def budget(self, *, is_decoding: bool) -> int:
-        """Prompt tokens for the next step."""
-        if not is_decoding or not self._prefill_token_s:
-            return self._max_chunk
+    @property
+    def budget_beside_decoding(self) -> int:
+        """Prompt tokens of the next step if sequences decode in it."""
+        if not self._prefill_token_s:
+            return self.max_chunk
         left_s = self._step_target_s - (self._decode_s or 0.0)
-        return max(_MIN_BUDGET, min(self._max_chunk, int(left_s / self._prefill_token_s)))
+        return max(_MIN_BUDGET, min(self.max_chunk, int(left_s / self._prefill_token_s)))
 
     def observe(self, result: StepResult, duration_s: float) -> None:
         """Learns from a step that was timed."""

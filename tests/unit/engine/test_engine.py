@@ -145,6 +145,15 @@ def test_decoding_goes_on_while_a_long_prompt_is_prefilled() -> None:
     assert [len(tokens(events, "b")) for events in during] == [0, 0, 1]
 
 
+def test_a_prompt_gets_its_smaller_budget_only_beside_sequences_that_decode() -> None:
+    engine = Engine(FakeCausalLM())
+    engine.add(request("a", list(range(1, 41)), max_tokens=20))
+    engine.add(request("b", list(range(1, 51)), max_tokens=20))
+    steps = [engine.step(48, budget_beside_decoding=16) for _ in range(5)]
+    assert [step.num_decoded for step in steps] == [0, 1, 1, 1, 2]
+    assert [step.num_prefilled for step in steps] == [48, 16, 16, 10, 0]
+
+
 def test_a_short_prompt_overtakes_a_long_one_but_not_for_ever() -> None:
     engine = Engine(FakeCausalLM(num_slots=40))
     engine.add(request("long", list(range(1, 33)), max_tokens=1))
