@@ -79,8 +79,8 @@ class DecoderIO:
         return sum(cache.token_bytes for cache in self.caches)
 
     def logits_bytes(self, *, num_slots: int, prefill_chunk: int) -> int:
-        """Bytes of logits that a step takes at most: a row for each slot, and one for each token of a chunk."""
-        num_prefill = 1 if self.has_num_logits else prefill_chunk
+        """Bytes of logits that a step takes at most: a row for each slot, each token of a chunk, and a spare one."""
+        num_prefill = 2 if self.has_num_logits else prefill_chunk + 1
         return (num_slots + num_prefill) * self.vocabulary_size * self.logits_type.numpy.itemsize
 
 

@@ -7,6 +7,9 @@ there are tokens, because the operator reads S == total as a first prompt:
     decode   ids (B, 1)   mask row i = 1 for [0, length_i + 1)   total = any bucket beyond the longest row
     prefill  ids (1, S)   mask       = 1 for [0, length + S)     total = length + S exactly
 
+A prefill Run has one token more than it is asked for, a spare one, whose position nobody has read yet: attention works
+in tiles of rows, and takes the last one by another kernel, with other bits, if it is left alone in its tile.
+
 A row in [0, B) whose slot does not decode is idle: it writes one position past its own length, which nobody has read
 yet. A slot that is full never idles: its sequence ends in the step that filled it. A slot's row is an inner matter:
 rows in use are kept at the front by moving the last one into a gap.
@@ -68,17 +71,15 @@ class SlotCausalLM:
         """See `CausalLM.prefill`."""
         row, size = self._rows[slot], len(token_ids)
         start = int(self._row_lengths[row])
-        total = start + size
-        if total > self.context_length or (start and size < 2):
+        room = self.context_length - start - size
+        if room < 0 or (start and size < 2):
             raise AssertionError(f"a chunk of {size} tokens at {start} of {self.context_length}")
-        binding = self._prefill_binding(row)
-        binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])
-        self._bind_optional(binding, mask=np.ones((1, total), np.int64), positions=self._positions[None, start:total])
-        logits = np.empty((1, 1 if self._io.has_num_logits else size, self.vocabulary_size), self._io.logits_type.numpy)
-        binding.bind_host_output("logits", logits)
-        self._session.run(binding)
-        self._row_lengths[row] = total
-        return logits[0, -1].astype(np.float32, copy=False)
+        if room:
+            return self._prefill_row(row, start, np.append(token_ids, 0), num_spare=1)
+        if size > 3:  # no position is left for a spare token, so two are left to share a tile
+            self._prefill_row(row, start, token_ids[:-1], num_spare=1)
+            start, token_ids = start + size - 2, token_ids[-2:]
+        return self._prefill_row(row, start, token_ids, num_spare=0)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
@@ -114,6 +115,22 @@ class SlotCausalLM:
         self._row_lengths[self._rows[0]] = self.context_length - 1
         self.decode([0], [0])
         self.release(0)
+
+    def _prefill_row(self, row: int, start: int, token_ids: TokenIds, *, num_spare: int) -> Logits:
+        """Logits (V,) of the last token before the spare ones."""
+        size = len(token_ids)
+        total = start + size
+        binding = self._prefill_binding(row)
+        binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])
+        self._bind_optional(binding, mask=np.ones((1, total), np.int64), positions=self._positions[None, start:total])
+        num_logits = 1 + num_spare if self._io.has_num_logits else size
+        if self._io.has_num_logits:
+            binding.bind_host_input("num_logits_to_keep", np.array(num_logits, np.int64))
+        logits = np.empty((1, num_logits, self.vocabulary_size), self._io.logits_type.numpy)
+        binding.bind_host_output("logits", logits)
+        self._session.run(binding)
+        self._row_lengths[row] = total - num_spare
+        return logits[0, -1 - num_spare].astype(np.float32, copy=False)
 
     def _close_gaps(self, slots: Sequence[int]) -> None:
         """Moves rows that decode down into empty ones, so that a decode run has few idle rows."""

@@ -4,12 +4,13 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.domain import SamplingParams
 from service.engine.engine import Engine
 from service.engine.generation import GenerationRequest, RawLogprobs, TokenDrawn
-from service.model.causal_lm import Logits
+from service.model.causal_lm import CausalLM, Logits, TokenIds
 from service.model.folder import ModelFolder
 from service.model.loader import LoadedModel, load_model, measure_load_independence
 from service.model.onnx_session import SessionOptions
@@ -95,6 +96,26 @@ def test_a_request_gives_the_same_bits_in_every_company(model: LoadedModel, leng
     assert answer_of(model, wanted, before=neighbours(), late_by=5) == alone
     for budget in (5, 16):
         assert answer_of(model, wanted, before=neighbours(), after=neighbours("later"), budget=budget) == alone
+
+
+@pytest.mark.parametrize("lengths", [range(4, 70), [225, *range(250, 257)]], ids=["short", "to the end of the context"])
+def test_a_prompt_gives_the_same_bits_however_it_is_cut(model: LoadedModel, lengths: Sequence[int]) -> None:
+    """Attention works in tiles, here of 32 rows, and took the kernel of one row for one that was left over."""
+    causal_lm = model.causal_lm
+    for length in lengths:
+        token_ids = np.arange(length, dtype=np.int64) * 7 % 500
+        whole = prefilled(causal_lm, token_ids, [])
+        for cut in {2, min(33, length - 2), length // 2, length - 2}:
+            assert np.array_equal(prefilled(causal_lm, token_ids, [cut]), whole), f"{length} tokens, cut at {cut}"
+
+
+def prefilled(causal_lm: CausalLM, token_ids: TokenIds, cuts: Sequence[int]) -> Logits:
+    """Logits after the prompt, and after one more token."""
+    last = [causal_lm.prefill(0, chunk).copy() for chunk in np.split(token_ids, cuts)][-1]
+    after = causal_lm.decode([0], [9])[0] if len(token_ids) < causal_lm.context_length else last
+    both = np.concatenate([last, after])
+    causal_lm.release(0)
+    return both
 
 
 def test_the_first_of_several_choices_is_the_single_answer(model: LoadedModel) -> None:
