@@ -116,6 +116,32 @@ def test_rows_that_move_to_close_gaps_keep_their_answers(folder: Path) -> None:
     assert np.array_equal(causal_lm.decode([1, 3], [9, 10]), expected.decode([1, 3], [9, 10]))
 
 
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_a_graph_that_keeps_the_logits_asked_for_gives_the_same_ones(tmp_path: Path, layout: Layout) -> None:
+    def keep_last(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        (head,) = (node for node in graph.node if "logits" in node.output)
+        head.output[0] = "all_logits"
+        graph.input.append(helper.make_tensor_value_info("num_logits_to_keep", TensorProto.INT64, []))
+        constants = {"axis_0": [0], "axis_1": [1], "end": [2**31]}
+        graph.initializer.extend(helper.make_tensor(name, TensorProto.INT64, [1], v) for name, v in constants.items())
+        graph.node.extend(
+            [
+                helper.make_node("Neg", ["num_logits_to_keep"], ["before_end"]),
+                helper.make_node("Unsqueeze", ["before_end", "axis_0"], ["begin"]),
+                helper.make_node("Slice", ["all_logits", "begin", "end", "axis_1"], ["logits"]),
+            ]
+        )
+
+    plain = load(write_tiny_model(tmp_path / "plain", layout=layout)).causal_lm
+    keeping = load(edit_model(write_tiny_model(tmp_path / "keeping", layout=layout), keep_last)).causal_lm
+    for token_ids in (np.arange(3, 20, dtype=np.int64), np.arange(3, 242, dtype=np.int64)):  # 256, all the context
+        assert np.array_equal(keeping.prefill(0, token_ids), plain.prefill(0, token_ids))
+    keeping.release(0)
+    plain.release(0)
+    assert np.array_equal(decoded_alone(keeping, [5, 6], [7, 8]), decoded_alone(plain, [5, 6], [7, 8]))
+
+
 def test_inputs_that_are_not_known_are_refused_by_name(folder: Path) -> None:
     def add_input(model: onnx.ModelProto) -> None:
         model.graph.input.append(helper.make_tensor_value_info("beam_index", TensorProto.INT64, [1]))
