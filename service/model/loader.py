@@ -81,23 +81,24 @@ def load_model(
 
 
 def measure_load_independence(model: CausalLM) -> bool:
-    """Compares the bits of a probe's logits alone, among neighbours, and with its prompt in chunks.
+    """Compares the bits of a probe's logits alone, among few, some and all neighbours, and with its prompt in chunks.
 
     A SlotCausalLM whose lone row differs gets lone rows padded to two. The slots are empty before and after.
     """
-    num_rows = min(model.num_slots, max(2, model.context_length // 2), 8)
-    alone, among = _probe(model, [0]), _probe(model, list(range(num_rows)))
-    if isinstance(model, SlotCausalLM) and not np.array_equal(alone, among):
+    crowded = _probe(model, model.num_slots)
+    if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), crowded):
         model.min_decode_rows = 2
-        alone = _probe(model, [0])
-    pair = _probe(model, list(range(min(2, num_rows))))
-    return np.array_equal(alone, among) and np.array_equal(alone, pair) and _is_chunk_invariant(model)
+    sizes = {min(num_rows, model.num_slots) for num_rows in (1, 2, 8)}
+    return all(np.array_equal(_probe(model, size), crowded) for size in sizes) and _is_chunk_invariant(model)
 
 
-def _probe(model: CausalLM, slots: list[int]) -> Logits:
-    """Logits (V,) of slot 0 after a decode step of all `slots`."""
-    for slot in slots:
+def _probe(model: CausalLM, num_rows: int) -> Logits:
+    """Logits (V,) of slot 0 after a decode step of so many slots."""
+    slots = range(num_rows)
+    for slot in slots[:2]:
         model.prefill(slot, _token_ids(model, _prompt_length(model), salt=slot))
+    for slot in slots[2:]:
+        model.copy(1, slot)
     logits = model.decode(slots, [int(_token_ids(model, 1, salt=slot)[0]) for slot in slots])[0].copy()
     for slot in slots:
         model.release(slot)

@@ -214,8 +214,13 @@ def test_a_model_whose_rows_depend_on_each_other_is_not_called_deterministic() -
         def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
             return super().decode(slots, token_ids) + np.float32(len(slots))
 
+    class EntangledInCrowds(FakeCausalLM):
+        def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
+            return super().decode(slots, token_ids) + np.float32(len(slots) > 8)
+
     assert not measure_load_independence(Entangled())
-    assert measure_load_independence(FakeCausalLM())
+    assert not measure_load_independence(EntangledInCrowds(num_slots=9))
+    assert measure_load_independence(EntangledInCrowds(num_slots=8))
 
 
 def test_sizes_that_the_graph_leaves_open_come_from_the_configuration(folder: Path) -> None:
