@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -97,10 +98,25 @@ async def started(
         yield await stack.enter_async_context(Server(settings, Catalogue(completers), access))
 
 
+def how_to_call(settings: Settings, address: str) -> str:
+    """What is served where, and a command that asks it from this machine; file names in capitals are the caller's."""
+    words = ["onward complete"]
+    target = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+    if target != "127.0.0.1:50051":
+        words.append(f"--target {shlex.quote(target)}")
+    if settings.tls_cert:
+        words.append(f"--tls-ca {shlex.quote(str(settings.tls_cert))}")
+    if settings.tls_client_ca:
+        words.append("--tls-cert CERT --tls-key KEY")
+    if settings.api_keys_file:
+        words.append("--api-key-file FILE")
+    return f'onward serves {", ".join(settings.model_folders)} on {address}; try: {" ".join(words)} "Hello"'
+
+
 async def _serve(settings: Settings, models: Sequence[ServedModel], access: Access) -> bool:
     failure = asyncio.Event()
     async with started(settings, models, access, failure) as server:
-        _say(_how_to_call(settings, server.address))
+        _say(how_to_call(settings, server.address))
         return await server.run_until_signal(failure)
 
 
@@ -222,12 +238,6 @@ def _step(what: str) -> Generator[None]:
         _say(line)
     else:
         logger.info(line)
-
-
-def _how_to_call(settings: Settings, address: str) -> str:
-    target = "" if address == "127.0.0.1:50051" else f" --target {address}"
-    keys = " (with an API key: ONWARD_API_KEY)" if settings.api_keys_file else ""
-    return f'onward serves {", ".join(settings.model_folders)} on {address}; try: onward complete{target} "Hello"{keys}'
 
 
 def _say(line: str) -> None:

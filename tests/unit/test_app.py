@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from service.app import ServedModel, load_models
+from service.app import ServedModel, how_to_call, load_models
 from service.errors import ModelFolderError
 from service.settings import Settings
 from tests.tiny_model import write_tiny_model
@@ -49,3 +49,26 @@ def test_no_more_alternatives_are_offered_than_there_are_tokens(folder: Path) ->
     assert load(folder).limits.card.capabilities.max_top_logprobs == 20
     write_tokenizer(folder, "?", "a", "b", "c", "d")
     assert load(folder).limits.card.capabilities.max_top_logprobs == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "address", "command"),
+    [
+        ({}, "127.0.0.1:50051", 'onward complete "Hello"'),
+        ({}, "127.0.0.1:4711", 'onward complete --target 127.0.0.1:4711 "Hello"'),
+        ({}, "unix:/run/a b", "onward complete --target 'unix:/run/a b' \"Hello\""),
+        ({}, "0.0.0.0:50051", 'onward complete "Hello"'),
+        ({}, "[::]:50051", "onward complete --target '[::1]:50051' \"Hello\""),
+        ({"tls_cert": "c.pem", "tls_key": "k"}, "127.0.0.1:50051", 'onward complete --tls-ca c.pem "Hello"'),
+        (
+            {"tls_cert": "c.pem", "tls_key": "k", "tls_client_ca": "a"},
+            "127.0.0.1:50051",
+            'onward complete --tls-ca c.pem --tls-cert CERT --tls-key KEY "Hello"',
+        ),
+        ({"api_keys_file": "keys"}, "127.0.0.1:50051", 'onward complete --api-key-file FILE "Hello"'),
+    ],
+    ids=["as it comes", "a port", "a socket", "any IPv4", "any IPv6", "TLS", "mutual TLS", "keys"],
+)
+def test_the_server_says_how_to_call_it(settings: dict[str, str], address: str, command: str) -> None:
+    said = how_to_call(Settings.model_validate({"model": ("m",), **settings}), address)
+    assert said == f"onward serves m on {address}; try: {command}"
