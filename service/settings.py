@@ -5,21 +5,24 @@ It does not know what the settings are used for beyond units and bounds; `python
 
 import ipaddress
 import sys
+from argparse import Action, ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict
 
 _PACKAGE = Path(__file__).resolve().parent
 _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parent / "models" / "pocket" / "served")
 """Where the embedded model lies: beside the code once installed, where it is made in a checkout."""
 
 MIB = 1 << 20
+
+_METAVARS = {"tuple[str,...]": "[ID=]DIR", "str": "ADDRESS", "int": "N", "float": "X", "Path": "FILE"}
 
 
 class Settings(BaseSettings):
@@ -35,7 +38,6 @@ class Settings(BaseSettings):
         cli_implicit_flags=True,
         cli_hide_none_type=True,
         cli_avoid_json=True,
-        cli_prog_name="onward serve",
     )
 
     model: Annotated[tuple[str, ...], NoDecode] = ()
@@ -158,9 +160,22 @@ def read_settings(words: Sequence[str]) -> Settings:
         SystemExit: argparse has said what is wrong (2), or printed the help that was asked for (0).
     """
     try:
-        return CliApp.run(Settings, cli_args=list(words))
+        return CliApp.run(Settings, cli_args=list(words), cli_settings_source=_command_line())
     except ValidationError as error:
         raise WrongSettings([_problem(found) for found in error.errors()]) from None
+
+
+def _command_line() -> CliSettingsSource[Any]:
+    """Flags in a user's words, where pydantic's own help names Python types and empty defaults."""
+    parser = ArgumentParser(prog="onward serve", description="Serves models over gRPC, until a signal.")
+    return CliSettingsSource(Settings, root_parser=parser, add_argument_method=_add_argument)
+
+
+def _add_argument(parser: ArgumentParser, *flags: str, **options: Any) -> Action:  # noqa: ANN401  as argparse has it
+    if "metavar" in options:
+        options["metavar"] = _METAVARS.get(options["metavar"], options["metavar"])
+    options["help"] = options["help"].removesuffix(" (default: ())").removesuffix(" (default: None)")
+    return parser.add_argument(*flags, **options)
 
 
 def _problem(found: ErrorDetails) -> str:

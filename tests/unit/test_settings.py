@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,14 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         read_settings(["--slots", "0", "--listen", "x"])
 
     assert len(caught.value.problems) == 2
+
+
+def test_help_shows_what_a_user_would_type(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(["--help"])
+    usage = capsys.readouterr().out
+    assert "--model [ID=]DIR" in usage
+    assert not re.search(r"tuple|\bstr\b|\bint\b|\bfloat\b|\bPath\b|None|\(\)", usage)
 
 
 def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
