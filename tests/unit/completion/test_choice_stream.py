@@ -150,8 +150,10 @@ def test_a_call_ends_as_tool_calls(tokenizer: Tokenizer) -> None:
     assert (finished.finish_reason, finished.stop_cause) == (FinishReason.TOOL_CALLS, None)
 
 
-def test_the_only_call_that_is_wanted_ends_the_choice(tokenizer: Tokenizer) -> None:
-    stream = choice(tokenizer, single_call=True)
+@pytest.mark.parametrize("min_tokens", [0, 100])
+def test_the_only_call_that_is_wanted_ends_the_choice(tokenizer: Tokenizer, min_tokens: int) -> None:
+    """Whatever `min_tokens` is: it holds back ends that are drawn, and nothing more would be shown."""
+    stream = choice(tokenizer, single_call=True, min_tokens=min_tokens)
     _, finished = run(stream, tokenizer, CALL + "\n" + CALL)
     assert stream.is_finished
     assert finished is not None
