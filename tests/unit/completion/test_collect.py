@@ -1,0 +1,125 @@
+"""A stream of events folded into one answer."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.completion.collect import collect
+from service.domain import (
+    Choice,
+    ChoiceDelta,
+    ChoiceFinished,
+    Completion,
+    CompletionEnded,
+    CompletionEvent,
+    CompletionStarted,
+    FinishReason,
+    Logprob,
+    SamplingParams,
+    Timings,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+STARTED = CompletionStarted(
+    id="cmpl_1",
+    create_time_s=1.0,
+    model="m",
+    system_fingerprint="f",
+    prompt_tokens=3,
+    effective_sampling=SamplingParams(max_tokens=9, seed=1),
+)
+ENDED = CompletionEnded(
+    usage=Usage(prompt_tokens=3, completion_tokens=2),
+    timings=Timings(queue_s=0, prefill_s=0, decode_s=0, first_token_s=0, total_s=0),
+)
+
+
+def finished(index: int = 0, *, invalid_tool_call: str = "") -> ChoiceFinished:
+    return ChoiceFinished(
+        index=index,
+        finish_reason=FinishReason.STOP,
+        stop_cause=None,
+        seed=5 + index,
+        completion_tokens=2,
+        invalid_tool_call=invalid_tool_call,
+    )
+
+
+def said(
+    text: str = "", *, index: int = 0, reasoning: str = "", tool_calls: tuple[ToolCallDelta, ...] = ()
+) -> ChoiceDelta:
+    return ChoiceDelta(index=index, text=text, reasoning=reasoning, tool_calls=tool_calls, token_count=1)
+
+
+async def collected(*events: CompletionEvent) -> Completion:
+    async def stream() -> AsyncIterator[CompletionEvent]:
+        for event in events:
+            yield event
+
+    return await collect(stream())
+
+
+async def choice(*events: CompletionEvent) -> Choice:
+    (only,) = (await collected(STARTED, *events, ENDED)).choices
+    return only
+
+
+async def test_text_and_reasoning_are_joined() -> None:
+    message = (await choice(said(reasoning="h"), said(reasoning="m"), said("Hel"), said("lo"), finished())).message
+    assert (message.reasoning, message.content) == ("hm", ("Hello",))
+
+
+async def test_a_choice_without_text_has_no_content() -> None:
+    message = (await choice(finished())).message
+    assert (message.content, message.reasoning, message.tool_calls) == ((), "", ())
+
+
+async def test_tool_calls_are_joined_by_index() -> None:
+    message = (
+        await choice(
+            said(tool_calls=(ToolCallDelta(index=1, id="b", name="g", arguments="{"),)),
+            said(tool_calls=(ToolCallDelta(index=0, id="a", name="f", arguments='{"x"'),)),
+            said(tool_calls=(ToolCallDelta(index=0, arguments=": 1}"), ToolCallDelta(index=1, arguments="}"))),
+            finished(),
+        )
+    ).message
+    assert message.tool_calls == (
+        ToolCall(id="a", name="f", arguments='{"x": 1}'),
+        ToolCall(id="b", name="g", arguments="{}"),
+    )
+
+
+async def test_the_last_call_is_void_where_it_turned_out_to_be_none() -> None:
+    deltas = (ToolCallDelta(index=0, id="a", name="f", arguments="{}"), ToolCallDelta(index=1, id="b", name="g"))
+    answer = await choice(said(tool_calls=deltas), finished(invalid_tool_call="<tool_call>{"))
+    assert [call.name for call in answer.message.tool_calls] == ["f"]
+    assert answer.invalid_tool_call == "<tool_call>{"
+
+
+async def test_log_probabilities_come_in_the_order_of_their_tokens() -> None:
+    logprobs = [TokenLogprob(chosen=Logprob(token_id=i, token=b"", logprob=0.0), top=()) for i in range(3)]
+    deltas = [
+        ChoiceDelta(index=0, logprobs=(logprobs[0],), token_count=1),
+        ChoiceDelta(index=0, logprobs=(logprobs[1], logprobs[2]), token_count=2),
+    ]
+    assert (await choice(*deltas, finished())).logprobs == tuple(logprobs)
+
+
+async def test_choices_come_by_index_however_their_events_mix() -> None:
+    answer = await collected(STARTED, said("b", index=1), said("a"), finished(1), said("a"), finished(0), ENDED)
+    assert [(each.index, each.message.content, each.seed) for each in answer.choices] == [
+        (0, ("aa",), 5),
+        (1, ("b",), 6),
+    ]
+    assert (answer.started, answer.ended) == (STARTED, ENDED)
+
+
+@pytest.mark.parametrize(
+    "events", [(), (STARTED, finished()), (finished(), ENDED)], ids=["nothing", "no end", "no start"]
+)
+async def test_a_stream_that_is_not_whole_is_a_bug(events: tuple[CompletionEvent, ...]) -> None:
+    with pytest.raises(AssertionError, match="without its start or its end"):
+        await collected(*events)
