@@ -145,6 +145,33 @@ async def test_a_time_limit_ends_a_running_request() -> None:
         await harness.until_idle()
 
 
+@pytest.mark.parametrize("is_busy", [False, True], ids=["a free slot", "a queue"])
+async def test_a_request_whose_time_limit_has_passed_is_told_so_at_once_and_never_runs(*, is_busy: bool) -> None:
+    async with running(FakeCausalLM(num_slots=1, context_length=LONG + 10)) as harness:
+        busy = [asyncio.create_task(harness.tokens(request("busy", max_tokens=LONG)))] if is_busy else []
+        await asyncio.sleep(0)
+        async with harness.thread.generate(request("late"), time_limit_at_s=time.monotonic()) as generation:
+            seen = [event async for event in events(generation)]
+        assert seen == [SequenceExpired(request_id="late", index=0)]
+        for task in busy:
+            assert not task.done()
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+
+
+async def test_a_request_that_leaves_the_queue_as_at_its_deadline_never_runs() -> None:
+    async with running(FakeCausalLM(num_slots=1, context_length=LONG + 10)) as harness:
+        busy, waiting = (asyncio.create_task(harness.tokens(request(name, max_tokens=LONG))) for name in ("a", "b"))
+        async with asyncio.timeout(5):
+            while not harness.model.runs:
+                await asyncio.sleep(0)
+        for task in (waiting, busy):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await harness.until_idle()
+        assert [kind for kind, _ in harness.model.runs].count("prefill") == 1
+
+
 async def test_a_time_limit_is_forgotten_with_its_request() -> None:
     """Limits that lay far ahead once piled up for as long as the server ran."""
     async with running() as harness:
