@@ -114,9 +114,7 @@ def _size(schema: Json, sizes: Mapping[str, _Size]) -> _Size:
     factors = [demand.num_alternatives for demand in (*demands, *referred)]
     factors.append(sum(choice.num_alternatives for choice in choices))
     combined = [factor for factor in factors if factor > 1]
-    patterns = sum(key in schema for key in ("pattern", "format")) + sum(
-        demand.num_patterns for demand in (*demands, *referred)
-    )
+    patterns = ("pattern" in schema) + sum(demand.num_patterns for demand in (*demands, *referred))
     patterns += max((choice.num_patterns for choice in choices), default=0)
     own = [*demands, *choices, *parts]
     return _Size(

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from service.grammar.schema_types import listed_values, own_types
 from service.grammar.values import Json, canonical
 
 Resolve = Callable[[str], Json]
 """Gives the schema that a `$ref` means."""
 
-_ALL_TYPES = frozenset({"null", "boolean", "number", "string", "array", "object"})
 _OBJECT = frozenset({"object"})
 _MAX_DEPTH = 8
 
@@ -30,9 +30,9 @@ class _Proof:
             return True
         if not (isinstance(one, dict) and isinstance(other, dict)):
             return False
-        if not (_types(one) & _types(other)) or _have_no_common_value(one, other):
+        if not (own_types(one) & own_types(other)) or _have_no_common_value(one, other):
             return True
-        if _types(one) & _types(other) == _OBJECT and self._differ_in_property(one, other, depth):
+        if own_types(one) & own_types(other) == _OBJECT and self._differ_in_property(one, other, depth):
             return True
         return self._parts_differ(one, other, depth) or self._parts_differ(other, one, depth)
 
@@ -62,42 +62,8 @@ class _Proof:
         return any(self.of(_property(one, name), _property(other, name), depth - 1) for name in required)
 
 
-def _types(schema: Mapping[str, Json]) -> frozenset[str]:
-    types = schema.get("type")
-    if isinstance(types, str):
-        types = [types]
-    if isinstance(types, list):
-        return frozenset("number" if type_ == "integer" else str(type_) for type_ in types)
-    values = _values(schema)
-    return _ALL_TYPES if values is None else frozenset(_type(value) for value in values)
-
-
-def _type(value: Json) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-
-
-def _values(schema: Mapping[str, Json]) -> list[Json] | None:
-    """The values that a schema lists; None: it lists none."""
-    if "const" in schema:
-        return [schema["const"]]
-    values = schema.get("enum")
-    return values if isinstance(values, list) else None
-
-
 def _have_no_common_value(one: Mapping[str, Json], other: Mapping[str, Json]) -> bool:
-    values, other_values = _values(one), _values(other)
+    values, other_values = listed_values(one), listed_values(other)
     if values is None or other_values is None:
         return False
     return not {canonical(value) for value in values} & {canonical(value) for value in other_values}

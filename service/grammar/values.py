@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import NoReturn
+from urllib.parse import unquote
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -36,6 +37,24 @@ def parse(text: str) -> Json:
     if _depth(value) > _MAX_DEPTH:
         raise NotJson(f"it is nested more than {_MAX_DEPTH} deep")
     return value
+
+
+def lookup(root: Json, reference: str) -> Json:
+    """What a reference such as `#/$defs/name` leads to.
+
+    Raises:
+        LookupError: Nothing of this document.
+    """
+    target = root
+    for part in reference.split("/")[1:]:
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(target, dict) and key in target:
+            target = target[key]
+        elif isinstance(target, list) and key.isdecimal() and int(key) < len(target):
+            target = target[int(key)]
+        else:
+            raise LookupError(reference)
+    return target
 
 
 def unspeakable(value: Json) -> Iterator[str]:

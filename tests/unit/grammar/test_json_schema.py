@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
+from service.grammar.string_formats import PATTERNS
 from service.grammar.values import Json
 
 _REFUSED: list[tuple[Any, str]] = [
@@ -66,7 +67,7 @@ _REWRITTEN: list[tuple[Any, Json]] = [
     ({"minimum": -(2**63), "maximum": 2**63 - 1}, {"minimum": -(2**53), "maximum": 2**53}),
     ({"minLength": 2.0}, {"minLength": 2}),
     ({"type": "integer", "format": "int32"}, {"type": "integer"}),
-    ({"type": "string", "format": "uuid"}, {"type": "string", "format": "uuid"}),
+    ({"type": "string", "format": "uuid"}, {"type": "string", "pattern": PATTERNS["uuid"]}),
 ]
 _TOO_MUCH: list[tuple[Any, str]] = [
     ({"allOf": [{"anyOf": [{"minimum": i} for i in range(8)]} for _ in range(3)]}, "at #: .* more than 500 ways"),
