@@ -1,10 +1,13 @@
-"""Draws answers under constraints from random logits until 500 have finished, and checks each of them.
+"""Draws answers under constraints from random logits until 500 have finished of each group, and checks each of them.
 
     python -m benchmarks.structured_output
 
 Nothing helps an answer but its constraint: every allowed token is as likely, as on a model that knows nothing, at
 temperature 1. What comes to 1,024 tokens is cut and counted. The schemas are the JSON Schema test suite's and our own;
 JSON is checked by the jsonschema package with decimal numbers, as doubles find 0.7 to be no multiple of 0.0001.
+
+The groups are formats of answers; requests with tools for every format of calls, each answer read as the service reads
+it; and these again where now and then a mark of some format is written instead of a random token.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from collections.abc import Sequence
 from benchmarks.report import write_result
 from service.errors import InvalidRequest
 from service.grammar.compiler import Grammar
-from tests.constraint_cases import SUITE, Case, own_cases, suite_cases
+from tests.constraint_cases import SUITE, Case, call_cases, marked_call_cases, own_cases, suite_cases
 from tests.drawing import SMOLLM2, RandomWriter
 
 
@@ -27,11 +30,16 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=500)
     parser.add_argument("--max-tokens", type=int, default=1024)
     arguments = parser.parse_args()
-    cases = [*own_cases(), *(suite_cases() if SUITE.exists() else ())]
+    groups = [
+        [*own_cases(), *(suite_cases() if SUITE.exists() else ())],
+        call_cases(),
+        marked_call_cases(),
+    ]
     writers = {512: RandomWriter.small(), **({49_152: RandomWriter.smollm2()} if SMOLLM2.exists() else {})}
     rows = [
         {"vocabulary": size, **row}
         for size, writer in writers.items()
+        for cases in groups
         for row in measure(writer, cases, arguments.finished, arguments.max_tokens)
     ]
     limits = {"finished": arguments.finished, "max_tokens": arguments.max_tokens}
@@ -69,7 +77,7 @@ def measure(writer: RandomWriter, cases: Sequence[Case], num_finished: int, max_
 
 def _outcomes(writer: RandomWriter, case: Case, grammar: Grammar, max_tokens: int) -> Counter[str]:
     try:
-        answer = writer.draw(grammar, max_tokens)
+        answer = writer.draw(grammar, max_tokens, case.phrases)
     except InvalidRequest as error:
         print(f"stuck: {case.name}: {error}", file=sys.stderr)
         return Counter(stuck=1)

@@ -1,27 +1,38 @@
 """Constraints of every kind, each with a check of its own that an answer keeps to it; it draws nothing."""
 
+import asyncio
 import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation, localcontext
 from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from service.completion.constraints import Constraints
+from service.completion.output_parser import AnswerContext, OutputParser
+from service.completion.prompt import Prompt, offered_tools
+from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
+from service.completion.tool_formats.reasoning import THINK
+from service.completion.tool_formats.tool_format import OutputFormat
 from service.domain import (
     ChoiceFormat,
+    CompletionRequest,
     FunctionTool,
     GrammarFormat,
     JsonObjectFormat,
     JsonSchemaFormat,
     RegexFormat,
     ResponseFormat,
+    ToolChoice,
+    ToolChoiceMode,
 )
 from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
+from service.grammar.tool_calls import CallFrame, OfferedTool
+from tests.parsed_answers import parsed
 
 SUITE = Path(__file__).parents[2] / "shared/data/jsonschema/JSON-Schema-Test-Suite.tar.gz"
 
@@ -182,6 +193,70 @@ _ADD_ALL = FunctionTool(
 )
 _NOW = FunctionTool(name="now", strict=True)
 TOOLS = tuple(OfferedTool(tool=tool, field=f"tools[{i}].function") for i, tool in enumerate((_ADD, _ADD_ALL, _NOW)))
+_SEND = FunctionTool(
+    name="send",
+    strict=True,
+    parameters=json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "text": {"type": "string", "maxLength": 12},
+                "to": {"anyOf": [{"type": "string", "pattern": "^[a-z]{1,5}$"}, {"type": "null"}]},
+                "copies": {"type": ["integer", "string"], "minimum": 0, "maximum": 99, "maxLength": 4},
+                "mode": {"enum": ["now", "5", 5, 2.5, True, None, "true", '"x"', "[1]", "</parameter"]},
+                "on": {"type": "string", "format": "date"},
+                "where": {"$ref": "#/$defs/place"},
+                "tags": {"type": "array", "items": {"enum": ["a", "b,c", "</parameter>", '<|"|', "<|end|>", 'd"e\n']}},
+                "shape": {"oneOf": [{"const": [1, {"a b": None}]}, {"type": "boolean"}]},
+                "size": {"type": "number", "exclusiveMinimum": 0, "maximum": 1.5},
+            },
+            "required": ["to", "copies", "mode", "tags"],
+            "additionalProperties": False,
+            "$defs": {
+                "place": {
+                    "type": "object",
+                    "properties": {
+                        "x:y": {"type": "integer"},
+                        "name": {"type": "string", "maxLength": 3},
+                        "in": {"$ref": "#/$defs/place"},
+                    },
+                    "required": ["x:y"],
+                    "additionalProperties": False,
+                }
+            },
+        }
+    ),
+)
+CALLED = (_ADD, _ADD_ALL, _NOW, _SEND)
+
+
+# What answers are full of where a model means harm, or writes about itself.
+_MARKS = (
+    *(mark for format_ in (*TOOL_FORMATS, *REASONING_FORMATS) for mark in format_.control_strings),
+    *(mark for format_ in TOOL_FORMATS for mark in (*format_.triggers, format_.frame.end, format_.frame.section_end)),
+    *(
+        f"{frame.section_begin}{frame.begin}add{frame.id_begin}{frame.arguments_begin}{arguments}{frame.end}"
+        for frame in (format_.frame for format_ in TOOL_FORMATS)
+        for arguments in ('{"x": null}', "x:null", "<parameter=x>\nnull\n</parameter>\n")
+    ),
+    *(
+        '"',
+        "}",
+        "]",
+        "{",
+        "[",
+        "\n",
+        "null",
+        "5",
+        "```json\n",
+        "\n</parameter>\n",
+        "<parameter=text>\n",
+        "<function=add>\n",
+    ),
+)
+
+
+PHRASES = tuple(dict.fromkeys(mark for mark in _MARKS if mark))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +268,8 @@ class Case:
     compile: Callable[[GrammarCompiler], Grammar]
     complaint: Callable[[str], str | None]
     """None: the text keeps to it."""
+    phrases: tuple[str, ...] = ()
+    """What answers are drawn from beside single tokens."""
 
 
 def suite_cases() -> Iterator[Case]:
@@ -208,7 +285,7 @@ def suite_cases() -> Iterator[Case]:
 
 
 def own_cases() -> list[Case]:
-    """Constraints of every kind."""
+    """Formats of every kind."""
     arithmetic = re.compile(r"[0-9()+*]+")
     return [
         *(schema_case("schema", name, schema) for name, schema in SCHEMAS.items()),
@@ -223,12 +300,39 @@ def own_cases() -> list[Case]:
             GrammarFormat(definition=_LARK),
             lambda text: None if arithmetic.fullmatch(text) and isinstance(eval(text), int) else "no sum",  # noqa: S307
         ),
-        *(
-            _calls_case(f"{name}, {'several' if is_parallel else 'one'}", frame, is_parallel=is_parallel)
-            for name, frame in (("hermes", HERMES), ("mistral", MISTRAL), ("llama", LLAMA))
-            for is_parallel in (True, False)
-        ),
     ]
+
+
+def call_cases() -> list[Case]:
+    """Forced calls, strict ones and formats beside them, for every format of calls, thinking or not."""
+    bound = JsonSchemaFormat(schema=json.dumps(_PERSON))
+    strict = CompletionRequest(tools=CALLED)
+    forced = replace(strict, tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED))
+    requests = {
+        "forced": forced,
+        "one forced": replace(forced, parallel_tool_calls=False),
+        "strict": strict,
+        "strict, or JSON": replace(strict, response_format=bound),
+        "JSON": CompletionRequest(response_format=bound),
+    }
+    cases: list[Case] = []
+    for tools in TOOL_FORMATS:
+        reasoning = next((one for one in REASONING_FORMATS if one.name.startswith(tools.name[:5])), THINK)
+        for start, output_format, prompt in (
+            ("", OutputFormat(tools=tools), ""),
+            (", may think", OutputFormat(tools=tools, reasoning=reasoning), ""),
+            (", thinks", OutputFormat(tools=tools, reasoning=reasoning), f"{reasoning.begin}\n"),
+        ):
+            cases += [
+                _answer_case(f"{tools.name}{start}, {name}", output_format, prompt, request)
+                for name, request in requests.items()
+            ]
+    return cases
+
+
+def marked_call_cases() -> list[Case]:
+    """The same where answers are full of marks."""
+    return [replace(case, kind="tool_calls, full of marks", phrases=PHRASES) for case in call_cases()]
 
 
 def schema_case(kind: str, name: str, schema: object) -> Case:
@@ -241,18 +345,39 @@ def _format_case(kind: str, response_format: ResponseFormat, complaint: Callable
     return Case(kind, str(response_format), lambda compiler: compiler.compile(response_format), complaint)
 
 
-def _calls_case(name: str, frame: CallFrame, *, is_parallel: bool) -> Case:
-    thinking = ThinkingFrame(begin="<think>", end="</think>", is_open=False) if is_parallel else None
-    constraint = ToolCallConstraint(
-        frame=frame, tools=TOOLS, is_required=True, is_parallel=is_parallel, thinking=thinking
+def _answer_case(name: str, output_format: OutputFormat, prompt_text: str, request: CompletionRequest) -> Case:
+    """What a whole request asks for, read as its answer is read."""
+    context = AnswerContext(
+        tools=offered_tools(request),
+        prompt=prompt_text,
+        single_call=not request.parallel_tool_calls,
+        response_format=request.response_format,
     )
+    prompt = Prompt(text=prompt_text, ids=(1,), is_empty_text=False, output_format=output_format, context=context)
 
     def compiled(compiler: GrammarCompiler) -> Grammar:
-        grammar = compiler.compile_tool_calls(constraint)
+        grammar = asyncio.run(Constraints(compiler).of(request, prompt))
         assert grammar is not None
         return grammar
 
-    return Case("tool_calls", name, compiled, lambda text: _calls_complaint(frame, text, is_parallel=is_parallel))
+    return Case("tool_calls", name, compiled, lambda text: _answer_complaint(output_format, context, request, text))
+
+
+def _answer_complaint(
+    output_format: OutputFormat, context: AnswerContext, request: CompletionRequest, text: str
+) -> str | None:
+    answer = parsed(OutputParser(output_format, context), [text])
+    if answer.invalid_tool_call:
+        return f"an invalid call: {answer.invalid_tool_call}"
+    if len(answer.calls) > 1 and not request.parallel_tool_calls:
+        return "several calls"
+    if request.tool_choice.mode is ToolChoiceMode.REQUIRED and (answer.text.strip() or not answer.calls):
+        return f"{len(answer.calls)} calls, and the text {answer.text!r}"
+    schemas = {tool.name: json.loads(tool.parameters or '{"maxProperties": 0}') for tool in request.tools}
+    complaints = [_json_complaint({"type": "object", **schemas[name]}, arguments) for name, arguments in answer.calls]
+    if request.response_format is not None and not answer.calls:
+        complaints.append(_json_complaint(_PERSON, answer.text))
+    return next((complaint for complaint in complaints if complaint), None)
 
 
 def _decimal(text: str) -> Decimal | float:
@@ -281,25 +406,3 @@ def _regex_complaint(pattern: str) -> Callable[[str], str | None]:
 
 def _choice_complaint(text: str) -> str | None:
     return None if text in ("a", "ab", "abc", "é (1)", "/*.\\") else "no choice"
-
-
-def _calls_complaint(frame: CallFrame, text: str, *, is_parallel: bool) -> str | None:
-    """Reads calls as their frame has them; thinking may come first."""
-    rest = text.rpartition("</think>")[2].lstrip("\n") if is_parallel else text
-    rest = rest.removeprefix(frame.section_begin)
-    calls = 0
-    while rest.startswith(frame.begin):
-        name, _, rest = rest.removeprefix(frame.begin).partition(frame.arguments_begin)
-        arguments, end = json.JSONDecoder().raw_decode(rest)
-        tool = next((offered.tool for offered in TOOLS if offered.tool.name == name), None)
-        if tool is None:
-            return f"no tool is named {name}"
-        schema = json.loads(tool.parameters or '{"type": "object", "maxProperties": 0}')
-        if complaint := _json_complaint({"type": "object", **schema}, json.dumps(arguments)):
-            return complaint
-        rest = rest[end:].removeprefix(frame.end)
-        rest = rest.removeprefix(frame.separator or "")
-        calls += 1
-    if rest != frame.section_end or not calls or (calls > 1 and not is_parallel):
-        return f"{calls} calls, then {rest!r}"
-    return None

@@ -1,5 +1,6 @@
 """Draws answers within a constraint as a model does that knows nothing: every token that is allowed is as likely."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -7,20 +8,20 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
+from service.completion.tool_formats.tool_format import ReasoningFormat, ToolFormat
 from service.grammar.compiler import Grammar, GrammarCompiler
 from service.grammar.matcher import allocate_masks, apply_mask
 
 SMOLLM2 = Path(__file__).parents[2] / "shared/data/tok-smollm2/tokenizer.json"
-CONTROL_TOKENS = (
-    "<|end|>",
-    "<|stop|>",
-    "<|start|>",
-    "<tool_call>",
-    "</tool_call>",
-    "[TOOL_CALLS]",
-    "<think>",
-    "</think>",
+_FORMATS: tuple[ToolFormat | ReasoningFormat, ...] = (*TOOL_FORMATS, *REASONING_FORMATS)
+CONTROL_TOKENS = tuple(
+    dict.fromkeys(
+        ("<|return|>", "<|call|>", "<|stop|>", *(mark for format_ in _FORMATS for mark in format_.control_strings))
+    )
 )
+"""The first two end an answer; then those of all formats."""
+_SHARE_OF_PHRASES = 0.4
 EOS_TOKEN_IDS = frozenset({0, 1})
 _TEXT = ['{"name": "value", "items": [1, 2, 3], "is": true, "the": null}', "the quick brown fox, 12.5 naïve 日本語"]
 
@@ -78,15 +79,25 @@ class RandomWriter:
         """How a model would write a text, control tokens in it too."""
         return self._tokenizer.encode(text).ids
 
-    def draw(self, grammar: Grammar, max_tokens: int = 1024) -> Drawn:
-        """Draws at temperature 1 until the answer is complete, ends or is too long."""
+    def draw(self, grammar: Grammar, max_tokens: int = 1024, phrases: Sequence[str] = ()) -> Drawn:
+        """Draws at temperature 1 until the answer is complete, ends or is too long.
+
+        `phrases`: now and then one of them is written, as far as the constraint lets it.
+        """
         matcher = grammar.matcher()
         token_ids: list[int] = []
+        phrase: list[int] = []
         while len(token_ids) < max_tokens and not matcher.is_complete:
             matcher.fill(self._masks[0])
+            if phrases and not phrase and self._random.random() < _SHARE_OF_PHRASES:
+                phrase = self._ids_of_any(phrases)
             scores = self._random.gumbel(size=self._vocabulary_size).astype(np.float32)
+            if phrase:
+                scores[phrase.pop(0)] = np.inf
             apply_mask(scores, self._masks[0])
             token_id = int(scores.argmax())
+            if phrase and not np.isinf(scores[token_id]):
+                phrase.clear()
             if token_id in self._eos_token_ids:
                 return self._drawn(token_ids, is_cut=False)
             token_ids.append(token_id)
@@ -107,6 +118,12 @@ class RandomWriter:
                 return False
             matcher.accept(token_id)
         return matcher.may_end
+
+    def _ids_of_any(self, phrases: Sequence[str]) -> list[int]:
+        """One of the phrases, as a model would write it, or by the character."""
+        phrase = phrases[self._random.integers(len(phrases))]
+        pieces = [phrase] if self._random.random() < _SHARE_OF_PHRASES else phrase
+        return [token_id for piece in pieces for token_id in self.ids_of(piece)]
 
     def _drawn(self, token_ids: list[int], *, is_cut: bool) -> Drawn:
         text = self._tokenizer.decode(token_ids, skip_special_tokens=False)

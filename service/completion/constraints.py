@@ -48,7 +48,7 @@ def _thinking(prompt: Prompt) -> ThinkingFrame | None:
     framing = _framing(prompt)
     return ThinkingFrame(
         begin=reasoning.begin,
-        end=framing.frame.next_message if framing and framing.frame else reasoning.end,
+        end=framing.frame.next_message if framing else reasoning.end,
         is_open=prompt.context.continues is Channel.REASONING or reasoning.is_opened_by(prompt.text),
         other_ends=framing.triggers if framing else (),
     )
@@ -63,7 +63,7 @@ def _framing(prompt: Prompt) -> ToolFormat | None:
 def _answer_begin(prompt: Prompt) -> str:
     """What comes before an answer, where the prompt has not begun it."""
     framing = _framing(prompt)
-    return "" if framing is None or framing.frame is None or _has_begun(prompt) else framing.frame.answer_begin
+    return "" if framing is None or _has_begun(prompt) else framing.frame.answer_begin
 
 
 def _has_begun(prompt: Prompt) -> bool:
@@ -72,8 +72,9 @@ def _has_begun(prompt: Prompt) -> bool:
     return prompt.context.continues is Channel.CONTENT or bool(reasoning and reasoning.is_closed_by(prompt.text))
 
 
-def _frame(tool_format: ToolFormat, frame: CallFrame, prompt: Prompt) -> CallFrame:
+def _frame(tool_format: ToolFormat, prompt: Prompt) -> CallFrame:
     """The frame of calls in this answer."""
+    frame = tool_format.frame
     if frame.answer_begin and _has_begun(prompt):
         ended = frame.next_message
         frame = replace(frame, answer_begin="", section_begin=ended, trigger=ended + frame.trigger)
@@ -94,13 +95,11 @@ def _tool_calls(
     if not tools or not is_bound:
         return None
     tool_format = prompt.output_format.tools
-    if tool_format is None or tool_format.frame is None:
+    if tool_format is None:
         field = "tool_choice.mode" if is_required else "tools"
-        raise InvalidRequest.of(
-            field, "this model's way of calling tools cannot be constrained", InvalidReason.UNSUPPORTED_BY_MODEL
-        )
+        raise InvalidRequest.of(field, "how this model calls tools is not known", InvalidReason.UNSUPPORTED_BY_MODEL)
     return ToolCallConstraint(
-        frame=_frame(tool_format, tool_format.frame, prompt),
+        frame=_frame(tool_format, prompt),
         tools=tuple(
             OfferedTool(tool=tool, field=f"tools[{index}].function")
             for index, tool in enumerate(request.tools)

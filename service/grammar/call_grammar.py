@@ -25,20 +25,19 @@ class CallGrammar:
         self, thinking: ThinkingFrame | None, answer_begin: str, *, takes_newlines: bool
     ) -> lark.Grammar:
         """Thinking, then an answer; `takes_newlines`: some may set it apart, as it cannot begin with any."""
-        gap = "gap" if takes_newlines else ""
-        start = f"start: thinking {gap} {self.control.literal(answer_begin)} @{ANSWER}"
+        thinking_rule = "apart" if takes_newlines and not answer_begin else "thinking"
+        start = f"start: {thinking_rule} {self.control.literal(answer_begin)} @{ANSWER}"
         return _rules(start, *self._thinking(thinking, ()))
 
     def with_calls(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
         """Thinking, then an answer or calls, or calls only."""
         frame = constraint.frame
-        literal = self.control.literal
-        first = f"gap {literal(frame.section_begin + frame.begin)}"
+        answer_begin = self.control.literal(frame.answer_begin)
         if constraint.is_required:
-            start = [f"start: thinking {first} calls"]
+            start = [f"start: {self._before_calls(frame)} calls"]
         elif constraint.response_format is not None:
-            gap = "gap" if takes_newlines else ""
-            start = [f"start: thinking ({gap} {literal(frame.answer_begin)} @{ANSWER} | {first} calls)"]
+            thinking = "apart" if takes_newlines and not frame.answer_begin else "thinking"
+            start = [f"start: {thinking} {answer_begin} @{ANSWER} | {self._before_calls(frame)} calls"]
         else:
             start = self._text_or_calls(frame)
         calls = self._calls(frame, constraint.tools, is_parallel=constraint.is_parallel)
@@ -48,8 +47,12 @@ class CallGrammar:
         """Thinking, then an answer or one call, which is a JSON object: what begins as one may become the other."""
         objects = [ANSWER, *(arguments_name(index) for index in range(len(constraint.tools)))]
         choice = " | ".join(f"@{name}" for name in objects)
-        gap = "gap" if takes_newlines else ""
-        return _rules(f"start: thinking {gap} ({choice})", *self._thinking(constraint.thinking, ()))
+        thinking = "apart" if takes_newlines else "thinking"
+        return _rules(f"start: {thinking} ({choice})", *self._thinking(constraint.thinking, ()))
+
+    def _before_calls(self, frame: CallFrame) -> str:
+        thinking = "thinking" if frame.next_message else "apart"
+        return f"{thinking} {self.control.literal(frame.section_begin + frame.begin)}"
 
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
         """Free text, in which the trigger begins calls; nothing else that would begin one can come in it.
@@ -57,10 +60,10 @@ class CallGrammar:
         What is a control token must not come spelled out, either: who reads the answer sees no difference.
         """
         literal = self.control.literal
-        first = literal(frame.section_begin + frame.begin)
         if frame.answer_begin or frame.begins_answers:
             text = lark.text_without(*frame.other_triggers, prefixes=frame.start_triggers)
-            return [f"start: thinking ({literal(frame.answer_begin)} TEXT | gap {first} calls)", f"TEXT: {text}"]
+            answer = f"thinking {literal(frame.answer_begin)} TEXT"
+            return [f"start: {answer} | {self._before_calls(frame)} calls", f"TEXT: {text}"]
         remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))
         text = lark.text_without(frame.trigger, *frame.other_triggers, prefixes=frame.start_triggers)
         head, rules = self.control.text_to(frame.trigger, "HEAD", text)
@@ -86,17 +89,22 @@ class CallGrammar:
         return f"{opening} @{arguments_name(index)} {literal(frame.end)}"
 
     def _thinking(self, thinking: ThinkingFrame | None, triggers: tuple[str, ...]) -> list[str]:
-        """Thinking to its end, and the newlines that may set it apart from what follows.
+        """Thinking to its end; `apart`: with newlines that may set it apart from what follows.
 
         `triggers`: what begins a call where thinking that the prompt has begun would start.
         """
         if thinking is None:
-            return ['thinking: ""', 'gap: ""']
+            return ['thinking: ""', 'apart: ""']
         prefixes = triggers if thinking.is_open else ()
         text = lark.text_without(thinking.end, *thinking.other_ends, prefixes=prefixes)
         thought, rules = self.control.text_to(thinking.end, "THOUGHT", text)
-        whole = thought if thinking.is_open else f"({self.control.literal(thinking.begin)} {thought})?"
-        return [f"thinking: {whole}", r"gap: /\n{0,2}/", *rules]
+        begin = "" if thinking.is_open else self.control.literal(thinking.begin)
+        may_miss = "" if thinking.is_open else "?"
+        return [
+            f"thinking: ({begin} {thought}){may_miss}",
+            f"apart: ({begin} {thought} /\\n{{0,2}}/){may_miss}",
+            *rules,
+        ]
 
 
 def _rules(*rules: str) -> lark.Grammar:

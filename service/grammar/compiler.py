@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,14 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from service.domain import JsonFormat, ResponseFormat
 from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
-from service.grammar.call_grammar import ANSWER, CallGrammar, arguments_name
+from service.grammar.call_grammar import ANSWER, CallGrammar
 from service.grammar.combinations import MAX_WAYS
-from service.grammar.formats import Part, format_part, object_part, refused
+from service.grammar.formats import Part, format_part, refused
 from service.grammar.lark import ControlTokens
 from service.grammar.matcher import GrammarMatcher
 from service.grammar.refusals import reason
-from service.grammar.tool_calls import OfferedTool, ThinkingFrame, ToolCallConstraint
-from service.grammar.values import JsonObject
+from service.grammar.tool_arguments import json_arguments, noted_arguments
+from service.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
 
 _LIMITS = LLParserLimits(
     max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=50_000, max_lexer_states=20_000, verbose_errors=False
@@ -33,8 +34,7 @@ _NUM_WORKERS = 2
 _STACK_BYTES = 64 * 2**20
 _NUM_PROBED_TOKENS = 3
 _MAX_TEXT_LENGTH = 250_000
-_ANY_OBJECT = '{"type": "object"}'
-_NO_ARGUMENTS = '{"type": "object", "properties": {}, "additionalProperties": false}'
+_MAX_PROBES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,20 @@ class GrammarCompiler:
         if is_free and constraint.response_format is None:
             return None
         keys = None if constraint.response_format is None else constraint.frame.object_keys
-        parts = [_arguments(index, tool, keys, is_required=constraint.is_required) for index, tool in enumerate(tools)]
+        parts = list(self._arguments(constraint, keys))
         if constraint.response_format is not None:
             parts.append(format_part(constraint.response_format, ANSWER))
         write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
         takes_newlines = isinstance(constraint.response_format, JsonFormat)
         return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
+
+    def _arguments(self, constraint: ToolCallConstraint, keys: tuple[str, str] | None) -> Iterator[Part]:
+        notation, control, is_required = constraint.frame.notation, self._call_grammar.control, constraint.is_required
+        for index, offered in enumerate(constraint.tools):
+            if notation is None:
+                yield json_arguments(index, offered, keys, is_required=is_required)
+            else:
+                yield noted_arguments(index, offered, notation, control, is_required=is_required)
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []
@@ -136,7 +144,9 @@ class GrammarCompiler:
     def _compiled(self, first: list[lark.Grammar], parts: list[Part]) -> Grammar:
         field = parts[-1].field
         text = lark.grammar_set(*first, *(part.grammar for part in parts))
-        if len(text) > _MAX_TEXT_LENGTH or sum(part.num_ways for part in parts) > MAX_WAYS:
+        probes = [(part, probe) for part in parts for probe in part.probes]
+        num_ways = sum(part.num_ways for part in parts)
+        if len(text) > _MAX_TEXT_LENGTH or num_ways > MAX_WAYS or len(probes) > _MAX_PROBES:
             raise refused("tools", "their schemas are too large or too complex together")
         with self._lock:
             if grammar := self._cache.get((field, text)):
@@ -146,6 +156,8 @@ class GrammarCompiler:
         template, error = self._workers.submit(self._template, text, limits).result()
         if error:
             raise self._refusal(parts, error, limits)
+        for part, probe in probes:
+            self._check_probe(part, probe, limits)
         grammar = Grammar(template, field, _estimated_bytes(text))
         with self._lock:
             self._cache[field, text] = grammar
@@ -164,6 +176,12 @@ class GrammarCompiler:
             scout.consume_token(int(allowed.argmax()))
         return template, scout.get_error()
 
+    def _check_probe(self, part: Part, probe: str, limits: LLParserLimits) -> None:
+        text = lark.grammar_set({"lark_grammar": probe})
+        _, error = self._workers.submit(self._template, text, limits).result()
+        if error:
+            raise refused(part.field, f"in a pattern, {reason(error, has_lines=False)}")
+
     def _refusal(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
         """Blames the part that does not compile by itself."""
         for part in parts:
@@ -172,25 +190,6 @@ class GrammarCompiler:
             if own_error:
                 return refused(part.field, reason(own_error, has_lines=part.has_lines))
         return refused(parts[-1].field, reason(error, has_lines=False))
-
-
-def _arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_required: bool) -> Part:
-    """Arguments that match their schema where the tool is strict, or a call is required; else any object.
-
-    `keys`: what is written is an object of the tool's name and its arguments, under these.
-    """
-    is_bound = is_required or offered.tool.strict
-    schema = (offered.tool.parameters or _NO_ARGUMENTS) if is_bound else _ANY_OBJECT
-
-    def wrapped(arguments: JsonObject) -> JsonObject:
-        if keys is None:
-            return arguments
-        definitions = arguments.pop("$defs")
-        properties: JsonObject = {keys[0]: {"const": offered.tool.name}, keys[1]: arguments}
-        call: JsonObject = {"type": "object", "properties": properties, "required": list(keys)}
-        return {**call, "additionalProperties": False, "$defs": definitions}
-
-    return object_part(f"{offered.field}.parameters", arguments_name(index), schema, wrapped)
 
 
 def _deep_workers() -> ThreadPoolExecutor:

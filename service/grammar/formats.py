@@ -17,8 +17,8 @@ from service.domain import (
 )
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar import combinations, lark, user_grammar
-from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
-from service.grammar.values import Json, JsonObject
+from service.grammar.json_schema import SchemaRefused, enforceable
+from service.grammar.values import JsonObject
 
 _MAX_SCHEMA_BYTES = 128 * 1024
 _MAX_GRAMMAR_BYTES = 32 * 1024
@@ -39,6 +39,8 @@ class Part:
     """Whether it is written in lines, as its caller wrote them."""
     num_ways: int = 0
     """To combine alternatives in it."""
+    probes: tuple[str, ...] = ()
+    """Grammars of texts in it, each of which must match something, as nothing else would find the dead end."""
 
 
 def refused(field: str, description: str) -> InvalidRequest:
@@ -54,9 +56,9 @@ def format_part(response_format: ResponseFormat, name: str) -> Part:
     """
     match response_format:
         case JsonObjectFormat():
-            return Part("response_format.json_object", _json_grammar(name, {"type": "object"}))
+            return Part("response_format.json_object", json_grammar(name, {"type": "object"}))
         case JsonSchemaFormat(schema=schema):
-            return _schema_part("response_format.json_schema.schema", name, schema, enforceable)
+            return _schema_part("response_format.json_schema.schema", name, schema)
         case RegexFormat(pattern=pattern):
             return _regex_part("response_format.regex.pattern", name, pattern)
         case GrammarFormat(definition=definition):
@@ -67,27 +69,29 @@ def format_part(response_format: ResponseFormat, name: str) -> Part:
             assert_never(response_format)
 
 
-def object_part(field: str, name: str, schema: str, wrap: Callable[[JsonObject], JsonObject]) -> Part:
-    """The grammar of what `wrap` makes of objects that match a JSON schema.
+def _schema_part(field: str, name: str, schema: str) -> Part:
+    rewritten = checked_schema(field, schema, enforceable)
+    return Part(field, json_grammar(name, rewritten), num_ways=count_ways(rewritten))
+
+
+def checked_schema(field: str, schema: str, rewrite: Callable[[str], JsonObject]) -> JsonObject:
+    """A JSON schema, rewritten.
 
     Raises:
-        InvalidRequest: The schema is too large, none, or cannot be enforced.
+        InvalidRequest: It is too large, none, or cannot be enforced.
     """
-    return _schema_part(field, name, schema, lambda text: wrap(enforceable_object(text)))
-
-
-def _schema_part(field: str, name: str, schema: str, rewrite: Callable[[str], JsonObject]) -> Part:
     _check_size(field, schema, _MAX_SCHEMA_BYTES)
     try:
-        rewritten = rewrite(schema)
+        return rewrite(schema)
     except SchemaRefused as error:
         raise refused(field, str(error)) from error
-    return Part(field, _json_grammar(name, rewritten), num_ways=combinations.count(_object(rewritten["$defs"])))
 
 
-def _object(value: Json) -> JsonObject:
-    assert isinstance(value, dict), "what is rewritten has a list of definitions"
-    return value
+def count_ways(schema: JsonObject) -> int:
+    """To combine the alternatives of a rewritten schema."""
+    definitions = schema["$defs"]
+    assert isinstance(definitions, dict), "what is rewritten has a list of definitions"
+    return combinations.count(definitions)
 
 
 def _grammar_part(field: str, name: str, definition: str) -> Part:
@@ -126,7 +130,8 @@ def _check_size(field: str, text: str, max_bytes: int) -> None:
         raise refused(field, f"{size} bytes, of which {max_bytes} are allowed")
 
 
-def _json_grammar(name: str, schema: JsonObject) -> lark.Grammar:
+def json_grammar(name: str, schema: JsonObject) -> lark.Grammar:
+    """The grammar of JSON that matches a rewritten schema."""
     return {"name": name, "json_schema": {**schema, "x-guidance": lark.JSON_OPTIONS}}
 
 

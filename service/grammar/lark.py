@@ -34,15 +34,32 @@ def regex_literal(text: str) -> str:
     return "".join(_escaped(character) for character in text)
 
 
+def containing(*parts: str) -> str:
+    """A regular expression that matches every text with one of the parts."""
+    return f"(?s:.*)(?:{'|'.join(map(regex_literal, parts))})(?s:.*)"
+
+
+def other_than(*regexes: str) -> str:
+    """A part of a terminal: no text that one of the regular expressions matches.
+
+    They are one expression, as a lexer's states for several such parts multiply.
+    """
+    return f"~/{'|'.join(f'(?:{regex})' for regex in regexes)}/" if regexes else ANY_TEXT
+
+
 def text_without(*parts: str, prefixes: Iterable[str] = ()) -> str:
     """A terminal for any text that contains none of `parts`, nor starts with one of `prefixes`, white space aside."""
-    excluded = [f"(?s:.*){regex_literal(part)}(?s:.*)" for part in parts]
+    excluded = [containing(*parts)] if parts else []
     excluded += [rf"\s*{regex_literal(prefix)}(?s:.*)" for prefix in prefixes]
-    return " & ".join([ANY_TEXT, *(f"~/{regex}/" for regex in excluded)])
+    return f"{ANY_TEXT} & {other_than(*excluded)}"
 
 
 def _escaped(character: str) -> str:
-    return character if character.isascii() and character.isalnum() else f"\\x{{{ord(character):x}}}"
+    """As Python and Rust understand it."""
+    code = ord(character)
+    if character.isascii() and character.isalnum():
+        return character
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class ControlTokens:

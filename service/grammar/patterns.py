@@ -25,6 +25,9 @@ _CLASS_ITEM = re.compile(
     """,
     re.VERBOSE,
 )
+# Of a pattern after its rewriting: an escape, or one character.
+_STRUCTURE = re.compile(r"\\.|.", re.DOTALL)
+_NESTING = {"(": 1, "[": 1, ")": -1, "]": -1}
 # What every dialect counts in, and what any of them does.
 _ALWAYS = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\r\f\p{Z}"}
 _PERHAPS = {"d": r"\p{Nd}", "w": r"0-9A-Za-z_\p{L}\p{N}\p{M}\p{Pc}", "s": r"\t-\r\x1c-\x1f\x85\x{feff}\p{Z}"}
@@ -49,6 +52,25 @@ def rewritten(pattern: str) -> str:
         PatternRefused: It holds what cannot be enforced, or what means different things in different dialects.
     """
     return "".join(_pieces(pattern))
+
+
+def whole(pattern: str) -> str:
+    """What matches each text, to both ends, in which a rewritten pattern matches somewhere; a slash is escaped."""
+    alternatives = [""]
+    depth = 0
+    for mark in _STRUCTURE.findall(pattern):
+        depth += _NESTING.get(mark, 0)
+        if mark == "|" and not depth:
+            alternatives.append("")
+        else:
+            alternatives[-1] += r"\x{2f}" if mark == "/" else mark
+    return "|".join(map(_padded, alternatives))
+
+
+def _padded(alternative: str) -> str:
+    before = "" if alternative.startswith("^") else "(?s:.*)"
+    behind = "" if alternative.endswith("$") else "(?s:.*)"
+    return f"{before}{alternative.removeprefix('^').removesuffix('$')}{behind}"
 
 
 def _pieces(pattern: str) -> Iterator[str]:

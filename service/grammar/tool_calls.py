@@ -7,12 +7,32 @@ from service.grammar.values import NotJson, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ElementNotation:
+    """Each argument is an element of its own, in which strings stand as they are, and all else as JSON.
+
+    Its reader goes by the types of the tool's schema, and takes for a string what it cannot read as another of them.
+    """
+
+    begin: str
+    name_end: str
+    end: str
+    """Less the white space around it, the mark that no string may contain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareNotation:
+    """As JSON without the outermost braces, but names are bare, and strings stand as they are between marks."""
+
+    quote: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallFrame:
     """The literals around calls; what is a control token of the tokenizer counts as one in each of them.
 
     An answer of n calls is exactly:
 
-        section_begin  (begin NAME [id_begin ID] arguments_begin JSON end) joined by separator  section_end
+        section_begin  (begin NAME [id_begin ID] arguments_begin ARGUMENTS end) joined by separator  section_end
     """
 
     section_begin: str = ""
@@ -20,6 +40,8 @@ class CallFrame:
     id_begin: str = ""
     """Not empty: it and an id of nine alphanumerics follow the name."""
     arguments_begin: str
+    notation: ElementNotation | BareNotation | None = None
+    """How arguments are written; None: as JSON."""
     end: str = ""
     separator: str | None = None
     """None: a further call cannot follow in the same answer."""

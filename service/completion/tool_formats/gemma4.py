@@ -6,6 +6,7 @@ from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.json_text import escaped, json_type, quoted
 from service.completion.tool_formats.reader import CallUnparseable, Marks, Reading
 from service.completion.tool_formats.tool_format import ToolFormat
+from service.grammar.tool_calls import BareNotation, CallFrame
 
 _QUOTE = '<|"|>'
 _QUOTES = Marks.of(_QUOTE)
@@ -74,4 +75,12 @@ GEMMA4 = ToolFormat(
     control_strings=("<|tool_call>", "<tool_call|>", _QUOTE),
     triggers=("<|tool_call>",),
     read=read,
+    frame=CallFrame(
+        trigger="<|tool_call>",
+        begin="<|tool_call>call:",
+        arguments_begin="{",
+        notation=BareNotation(quote=_QUOTE),
+        end="}<tool_call|>",
+        separator="",
+    ),
 )

@@ -79,35 +79,35 @@ def _read_string(reader: Reader) -> Reading[str]:
 def _read_value(reader: Reader, emit: Callable[[str], None]) -> Reading[None]:
     """Passes one value on as written; only its brackets and quotes are looked at."""
     if reader.next_character in ('"', "{", "["):
-        yield from reader.stream(_JsonExtent().end_of, emit)
+        yield from reader.stream(JsonExtent().end_of, emit)
     elif scalar := (yield from reader.run(_SCALAR)):
         emit(scalar)
     else:
         raise CallUnparseable
 
 
-class _JsonExtent:
+class JsonExtent:
     """Finds where a bracketed or quoted value ends, over pieces of text each seen once."""
 
     def __init__(self) -> None:
         self._depth = 0
-        self._in_string = False
+        self.is_in_string = False
         self._num_to_skip = 0
 
     def end_of(self, text: str, start: int) -> int | None:
         position = start + self._num_to_skip
-        while match := (_IN_STRING if self._in_string else _OUTSIDE_STRING).search(text, position):
+        while match := (_IN_STRING if self.is_in_string else _OUTSIDE_STRING).search(text, position):
             position = match.end()
             match match[0]:
                 case "\\":
                     position += 1
                 case '"':
-                    self._in_string = not self._in_string
+                    self.is_in_string = not self.is_in_string
                 case "{" | "[":
                     self._depth += 1
                 case _:
                     self._depth -= 1
-            if self._depth <= 0 and not self._in_string:
+            if self._depth <= 0 and not self.is_in_string:
                 return position
         self._num_to_skip = max(0, position - len(text))
         return None

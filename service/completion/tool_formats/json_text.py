@@ -2,6 +2,8 @@
 
 import json
 
+from service.completion.tool_formats.reader import CallUnparseable
+
 _TYPE_NAMES: dict[type, str] = {
     type(None): "null",
     bool: "boolean",
@@ -13,11 +15,21 @@ _TYPE_NAMES: dict[type, str] = {
 }
 
 
+class NestedTooDeeply(CallUnparseable):
+    """JSON of more levels than anyone reads."""
+
+
 def json_type(text: str) -> str | None:
-    """The type of the value, in JSON Schema's words; None where this is not JSON."""
+    """The type of the value, in JSON Schema's words; None where this is not JSON.
+
+    Raises:
+        NestedTooDeeply: It may be JSON.
+    """
     try:
         value: object = _DECODER.decode(text)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise NestedTooDeeply from None
+    except ValueError:
         return None
     return _TYPE_NAMES[type(value)]
 

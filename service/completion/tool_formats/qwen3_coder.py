@@ -4,9 +4,11 @@ import re
 
 from service.completion.tool_formats.answer import Answer
 from service.completion.tool_formats.argument_types import ArgumentTypes
+from service.completion.tool_formats.json_call import JsonExtent
 from service.completion.tool_formats.json_text import escaped, quoted
 from service.completion.tool_formats.reader import CallUnparseable, Marks, Reader, Reading
 from service.completion.tool_formats.tool_format import NotACall, ToolFormat
+from service.grammar.tool_calls import CallFrame, ElementNotation
 
 _NAME = re.compile(r"[^<>\n]*")
 _VALUE_ENDS = Marks.of("\n</parameter>", "</parameter>")
@@ -25,6 +27,7 @@ def read(answer: Answer, trigger: str) -> Reading[None]:
     yield from _read_arguments(answer, ArgumentTypes(calls.tools[name[:-1]].parameters))
     yield from reader.space()
     yield from reader.accept("</tool_call>")
+    reader.take_cut("</tool_call>")
     answer.close_call()
 
 
@@ -45,17 +48,44 @@ def _read_arguments(answer: Answer, types: ArgumentTypes) -> Reading[None]:
 
 
 def _read_value(reader: Reader, answer: Answer, types: ArgumentTypes, key: str) -> Reading[None]:
-    calls = answer.calls
     if types.is_text(key):
-        calls.add('"')
-        mark = yield from reader.stream_until(_VALUE_ENDS, lambda text: calls.add(escaped(text)))
-        calls.add('"')
+        answer.calls.add('"')
+        mark = yield from reader.stream_until(_VALUE_ENDS, lambda text: answer.calls.add(escaped(text)))
+        answer.calls.add('"')
     else:
-        parts: list[str] = []
-        mark = yield from reader.stream_until(_VALUE_ENDS, parts.append)
-        calls.add(types.to_json(key, "".join(parts)))
+        value = _Value()
+        mark = yield from reader.stream_until(_VALUE_ENDS, value.add)
+        while mark is not None and value.is_in_string and types.may_be_nested(key):
+            value.add(mark)
+            mark = yield from reader.stream_until(_VALUE_ENDS, value.add)
+        answer.calls.add(types.to_json(key, value.text))
     if mark is None:
         raise CallUnparseable
+
+
+class _Value:
+    """The text of a value while it comes: where it is a list or an object, a mark in a string of it ends nothing."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._extent = JsonExtent()
+        self._is_nested = False
+
+    def add(self, text: str) -> None:
+        if text and not self._parts:
+            self._is_nested = text.startswith(("{", "["))
+        if text:
+            self._parts.append(text)
+        if self._is_nested and self._extent.end_of(text, 0) is not None:
+            self._is_nested = False
+
+    @property
+    def is_in_string(self) -> bool:
+        return self._is_nested and self._extent.is_in_string
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
 
 
 QWEN3_CODER = ToolFormat(
@@ -64,4 +94,12 @@ QWEN3_CODER = ToolFormat(
     control_strings=("<tool_call>", "</tool_call>"),
     triggers=("<tool_call>", "<function="),
     read=read,
+    frame=CallFrame(
+        trigger="<tool_call>",
+        begin="<tool_call>\n<function=",
+        arguments_begin=">\n",
+        notation=ElementNotation(begin="<parameter=", name_end=">\n", end="\n</parameter>\n"),
+        end="</function>\n</tool_call>",
+        separator="\n",
+    ),
 )

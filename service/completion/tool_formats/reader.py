@@ -96,6 +96,11 @@ class Reader:
     def take_rest(self) -> None:
         self._take_to(len(self._text))
 
+    def take_cut(self, literal: str) -> None:
+        """Takes the beginning of a literal, where the text ends in it."""
+        if self._is_ended and literal.startswith(self._text[self._position :]):
+            self.take_rest()
+
     def accept(self, *literals: str) -> Reading[str | None]:
         """Takes the literal that comes next, if one does."""
         while True:

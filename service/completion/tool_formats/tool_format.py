@@ -49,8 +49,8 @@ class ToolFormat:
     """Reads the calls after a trigger; or the whole answer, where `frames_answer`."""
     frames_answer: bool = False
     """Whether the format frames all that the model writes, reasoning and text too."""
-    frame: CallFrame | None = None
-    """None: the arguments are not JSON."""
+    frame: CallFrame
+    """The calls that are written where they are forced, or bound to a schema."""
 
 
 class NotACall(Exception):

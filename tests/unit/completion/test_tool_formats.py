@@ -8,7 +8,7 @@ from service.completion.output_parser import AnswerContext, OutputParser
 from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
 from service.completion.tool_formats.tool_format import OutputFormat, ReasoningFormat, ToolFormat
 from service.errors import StartupError
-from service.grammar.tool_calls import CallFrame
+from service.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
 from tests.parsed_answers import ParsedAnswer, parsed, tool
 
 _TEMPLATES = Path(__file__).parents[3].parent / "shared/data/templates"
@@ -34,7 +34,6 @@ _FORMATS_BY_TEMPLATE = {
     "mistralai-Mistral-Nemo-Instruct-2407": ("mistral_list", None),
     "openai-gpt-oss-120b": ("harmony", "harmony"),
 }
-_FRAMED = [(format_, format_.frame) for format_ in TOOL_FORMATS if format_.frame]
 _WEATHER = tool(
     "get_weather",
     json.dumps(
@@ -48,7 +47,9 @@ _WEATHER = tool(
                 "unit": {"enum": ["c", "f", 5]},
                 "near": {"type": "array"},
                 "note": {"type": ["string", "null"]},
+                "when": {"anyOf": [{"$ref": "#/$defs/day"}, {"type": "null"}]},
             },
+            "$defs": {"day": {"allOf": [{"type": "string"}, {"enum": ["1", "2"]}]}},
         }
     ),
 )
@@ -107,15 +108,30 @@ def test_no_mark_hides_another_when_they_come_in_pieces(tools: ToolFormat, reaso
     assert [pair for pair in hidden if pair not in allowed] == []
 
 
-def _framed(frame: CallFrame, calls: list[tuple[str, str]]) -> str:
+def _written(notation: ElementNotation | BareNotation | None, arguments: dict[str, str | int]) -> str:
+    match notation:
+        case None:
+            return json.dumps(arguments)
+        case ElementNotation(begin=begin, name_end=name_end, end=end):
+            return "".join(f"{begin}{name}{name_end}{value}{end}" for name, value in arguments.items())
+        case BareNotation(quote=quote):
+            values = (value if isinstance(value, int) else f"{quote}{value}{quote}" for value in arguments.values())
+            return ",".join(f"{name}:{value}" for name, value in zip(arguments, values, strict=True))
+
+
+def _framed(frame: CallFrame, calls: list[tuple[str, dict[str, str | int]]]) -> str:
     call_id = frame.id_begin and f"{frame.id_begin}abcDEF123"
-    texts = [f"{frame.begin}{name}{call_id}{frame.arguments_begin}{arguments}{frame.end}" for name, arguments in calls]
+    texts = [
+        f"{frame.begin}{name}{call_id}{frame.arguments_begin}{_written(frame.notation, arguments)}{frame.end}"
+        for name, arguments in calls
+    ]
     return frame.section_begin + (frame.separator or "").join(texts) + frame.section_end
 
 
-@pytest.mark.parametrize(("format_", "frame"), _FRAMED, ids=[format_.name for format_, _ in _FRAMED])
-def test_what_a_frame_describes_is_what_its_format_reads(format_: ToolFormat, frame: CallFrame) -> None:
-    calls = [("get_weather", '{"city": "Bern {", "days": 2}'), ("noop", "{}")]
+@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
+def test_what_a_frame_describes_is_what_its_format_reads(format_: ToolFormat) -> None:
+    frame = format_.frame
+    calls: list[tuple[str, dict[str, str | int]]] = [("get_weather", {"city": "Bern {", "days": 2}), ("noop", {})]
     if frame.separator is None:
         del calls[1:]
     output = _framed(frame, calls)
@@ -123,19 +139,21 @@ def test_what_a_frame_describes_is_what_its_format_reads(format_: ToolFormat, fr
     answer = _answer_to(format_.name, output)
 
     assert output.startswith(frame.trigger)
-    assert answer == ParsedAnswer(text="", reasoning="", calls=tuple(calls), invalid_tool_call="")
+    assert (answer.text, answer.invalid_tool_call) == ("", "")
+    assert [(name, json.loads(arguments)) for name, arguments in answer.calls] == calls
 
 
-@pytest.mark.parametrize(("format_", "frame"), _FRAMED, ids=[format_.name for format_, _ in _FRAMED])
-def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat, frame: CallFrame) -> None:
-    call = ("get_weather", '{"city":"Bern"}')
-    output = _framed(frame, [call])
-    begun = output.index(call[1]) + 1
+@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
+def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat) -> None:
+    arguments: dict[str, str | int] = {"city": "Bern"}
+    output = _framed(format_.frame, [("get_weather", arguments)])
+    begun = output.index(_written(format_.frame.notation, arguments)) + 1
 
     for end in range(begun, len(output)):
         answer = _answer_to(format_.name, output[:end])
+        whole = [(name, json.loads(text)) for name, text in answer.calls] == [("get_weather", arguments)]
         assert answer.text == ""
-        assert answer.calls == (call,) or (answer.calls == () and answer.invalid_tool_call == output[:end])
+        assert whole or (answer.calls == () and answer.invalid_tool_call == output[:end])
 
 
 @pytest.mark.parametrize(
@@ -187,6 +205,9 @@ def test_what_models_write_beside_their_template_is_a_call_too(format_name: str,
         ("note", "null", None),
         ("note", "None", None),
         ("note", "7", "7"),
+        ("near", '["</parameter>", "\\n</parameter>\\""]', ["</parameter>", '\n</parameter>"']),
+        ("when", "1", "1"),
+        ("when", "null", None),
         ("not_in_the_schema", '{"a": 1}', {"a": 1}),
         ("not_in_the_schema", "NaN", "NaN"),
     ],
@@ -222,6 +243,8 @@ def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, writ
         ("qwen3_coder", "<tool_call><function=unknown></function></tool_call>"),
         ("qwen3_coder", "<tool_call><function=noop><parameter=a"),
         ("qwen3_coder", "<tool_call><function=noop><parameter=a>1"),
+        ("qwen3_coder", f"<tool_call><function=noop><parameter=a>{'[' * 5000 + ']' * 5000}</parameter></function>"),
+        ("qwen3_coder", '<tool_call><function=noop><parameter=a>["</parameter></function></tool_call>'),
         ("qwen3_coder", '<tool_call>{"name": "noop", "arguments": {}}</tool_call>'),
         ("mistral", "[TOOL_CALLS]noop[ARGS]now"),
         ("mistral", "[TOOL_CALLS]unknown[ARGS]{}"),

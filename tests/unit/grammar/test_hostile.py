@@ -74,6 +74,7 @@ HOSTILE: dict[str, ResponseFormat] = {
     "left recursion": GrammarFormat(definition='start: start "a" | "a"'),
     "ambiguity": GrammarFormat(definition='start: start start start | "a" | ""'),
     "doubling": rules(40, "r{0}: r{1} r{1}", 'r{}: "a" | ""'),
+    "a star in a star": RegexFormat(pattern="(x+x+)+y"),
     "empty rule": GrammarFormat(definition="start: "),
 }
 

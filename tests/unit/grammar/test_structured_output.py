@@ -1,10 +1,13 @@
-"""Answers drawn from random logits keep to their constraints, whatever the kind; none is stuck."""
+"""Answers drawn from random logits, of a model that knows nothing, keep to their constraints; none is stuck."""
 
 import pytest
 
+from service.completion.tool_formats import TOOL_FORMATS
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.domain import JsonSchemaFormat, RegexFormat
 from service.errors import InvalidRequest
-from tests.constraint_cases import SUITE, Case, own_cases, suite_cases
-from tests.drawing import SMOLLM2, RandomWriter
+from tests.constraint_cases import SUITE, Case, call_cases, marked_call_cases, own_cases, suite_cases
+from tests.drawing import CONTROL_TOKENS, SMOLLM2, RandomWriter
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def smollm2() -> RandomWriter:
 def complaints(writer: RandomWriter, case: Case, *, num_answers: int, max_tokens: int) -> list[str]:
     """What is wrong with the answers that came to an end."""
     grammar = case.compile(writer.compiler)
-    answers = [writer.draw(grammar, max_tokens) for _ in range(num_answers)]
+    answers = [writer.draw(grammar, max_tokens, case.phrases) for _ in range(num_answers)]
     found = [(answer.text, case.complaint(answer.text)) for answer in answers if not answer.is_cut]
     return [f"{text!r}: {complaint}" for text, complaint in found if complaint]
 
@@ -36,6 +39,30 @@ def is_accepted(writer: RandomWriter, case: Case) -> bool:
 @pytest.mark.parametrize("case", own_cases(), ids=lambda case: f"{case.kind}: {case.name}"[:60])
 def test_answers_with_a_small_vocabulary_are_valid(small: RandomWriter, case: Case) -> None:
     assert not complaints(small, case, num_answers=3, max_tokens=1024)
+
+
+@pytest.mark.parametrize("case", call_cases(), ids=lambda case: case.name)
+def test_what_is_read_of_an_answer_that_may_call_tools_keeps_to_their_schemas(small: RandomWriter, case: Case) -> None:
+    assert not complaints(small, case, num_answers=2, max_tokens=1024)
+
+
+@pytest.mark.parametrize("case", marked_call_cases(), ids=lambda case: case.name)
+def test_no_mark_leads_out_of_a_constraint(small: RandomWriter, case: Case) -> None:
+    """Control tokens, whole and spelled out, and calls that keep to no schema are written wherever they may stand."""
+    assert not complaints(small, case, num_answers=4, max_tokens=200)
+
+
+@pytest.mark.skipif(not SMOLLM2.exists(), reason="../shared/data is not there")
+@pytest.mark.parametrize("tools", TOOL_FORMATS, ids=lambda format_: format_.name)
+def test_forced_calls_are_valid_where_no_mark_is_a_control_token(smollm2: RandomWriter, tools: ToolFormat) -> None:
+    case = next(case for case in call_cases() if case.name == f"{tools.name}, one forced")
+    assert not complaints(smollm2, case, num_answers=3, max_tokens=200)
+
+
+def test_control_tokens_are_never_part_of_a_string(small: RandomWriter) -> None:
+    grammar = small.compiler.compile(JsonSchemaFormat(schema='{"type": "string", "minLength": 200}'))
+    assert not any(mark in small.draw(grammar).text for mark in CONTROL_TOKENS)
+    assert not small.allows(small.compiler.compile(RegexFormat(pattern="[a-z<>|]{7}")), "<|end|>")
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="../shared/data is not there")
