@@ -298,9 +298,9 @@ class CompletionStarted:
     cached_prompt_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ChoiceDelta:
-    """More of one answer."""
+    """More of one answer. Not frozen: there is one for every token, and freezing doubles what making it costs."""
 
     index: int
     text: str = ""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Scanned:
-    """What a piece of text made certain."""
+    """What a piece of text made certain. Not frozen, for speed: there is one for every token."""
 
     text: str
     """Safe to emit: no stop string can begin in it any more."""

@@ -55,7 +55,7 @@ class PrefillStarted:
 
 @dataclass(slots=True, kw_only=True)
 class TokenDrawn:
-    """One token of one choice; with `finish` its last event. Not frozen: that would double what making one costs."""
+    """One token of one choice; with `finish` its last event. Not frozen, for speed."""
 
     request_id: str
     index: int

@@ -59,7 +59,13 @@ class Scheduler:
 
     def decoding(self) -> list[Sequence]:
         """Sequences that draw a token this step."""
-        return [sequence for group in self._running.values() if not group.num_prompt_left for sequence in group.active]
+        return [
+            sequence
+            for group in self._running.values()
+            if not group.num_prompt_left
+            for sequence in group.sequences
+            if sequence.slot is not None
+        ]
 
     def next_chunk(self, budget: int) -> PrefillChunk | None:
         """The chunk to prefill next, of at most `budget` tokens but never less than can be; None: no prompt is left."""

@@ -219,9 +219,10 @@ class EngineThread:
             self._call(self._deliver)
 
     def _expire(self, now_s: float) -> None:
-        for request_id in [request_id for request_id, limit_s in self._limits.items() if limit_s <= now_s]:
-            del self._limits[request_id]
-            self._outbox.extend((event, now_s) for event in self._engine.expire(request_id))
+        for request_id, limit_s in tuple(self._limits.items()):
+            if limit_s <= now_s:
+                del self._limits[request_id]
+                self._outbox.extend((event, now_s) for event in self._engine.expire(request_id))
 
     def _add(self, request: GenerationRequest, time_limit_at_s: float | None) -> None:
         if time_limit_at_s is not None:
