@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from service.grammar import lark
+from service.grammar.formats import Probe
 from service.grammar.lark import ControlTokens
 from service.grammar.patterns import whole
 from service.grammar.shapes import ObjectShape, Shape, ShapeRefused, TextShape, shape_of
@@ -27,8 +28,7 @@ class ArgumentRules:
 
     def __init__(self, control: ControlTokens, definitions: Mapping[str, Json]) -> None:
         self.definitions = definitions
-        self.probes: list[str] = []
-        """Grammars each of which must match something."""
+        self.probes: list[Probe] = []
         self._control = control
         self._lines: list[str] = []
         self._num_names = 0
@@ -86,9 +86,9 @@ class ArgumentRules:
         self._lines.append(f"{name}: {definition}")
         return name
 
-    def texts(self, shapes: Iterable[TextShape], excluded: Sequence[str]) -> list[str]:
+    def texts(self, argument: str, shapes: Iterable[TextShape], excluded: Sequence[str]) -> list[str]:
         """Terminals for strings as they are, of which no regular expression of `excluded` matches any."""
-        return [self._text(shape, excluded) for shape in shapes if _has_choice(shape, excluded)]
+        return [self._text(argument, shape, excluded) for shape in shapes if _has_choice(shape, excluded)]
 
     def json(self, types: Sequence[str], schema: Json) -> str:
         """JSON that matches a schema, of some types."""
@@ -144,7 +144,7 @@ class ArgumentRules:
         self._num_names += 1
         return f"T{self._num_names}"
 
-    def _text(self, shape: TextShape, excluded: Sequence[str]) -> str:
+    def _text(self, argument: str, shape: TextShape, excluded: Sequence[str]) -> str:
         if shape.choices is not None:
             choices = [choice for choice in shape.choices if not _is_any(choice, excluded)]
             parts = [f"/{'|'.join(map(lark.regex_literal, choices))}/"]
@@ -154,7 +154,9 @@ class ArgumentRules:
         parts += [f"/{whole(pattern)}/" for pattern in shape.patterns]
         definition = " & ".join(parts)
         if shape.patterns:
-            self.probes.append(f"start: T\nT: {definition}")
+            self.probes.append(
+                Probe(f"the argument {argument!r}: its strings and their patterns", f"start: T\nT: {definition}")
+            )
         return self.terminal(definition)
 
     def _reachable(self, schema: Json) -> JsonObject:

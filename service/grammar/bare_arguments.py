@@ -53,7 +53,7 @@ class BareArguments:
         choices = self.rules.scalars(shape)
         if shape.has_bound_numbers:
             choices.append(self.rules.json(["number"], schema))
-        if texts := self.rules.texts(shape.texts, [self._mark]):
+        if texts := self.rules.texts(place, shape.texts, [self._mark]):
             choices.append(f"{self._control.literal(self._quote)} {self.rules.text_to(self._quote, texts)}")
         choices += [f'"[" {self._items(choice, place)} "]"' for choice in shape.arrays]
         choices += [

@@ -16,7 +16,7 @@ from service.errors import InvalidRequest, StartupError
 from service.grammar import lark
 from service.grammar.call_grammar import ANSWER, CallGrammar
 from service.grammar.combinations import MAX_WAYS
-from service.grammar.formats import Part, format_part, refused
+from service.grammar.formats import Part, Probe, format_part, refused
 from service.grammar.lark import ControlTokens
 from service.grammar.matcher import GrammarMatcher
 from service.grammar.refusals import reason
@@ -152,12 +152,12 @@ class GrammarCompiler:
             if grammar := self._cache.get((field, text)):
                 self._cache.move_to_end((field, text))
                 return grammar
-        limits = _AMBIGUOUS_LIMITS if any("lark_grammar" in part.grammar for part in parts) else _LIMITS
+        limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
         template, error = self._workers.submit(self._template, text, limits).result()
         if error:
             raise self._refusal(parts, error, limits)
         for part, probe in probes:
-            self._check_probe(part, probe, limits)
+            self._check_probe(part.field, probe, limits)
         grammar = Grammar(template, field, _estimated_bytes(text))
         with self._lock:
             self._cache[field, text] = grammar
@@ -176,11 +176,11 @@ class GrammarCompiler:
             scout.consume_token(int(allowed.argmax()))
         return template, scout.get_error()
 
-    def _check_probe(self, part: Part, probe: str, limits: LLParserLimits) -> None:
-        text = lark.grammar_set({"lark_grammar": probe})
+    def _check_probe(self, field: str, probe: Probe, limits: LLParserLimits) -> None:
+        text = lark.grammar_set({"lark_grammar": probe.grammar})
         _, error = self._workers.submit(self._template, text, limits).result()
         if error:
-            raise refused(part.field, f"in a pattern, {reason(error, has_lines=False)}")
+            raise refused(field, f"{probe.description}: {reason(error, has_lines=False)}")
 
     def _refusal(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
         """Blames the part that does not compile by itself."""

@@ -74,7 +74,7 @@ class ElementArguments:
             return f"{self.rules.json(sorted(types), schema)} {end}"
         shape = self.rules.shape(schema, name)
         choices = [f"{self.rules.json(kinds, schema)} {end}" for kinds in _json_kinds(shape)]
-        texts = self.rules.texts(shape.texts, [self._mark, *_read_otherwise(types, shape)])
+        texts = self.rules.texts(name, shape.texts, [self._mark, *_read_otherwise(types, shape)])
         texts += map(self.rules.terminal, self.rules.scalars(shape))
         if texts:
             choices.append(self.rules.text_to(self._notation.end, texts))

@@ -29,6 +29,15 @@ _ENDS_IN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A part of a grammar that must match something, where nothing else would find the dead end."""
+
+    description: str
+    """What of the request it stands for."""
+    grammar: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One grammar of a set, and what of the request it stands for."""
 
@@ -39,8 +48,7 @@ class Part:
     """Whether it is written in lines, as its caller wrote them."""
     num_ways: int = 0
     """To combine alternatives in it."""
-    probes: tuple[str, ...] = ()
-    """Grammars of texts in it, each of which must match something, as nothing else would find the dead end."""
+    probes: tuple[Probe, ...] = ()
 
 
 def refused(field: str, description: str) -> InvalidRequest:

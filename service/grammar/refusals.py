@@ -30,6 +30,7 @@ _REASONS = (
     ("float range", "bounds have too many digits"),
     ("integer range", "bounds have too many digits"),
     ("unknown name", "a name is not defined"),
+    ("Current row", "it leaves too much open at once"),
     ("no start rule", "the rule 'start' is missing"),
     ("Empty grammar", "it is empty"),
     ("circular reference in token", "a terminal refers to itself"),

@@ -19,51 +19,63 @@ _TYPES: dict[type, frozenset[str]] = {
     dict: frozenset({"object"}),
 }
 _COMBINING = frozenset({"allOf", "anyOf", "oneOf", "$ref", "patternProperties"})
-_MAX_DEPTH = 32
+_MAX_SCHEMAS = 100
 
 
 class SchemaTypes:
-    """Looks at one document; what it does not understand, it takes for any type."""
+    """Looks at one document; what it does not understand, or would have to look for long, it takes for any type.
+
+    What it says of a property does not depend on what it was asked before.
+    """
 
     def __init__(self, root: Json) -> None:
         self._root = root
+        self._by_property: dict[str, frozenset[str]] = {}
         self._by_reference: dict[tuple[str | None, str], frozenset[str]] = {}
+        self._num_schemas = 0
 
     def of_property(self, name: str) -> frozenset[str]:
         """The types that a property of the whole can have, and perhaps more."""
-        return self._types(self._root, name, 0)
+        if name not in self._by_property:
+            self._by_reference.clear()
+            self._num_schemas = 0
+            self._by_property[name] = self._types(self._root, name)
+        return self._by_property[name]
 
     def of_others(self) -> frozenset[str]:
         """The same for every property that the whole does not name."""
         if not isinstance(self._root, dict) or not _COMBINING.isdisjoint(self._root):
             return ALL_TYPES
-        return self._types(self._root.get("additionalProperties", True), None, 1)
+        self._by_reference.clear()
+        self._num_schemas = 0
+        return self._types(self._root.get("additionalProperties", True), None)
 
-    def _types(self, schema: Json, name: str | None, depth: int) -> frozenset[str]:
+    def _types(self, schema: Json, name: str | None) -> frozenset[str]:
         """The types of what matches a schema, or of its property of a name."""
         if schema is False:
             return frozenset()
-        if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+        self._num_schemas += 1
+        if not isinstance(schema, dict) or self._num_schemas > _MAX_SCHEMAS:
             return ALL_TYPES
-        types = own_types(schema) if name is None else self._property_types(schema, name, depth)
+        types = own_types(schema) if name is None else self._property_types(schema, name)
         if isinstance(reference := schema.get("$ref"), str):
-            types &= self._referred(reference, name, depth)
+            types &= self._referred(reference, name)
         for demand in _list(schema, "allOf"):
-            types &= self._types(demand, name, depth + 1)
+            types &= self._types(demand, name)
         for keyword in ("anyOf", "oneOf"):
             if choices := _list(schema, keyword):
-                types &= frozenset[str]().union(*(self._types(choice, name, depth + 1) for choice in choices))
+                types &= frozenset[str]().union(*(self._types(choice, name) for choice in choices))
         return types
 
-    def _property_types(self, schema: dict[str, Json], name: str, depth: int) -> frozenset[str]:
+    def _property_types(self, schema: dict[str, Json], name: str) -> frozenset[str]:
         properties = schema.get("properties")
         if isinstance(properties, dict) and name in properties:
-            return self._types(properties[name], None, depth + 1)
+            return self._types(properties[name], None)
         if "patternProperties" in schema:
             return ALL_TYPES
-        return self._types(schema.get("additionalProperties", True), None, depth + 1)
+        return self._types(schema.get("additionalProperties", True), None)
 
-    def _referred(self, reference: str, name: str | None, depth: int) -> frozenset[str]:
+    def _referred(self, reference: str, name: str | None) -> frozenset[str]:
         key = (name, reference)
         if key not in self._by_reference:
             self._by_reference[key] = ALL_TYPES  # what a circle of references says is not known
@@ -71,7 +83,7 @@ class SchemaTypes:
                 target = lookup(self._root, reference)
             except LookupError:
                 return ALL_TYPES
-            self._by_reference[key] = self._types(target, name, depth + 1)
+            self._by_reference[key] = self._types(target, name)
         return self._by_reference[key]
 
 

@@ -1,12 +1,18 @@
 """Constraints that are made to hurt: each is refused or followed; those that once ended the process are among them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from service.domain import ChoiceFormat, GrammarFormat, JsonSchemaFormat, RegexFormat, ResponseFormat
+from service.completion.tool_formats.gemma4 import GEMMA4
+from service.completion.tool_formats.hermes import HERMES
+from service.completion.tool_formats.qwen3_coder import QWEN3_CODER
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.domain import ChoiceFormat, FunctionTool, GrammarFormat, JsonSchemaFormat, RegexFormat, ResponseFormat
 from service.errors import InvalidReason, InvalidRequest
+from service.grammar.compiler import Grammar
+from service.grammar.tool_calls import OfferedTool, ToolCallConstraint
 from service.grammar.values import Json
 from tests.drawing import Drawn, RandomWriter
 
@@ -79,19 +85,52 @@ HOSTILE: dict[str, ResponseFormat] = {
 }
 
 
-def outcome(writer: RandomWriter, constraint: ResponseFormat) -> InvalidRequest | Drawn:
+SCHEMAS: dict[str, dict[str, object]] = {
+    "1,000 optional arguments": {"properties": {f"k{i}": {"type": "string"} for i in range(1000)}},
+    "1,000 arguments of any type": {"properties": {f"k{i}": {} for i in range(1000)}},
+    "enum of 10,000": {"properties": {"a": {"enum": [f"v{i}" for i in range(10_000)]}}},
+    "500 kinds of arguments": {"anyOf": [{"properties": {f"k{i}": {}}, "required": [f"k{i}"]} for i in range(500)]},
+    "300 patterns": {"properties": {f"k{i}": {"type": "string", "pattern": f"^x{i}.*y"} for i in range(300)}},
+    "chain of 900 references": {
+        "properties": {"a": {"$ref": "#/d/0"}},
+        "d": {**{f"{i}": {"items": {"$ref": f"#/d/{i + 1}"}} for i in range(900)}, "900": {}},
+    },
+    "references in a circle": {"$ref": "#/d", "d": {"allOf": [{"$ref": "#/e"}]}, "e": {"$ref": "#/d"}},
+    "a million characters": {"properties": {"a": {"type": "string", "minLength": 10**6}}, "required": ["a"]},
+    "a billion items": {"properties": {"a": {"type": "array", "minItems": 10**9}}, "required": ["a"]},
+}
+
+
+def outcome(writer: RandomWriter, compiled: Callable[[], Grammar | None]) -> InvalidRequest | Drawn:
     try:
-        return writer.draw(writer.compiler.compile(constraint), max_tokens=60)
+        grammar = compiled()
+        assert grammar is not None
+        return writer.draw(grammar, max_tokens=60)
     except InvalidRequest as refused:
         return refused
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_constraint_is_refused_in_a_short_sentence_or_followed(writer: RandomWriter, name: str) -> None:
-    match outcome(writer, HOSTILE[name]):
+def assert_refused_shortly_or_followed(outcome: InvalidRequest | Drawn) -> None:
+    match outcome:
         case InvalidRequest(reason=reason, violations=[violation]):
             assert reason is InvalidReason.INVALID_RESPONSE_FORMAT
             assert len(violation.description) < 200
         case answer:
             assert isinstance(answer, Drawn)
             assert answer.num_tokens <= 60
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_constraint_is_refused_in_a_short_sentence_or_followed(writer: RandomWriter, name: str) -> None:
+    assert_refused_shortly_or_followed(outcome(writer, lambda: writer.compiler.compile(HOSTILE[name])))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("tool_format", [HERMES, QWEN3_CODER, GEMMA4], ids=lambda format_: format_.name)
+def test_hostile_arguments_are_refused_in_a_short_sentence_or_followed(
+    writer: RandomWriter, tool_format: ToolFormat, name: str
+) -> None:
+    tool = FunctionTool(name="f", strict=True, parameters=json.dumps(SCHEMAS[name]))
+    offered = OfferedTool(tool=tool, field="tools[0].function")
+    constraint = ToolCallConstraint(frame=tool_format.frame, tools=(offered,), is_required=True, is_parallel=False)
+    assert_refused_shortly_or_followed(outcome(writer, lambda: writer.compiler.compile_tool_calls(constraint)))

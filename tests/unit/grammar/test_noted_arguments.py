@@ -1,0 +1,254 @@
+"""Arguments that are not JSON: what may be written for a schema, and what is refused, and where."""
+
+import json
+from typing import Any
+
+import pytest
+
+from service.completion.tool_formats.gemma4 import GEMMA4
+from service.completion.tool_formats.qwen3_coder import QWEN3_CODER
+from service.completion.tool_formats.tool_format import ToolFormat
+from service.domain import FunctionTool
+from service.errors import InvalidRequest
+from service.grammar.compiler import Grammar
+from service.grammar.tool_calls import OfferedTool, ToolCallConstraint
+from tests.drawing import RandomWriter
+
+FORMATS = [QWEN3_CODER, GEMMA4]
+_STRING = {"type": "string"}
+_PATTERN = {"type": "string", "pattern": "^[a-c]{1,3}$"}
+_PLACE = {"$ref": "#/$defs/place", "$defs": {"place": {"properties": {"x": {"type": "integer"}}, "required": ["x"]}}}
+
+
+@pytest.fixture(scope="module")
+def writer() -> RandomWriter:
+    return RandomWriter.small()
+
+
+def compiled(writer: RandomWriter, tool_format: ToolFormat, schema: object, *, strict: bool = True) -> Grammar:
+    tool = FunctionTool(name="f", strict=strict, parameters=json.dumps(schema))
+    other = FunctionTool(name="g", strict=True)
+    offered = tuple(OfferedTool(tool=one, field=f"tools[{index}].function") for index, one in enumerate((tool, other)))
+    constraint = ToolCallConstraint(frame=tool_format.frame, tools=offered, is_required=strict, is_parallel=False)
+    grammar = writer.compiler.compile_tool_calls(constraint)
+    assert grammar is not None
+    return grammar
+
+
+def allowed_of(writer: RandomWriter, tool_format: ToolFormat, grammar: Grammar, arguments: list[str]) -> list[str]:
+    frame = tool_format.frame
+    framed = {one: f"{frame.begin}f{frame.arguments_begin}{one}{frame.end}" for one in arguments}
+    return [one for one, text in framed.items() if writer.allows(grammar, text)]
+
+
+def one(schema: object, *, is_required: bool = True, **further: object) -> dict[str, Any]:
+    """A schema for arguments of which one, `a`, has a schema."""
+    required = ["a"] if is_required else []
+    return {"properties": {"a": schema}, "required": required, "additionalProperties": False, **further}
+
+
+def element(value: str, name: str = "a") -> str:
+    return f"<parameter={name}>\n{value}\n</parameter>\n"
+
+
+@pytest.mark.parametrize(
+    ("schema", "allowed", "others"),
+    [
+        (_STRING, ["", "a", '"a"', "5", "null", " a\n\n", "</parameter", "[1"], ["</parameter>", "a</parameter>b"]),
+        ({"type": "string", "minLength": 2, "maxLength": 3}, ["ab", "é\n😀"], ["a", "abcd"]),
+        (_PATTERN, ["a", "abc"], ["", "d", "abca", "a\n"]),
+        ({"type": "string", "pattern": "a/b|^c$"}, ["a/b", "xa/by", "c"], ["cc", "ab"]),
+        ({"type": "string", "format": "ipv4"}, ["127.0.0.1"], ["127.0.0.256", "a"]),
+        ({"enum": ["a", "</parameter>", "b\nc"]}, ["a", "b\nc"], ["</parameter>", "b"]),
+        ({"allOf": [_PATTERN, {"maxLength": 2}, {"enum": ["ab", "abc", "dd"]}]}, ["ab"], ["abc", "dd", "a"]),
+        ({"type": "integer", "maximum": 9}, ["7", "-12"], ["10", "7.5", '"7"', " 7"]),
+        ({"type": ["boolean", "null"]}, ["true", "null"], ["True", "None", "1"]),
+        ({"type": "array", "items": _STRING}, ["[]", '["a", "</parameter>"]'], ["[a]", "a", "['a']"]),
+        (_PLACE, ['{"x": 1}', '{"x": 1, "y": null}'], ["{}", '{"x": "1"}']),
+        ({"const": {"b": [1]}}, ['{"b": [1]}'], ['{"b": [2]}', "x"]),
+        ({"anyOf": [_STRING, {"type": "null"}]}, ["a", "null", "5", "nullx", '"a"'], ["</parameter>"]),
+        ({"anyOf": [_PATTERN, {"type": "null"}]}, ["a", "null"], ["None", '"a"', "x"]),
+        ({"type": ["string", "integer"]}, ["a", "5", "5.5", "-12", "5 apples"], []),
+        ({"type": ["string", "number"], "minimum": 3}, ["a", "5.5"], ["2", " 2", "5 apples", "-3"]),
+        ({"type": ["string", "boolean"], "maxLength": 9}, ["a", "true", "false", "trues"], ["True", " true", '"a"']),
+        ({"enum": ["1", 2, "a", None, True, "true"]}, ["2", "a", "null", "true"], ["1", "3", "false", '"a"']),
+        ({"type": ["string", "array"], "maxItems": 1}, ["a", "[1]", "a]"], ["[1, 2]", "[a", " [1]"]),
+        ({}, ["a", "5", "null", "true", '"a"', '{"a": ["</parameter>"]}', "[1]"], ["{a", "[a]"]),
+    ],
+    ids=str,
+)
+def test_an_element_holds_what_is_read_as_a_value_of_its_schema(
+    writer: RandomWriter, schema: object, allowed: list[str], others: list[str]
+) -> None:
+    given = one({key: value for key, value in schema.items() if key != "$defs"} if isinstance(schema, dict) else schema)
+    grammar = compiled(writer, QWEN3_CODER, {**given, "$defs": _PLACE["$defs"]})
+    texts = list(map(element, allowed + others))
+    assert allowed_of(writer, QWEN3_CODER, grammar, texts) == list(map(element, allowed))
+
+
+_QUOTED = '<|"|>'
+
+
+@pytest.mark.parametrize(
+    ("schema", "allowed", "others"),
+    [
+        (_STRING, ["", "a", '"', "}", "5", "<|"], []),
+        ({"type": "string", "minLength": 2, "maxLength": 3}, ["ab", "é\n😀"], ["a", "abcd"]),
+        (_PATTERN, ["a", "abc"], ["", "d", "abca", "a\n"]),
+        ({"enum": ["a", "b", 3]}, ["a", "b"], ["c", "3"]),
+        ({"type": ["string", "null"], "maxLength": 1}, ["a"], ["ab"]),
+    ],
+    ids=str,
+)
+def test_a_string_between_marks_is_as_its_schema_says(
+    writer: RandomWriter, schema: object, allowed: list[str], others: list[str]
+) -> None:
+    grammar = compiled(writer, GEMMA4, one(schema))
+    texts = [f"a:{_QUOTED}{text}{_QUOTED}" for text in allowed + others]
+    assert allowed_of(writer, GEMMA4, grammar, texts) == texts[: len(allowed)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "allowed", "others"),
+    [
+        (_STRING, [], ["a:b", "a:5", 'a:"b"']),
+        ({"type": ["integer", "null"], "maximum": 9}, ["a:7", "a:null"], ["a:10", "a:None", "a:7.5"]),
+        ({"enum": [1.5, True, "a"]}, ["a:1.5", "a:true", 'a:<|"|>a<|"|>'], ["a:false", "a:2"]),
+        (
+            {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
+            ["a:[]", "a:[1,2]"],
+            ["a:[1,2,3]", "a:[1, 2]"],
+        ),
+        ({"type": "array", "items": {"type": "null"}, "minItems": 2}, ["a:[null,null,null]"], ["a:[]", "a:[null]"]),
+        (
+            {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "items": {"const": 3}, "minItems": 1},
+            ["a:[1]", "a:[1,2]", "a:[1,2,3,3]"],
+            ["a:[]", "a:[2]", "a:[1,3]"],
+        ),
+        (
+            {"type": "array", "prefixItems": [{"const": 1}, {"const": 2}], "items": False},
+            ["a:[]", "a:[1,2]"],
+            ["a:[1,2,3]"],
+        ),
+        (_PLACE, ["a:{x:1}", 'a:{x:1,y:{z:[<|"|>b<|"|>]}}'], ["a:{}", "a:{x:null}", "a:{x:1,x:2}", "a:{x:1,y:}"]),
+        (
+            {"type": "object", "properties": {"b c": {"const": 1}, "d": {"const": 2}}, "additionalProperties": False},
+            ["a:{}", 'a:{<|"|>b c<|"|>:1}', "a:{d:2}", 'a:{<|"|>b c<|"|>:1,d:2}'],
+            ["a:{b c:1}", 'a:{d:2,<|"|>b c<|"|>:1}', 'a:{<|"|>b c<|"|>:1,}'],
+        ),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}, "maxProperties": 2, "minProperties": 1},
+            ["a:{b:1}", "a:{b:1,c:2}"],
+            ["a:{}", "a:{b:1,c:2,d:3}", "a:{b:null}"],
+        ),
+        (
+            {"type": "object", "properties": {"b": {"const": 1}}, "minProperties": 1, "additionalProperties": False},
+            ["a:{b:1}"],
+            ["a:{}"],
+        ),
+        ({"const": {"b c": [None, 'd"']}}, ['a:{<|"|>b c<|"|>:[null,<|"|>d"<|"|>]}'], ["a:{}"]),
+        (
+            {
+                "allOf": [
+                    {"type": "object", "properties": {"b": {"minimum": 3}}},
+                    {"properties": {"b": {"type": "integer"}}},
+                ]
+            },
+            ["a:{b:3}", "a:{c:null}"],
+            ["a:{b:2}", "a:{b:3.5}"],
+        ),
+        ({"$ref": "#"}, ["a:{a:{a:{}}}", "a:{}"], ["a:{b:1}", "a:1"]),
+    ],
+    ids=str,
+)
+def test_a_bare_value_is_as_its_schema_says(
+    writer: RandomWriter, schema: dict[str, Any], allowed: list[str], others: list[str]
+) -> None:
+    definitions = schema.get("$defs", {})
+    given = {key: value for key, value in schema.items() if key != "$defs"}
+    grammar = compiled(writer, GEMMA4, {**one(given, is_required=False), "type": "object", "$defs": definitions})
+    assert allowed_of(writer, GEMMA4, grammar, allowed + others) == allowed
+
+
+def test_arguments_come_in_the_order_of_the_schema_those_that_are_optional_perhaps(writer: RandomWriter) -> None:
+    schema = {
+        "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}},
+        "required": ["b", "d"],
+        "additionalProperties": {"type": "boolean"},
+    }
+    elements = {name: element(value, name) for name, value in {"a": "1", "b": "2", "c": "3", "d": "true"}.items()}
+    for tool_format, parts, separator in (
+        (QWEN3_CODER, elements, ""),
+        (GEMMA4, {"a": "a:1", "b": "b:2", "c": "c:3", "d": "d:true"}, ","),
+    ):
+        grammar = compiled(writer, tool_format, schema)
+        e = parts["d"].replace("d", "e", 1) if tool_format is GEMMA4 else element("false", "e")
+        texts = {
+            order: separator.join(e if name == "e" else parts[name] for name in order)
+            for order in ("bd", "abd", "bcd", "abcd", "abcde", "abcdee", "ab", "d", "", "bad", "bda", "bdd")
+        }
+        allowed = allowed_of(writer, tool_format, grammar, list(texts.values()))
+        assert [order for order, text in texts.items() if text in allowed] == [
+            *("bd", "abd", "bcd", "abcd", "abcde", "abcdee")
+        ]
+
+
+def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(writer: RandomWriter) -> None:
+    schema = one({"type": "integer"})
+    grammar = compiled(writer, QWEN3_CODER, schema, strict=False)
+    texts = ["", element("x"), element("[1]"), element("x") + element("y", "b")]
+    assert allowed_of(writer, QWEN3_CODER, grammar, [*texts, element("[x")]) == texts
+    grammar = compiled(writer, GEMMA4, schema, strict=False)
+    assert allowed_of(writer, GEMMA4, grammar, ["", "a:null,b:{c:[]}", "a:x"]) == ["", "a:null,b:{c:[]}"]
+
+
+@pytest.mark.parametrize(
+    ("tool_format", "schema", "message"),
+    [
+        (QWEN3_CODER, one({"not": {}}), "at #/properties/a/not: "),
+        (
+            QWEN3_CODER,
+            {"properties": {"a>b": {}}},
+            "the argument 'a>b': the name cannot be written, in the way in which",
+        ),
+        (QWEN3_CODER, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the way"),
+        (QWEN3_CODER, one({"enum": ["</parameter>"]}), "the argument 'a': no value can match it"),
+        (
+            QWEN3_CODER,
+            one({"type": "string", "minLength": 2, "maxLength": 1}),
+            "the argument 'a': no value can match it",
+        ),
+        (
+            QWEN3_CODER,
+            one({"allOf": [_PATTERN, {"minLength": 4}]}),
+            "the argument 'a': its strings and their patterns: ",
+        ),
+        (QWEN3_CODER, {"const": {"a": 1}}, "arguments that are listed as a whole cannot be enforced"),
+        (QWEN3_CODER, {"type": "array"}, "no value can match it"),
+        (QWEN3_CODER, one(_STRING, maxProperties=0), "maxProperties cannot be enforced with optional properties"),
+        (GEMMA4, one({"enum": ['<|"|>']}), "the argument 'a': no value can match it"),
+        (GEMMA4, one({"const": ['<|"|>']}), "the argument 'a': a text that holds "),
+        (
+            GEMMA4,
+            one({"items": {"patternProperties": {}}}),
+            "the argument 'a\\[\\]': patternProperties cannot be enforced",
+        ),
+        (
+            GEMMA4,
+            one({"properties": {"b": {"type": "integer", "enum": ["x"]}}}),
+            "the argument 'a.b': no value can match",
+        ),
+        (GEMMA4, {"$ref": "#"}, "a reference leads back to itself"),
+        (
+            GEMMA4,
+            one({"type": "object", "properties": {"b": {}, "c": {}}, "maxProperties": 1}),
+            "the argument 'a': maxProperties cannot be enforced with optional properties",
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_notation_cannot_enforce_is_refused_by_its_place(
+    writer: RandomWriter, tool_format: ToolFormat, schema: object, message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^tools\\[0\\].function.parameters: {message}"):
+        compiled(writer, tool_format, schema)

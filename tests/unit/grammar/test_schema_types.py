@@ -1,0 +1,61 @@
+"""What types a schema leaves to a property, and where that is not known."""
+
+from typing import Any
+
+import pytest
+
+from service.grammar.schema_types import ALL_TYPES, SchemaTypes
+from service.grammar.values import Json
+
+_TEXT: Any = {"type": "string"}
+_MANY: Any = [_TEXT] * 200
+
+
+@pytest.mark.parametrize(
+    ("schema", "types"),
+    [
+        ({"properties": {"a": _TEXT}}, {"string"}),
+        ({"properties": {"a": {"type": "number"}}}, {"number", "integer"}),
+        ({"properties": {"a": {"enum": ["x", 5, None]}}}, {"string", "integer", "number", "null"}),
+        ({"properties": {"a": {"type": ["string", "integer"], "const": 2.0}}}, {"integer"}),
+        ({"properties": {"a": {"anyOf": [_TEXT, {"type": "null"}]}}}, {"string", "null"}),
+        ({"properties": {"a": {"allOf": [{"type": ["string", "null"]}, {"enum": ["x"]}]}}}, {"string"}),
+        ({"properties": {"a": {"$ref": "#/d/x"}}, "d": {"x": _TEXT}}, {"string"}),
+        ({"properties": {"a": {"$ref": "#/d/x"}}, "d": {"x": {"$ref": "#/d/x"}}}, ALL_TYPES),
+        ({"properties": {"a": {"$ref": "elsewhere"}}}, ALL_TYPES),
+        ({"properties": {"a": {"$ref": "#/nowhere"}}}, ALL_TYPES),
+        ({"properties": {"a": {}}}, ALL_TYPES),
+        ({"properties": {"a": False}}, set[str]()),
+        ({"properties": {"a": {"anyOf": _MANY}}}, ALL_TYPES),
+        ({"additionalProperties": _TEXT}, {"string"}),
+        ({"patternProperties": {"a": _TEXT}}, ALL_TYPES),
+        ({"oneOf": [{"properties": {"a": _TEXT}}, {"properties": {"a": {"type": "null"}}}]}, {"string", "null"}),
+        ({"$ref": "#/d", "d": {"properties": {"a": _TEXT}}}, {"string"}),
+        (True, ALL_TYPES),
+    ],
+    ids=str,
+)
+def test_no_type_that_a_property_can_have_is_left_out(schema: Json, types: set[str]) -> None:
+    assert SchemaTypes(schema).of_property("a") == types
+
+
+@pytest.mark.parametrize(
+    ("schema", "types"),
+    [
+        ({"properties": {"a": _TEXT}, "additionalProperties": {"type": "null"}}, {"null"}),
+        ({"additionalProperties": {"type": "null"}, "anyOf": [{"properties": {"a": _TEXT}}]}, ALL_TYPES),
+        ({}, ALL_TYPES),
+        (True, ALL_TYPES),
+    ],
+    ids=str,
+)
+def test_properties_that_no_part_of_a_schema_names_are_of_the_type_of_all_others(schema: Json, types: set[str]) -> None:
+    assert SchemaTypes(schema).of_others() == types
+
+
+def test_what_is_said_of_a_property_does_not_depend_on_what_was_asked_before() -> None:
+    """Else a grammar and the reader of what is written by it could go by different types."""
+    properties: Any = {f"k{i}": {"$ref": "#/d"} for i in range(200)}
+    schema: Any = {"properties": properties, "d": {"anyOf": [_TEXT, _TEXT]}}
+    types = SchemaTypes(schema)
+    assert {types.of_property(f"k{i}") for i in range(200)} == {frozenset({"string"})}
