@@ -93,6 +93,7 @@ def _row(kind: str, times_ms: dict[str, list[float]], rates: dict[str, list[dict
         [run[key] for run in rates[kind]] for key in ("messages_per_s", "server_cpu_us_per_message")
     )
     empty_messages_per_s = [run["messages_per_s"] for run in rates["empty"]]
+    shares = [rate / empty for rate, empty in zip(messages_per_s, empty_messages_per_s, strict=True)]
     return {
         "server": kind,
         "unary_p50_ms": round(p50_ms, 3),
@@ -100,13 +101,10 @@ def _row(kind: str, times_ms: dict[str, list[float]], rates: dict[str, list[dict
         "unary_p50_over_empty_ms": round(p50_ms - empty_p50_ms, 3),
         "messages_per_s": round(statistics.median(messages_per_s)),
         "messages_per_s_range": [round(min(messages_per_s)), round(max(messages_per_s))],
-        "messages_share_of_empty": round(_median_ratio(messages_per_s, empty_messages_per_s), 2),
+        "messages_share_of_empty": round(statistics.median(shares), 2),
+        "messages_share_of_empty_range": [round(min(shares), 2), round(max(shares), 2)],
         "server_cpu_us_per_message": round(statistics.median(cpu_us), 1),
     }
-
-
-def _median_ratio(values: Sequence[float], bases: Sequence[float]) -> float:
-    return statistics.median(value / base for value, base in zip(values, bases, strict=True))
 
 
 def _percentile(values: Sequence[float], percent: int) -> float:
@@ -116,7 +114,7 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 def main() -> None:
     """Measures and reports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=15, help="streams take a third of a second a run")
     parser.add_argument("--calls", type=int, default=400, help="unary calls of one run")
     arguments = parser.parse_args()
     rows = asyncio.run(measure(arguments.runs, arguments.calls))
