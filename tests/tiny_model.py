@@ -71,8 +71,8 @@ def write_tiny_model(
     return directory
 
 
-def write_tiny_tokenizer(directory: Path) -> None:
-    """Writes a byte-level BPE of 512 tokens, and the template beside it."""
+def write_tiny_tokenizer(directory: Path, *, marks: tuple[str, ...] = ()) -> None:
+    """Writes a byte-level BPE of 512 tokens, and the template beside it; `marks` are further control tokens."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -80,7 +80,7 @@ def write_tiny_tokenizer(directory: Path) -> None:
         vocab_size=512,
         min_frequency=1,
         show_progress=False,
-        special_tokens=list(CONTROL_TOKENS),
+        special_tokens=[*CONTROL_TOKENS, *marks],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator([" ".join(_TEXT.split())], trainer)

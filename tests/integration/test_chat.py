@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from onward.v1.completion_pb2 import Choice, CompleteResponse
 from onward_client import AsyncClient, Completion, InvalidRequestError
 from tests.integration.conftest import Serve
+from tests.tiny_model import CONTROL_TOKENS, write_tiny_model, write_tiny_tokenizer
 
 # Qwen's and Hermes' way of showing tools, in little.
 TEMPLATE = """
@@ -42,6 +45,7 @@ ALARM = {
     "parameters": {"type": "object", "properties": {"hour": {"enum": [6, 7]}}, "additionalProperties": False},
 }
 TOOLS: list[Any] = [{"function": WEATHER}, {"function": ALARM}]
+STRICT_TOOLS: list[Any] = [{"function": {**tool["function"], "strict": True}} for tool in TOOLS]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +96,107 @@ async def test_unary_streamed_one_of_n_and_crowded_answers_are_equal(
         several = await client.complete("What now?", n=4, **options)
         assert comparable(several.proto)[0] == expected[0]
         crowd = await asyncio.gather(*(client.complete("What now?", **options) for _ in range(12)))
+        assert all(comparable(answer.proto) == expected for answer in crowd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How some models think and call, in little."""
+
+    template_marks: str
+    control_tokens: tuple[str, ...]
+    prompt_end: str = ""
+    likely: dict[str, int]
+    """Biases of control tokens, so that thinking begins, and ends."""
+
+
+FAMILIES = {
+    "Qwen 3": Family(
+        template_marks="<think> <tool_call>",
+        control_tokens=("<think>", "</think>", "<tool_call>", "</tool_call>"),
+        likely={"<think>": 25, "</think>": 5},
+    ),
+    "Qwen 3.5": Family(
+        template_marks="<think> <tool_call> <function=",
+        control_tokens=("<think>", "</think>", "<tool_call>", "</tool_call>"),
+        prompt_end="<think>\n",
+        likely={"</think>": 5},
+    ),
+    "gpt-oss": Family(
+        template_marks="<|channel|>analysis <|message|>",
+        control_tokens=("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>"),
+        prompt_end="<|channel|>analysis<|message|>",
+        likely={"<|end|>": 5},
+    ),
+    "Gemma 4": Family(
+        template_marks="<|channel>thought <|tool_call>call:",
+        control_tokens=("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", '<|"|>'),
+        prompt_end="<|channel>thought\n",
+        likely={"<channel|>": 5},
+    ),
+}
+ARGUMENTS: Any = {"json_schema": {"schema": WEATHER["parameters"]}}
+ASKED: dict[str, dict[str, Any]] = {
+    "text": {},
+    "json_schema": {"response_format": ARGUMENTS},
+    "regex": {"response_format": {"regex": {"pattern": "\n?[a-f]{2,9}!"}}},
+    "strict tools": {"tools": STRICT_TOOLS},
+    "strict tools or JSON": {"tools": STRICT_TOOLS, "response_format": ARGUMENTS},
+    "required": {"tools": TOOLS, "tool_choice": "required"},
+}
+
+
+def thinking_folder(directory: Path, family: Family) -> Path:
+    """A model of random weights with a family's marks."""
+    folder = write_tiny_model(directory)
+    write_tiny_tokenizer(folder, marks=family.control_tokens)
+    begin = "<|im_start|>assistant\n"
+    template = TEMPLATE.replace(f"{begin}{{% endif %}}", f"{begin}{family.prompt_end}{{% endif %}}")
+    (folder / "chat_template.jinja").write_text(f"{{# {family.template_marks} #}}{template}")
+    return folder
+
+
+def assert_keeps_to(asked: str, answer: Completion) -> None:
+    """An answer that came to its end is as it was asked for, after some thought."""
+    assert answer.reasoning
+    if answer.finish_reason == "length":
+        return
+    schemas: dict[str, Any] = {str(tool["name"]): tool["parameters"] for tool in (WEATHER, ALARM)}
+    for call in answer.tool_calls:
+        jsonschema.validate(json.loads(call.function.arguments), schemas[call.function.name])
+    if asked == "json_schema" or ("JSON" in asked and not answer.tool_calls):
+        jsonschema.validate(json.loads(answer.text), schemas["get_weather"])
+    assert answer.finish_reason == ("tool_calls" if answer.tool_calls else "stop")
+    assert answer.tool_calls or asked != "required"
+    assert asked != "regex" or re.fullmatch("\n?[a-f]{2,9}!", answer.text)
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_models_that_think_answer_the_same_however_they_are_asked(
+    serve: Serve, tmp_path: Path, family: str, asked: str
+) -> None:
+    marks = FAMILIES[family].control_tokens
+    bias = {len(CONTROL_TOKENS) + marks.index(mark): bias for mark, bias in FAMILIES[family].likely.items()}
+    options: dict[str, Any] = {
+        **ASKED[asked],
+        "temperature": 1,
+        "seed": 3,
+        "max_tokens": 120,
+        "logprobs": 1,
+        "logit_bias": bias,
+    }
+    async with client_of(serve, thinking_folder(tmp_path / "model", FAMILIES[family])) as client:
+        alone = await client.complete("What now?", **options)
+        assert_keeps_to(asked, alone)
+        expected = comparable(alone.proto)
+        async with client.stream("What now?", **options) as stream:
+            streamed = await stream.final()
+        assert comparable(streamed.proto) == expected
+        assert streamed.usage == alone.usage
+        several = await client.complete("What now?", n=4, **options)
+        assert comparable(several.proto)[0] == expected[0]
+        crowd = await asyncio.gather(*(client.complete("What now?", **options) for _ in range(8)))
         assert all(comparable(answer.proto) == expected for answer in crowd)
 
 
