@@ -78,7 +78,7 @@ def main() -> None:
         vocabulary_size=model.vocabulary_size,
         eos_token_ids=folder.eos_token_ids,
     )
-    grammar = compiler.compile(JsonSchemaFormat(schema=json.dumps(_SCHEMA)))
+    grammar = compiler.compile(JsonSchemaFormat(schema=json.dumps(_SCHEMA))).result()
     engine = Engine(model)
     lengths = {"prompt": arguments.prompt, "answer": arguments.answer}
     free: list[float] = []

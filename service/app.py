@@ -83,6 +83,8 @@ async def started(
     async with AsyncExitStack() as stack:
         completers: list[Completer] = []
         for model in models:
+            if model.compiler is not None:
+                stack.callback(model.compiler.close)
             engine = _engine_thread(settings, model, failure)
             engine.start()
             stack.push_async_callback(engine.stop)

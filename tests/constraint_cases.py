@@ -338,11 +338,13 @@ def marked_call_cases() -> list[Case]:
 def schema_case(kind: str, name: str, schema: object) -> Case:
     """A schema as an answer's format."""
     response_format = JsonSchemaFormat(schema=json.dumps(schema))
-    return Case(kind, name, lambda compiler: compiler.compile(response_format), lambda t: _json_complaint(schema, t))
+    return Case(
+        kind, name, lambda compiler: compiler.compile(response_format).result(), lambda t: _json_complaint(schema, t)
+    )
 
 
 def _format_case(kind: str, response_format: ResponseFormat, complaint: Callable[[str], str | None]) -> Case:
-    return Case(kind, str(response_format), lambda compiler: compiler.compile(response_format), complaint)
+    return Case(kind, str(response_format), lambda compiler: compiler.compile(response_format).result(), complaint)
 
 
 def _answer_case(name: str, output_format: OutputFormat, prompt_text: str, request: CompletionRequest) -> Case:

@@ -10,8 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
 from service.completion.tool_formats.tool_format import ReasoningFormat, ToolFormat
+from service.domain import ResponseFormat
 from service.grammar.compiler import Grammar, GrammarCompiler
 from service.grammar.matcher import allocate_masks, apply_mask
+from service.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
 
 SMOLLM2 = Path(__file__).parents[2] / "shared/data/tok-smollm2/tokenizer.json"
 _FORMATS: tuple[ToolFormat | ReasoningFormat, ...] = (*TOOL_FORMATS, *REASONING_FORMATS)
@@ -75,6 +77,16 @@ class RandomWriter:
         text = SMOLLM2.read_text(encoding="utf-8")
         return cls(text, vocabulary_size=49_152, eos_token_ids=frozenset({0, 2}), seed=seed)
 
+    def compile(
+        self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
+    ) -> Grammar:
+        """What its compiler makes of a format."""
+        return self.compiler.compile(response_format, thinking, answer_begin).result()
+
+    def compile_tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
+        """What its compiler makes of offered tools."""
+        return self.compiler.compile_tool_calls(constraint).result()
+
     def ids_of(self, text: str) -> list[int]:
         """How a model would write a text, control tokens in it too."""
         return self._tokenizer.encode(text).ids
@@ -121,8 +133,8 @@ class RandomWriter:
 
     def _ids_of_any(self, phrases: Sequence[str]) -> list[int]:
         """One of the phrases, as a model would write it, or by the character."""
-        phrase = phrases[self._random.integers(len(phrases))]
-        pieces = [phrase] if self._random.random() < _SHARE_OF_PHRASES else phrase
+        phrase = phrases[int(self._random.integers(len(phrases)))]
+        pieces = [phrase] if self._random.random() < _SHARE_OF_PHRASES else list(phrase)
         return [token_id for piece in pieces for token_id in self.ids_of(piece)]
 
     def _drawn(self, token_ids: list[int], *, is_cut: bool) -> Drawn:

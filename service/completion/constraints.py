@@ -1,18 +1,15 @@
 """From a request's format, tools and tool choice to the grammar that binds its answers; it matches nothing."""
 
+import asyncio
 from dataclasses import replace
 
 from service.completion.prompt import Prompt
 from service.completion.tool_formats.answer import Channel
 from service.completion.tool_formats.tool_format import ToolFormat
-from service.completion.turns import Turns
 from service.domain import CompletionRequest, ToolChoiceMode
 from service.errors import InvalidReason, InvalidRequest
 from service.grammar.compiler import Grammar, GrammarCompiler
 from service.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
-
-_MAX_COMPILATIONS = 2
-"""At once; each may take a processor for seconds."""
 
 
 class Constraints:
@@ -20,7 +17,6 @@ class Constraints:
 
     def __init__(self, compiler: GrammarCompiler) -> None:
         self._compiler = compiler
-        self._turns = Turns(_MAX_COMPILATIONS)
 
     async def of(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
         """The constraint on a request's answers; None: they are free.
@@ -32,10 +28,10 @@ class Constraints:
         tool_calls = _tool_calls(request, prompt, thinking)
         response_format = request.response_format
         if tool_calls is not None:
-            return await self._turns.run(lambda: self._compiler.compile_tool_calls(tool_calls))
+            return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls))
         if response_format is not None:
-            answer_begin = _answer_begin(prompt)
-            return await self._turns.run(lambda: self._compiler.compile(response_format, thinking, answer_begin))
+            compiling = self._compiler.compile(response_format, thinking, _answer_begin(prompt))
+            return await asyncio.wrap_future(compiling)
         return None
 
 

@@ -4,7 +4,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +52,10 @@ class Grammar:
 
 
 class GrammarCompiler:
-    """Compiles for one model's tokenizer; may be used by several threads at once, two of which compile, the rest wait.
+    """Compiles for one model's tokenizer, on two threads of its own; those who ask wait for their turn.
 
-    Compiling blocks for milliseconds as a rule, and for 3 s at worst.
+    Compiling takes milliseconds as a rule, and 3 s at worst. What nobody waits for any more, and has not begun, is not
+    compiled. Results raise InvalidRequest where a constraint does not compile, or would cost too much.
     """
 
     def __init__(
@@ -89,17 +90,20 @@ class GrammarCompiler:
         self._workers = _deep_workers()
 
     def close(self) -> None:
-        """Ends its threads."""
-        self._workers.shutdown()
+        """Ends its threads; what has not begun is not compiled."""
+        self._workers.shutdown(cancel_futures=True)
 
     def compile(
         self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
-    ) -> Grammar:
-        """Compiles the constraint on an answer, or on what follows its thinking and the literal that begins it.
+    ) -> Future[Grammar]:
+        """The constraint on an answer, or on what follows its thinking and the literal that begins it."""
+        return self._workers.submit(self._format, response_format, thinking, answer_begin)
 
-        Raises:
-            InvalidRequest: It does not compile, or would cost too much.
-        """
+    def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
+        """The constraint on an answer that may call tools; None: there is nothing to constrain."""
+        return self._workers.submit(self._tool_calls, constraint)
+
+    def _format(self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str) -> Grammar:
         part = format_part(response_format, ANSWER)
         if thinking is None and not answer_begin:
             return self._compiled([], [part])
@@ -107,12 +111,7 @@ class GrammarCompiler:
         first = self._call_grammar.after_thinking(thinking, answer_begin, takes_newlines=takes_newlines)
         return self._compiled([first], [part])
 
-    def compile_tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
-        """Compiles the constraint on an answer that may call tools; None: there is nothing to constrain.
-
-        Raises:
-            InvalidRequest: A schema or the format does not compile, or would cost too much.
-        """
+    def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         tools = constraint.tools
         is_free = not constraint.is_required and not any(offered.tool.strict for offered in tools)
         if is_free and constraint.response_format is None:
@@ -153,7 +152,7 @@ class GrammarCompiler:
                 self._cache.move_to_end((field, text))
                 return grammar
         limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
-        template, error = self._workers.submit(self._template, text, limits).result()
+        template, error = self._template(text, limits)
         if error:
             raise self._refusal(parts, error, limits)
         for part, probe in probes:
@@ -178,7 +177,7 @@ class GrammarCompiler:
 
     def _check_probe(self, field: str, probe: Probe, limits: LLParserLimits) -> None:
         text = lark.grammar_set({"lark_grammar": probe.grammar})
-        _, error = self._workers.submit(self._template, text, limits).result()
+        _, error = self._template(text, limits)
         if error:
             raise refused(field, f"{probe.description}: {reason(error, has_lines=False)}")
 
@@ -186,7 +185,7 @@ class GrammarCompiler:
         """Blames the part that does not compile by itself."""
         for part in parts:
             text = lark.grammar_set(part.grammar)
-            _, own_error = self._workers.submit(self._template, text, limits).result()
+            _, own_error = self._template(text, limits)
             if own_error:
                 return refused(part.field, reason(own_error, has_lines=part.has_lines))
         return refused(parts[-1].field, reason(error, has_lines=False))

@@ -1,49 +1,137 @@
-"""How many constraints compile at once, whoever stops waiting for them."""
+"""From requests to what may be drawn: how many compile at once, and where an answer begins in each format."""
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from service.completion.constraints import Constraints
+from service.completion.output_parser import AnswerContext, Channel
 from service.completion.prompt import Prompt
-from service.domain import CompletionRequest, JsonObjectFormat, RawText, ResponseFormat
-from service.errors import InvalidRequest
-from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.tool_calls import ThinkingFrame
+from service.completion.tool_formats.harmony import HARMONY
+from service.completion.tool_formats.reasoning import HARMONY as ANALYSIS
+from service.completion.tool_formats.reasoning import THINK
+from service.completion.tool_formats.tool_format import OutputFormat
+from service.domain import (
+    CompletionRequest,
+    FunctionTool,
+    RawText,
+    RegexFormat,
+    ResponseFormat,
+    ToolChoice,
+    ToolChoiceMode,
+)
+from service.errors import InvalidReason, InvalidRequest
+from service.grammar import compiler
+from tests.drawing import RandomWriter
 
 PROMPT = Prompt(text="a", ids=(1,), is_empty_text=False)
-REQUEST = CompletionRequest(raw_prompt=RawText(text="a"), response_format=JsonObjectFormat())
+REQUEST = CompletionRequest(raw_prompt=RawText(text="a"), response_format=RegexFormat(pattern="yes"))
+FORCED = CompletionRequest(
+    tools=(FunctionTool(name="now"),), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED), parallel_tool_calls=False
+)
+GPT_OSS = OutputFormat(tools=HARMONY, reasoning=ANALYSIS)
+CALL = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|call|>"
 
 
-class HeldCompiler(GrammarCompiler):
-    """Holds every thread that compiles until it is released, then refuses the constraint."""
+@pytest.fixture
+def writer() -> Iterator[RandomWriter]:
+    writer = RandomWriter.small()
+    yield writer
+    writer.compiler.close()
 
-    def __init__(self) -> None:
-        self.release = threading.Event()
-        self.started: list[ResponseFormat] = []
 
-    def compile(
-        self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
-    ) -> Grammar:
-        """Says that it started, and holds."""
-        del thinking, answer_begin
-        self.started.append(response_format)
-        self.release.wait(10)
+async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_at_once(
+    writer: RandomWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be cancelled, so callers that came and left could once fill every thread for seconds."""
+    release, started = threading.Event(), list[ResponseFormat]()
+
+    def held(response_format: ResponseFormat, _name: str) -> compiler.Part:
+        started.append(response_format)
+        release.wait(10)
         raise InvalidRequest.of("response_format", "refused")
 
-
-async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_at_once() -> None:
-    """A thread cannot be cancelled, so callers that came and left could once fill every thread for seconds."""
-    compiler = HeldCompiler()
-    constraints = Constraints(compiler)
+    monkeypatch.setattr(compiler, "format_part", held)
+    constraints = Constraints(writer.compiler)
     for _ in range(5):
         task = asyncio.create_task(constraints.of(REQUEST, PROMPT))
         await asyncio.to_thread(lambda: None)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert len(compiler.started) == 2
-    compiler.release.set()
+    assert len(started) == 2
+    release.set()
     with pytest.raises(InvalidRequest):
         await constraints.of(REQUEST, PROMPT)
-    assert len(compiler.started) == 3
+    assert len(started) == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "prompt", "continues", "allowed", "other"),
+    [
+        (REQUEST, "", None, "<|channel|>final<|message|>yes", "yes"),
+        (
+            REQUEST,
+            "",
+            None,
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>yes",
+            "<|channel|>analysis<|message|>hm<|channel|>final<|message|>yes",
+        ),
+        (
+            REQUEST,
+            "<|channel|>analysis<|message|>",
+            None,
+            "hm<|end|><|start|>assistant<|channel|>final<|message|>yes",
+            "<|channel|>final<|message|>yes",
+        ),
+        (
+            REQUEST,
+            "<|channel|>analysis<|message|>I thin",
+            Channel.REASONING,
+            "k<|end|><|start|>assistant<|channel|>final<|message|>yes",
+            "yes",
+        ),
+        (REQUEST, "<|channel|>final<|message|>", None, "yes", "<|channel|>final<|message|>yes"),
+        (REQUEST, "<|channel|>final<|message|>Say: ", Channel.CONTENT, "yes", "<|channel|>final<|message|>yes"),
+        (FORCED, "", None, CALL, f"<|end|><|start|>assistant{CALL}"),
+        (FORCED, "", None, f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant{CALL}", f"hm{CALL}"),
+        (FORCED, "<|channel|>final<|message|>Say: ", Channel.CONTENT, f"<|end|><|start|>assistant{CALL}", CALL),
+    ],
+)
+async def test_where_channels_frame_an_answer_it_begins_in_its_own(
+    writer: RandomWriter,
+    request_: CompletionRequest,
+    prompt: str,
+    continues: Channel | None,
+    allowed: str,
+    other: str,
+) -> None:
+    context = AnswerContext(tools=request_.tools, prompt=prompt, continues=continues, single_call=True)
+    asked = Prompt(text=prompt, ids=(1,), is_empty_text=False, output_format=GPT_OSS, context=context)
+    grammar = await Constraints(writer.compiler).of(request_, asked)
+    assert grammar is not None
+    assert writer.allows(grammar, allowed)
+    assert not writer.allows(grammar, other)
+
+
+async def test_reasoning_that_a_request_continues_ends_before_its_format(writer: RandomWriter) -> None:
+    context = AnswerContext(prompt="<think>I thin", continues=Channel.REASONING)
+    asked = Prompt(
+        text="<think>I thin",
+        ids=(1,),
+        is_empty_text=False,
+        output_format=OutputFormat(reasoning=THINK),
+        context=context,
+    )
+    grammar = await Constraints(writer.compiler).of(REQUEST, asked)
+    assert grammar is not None
+    assert writer.allows(grammar, "k</think>yes")
+    assert not writer.allows(grammar, "yes")
+
+
+async def test_a_call_of_a_model_whose_calls_are_not_known_cannot_be_forced(writer: RandomWriter) -> None:
+    asked = Prompt(text="", ids=(1,), is_empty_text=False, context=AnswerContext(tools=FORCED.tools))
+    with pytest.raises(InvalidRequest, match=r"^tool_choice.mode: how this model calls tools is not known") as refused:
+        await Constraints(writer.compiler).of(FORCED, asked)
+    assert refused.value.reason is InvalidReason.UNSUPPORTED_BY_MODEL

@@ -79,7 +79,7 @@ def text_and_finish(events: list[EngineEvent], tokenizer: Tokenizer, index: int 
 def test_every_choice_is_bound_for_itself_and_ends_when_its_constraint_is_complete(
     compiler: GrammarCompiler, tokenizer: Tokenizer, temperature: float
 ) -> None:
-    grammar = compiler.compile(ChoiceFormat(choices=("harbour", "ferry", "gulls")))
+    grammar = compiler.compile(ChoiceFormat(choices=("harbour", "ferry", "gulls"))).result()
     events = answers(grammar, num_choices=4, temperature=temperature)
     for index in range(4):
         text, finish = text_and_finish(events, tokenizer, index)
@@ -90,7 +90,7 @@ def test_every_choice_is_bound_for_itself_and_ends_when_its_constraint_is_comple
 def test_an_answer_may_end_where_its_constraint_is_fulfilled_but_could_go_on(
     compiler: GrammarCompiler, tokenizer: Tokenizer
 ) -> None:
-    grammar = compiler.compile(RegexFormat(pattern="[0-9]+"))
+    grammar = compiler.compile(RegexFormat(pattern="[0-9]+")).result()
     text, finish = text_and_finish(answers(grammar, logit_bias=((2, 8.0),)), tokenizer)
     assert text.isdecimal()
     assert finish == Finish(FinishReason.STOP, EndOfSequence(2))
@@ -100,7 +100,7 @@ def test_an_answer_may_end_where_its_constraint_is_fulfilled_but_could_go_on(
 def test_an_end_that_is_not_wanted_is_not_drawn_as_long_as_the_constraint_can_go_on(
     compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, Any]
 ) -> None:
-    grammar = compiler.compile(RegexFormat(pattern="[0-9]+"))
+    grammar = compiler.compile(RegexFormat(pattern="[0-9]+")).result()
     events = answers(grammar, max_tokens=40, logit_bias=((2, 50.0),), **sampling)
     text, finish = text_and_finish(events, tokenizer)
     assert len(text) >= 40
@@ -111,7 +111,7 @@ def test_an_end_that_is_not_wanted_is_not_drawn_as_long_as_the_constraint_can_go
 def test_a_complete_constraint_ends_an_answer_whatever_else_is_asked(
     compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, Any]
 ) -> None:
-    grammar = compiler.compile(RegexFormat(pattern="[a-c]{3}"))
+    grammar = compiler.compile(RegexFormat(pattern="[a-c]{3}")).result()
     text, finish = text_and_finish(answers(grammar, **sampling), tokenizer)
     assert len(text) == 3
     assert finish == Finish(FinishReason.STOP, ConstraintComplete())
@@ -119,7 +119,7 @@ def test_a_complete_constraint_ends_an_answer_whatever_else_is_asked(
 
 def test_forced_tokens_are_taken_whatever_the_model_says(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
     wanted = "the harbour master was wrong about fog"
-    text, _ = text_and_finish(answers(compiler.compile(RegexFormat(pattern=f"{wanted}!"))), tokenizer)
+    text, _ = text_and_finish(answers(compiler.compile(RegexFormat(pattern=f"{wanted}!")).result()), tokenizer)
     assert text == f"{wanted}!"
 
 
@@ -129,7 +129,7 @@ def test_forced_tokens_are_taken_whatever_the_model_says(compiler: GrammarCompil
 def test_max_tokens_still_bounds_a_bound_answer(
     compiler: GrammarCompiler, tokenizer: Tokenizer, response_format: ResponseFormat
 ) -> None:
-    events = answers(compiler.compile(response_format), max_tokens=2)
+    events = answers(compiler.compile(response_format).result(), max_tokens=2)
     assert sum(isinstance(event, TokenDrawn) for event in events) == 2
     _, finish = text_and_finish(events, tokenizer)
     assert finish == Finish(FinishReason.LENGTH)
@@ -138,7 +138,7 @@ def test_max_tokens_still_bounds_a_bound_answer(
 def test_a_constraint_that_dies_ends_its_request_with_its_reason(
     compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grammar = compiler.compile(RegexFormat(pattern="[0-9]{50}"))
+    grammar = compiler.compile(RegexFormat(pattern="[0-9]{50}")).result()
     matcher = grammar.matcher()
     num_accepted = 0
 

@@ -38,7 +38,7 @@ def writer() -> RandomWriter:
 
 def calls(writer: RandomWriter, frame: CallFrame, **constraint: object) -> Grammar:
     given: dict[str, Any] = {"tools": TOOLS, "is_required": False, "is_parallel": True, **constraint}
-    grammar = writer.compiler.compile_tool_calls(ToolCallConstraint(frame=frame, **given))
+    grammar = writer.compile_tool_calls(ToolCallConstraint(frame=frame, **given))
     assert grammar is not None
     return grammar
 
@@ -65,19 +65,19 @@ def assert_allows(writer: RandomWriter, grammar: Grammar, allowed: list[str], ot
 def test_a_format_allows_what_it_says_and_nothing_else(
     writer: RandomWriter, response_format: ResponseFormat, allowed: list[str], others: list[str]
 ) -> None:
-    assert_allows(writer, writer.compiler.compile(response_format), allowed, others)
+    assert_allows(writer, writer.compile(response_format), allowed, others)
 
 
 def test_properties_come_in_the_order_of_the_schema(writer: RandomWriter) -> None:
     schema = '{"type": "object", "properties": {"z": {}, "a": {}}, "required": ["a", "z"]}'
-    grammar = writer.compiler.compile(JsonSchemaFormat(schema=schema))
+    grammar = writer.compile(JsonSchemaFormat(schema=schema))
     assert_allows(writer, grammar, ['{"z": 1, "a": 2}', '{"z": 1, "a": 2, "b": 3}'], ['{"a": 2, "z": 1}'])
 
 
 def test_a_key_cannot_be_written_in_a_second_way(writer: RandomWriter) -> None:
     """An escape in a key once let it pass for another key, whose value anything could be."""
     schema = '{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": {"type": "string"}}'
-    grammar = writer.compiler.compile(JsonSchemaFormat(schema=schema))
+    grammar = writer.compile(JsonSchemaFormat(schema=schema))
     assert_allows(writer, grammar, ['{"a": 1}', '{"b": "x"}'], ['{"\\u0061": "x"}', '{"a": "x"}'])
 
 
@@ -109,7 +109,7 @@ def test_what_is_refused_is_named_by_its_field(
     writer: RandomWriter, response_format: ResponseFormat, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^{message}") as refused:
-        writer.compiler.compile(response_format)
+        writer.compile(response_format)
     assert refused.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
 
 
@@ -136,7 +136,7 @@ def test_a_trigger_that_is_spelled_out_is_no_text(writer: RandomWriter, frame: C
 
 def test_the_end_of_thinking_that_is_spelled_out_is_no_thought(writer: RandomWriter) -> None:
     """It was a way around every format once."""
-    grammar = writer.compiler.compile(JsonObjectFormat(), THINK)
+    grammar = writer.compile(JsonObjectFormat(), THINK)
     assert writer.allows(grammar, "<think>", *"</think", "</think>{}")
     assert not writer.allows(grammar, "<think>", *"</think>", "</think>{}")
 
@@ -193,19 +193,19 @@ def test_call_ids_are_nine_alphanumerics(writer: RandomWriter) -> None:
 @pytest.mark.parametrize("end", ["</think>", "</reason>"], ids=["control token", "plain text"])
 def test_the_constraint_starts_where_thinking_ends(writer: RandomWriter, end: str) -> None:
     opened = ThinkingFrame(begin="", end=end, is_open=True)
-    grammar = writer.compiler.compile(JsonObjectFormat(), opened)
+    grammar = writer.compile(JsonObjectFormat(), opened)
     assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
 
 
 def test_newlines_after_thinking_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomWriter) -> None:
-    grammar = writer.compiler.compile(RegexFormat(pattern=r"\n*yes"), THINK)
+    grammar = writer.compile(RegexFormat(pattern=r"\n*yes"), THINK)
     assert_allows(writer, grammar, ["\n\n\nyes", "<think>hm</think>\n\n\nyes"], [])
-    grammar = writer.compiler.compile(RegexFormat(pattern="yes"), THINK)
+    grammar = writer.compile(RegexFormat(pattern="yes"), THINK)
     assert_allows(writer, grammar, ["<think>hm</think>yes"], ["<think>hm</think>\nyes"])
 
 
 def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomWriter) -> None:
-    grammar = writer.compiler.compile(RegexFormat(pattern="yes|no"), THINK)
+    grammar = writer.compile(RegexFormat(pattern="yes|no"), THINK)
     assert_allows(writer, grammar, ["yes", "<think>hm</think>no"], ["<think>yes", "hm</think>no", "<think></think>"])
     assert_allows(
         writer, calls(writer, HERMES, thinking=THINK), [f"<think>a</think>\n{HERMES_CALL}", "b"], ["a</think>"]
@@ -214,7 +214,7 @@ def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomWr
 
 def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomWriter) -> None:
     think = ThinkingFrame(begin="<|start|>think", end="</think><|start|>", is_open=False)
-    grammar = writer.compiler.compile(RegexFormat(pattern="yes"), think, answer_begin="answer:")
+    grammar = writer.compile(RegexFormat(pattern="yes"), think, answer_begin="answer:")
     assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
 
 
@@ -247,7 +247,7 @@ def test_where_answers_have_a_beginning_thinking_ends_before_it(writer: RandomWr
 def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomWriter) -> None:
     loose = OfferedTool(tool=FunctionTool(name="add"), field="tools[0].function")
     constraint = ToolCallConstraint(frame=HERMES, tools=(loose,), is_required=False, is_parallel=True)
-    assert writer.compiler.compile_tool_calls(constraint) is None
+    assert writer.compile_tool_calls(constraint) is None
 
 
 @pytest.mark.parametrize(
@@ -276,20 +276,20 @@ def test_what_was_compiled_is_kept_within_its_memory_the_latest_used_first() -> 
     compiler = GrammarCompiler(
         small_tokenizer_json(), vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=300_000
     )
-    first = compiler.compile(RegexFormat(pattern="a"))
-    compiler.compile(RegexFormat(pattern="b"))
-    assert compiler.compile(RegexFormat(pattern="a")) is first
-    compiler.compile(RegexFormat(pattern="c"))
-    assert compiler.compile(RegexFormat(pattern="a")) is first
-    compiler.compile(RegexFormat(pattern="b"))
-    compiler.compile(RegexFormat(pattern="c"))
-    assert compiler.compile(RegexFormat(pattern="a")) is not first
+    first = compiler.compile(RegexFormat(pattern="a")).result()
+    compiler.compile(RegexFormat(pattern="b")).result()
+    assert compiler.compile(RegexFormat(pattern="a")).result() is first
+    compiler.compile(RegexFormat(pattern="c")).result()
+    assert compiler.compile(RegexFormat(pattern="a")).result() is first
+    compiler.compile(RegexFormat(pattern="b")).result()
+    compiler.compile(RegexFormat(pattern="c")).result()
+    assert compiler.compile(RegexFormat(pattern="a")).result() is not first
     compiler.close()
 
 
 def test_threads_may_compile_at_the_same_time(writer: RandomWriter) -> None:
     def compiled(number: int) -> bool:
-        grammar = writer.compiler.compile(RegexFormat(pattern=f"n{number % 7}"))
+        grammar = writer.compile(RegexFormat(pattern=f"n{number % 7}"))
         return grammar.matcher().may_end
 
     with ThreadPoolExecutor(8) as threads:

@@ -122,7 +122,7 @@ def assert_refused_shortly_or_followed(outcome: InvalidRequest | Drawn) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_constraint_is_refused_in_a_short_sentence_or_followed(writer: RandomWriter, name: str) -> None:
-    assert_refused_shortly_or_followed(outcome(writer, lambda: writer.compiler.compile(HOSTILE[name])))
+    assert_refused_shortly_or_followed(outcome(writer, lambda: writer.compile(HOSTILE[name])))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -133,4 +133,4 @@ def test_hostile_arguments_are_refused_in_a_short_sentence_or_followed(
     tool = FunctionTool(name="f", strict=True, parameters=json.dumps(SCHEMAS[name]))
     offered = OfferedTool(tool=tool, field="tools[0].function")
     constraint = ToolCallConstraint(frame=tool_format.frame, tools=(offered,), is_required=True, is_parallel=False)
-    assert_refused_shortly_or_followed(outcome(writer, lambda: writer.compiler.compile_tool_calls(constraint)))
+    assert_refused_shortly_or_followed(outcome(writer, lambda: writer.compile_tool_calls(constraint)))

@@ -18,7 +18,7 @@ def writer() -> RandomWriter:
 
 
 def matcher(writer: RandomWriter, pattern: str) -> GrammarMatcher:
-    return writer.compiler.compile(RegexFormat(pattern=pattern)).matcher()
+    return writer.compile(RegexFormat(pattern=pattern)).matcher()
 
 
 def allowed_ids(of: GrammarMatcher) -> set[int]:
@@ -71,7 +71,7 @@ def test_ids_beyond_the_tokenizer_and_control_tokens_are_never_allowed(writer: R
 
 def test_forced_tokens_are_named_and_not_taken(writer: RandomWriter) -> None:
     schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}}, "required": ["name"]}'
-    answer = writer.compiler.compile(JsonSchemaFormat(schema=schema)).matcher()
+    answer = writer.compile(JsonSchemaFormat(schema=schema)).matcher()
     answer.accept(writer.ids_of("{")[0])
     for token_id in writer.ids_of('"name"'):
         answer.accept(token_id)
@@ -98,7 +98,7 @@ def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomWriter) -> 
 
 
 def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_others(writer: RandomWriter) -> None:
-    dying, other = writer.compiler.compile(_DYING).matcher(), matcher(writer, "a*")
+    dying, other = writer.compile(_DYING).matcher(), matcher(writer, "a*")
     masks = allocate_masks(2, 512)
     with pytest.raises(InvalidRequest) as failure:
         follow_both(dying, other, writer.ids_of("a")[0], masks)
@@ -117,7 +117,7 @@ def test_a_token_that_the_mask_does_not_allow_is_an_error(writer: RandomWriter) 
 
 
 def test_matchers_of_one_grammar_do_not_know_each_other(writer: RandomWriter) -> None:
-    grammar = writer.compiler.compile(RegexFormat(pattern="ab"))
+    grammar = writer.compile(RegexFormat(pattern="ab"))
     one, other = grammar.matcher(), grammar.matcher()
     for token_id in writer.ids_of("ab"):
         one.accept(token_id)

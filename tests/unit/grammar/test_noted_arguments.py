@@ -30,7 +30,7 @@ def compiled(writer: RandomWriter, tool_format: ToolFormat, schema: object, *, s
     other = FunctionTool(name="g", strict=True)
     offered = tuple(OfferedTool(tool=one, field=f"tools[{index}].function") for index, one in enumerate((tool, other)))
     constraint = ToolCallConstraint(frame=tool_format.frame, tools=offered, is_required=strict, is_parallel=False)
-    grammar = writer.compiler.compile_tool_calls(constraint)
+    grammar = writer.compile_tool_calls(constraint)
     assert grammar is not None
     return grammar
 

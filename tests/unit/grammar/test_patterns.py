@@ -17,7 +17,7 @@ def writer() -> RandomWriter:
 def is_allowed(writer: RandomWriter, pattern: str, text: str) -> bool:
     schema = json.dumps({"type": "string", "pattern": pattern})
     written = json.dumps(text, ensure_ascii=False)
-    return writer.allows(writer.compiler.compile(JsonSchemaFormat(schema=schema)), written)
+    return writer.allows(writer.compile(JsonSchemaFormat(schema=schema)), written)
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,11 @@ def test_in_texts_expressions_and_comments_anything_may_stand(definition: str) -
 
 def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomWriter) -> None:
     definition = 'start: "a: " %json {\n  "properties": {"a": {"type": "null"}}, "type": "object"\n} "." b\n'
-    grammar = writer.compiler.compile(GrammarFormat(definition=f'{definition}b: ""'))
+    grammar = writer.compile(GrammarFormat(definition=f'{definition}b: ""'))
     assert writer.allows(grammar, 'a: {"a": null, "b": 1}.')
     assert not writer.allows(grammar, 'a: {"\\u0061": 1}.')
     with pytest.raises(InvalidRequest, match="line 4, column 6: a name is not defined"):
-        writer.compiler.compile(GrammarFormat(definition=f"{definition}b:   c"))
+        writer.compile(GrammarFormat(definition=f"{definition}b:   c"))
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomWri
 )
 def test_what_does_not_compile_is_said_in_our_words(writer: RandomWriter, definition: str, message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^response_format.grammar.definition: .*{message}$") as refused:
-        writer.compiler.compile(GrammarFormat(definition=definition))
+        writer.compile(GrammarFormat(definition=definition))
     assert "\n" not in str(refused.value)
