@@ -70,6 +70,8 @@ class ElementArguments:
     def _value(self, name: str, schema: Json, types: frozenset[str]) -> str:
         """A value and what ends it; `types`: those that its reader thinks possible."""
         end = self._control.literal(self._notation.end)
+        if not types:
+            raise ArgumentsRefused(name, "no value can match it")
         if "string" not in types:
             return f"{self.rules.json(sorted(types), schema)} {end}"
         shape = self.rules.shape(schema, name)

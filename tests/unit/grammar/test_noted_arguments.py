@@ -225,6 +225,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
         ),
         (QWEN3_CODER, {"const": {"a": 1}}, "arguments that are listed as a whole cannot be enforced"),
         (QWEN3_CODER, {"type": "array"}, "no value can match it"),
+        (QWEN3_CODER, one({"type": "null", "const": 1}), "the argument 'a': no value can match it"),
         (QWEN3_CODER, one(_STRING, maxProperties=0), "maxProperties cannot be enforced with optional properties"),
         (GEMMA4, one({"enum": ['<|"|>']}), "the argument 'a': no value can match it"),
         (GEMMA4, one({"const": ['<|"|>']}), "the argument 'a': a text that holds "),
