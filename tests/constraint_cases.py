@@ -17,7 +17,7 @@ from service.completion.output_parser import AnswerContext, OutputParser
 from service.completion.prompt import Prompt, offered_tools
 from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
 from service.completion.tool_formats.reasoning import THINK
-from service.completion.tool_formats.tool_format import OutputFormat
+from service.completion.tool_formats.tool_format import OutputFormat, ToolFormat
 from service.domain import (
     ChoiceFormat,
     CompletionRequest,
@@ -256,6 +256,7 @@ _MARKS = (
 )
 
 
+_SCALARS = ("-1", "true", "false", "None", '"a"', "[1]", "{}", "2.5", "a", "ab", "1e5", " ", "x:", "a:")
 PHRASES = tuple(dict.fromkeys(mark for mark in _MARKS if mark))
 
 
@@ -328,6 +329,14 @@ def call_cases() -> list[Case]:
                 for name, request in requests.items()
             ]
     return cases
+
+
+def forced_case(name: str, tools: ToolFormat, parameters: object) -> Case:
+    """One forced call of a tool with these parameters."""
+    tool = FunctionTool(name="f", strict=True, parameters=json.dumps(parameters))
+    required = ToolChoice(mode=ToolChoiceMode.REQUIRED)
+    request = CompletionRequest(tools=(tool,), tool_choice=required, parallel_tool_calls=False)
+    return replace(_answer_case(name, OutputFormat(tools=tools), "", request), phrases=(*PHRASES, *_SCALARS))
 
 
 def marked_call_cases() -> list[Case]:

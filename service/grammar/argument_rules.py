@@ -112,10 +112,10 @@ class ArgumentRules:
     ) -> str | None:
         """Items, each with whether it must be there, then further ones up to a maximum; None: nothing is left."""
         further = further if maximum != 0 else None
-        after = self.rule(f"({separator} {further}){_up_to(maximum)}" if further else '""')
+        after = self.rule(_repeated(f"{separator} {further}", 0, maximum) if further else '""')
         first: str | None = after
         if separator or needs_one:
-            one = [f"{further} ({separator} {further}){_up_to(maximum, less=1)}"] if further else []
+            one = [f"{further} {_repeated(f'{separator} {further}', 0, maximum, less=1)}"] if further else []
             choices = one if needs_one else ['""', *one]
             first = self.rule(*choices) if choices else None
         for item, is_required in reversed(items):
@@ -131,11 +131,9 @@ class ArgumentRules:
     ) -> str:
         """The first items, of which those at the end may be left out that need not be there, then more of one kind."""
         if not first and item:
-            less = "" if maximum is None else maximum - 1
-            some = f"{item} ({separator} {item}){{{max(0, minimum - 1)},{less}}}"
+            some = f"{item} {_repeated(f'{separator} {item}', minimum, maximum, less=1)}"
             return self.rule(some, *([] if minimum else ['""']))
-        up_to = "" if maximum is None else maximum
-        after = self.rule(f"({separator} {item}){{{minimum},{up_to}}}" if item else '""')
+        after = self.rule(_repeated(f"{separator} {item}", minimum, maximum) if item else '""')
         for index, (one, is_required) in reversed(list(enumerate(first))):
             after = self.rule(f"{separator if index else ''} {one} {after}", *([] if is_required else ['""']))
         return after
@@ -176,8 +174,12 @@ class ArgumentRules:
         return found
 
 
-def _up_to(maximum: int | None, *, less: int = 0) -> str:
-    return "*" if maximum is None else f"{{0,{maximum - less}}}"
+def _repeated(rule: str, minimum: int, maximum: int | None, *, less: int = 0) -> str:
+    """A rule as often as is allowed, or `less` often."""
+    minimum = max(0, minimum - less)
+    if maximum is None:
+        return f"({rule}){{{minimum},}}"
+    return f"({rule}){{{minimum},{maximum - less}}}" if maximum > less else '""'
 
 
 def _has_choice(shape: TextShape, excluded: Sequence[str]) -> bool:

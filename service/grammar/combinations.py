@@ -39,6 +39,33 @@ class _Size:
     depth: int = 0
 
 
+def circular(definitions: Mapping[str, Json]) -> str | None:
+    """A definition that leads back to itself for one and the same value, if any: no value would ever be decided."""
+    done: set[str] = set()
+    for start in definitions:
+        path = [(start, _demanded(definitions[start]))]
+        while path:
+            name, references = path[-1]
+            target = next((target for target in references if target not in done), None)
+            if target is None:
+                done.add(name)
+                path.pop()
+            elif any(target == other for other, _ in path):
+                return target
+            else:
+                path.append((target, _demanded(definitions[target])))
+    return None
+
+
+def _demanded(schema: Json) -> Iterator[str]:
+    """The definitions that a value must match, or may, to match a schema: those of its parts aside."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield _target(schema)
+        for combined in (*_list(schema, "allOf"), *_list(schema, "anyOf")):
+            yield from _demanded(combined)
+
+
 def count(definitions: Mapping[str, Json]) -> int:
     """The ways to combine what is in definitions that refer to each other by name.
 

@@ -99,13 +99,18 @@ class _Rewriter:
             definitions[str(self._indices[reference])] = self.schema(self.resolved(reference), reference, 0)
         try:
             self._numbers.check()
+            if (name := combinations.circular(definitions)) is not None:
+                raise SchemaRefused(f"at {self._place(name)}: it leads back to itself, with no value in between")
             combinations.count(definitions)
         except NumbersRefused as error:
             raise SchemaRefused(str(error)) from error
         except combinations.TooManyCombinations as error:
-            place = next(place for place, index in self._indices.items() if str(index) == error.name)
-            raise SchemaRefused(f"at {place}: {error.description}") from error
+            raise SchemaRefused(f"at {self._place(error.name)}: {error.description}") from error
         return {"$ref": "#/$defs/0", "$defs": definitions}
+
+    def _place(self, name: str) -> str:
+        """Where a definition stands in the document."""
+        return next(place for place, index in self._indices.items() if str(index) == name)
 
     def schema(self, schema: Json, place: str, depth: int) -> Json:
         """A schema of the document, rewritten; what is said twice of one keyword is said in `allOf`."""

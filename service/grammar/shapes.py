@@ -103,7 +103,7 @@ def shape_of(schema: Json, definitions: Mapping[str, Json]) -> Shape:
 def _alternatives(schema: Json, definitions: Mapping[str, Json], depth: int) -> list[_Demands]:
     """The ways to match a schema, none of which leaves a choice between schemas."""
     if depth > _MAX_DEPTH:
-        raise ShapeRefused("a reference leads back to itself, or too far")
+        raise ShapeRefused("its references lead too far")
     if not isinstance(schema, dict):
         return [] if schema is False else [()]
     own = {key: value for key, value in schema.items() if key not in ("allOf", "anyOf", "$ref")}

@@ -18,6 +18,11 @@ _REFUSED: list[tuple[Any, str]] = [
     ({"properties": {"a/b": {"not": {}}}}, "at #/properties/a~1b/not: not cannot be enforced"),
     ({"items": [{"if": {}}]}, "at #/items/0/if"),
     ({"uniqueItems": True}, "at #/uniqueItems"),
+    ({"$ref": "#"}, "at #: it leads back to itself"),
+    (
+        {"items": {"$ref": "#/d"}, "d": {"allOf": [{"anyOf": [{"$ref": "#/e"}]}]}, "e": {"$ref": "#/d"}},
+        "at #/d: it leads",
+    ),
     ({"allOf": [{"contains": {}}]}, "at #/allOf/0/contains"),
     ({"$ref": "#/$defs/a", "$defs": {"a": {"propertyNames": {}}}}, "at #/\\$defs/a/propertyNames"),
     ({"$ref": "other.json"}, "at #/\\$ref: references lead to a place in the same schema"),

@@ -146,6 +146,14 @@ def test_a_string_between_marks_is_as_its_schema_says(
             ["a:{b:1}"],
             ["a:{}"],
         ),
+        (
+            {"type": "object", "properties": {"b": {"const": 1}}, "required": ["b"], "maxProperties": 2},
+            ["a:{b:1}", "a:{b:1,c:2}"],
+            ["a:{b:1,c:2,d:3}"],
+        ),
+        ({"type": "array", "items": {"const": 1}, "minItems": 1, "maxItems": 1}, ["a:[1]"], ["a:[]", "a:[1,1]"]),
+        ({"type": "array", "items": {"const": 1}, "maxItems": 0}, ["a:[]"], ["a:[1]"]),
+        ({"type": "object", "maxProperties": 1}, ["a:{}", "a:{b:1}"], ["a:{b:1,c:2}"]),
         ({"const": {"b c": [None, 'd"']}}, ['a:{<|"|>b c<|"|>:[null,<|"|>d"<|"|>]}'], ["a:{}"]),
         (
             {
@@ -239,7 +247,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
             one({"properties": {"b": {"type": "integer", "enum": ["x"]}}}),
             "the argument 'a.b': no value can match",
         ),
-        (GEMMA4, {"$ref": "#"}, "a reference leads back to itself"),
+        (GEMMA4, {"$ref": "#"}, "at #: it leads back to itself"),
         (
             GEMMA4,
             one({"type": "object", "properties": {"b": {}, "c": {}}, "maxProperties": 1}),

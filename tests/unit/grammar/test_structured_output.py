@@ -1,13 +1,19 @@
 """Answers drawn from random logits, of a model that knows nothing, keep to their constraints; none is stuck."""
 
+from random import Random
+
 import pytest
 
 from service.completion.tool_formats import TOOL_FORMATS
+from service.completion.tool_formats.gemma4 import GEMMA4
+from service.completion.tool_formats.hermes import HERMES
+from service.completion.tool_formats.qwen3_coder import QWEN3_CODER
 from service.completion.tool_formats.tool_format import ToolFormat
 from service.domain import JsonSchemaFormat, RegexFormat
 from service.errors import InvalidRequest
-from tests.constraint_cases import SUITE, Case, call_cases, marked_call_cases, own_cases, suite_cases
+from tests.constraint_cases import SUITE, Case, call_cases, forced_case, marked_call_cases, own_cases, suite_cases
 from tests.drawing import CONTROL_TOKENS, SMOLLM2, RandomWriter
+from tests.random_schemas import random_schema
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +56,15 @@ def test_what_is_read_of_an_answer_that_may_call_tools_keeps_to_their_schemas(sm
 def test_no_mark_leads_out_of_a_constraint(small: RandomWriter, case: Case) -> None:
     """Control tokens, whole and spelled out, and calls that keep to no schema are written wherever they may stand."""
     assert not complaints(small, case, num_answers=4, max_tokens=200)
+
+
+@pytest.mark.parametrize("tools", [HERMES, QWEN3_CODER, GEMMA4], ids=lambda format_: format_.name)
+def test_calls_are_valid_whatever_their_schema_combines(small: RandomWriter, tools: ToolFormat) -> None:
+    random = Random(0)
+    cases = [forced_case(str(number), tools, random_schema(random)) for number in range(300)]
+    accepted = [case for case in cases if is_accepted(small, case)]
+    assert len(accepted) >= 100
+    assert not [wrong for case in accepted for wrong in complaints(small, case, num_answers=2, max_tokens=80)]
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="../shared/data is not there")
