@@ -12,7 +12,7 @@ from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
 from service.completion.tool_formats.tool_format import ReasoningFormat, ToolFormat
 from service.domain import ResponseFormat
 from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.matcher import allocate_masks, apply_mask
+from service.grammar.matcher import allocate_masks
 from service.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
 
 SMOLLM2 = Path(__file__).parents[2] / "shared/data/tok-smollm2/tokenizer.json"
@@ -64,7 +64,6 @@ class RandomWriter:
         self._eos_token_ids = eos_token_ids
         self._random = np.random.default_rng(seed)
         self._masks = allocate_masks(1, vocabulary_size)
-        self._vocabulary_size = vocabulary_size
 
     @classmethod
     def small(cls, seed: int = 0) -> "RandomWriter":
@@ -103,13 +102,11 @@ class RandomWriter:
             matcher.fill(self._masks[0])
             if phrases and not phrase and self._random.random() < _SHARE_OF_PHRASES:
                 phrase = self._ids_of_any(phrases)
-            scores = self._random.gumbel(size=self._vocabulary_size).astype(np.float32)
-            if phrase:
-                scores[phrase.pop(0)] = np.inf
-            apply_mask(scores, self._masks[0])
-            token_id = int(scores.argmax())
-            if phrase and not np.isinf(scores[token_id]):
-                phrase.clear()
+            allowed = np.flatnonzero(np.unpackbits(self._masks[0].view(np.uint8), bitorder="little"))
+            if phrase and phrase[0] in allowed:
+                token_id = phrase.pop(0)
+            else:
+                phrase, token_id = [], int(self._random.choice(allowed))
             if token_id in self._eos_token_ids:
                 return self._drawn(token_ids, is_cut=False)
             token_ids.append(token_id)
