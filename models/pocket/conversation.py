@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Required, TypeAlias, TypedDict
 
-CALL = re.compile(r"<tool_call>\n?(.*?)\n?</tool_call>", re.DOTALL)
+CALL = re.compile(r"<tool_call>\n?(.*?)(\n?</tool_call>|\Z)", re.DOTALL)
 SENTENCE_END = re.compile(r"[.!?]")
 SHORTEST_STORY = 5
 """Sentences."""
@@ -115,8 +115,8 @@ def instruction(text: str) -> Message:
 
 
 def calls_in(answer: str) -> list[object]:
-    """The tool calls of an answer; None for one that is no JSON."""
-    return [_parsed(text) for text in CALL.findall(answer)]
+    """The tool calls of an answer; None for one that is no JSON, or has no end."""
+    return [_parsed(text) if end else None for text, end in CALL.findall(answer)]
 
 
 def _is(answer: str, values: Sequence[str]) -> bool:
@@ -159,10 +159,18 @@ def _mentions(answer: str, values: Sequence[str]) -> bool:
 
 
 def _parsed(text: str) -> object:
+    """The value of a JSON text; None for one that is no JSON, or has a key twice."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return json.loads(text, object_pairs_hook=_unique)
+    except ValueError:
         return None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 RULES: Mapping[Rule, Callable[[str, Sequence[str]], bool]] = {

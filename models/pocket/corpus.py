@@ -12,7 +12,7 @@ from itertools import islice
 from random import Random
 
 from models.pocket.conversation import Conversation, Message, instruction
-from models.pocket.draw import Draw
+from models.pocket.draw import INVENTED_SHARE, Draw
 from models.pocket.skills import chat, extraction, instructions, memory, numbers, reading, stories, tools
 
 SEED = "pocket"
@@ -44,7 +44,7 @@ def long_memory(draw: Draw) -> Conversation:
 
 
 def _long_distractor(draw: Draw) -> list[Message]:
-    return stories.exchange(draw).messages() if draw.chance(0.15) else distractor(draw)
+    return stories.exchange(draw).messages() if draw.chance(0.1) else distractor(draw)
 
 
 SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
@@ -61,17 +61,17 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "stories": stories.conversation,
 }
 TRAINING_SHARES = {
-    "chat": 7,
+    "chat": 4,
     "memory": 13,
     "long memory": 2,
-    "instructions": 13,
-    "lists and sums": 27,
-    "reading": 9,
-    "extraction": 12,
+    "instructions": 14,
+    "lists and sums": 20,
+    "reading": 20,
+    "extraction": 11,
     "tool call": 8,
     "tool result": 3,
-    "no tool": 3,
-    "stories": 3,
+    "no tool": 4,
+    "stories": 1,
 }
 """Percent of the training conversations."""
 
@@ -83,9 +83,9 @@ def training_conversation(number: int) -> Conversation:
     return training_draw(number)[0]
 
 
-def training_draw(number: int) -> tuple[Conversation, Draw]:
+def training_draw(number: int, invented_share: float = INVENTED_SHARE) -> tuple[Conversation, Draw]:
     """A conversation with what it drew."""
-    draw = Draw(Random(f"{SEED} training {number}"), held_out=False)
+    draw = Draw(Random(f"{SEED} training {number}"), held_out=False, invented_share=invented_share)
     skill = draw.random.choices(list(TRAINING_SHARES), weights=list(TRAINING_SHARES.values()))[0]
     return _with_common_system(draw, SKILLS[skill](draw)), draw
 
@@ -109,6 +109,15 @@ def evaluation_draws(count_of_a_skill: int) -> Iterator[tuple[Conversation, Draw
         for number in range(count_of_a_skill):
             draw = Draw(Random(f"{SEED} evaluation {skill} {number}"), held_out=True)
             yield generate(draw), draw
+
+
+def familiar_conversations(count_of_a_skill: int) -> list[Conversation]:
+    """New conversations of the training's words and phrasings: what is wrong here was not learned."""
+    return [
+        generate(Draw(Random(f"{SEED} familiar {skill} {number}"), held_out=False, invented_share=INVENTED_SHARE))
+        for skill, generate in SKILLS.items()
+        for number in range(count_of_a_skill)
+    ]
 
 
 def corpus_hash(count: int = HASHED_CONVERSATIONS) -> str:

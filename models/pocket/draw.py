@@ -1,5 +1,6 @@
 """Seeded draws that keep what training sees apart from what the evaluation asks; it knows no skill."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -11,8 +12,15 @@ T = TypeVar("T")
 HELD_OUT_SHARE = 4
 """Every fourth phrase of a pool is for the evaluation alone, and by checksum every fourth word and set of numbers."""
 
-INVENTED_SHARE = 0.4
+INVENTED_SHARE = 0.6
 """Of the words that training draws from open pools."""
+
+USUAL_NAME_SHARE = 0.15
+UNKNOWN_WORD_SHARE = 0.2
+"""Of the phrases that training draws, in which an invented word stands for one of theirs, as users say unknown ones."""
+
+FEWEST_WORDS = 3
+"""Of a phrase that is still understood without one."""
 
 ENGLISH_ONSETS = (
     "b bl br c ch cl cr d dr f fl fr g gl gr h j k kn l m n p pl pr qu r s sc sh sk sl sm sn sp st str sw t th tr "
@@ -26,9 +34,13 @@ ENGLISH_RIMES = (
 ).split()
 """Parts of words as English has them, so that invented words take all of the tokenizer's pieces."""
 
+PLAIN_WORD = re.compile(r"(?<![\w{'])[A-Za-z][a-z]+(?![\w}])")
+"""A word of a phrase, but no slot and no part of a name."""
+
 ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kl kr pl st tr sh th".split()
 VOWELS = "a e i o u a e i o ai ee oo ou".split()
 CODAS = "n r l s k m d x".split()
+ENDINGS = ("", "", "", "", "", "", "", "", "s", "ing", "er", "ed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +53,18 @@ class Pool:
     is_open: bool = False
     """Training draws invented words too, so that unknown ones are copied rather than taken for a known one."""
 
+    is_loose: bool = False
+    """Phrases that are understood without one of their words."""
+
     def part(self, *, held_out: bool) -> tuple[str, ...]:
         """The items that one side may draw."""
         return self.evaluation if held_out else self.training
 
 
-def pool(kind: str, *items: str) -> Pool:
+def pool(kind: str, *items: str, is_loose: bool = True) -> Pool:
     """A pool of phrases, every fourth of which is for the evaluation."""
     held_out = items[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]
-    return Pool(kind, tuple(item for item in items if item not in held_out), held_out)
+    return Pool(kind, tuple(item for item in items if item not in held_out), held_out, is_loose=is_loose)
 
 
 def words(kind: str, text: str, *, is_open: bool = True) -> Pool:
@@ -84,6 +99,9 @@ class Draw:
 
     random: Random
     held_out: bool
+    invented_share: float = 0
+    """Of the words from open pools, and of the usual names where it is all."""
+
     drawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def of(self, source: Pool) -> str:
@@ -92,7 +110,7 @@ class Draw:
             return self.coined()
         item = self.random.choice(source.part(held_out=self.held_out))
         self.drawn.add((source.kind, item))
-        return item
+        return self._with_unknown_word(item) if source.is_loose and self._mumbles() else item
 
     def some_of(self, source: Pool, count: int) -> list[str]:
         """Different items of this side's part of a pool."""
@@ -108,6 +126,10 @@ class Draw:
         """True in this share of the draws."""
         return self.random.random() < share
 
+    def turns(self, usual: Sequence[int]) -> int:
+        """How many turns to ask for; training asks more of the same text, so that more is learned from it."""
+        return self.any(usual) + (0 if self.held_out else self.any((1, 2, 3, 4)))
+
     def count(self, low: int, high: int) -> int:
         """A whole number between both limits, limits included."""
         return self.random.randint(low, high)
@@ -117,16 +139,17 @@ class Draw:
         return self.random.sample(list(items), len(items))
 
     def coined(self) -> str:
-        """An invented word in lower case: half of them of plain syllables, half as English ones look."""
+        """An invented word in lower case: some of plain syllables, more as English ones look."""
         while True:
-            word = self._plain_word() if self.chance(0.5) else self._english_word()
+            word = self._plain_word() if self.chance(0.35) else self._english_word()
             if is_held_out(word) == self.held_out:
                 self.drawn.add(("coined", word))
                 return word
 
     def name(self) -> str:
         """A name, mostly an invented one."""
-        return self.of(USUAL_NAMES) if self.chance(0.15) else self.coined().capitalize()
+        is_usual = self.chance(USUAL_NAME_SHARE) and self.invented_share < 1
+        return self.of(USUAL_NAMES) if is_usual else self.coined().capitalize()
 
     def names(self, count: int) -> list[str]:
         """Different invented names."""
@@ -150,7 +173,18 @@ class Draw:
                 return first, second
 
     def _invents(self, source: Pool) -> bool:
-        return source.is_open and not self.held_out and self.chance(INVENTED_SHARE)
+        return source.is_open and not self.held_out and self.chance(self.invented_share)
+
+    def _mumbles(self) -> bool:
+        return not self.held_out and self.chance(UNKNOWN_WORD_SHARE)
+
+    def _with_unknown_word(self, phrase: str) -> str:
+        words = list(PLAIN_WORD.finditer(phrase))
+        if len(words) < FEWEST_WORDS:
+            return phrase
+        replaced = self.any(words)
+        coined = self.coined().capitalize() if replaced[0][0].isupper() else self.coined()
+        return phrase[: replaced.start()] + coined + phrase[replaced.end() :]
 
     def _claims(self, numbers: Sequence[int]) -> bool:
         key = " ".join(str(number) for number in sorted(numbers))
@@ -164,4 +198,6 @@ class Draw:
         return word + self.any(CODAS) if self.chance(0.5) else word
 
     def _english_word(self) -> str:
-        return "".join(self.any(ENGLISH_ONSETS) + self.any(ENGLISH_RIMES) for _ in range(1 if self.chance(0.2) else 2))
+        num_syllables = self.any((1, 2, 2, 2, 2, 2))
+        syllables = "".join(self.any(ENGLISH_ONSETS) + self.any(ENGLISH_RIMES) for _ in range(num_syllables))
+        return syllables + self.any(ENDINGS)

@@ -15,7 +15,13 @@ from typing import cast
 
 from models.pocket.chat_format import TURN_END, prompt_text
 from models.pocket.conversation import Conversation, calls_in
-from models.pocket.corpus import EVALUATIONS_OF_A_SKILL, evaluation_conversations, evaluation_draws, training_draw
+from models.pocket.corpus import (
+    EVALUATIONS_OF_A_SKILL,
+    evaluation_conversations,
+    evaluation_draws,
+    familiar_conversations,
+    training_draw,
+)
 from models.pocket.tokenizer import load_tokenizer, token_id
 
 BARS: Mapping[str, int | None] = {
@@ -170,13 +176,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
     parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
     parser.add_argument("--read", type=int, default=0, help="print so many answers of the skills that people judge")
+    parser.add_argument("--familiar", action="store_true", help="ask as training does, to see what was not learned")
     parser.add_argument("--check-split", action="store_true", help="check that nothing asked was trained on")
     arguments = parser.parse_args()
     if (arguments.compare or not arguments.target) and find_spec("torch") is None:
         parser.error("PyTorch is needed: pip install torch==2.13.0 tqdm; or name a running server with --target")
     if arguments.check_split:
         print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")
-    conversations = evaluation_conversations(arguments.count)
+    ask = familiar_conversations if arguments.familiar else evaluation_conversations
+    conversations = ask(arguments.count)
     by_way: dict[str, list[Answer]] = {}
     if arguments.compare or not arguments.target:
         by_way["PyTorch"] = ask_torch(arguments.checkpoint, conversations)

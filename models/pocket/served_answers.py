@@ -40,7 +40,7 @@ def _ask(client: Client, conversation: Conversation) -> Served:
     choice = completion.proto.choices[0]
     calls = [_written(call.function.name, call.function.arguments) for call in completion.tool_calls]
     if choice.invalid_tool_call:
-        calls.append(f"<tool_call>\n{choice.invalid_tool_call.strip()}\n</tool_call>")
+        calls.append(f"<tool_call>\n{choice.invalid_tool_call}")
     return Served(
         text="\n".join([*([completion.text] if completion.text else []), *calls]),
         ids=[drawn.chosen.token_id for drawn in choice.logprobs],

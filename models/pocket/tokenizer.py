@@ -1,21 +1,32 @@
 """Trains the byte-level BPE tokenizer on the corpus; it encodes any text, and digits one by one.
 
+Words that conversations are built of carry the space before them, as usual. Before any other word the space is a token
+of its own, so that a name or an object is the same tokens in a sentence, in quotes and in JSON: what must be copied
+can be copied piece by piece. No open pool's words are seen in training, so each of them falls into common pieces.
+
 `python -m models.pocket.tokenizer` writes served/tokenizer.json.
 """
 
 import argparse
-from collections.abc import Iterator
-from itertools import islice
+import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
 from models.pocket.chat_format import PADDING, SERVED, TURN_END, TURN_START, render
-from models.pocket.corpus import training_conversations
+from models.pocket.corpus import training_draw
 
-VOCAB_SIZE = 2560
+VOCAB_SIZE = 2048
 CONVERSATIONS = 20_000
+KNOWN_SHARE = 1 / 500
+"""Of the conversations; a word in as many belongs to their wording, a rarer one was drawn."""
+
+WORD = re.compile(r"[A-Za-z]+")
+PIECES = r"'(?:s|t|m|d|ll|re|ve)(?![A-Za-z])|[A-Za-z]+|\n+|[0-9]| ?[^\sA-Za-z0-9]+|\s"
+"""What a text is cut into where no known word stands."""
 CONTROL_TOKENS = (PADDING, TURN_START, TURN_END)
 MARKUP_TOKENS = ("<tool_call>", "</tool_call>", "<tools>", "</tools>")
 """One token each, but part of the text: answers keep them."""
@@ -23,9 +34,13 @@ MARKUP_TOKENS = ("<tool_call>", "</tool_call>", "<tools>", "</tools>")
 
 def train_tokenizer(vocab_size: int = VOCAB_SIZE, conversations: int = CONVERSATIONS) -> Tokenizer:
     """A tokenizer for the first conversations of the corpus."""
+    texts = [_text(number) for number in range(conversations)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(_pieces(known_words(texts))), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
@@ -34,7 +49,7 @@ def train_tokenizer(vocab_size: int = VOCAB_SIZE, conversations: int = CONVERSAT
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         special_tokens=[AddedToken(token, normalized=False) for token in CONTROL_TOKENS],
     )
-    tokenizer.train_from_iterator(_texts(conversations), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     markup = [AddedToken(token, normalized=False) for token in MARKUP_TOKENS]
     tokenizer.add_tokens(markup)  # pyright: ignore[reportUnknownMemberType]
     return tokenizer
@@ -52,12 +67,23 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
     return found
 
 
-def _texts(count: int) -> Iterator[str]:
-    for conversation in islice(training_conversations(), count):
-        text = render(conversation.messages, conversation.tools)
-        for token in (*CONTROL_TOKENS, *MARKUP_TOKENS):
-            text = text.replace(token, "\n")
-        yield text
+def known_words(texts: Sequence[str]) -> list[str]:
+    """The words that a share of all texts hold."""
+    counts = Counter(word for text in texts for word in set(WORD.findall(text)))
+    return sorted(word for word, count in counts.items() if count >= KNOWN_SHARE * len(texts))
+
+
+def _pieces(known: Sequence[str]) -> str:
+    return rf"(?: |(?<![A-Za-z]))(?:{'|'.join(known)})(?![A-Za-z])|{PIECES}"
+
+
+def _text(number: int) -> str:
+    """A training conversation with invented words alone, without marks."""
+    conversation, _ = training_draw(number, invented_share=1)
+    text = render(conversation.messages, conversation.tools)
+    for token in (*CONTROL_TOKENS, *MARKUP_TOKENS):
+        text = text.replace(token, "\n")
+    return text
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from models.pocket.conversation import Check, Conversation, Exchange, Message
 from models.pocket.draw import Draw, Pool, pool
-from models.pocket.skills.phrasing import asked, capital, with_article
+from models.pocket.skills.phrasing import asked, with_article
 from models.pocket.words import ANIMALS, DAYS, FOODS, HOBBIES, JOBS, OBJECTS, TOPICS
 
 SKILL = "chat"
@@ -38,7 +38,7 @@ HOW_ARE_YOU = Intent(
 WHO_ARE_YOU = Intent(
     pool(
         "who are you", "Who are you?", "What are you?", "What is your name?", "Tell me who you are.",
-        "Are you a robot?", "Are you a person?", "Introduce yourself.", "Tell me about yourself.",
+        "Are you a robot?", "Are you a person?", "What kind of thing are you?", "Tell me about yourself.",
         "What's your name?", "Who am I talking to?", "Are you human?", "Tell me your name.",
         "Do you have a name?", "Are you a model?", "Are you a real person?", "Say who you are.",
     ),
@@ -109,7 +109,7 @@ UNKNOWN = pool(
     "Who won the game in {name}?", "How many people live in {name}?", "What is the price of {a_object}?",
     "When was the {object} invented?", "Why do people like {topic}?", "What will happen on {day}?",
     "Where can I buy {a_object}?", "What is the best {object}?", "What is {name} famous for?",
-    "Who is the king of {name}?", "Explain {topic} to me.", "How long does {a_animal} live?", "What do you know about {name}?",
+    "Who is the king of {name}?", "Can you teach me {topic}?", "How long does {a_animal} live?", "What do you know about {name}?",
     "Tell me something about {topic}.", "How do I get to {name}?", "When was {name} born?", "How do I repair {a_object}?",
 )  # fmt: skip
 UNKNOWN_ANSWERS = ("I'm sorry, I don't know that.", "I'm sorry, I don't know. I am only a small model.")
@@ -119,7 +119,11 @@ LIKES = pool(
     "I'm thinking about {thing}.", "My favourite thing is {thing}.", "Today it's {thing} for me.", "Let's talk about {thing}.",
     "I dream of {thing}.", "Nothing beats {thing}.", "What do you think about {thing}?",
 )  # fmt: skip
-LIKES_ANSWERS = ("{Thing} sounds nice!", "Oh, {thing}! Tell me more.", "How nice! I have never tried {thing} myself.")
+LIKES_ANSWERS = (
+    "Oh, {thing} sounds nice!",
+    "Oh, {thing}! Tell me more.",
+    "How nice! I have never tried {thing} myself.",
+)
 
 WORK = pool(
     "work", "I am {job}.", "I work as {job}.", "My job is to be {job}.", "I'm {job}.", "At work I am {job}.",
@@ -172,7 +176,7 @@ def conversation(draw: Draw) -> Conversation:
 
 
 def _copied(draw: Draw, said: Pool, answers: tuple[str, ...], thing: str, slot: str) -> Exchange:
-    slots = {slot: thing, capital(slot): capital(thing)}
+    slots = {slot: thing}
     user = asked(draw, draw.of(said).format(**slots))
     forms = tuple(answer.format(**slots) for answer in answers)
     return Exchange(user=user, answer=draw.any(forms), check=_one_of(forms))

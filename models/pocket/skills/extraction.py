@@ -66,7 +66,7 @@ CLAUSES = (
     Clause("job", pool("json job", "works as a {v}", "is a {v}", "became a {v}", "earns money as a {v}", "has a job as a {v}", "is known as a {v}", "wants to be a {v}", "is working as a {v}"), _job),
     Clause("married", pool("json married", "is {not}married", "is {not}married at all", "is {not}happily married", "is {not}a married person", "is {not}married today", "is {not}yet married", "is {not}really married", "is {not}married now"), _yes_or_no),
     Clause("member", pool("json member", "is {not}a member", "is {not}a member of the club", "is {not}one of the members", "is {not}a club member", "is {not}a member here", "is {not}yet a member", "is {not}a new member", "is {not}an old member"), _yes_or_no),
-    Clause("children", pool("json children", "has {v} children", "looks after {v} children", "has a family with {v} children", "came with {v} children", "brought {v} children", "is here with {v} children", "cares for {v} children", "raises {v} children"), _number),
+    Clause("children", pool("json children", "has {v} children", "looks after {v} children", "has a family with {v} children", "came with {v} children", "brought {v} children", "is here with {v} children", "cares for {v} children", "raises {v} children", "feeds {v} children", "lives with {v} children", "teaches {v} children"), _number),
     Clause("colour", pool("json colour", "likes the colour {v}", "prefers {v}", "loves {v} things", "always wears {v}", "wears {v} clothes", "has a {v} coat", "is dressed in {v}", "paints everything {v}"), _colour),
     Clause("day", pool("json day", "comes on {v}", "arrives on {v}", "will be here on {v}", "is free on {v}", "leaves on {v}", "visits us on {v}", "has time on {v}", "is back on {v}"), _day),
     Clause("foods", pool("json foods", "eats {v}", "likes {v}", "loves to eat {v}", "bought {v}", "orders {v}", "brought {v}", "cooks {v}", "wants {v} for dinner"), _foods),
@@ -78,11 +78,12 @@ REQUESTS = pool(
     "json request", "Extract {keys} as JSON: {text}", "Give me {keys} as JSON. {text}", "JSON with {keys}: {text}", "Write {keys} as a JSON object: {text}",
     "Turn this into JSON with the keys {keys}. {text}", "Extract {keys} from this text as JSON: {text}", "{text}\nExtract {keys} as JSON.",
     "{text} Give {keys} as JSON.", "Make JSON with {keys} from: {text}", "Extract JSON with the keys {keys}: {text}", "Text: {text}\nJSON keys: {keys}",
-    "Return {keys} as JSON. Text: {text}", "Return a JSON object with {keys} for this: {text}", "{text}\nTurn it into JSON with {keys}.", "Please extract {keys} as JSON: {text}",
+    "Return {keys} as JSON. Text: {text}", "Return a JSON object with {keys} for this: {text}", "{text}\nTurn it into JSON with {keys}.", "Please extract {keys} as JSON: {text}", "Find {keys} and answer in JSON: {text}", "Put {keys} into JSON. {text}", "As JSON, tell me {keys}: {text}",
 )  # fmt: skip
 ORDERS = pool(
     "json order", "{name} orders {count} {thing}s.", "{name} bought {count} {thing}s.", "{count} {thing}s for {name}, please.", "{name} sent us {count} {thing}s.",
     "{name} needs {count} {thing}s.", "We got {count} {thing}s from {name}.", "{name} wants {count} {thing}s.", "{name} sold {count} {thing}s.",
+    "{name} made {count} {thing}s.", "{name} found {count} {thing}s.", "{name} gave us {count} {thing}s.",
 )  # fmt: skip
 LABELS = pool(
     "json label",
@@ -94,6 +95,9 @@ LABELS = pool(
     "has {key} {v}",
     "{key} {v}",
     "its {key} is {v}",
+    "my {key} is {v}",
+    "{key} of {v}",
+    "a {key} is {v}",
 )
 
 
@@ -112,7 +116,7 @@ def exchange(draw: Draw) -> Exchange:
 
 def conversation(draw: Draw) -> Conversation:
     """One to three requests."""
-    exchanges = [exchange(draw) for _ in range(draw.any((1, 1, 2, 3)))]
+    exchanges = [exchange(draw) for _ in range(draw.turns((1, 1, 2, 3)))]
     messages: list[Message] = [message for part in exchanges for message in part.messages()]
     return Conversation(skill=SKILL, messages=messages, check=exchanges[-1].check)
 
@@ -132,7 +136,7 @@ def _person(draw: Draw) -> tuple[str, dict[str, object]]:
 def _order(draw: Draw) -> tuple[str, dict[str, object]]:
     name, amount, thing = draw.name(), draw.count(2, 99), draw.of(OBJECTS)
     text = draw.of(ORDERS).format(name=name, count=amount, thing=thing)
-    return text, {"name": name, "item": thing, "count": amount}
+    return text, {"name": name, "items": f"{thing}s", "count": amount}
 
 
 def _labels(draw: Draw) -> tuple[str, dict[str, object]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from models.pocket.conversation import Check, Conversation, Exchange, Message, instruction
 from models.pocket.draw import Draw, Pool, pool
 from models.pocket.skills import chat, memory, numbers
-from models.pocket.skills.phrasing import asked, capital, with_article
+from models.pocket.skills.phrasing import asked, with_article
 from models.pocket.words import JOBS, LAST_WORDS, TOPICS
 
 SKILL = "instructions"
@@ -14,7 +14,7 @@ SKILL = "instructions"
 PERSONA = pool(
     "persona", "Your name is {name}.", "You are {name}.", "You are called {name}.", "You are an assistant named {name}.", "Act as {name}.",
     "You are {name}, a helpful assistant.", "You are a bot with the name {name}.", "Your name shall be {name}.", "They call you {name}.",
-    "You are a friendly assistant called {name}.", "From now on you are {name}.", "Play the part of {name}.",
+    "You are a friendly assistant called {name}.", "From now on you are {name}.", "Play the part of {name}.", "Pretend to be {name}.", "Be {name} now.",
 )  # fmt: skip
 PERSONA_WITH_JOB = pool(
     "persona with job", "You are {name}, a {job}.", "Your name is {name} and you are a {job}.", "You are a {job} called {name}.", "Act as {name}, a {job}.",
@@ -55,19 +55,19 @@ ASK_TOPIC = pool(
 )  # fmt: skip
 
 KNOWN = (
-    ("What colour is the sky?", "The sky is blue.", "blue"),
-    ("What colour is grass?", "Grass is green.", "green"),
-    ("What colour is snow?", "Snow is white.", "white"),
-    ("What colour is the sun?", "The sun is yellow.", "yellow"),
-    ("What colour is coal?", "Coal is black.", "black"),
-    ("How many days has a week?", "A week has seven days.", "seven"),
-    ("How many legs has a dog?", "A dog has four legs.", "four"),
-    ("How many legs has a bird?", "A bird has two legs.", "two"),
-    ("Is ice cold?", "Yes, ice is cold.", "yes"),
-    ("Is fire cold?", "No, fire is hot.", "no"),
-    ("Can fish fly?", "No, fish swim.", "no"),
-    ("Can birds fly?", "Yes, birds can fly.", "yes"),
-    ("Is the sea wet?", "Yes, the sea is wet.", "yes"),
+    ("What colour is the sky?", "The sky is blue.", "Blue"),
+    ("What colour is grass?", "Grass is green.", "Green"),
+    ("What colour is snow?", "Snow is white.", "White"),
+    ("What colour is the sun?", "The sun is yellow.", "Yellow"),
+    ("What colour is coal?", "Coal is black.", "Black"),
+    ("How many days has a week?", "A week has seven days.", "Seven"),
+    ("How many legs has a dog?", "A dog has four legs.", "Four"),
+    ("How many legs has a bird?", "A bird has two legs.", "Two"),
+    ("Is ice cold?", "Yes, ice is cold.", "Yes"),
+    ("Is fire cold?", "No, fire is hot.", "No"),
+    ("Can fish fly?", "No, fish swim.", "No"),
+    ("Can birds fly?", "Yes, birds can fly.", "Yes"),
+    ("Is the sea wet?", "Yes, the sea is wet.", "Yes"),
     ("What day comes after Monday?", "Tuesday comes after Monday.", "Tuesday"),
     ("What day comes after Friday?", "Saturday comes after Friday.", "Saturday"),
     ("What month comes after May?", "June comes after May.", "June"),
@@ -91,7 +91,7 @@ def one_word(draw: Draw) -> Style:
     """Applies to questions that have an answer in one word."""
 
     def shape(plain: Exchange) -> Exchange:
-        word = capital(plain.short or "okay")
+        word = plain.short or "Okay"
         return replace(plain, answer=f"{word}.", check=Check(rule="exact", values=(f"{word}.",)))
 
     return Style(draw.of(ONE_WORD), _with_short_answer, shape)
@@ -128,11 +128,14 @@ def _persona(draw: Draw) -> Conversation:
     name, job = draw.name(), draw.of(JOBS)
     has_job = draw.chance(0.4)
     told = draw.of(PERSONA_WITH_JOB if has_job else PERSONA).format(name=name, job=job)
-    own = _own(draw, ASK_NAME, f"I am {name}.", name)
-    if has_job and draw.chance(0.5):
-        own = _own(draw, ASK_JOB, f"I am {with_article(job)}.", job)
+
+    def own() -> Exchange:
+        if has_job and draw.chance(0.5):
+            return _own(draw, ASK_JOB, f"I am {with_article(job)}.", job)
+        return _own(draw, ASK_NAME, f"I am {name}.", name)
+
     before = [one for _ in range(draw.any((0, 0, 1, 2))) for one in _anything(draw) if "name" not in one.user]
-    exchanges = [one for one in before if "Pocket" not in one.answer] + [own]
+    exchanges = [one for one in before if "Pocket" not in one.answer] + [own() for _ in range(draw.turns((1,)))]
     if draw.chance(0.3):
         style = last_word(draw)
         return _talk(f"{told} {style.told}", [style.shape(one) for one in exchanges])
@@ -146,17 +149,22 @@ def _own(draw: Draw, phrases: Pool, answer: str, value: str) -> Exchange:
 
 def _shaped(draw: Draw) -> Conversation:
     style = draw.any((one_word, upper_case, last_word))(draw)
-    exchanges = [one for _ in range(draw.count(1, 3)) for one in style.source(draw)]
+    exchanges = [one for _ in range(draw.turns((1, 2, 3))) for one in style.source(draw)]
     return _talk(style.told, [style.shape(one) for one in exchanges])
 
 
 def _refusal(draw: Draw) -> Conversation:
     topic, other = draw.some_of(TOPICS, 2)
-    refused = _about(draw, topic, f"I'm sorry, I can't talk about {topic}.")
-    allowed = _about(draw, other, f"{capital(other)} sounds nice! What would you like to know?")
-    before = [one for _ in range(draw.count(0, 2)) for one in draw.any(([allowed], [refused], _anything(draw)))]
-    last = refused if draw.chance(0.6) else allowed
-    return _talk(draw.of(REFUSAL).format(topic=topic), [*before, last])
+
+    def refused() -> list[Exchange]:
+        return [_about(draw, topic, f"I'm sorry, I can't talk about {topic}.")]
+
+    def allowed() -> list[Exchange]:
+        return [_about(draw, other, f"I like to talk about {other}. What would you like to know?")]
+
+    before = [one for _ in range(draw.turns((0, 1, 2))) for one in draw.any((allowed(), refused(), _anything(draw)))]
+    last = refused() if draw.chance(0.6) else allowed()
+    return _talk(draw.of(REFUSAL).format(topic=topic), [*before, *last])
 
 
 def _about(draw: Draw, topic: str, answer: str) -> Exchange:
@@ -183,7 +191,7 @@ def _remembered(draw: Draw) -> list[Exchange]:
     """A fact told, then asked for."""
     fact = memory.fact(draw)
     answer = "Okay."
-    telling = Exchange(user=fact.told, answer=answer, check=Check(rule="exact", values=(answer,)), short="okay")
+    telling = Exchange(user=fact.told, answer=answer, check=Check(rule="exact", values=(answer,)), short="Okay")
     return [telling, memory.question(fact)]
 
 

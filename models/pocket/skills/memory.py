@@ -9,7 +9,8 @@ from models.pocket.skills.phrasing import asked, capital
 from models.pocket.words import COLOURS, DAYS, FOODS, HOBBIES, JOBS, OBJECTS, PETS, PLACES, RELATIVES, ROOMS
 
 SKILL = "memory"
-ACKNOWLEDGEMENTS = ("Okay, I will remember that.", "Got it.", "Thanks, noted.", "Okay!", "Good to know.")
+ACKNOWLEDGEMENTS = ("Okay, I will remember that.", "Thanks, I have noted both.", "Thanks, I have noted all of it.")
+"""For one fact, for two, and for more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +328,7 @@ def told(draw: Draw, known: list[Fact]) -> list[Message]:
     while rest:
         size = draw.any((1, 1, 2, 3))
         text = " ".join(one.told for one in rest[:size])
-        messages += [said_by_user(text), said_by_model(draw.any(ACKNOWLEDGEMENTS))]
+        messages += [said_by_user(text), said_by_model(ACKNOWLEDGEMENTS[len(rest[:size]) - 1])]
         rest = rest[size:]
     return messages
 
@@ -340,9 +341,9 @@ def question(one: Fact) -> Exchange:
 
 def conversation(draw: Draw, distractor: Callable[[Draw], list[Message]]) -> Conversation:
     """One to five facts, up to three other turns, then questions."""
-    known = facts(draw, draw.any((1, 2, 2, 3, 3, 4, 5)))
+    known = facts(draw, draw.turns((1, 2, 2, 3, 3, 4, 5)))
     messages = told(draw, known)
-    questions = [question(one) for one in draw.shuffled(known)[: draw.any((1, 2, 3, 4))]]
+    questions = [question(one) for one in draw.shuffled(known)[: draw.turns((1, 2, 3, 4))]]
     for _ in range(draw.any((0, 0, 1, 2, 3))):
         messages += distractor(draw)
     for one in questions:

@@ -13,22 +13,26 @@ SUM = pool(
     "What is {a} + {b}?", "What is the sum of {a} and {b}?", "Calculate {a} + {b}.", "How much is {a} + {b}?",
     "Compute {a} plus {b}.", "Can you add {a} and {b}?", "{a} plus {b}?", "What do I get if I add {a} and {b}?",
     "Please compute {a} + {b}.", "{a}+{b}", "What is {a}+{b}?",
+    is_loose=False,
 )  # fmt: skip
 DIFFERENCE = pool(
     "difference", "What is {a} minus {b}?", "{a} - {b}", "{a} - {b} = ?", "How much is {a} minus {b}?",
     "What is {a} - {b}?", "Subtract {b} from {a}.", "Calculate {a} - {b}.", "Please subtract {b} from {a}.",
     "Compute {a} minus {b}.", "Can you compute {a} - {b}?", "{a} minus {b}?", "How much is {a} - {b}?",
     "Please compute {a} - {b}.", "{a}-{b}", "What is {a}-{b}?",
+    is_loose=False,
 )  # fmt: skip
 LARGER = pool(
     "larger", "Which is larger, {a} or {b}?", "Which number is larger, {a} or {b}?", "What is more, {a} or {b}?",
     "Is {a} or {b} larger?", "Tell me the larger of {a} and {b}.", "Which is larger: {a} or {b}?",
     "Of {a} and {b}, which is larger?", "Which is the larger number, {a} or {b}?", "{a} or {b}, which is larger?",
+    is_loose=False,
 )  # fmt: skip
 SMALLER = pool(
     "smaller", "Which is smaller, {a} or {b}?", "Which number is smaller, {a} or {b}?", "What is less, {a} or {b}?",
     "Is {a} or {b} smaller?", "Tell me the smaller of {a} and {b}.", "Which is smaller: {a} or {b}?",
     "Of {a} and {b}, which is smaller?", "Which is the smaller number, {a} or {b}?", "{a} or {b}, which is smaller?",
+    is_loose=False,
 )  # fmt: skip
 COUNT = pool(
     "count", "How many things are in this list: {list}?", "Count the items: {list}.", "How many words are here: {list}?",
@@ -49,6 +53,7 @@ ENDS = pool(
     "ends", "What is the {place} word of {list}?", "Say the {place} item: {list}.", "Which item is {place}: {list}?",
     "Give me the {place} word: {list}.", "What comes {place} in this list: {list}?", "Tell me the {place} item of {list}.",
     "Name the {place} one: {list}.", "What is the {place} item: {list}?",
+    is_loose=False,
 )  # fmt: skip
 
 
@@ -102,7 +107,7 @@ def ends(draw: Draw) -> Exchange:
 
 def conversation(draw: Draw) -> Conversation:
     """One to four questions."""
-    exchanges = [exchange(draw) for _ in range(draw.any((1, 2, 3, 4)))]
+    exchanges = [exchange(draw) for _ in range(draw.turns((1, 2, 3, 4)))]
     messages: list[Message] = [message for part in exchanges for message in part.messages()]
     return Conversation(skill=SKILL, messages=messages, check=exchanges[-1].check)
 

@@ -204,7 +204,7 @@ def exchange(draw: Draw) -> Exchange:
 def conversation(draw: Draw) -> Conversation:
     """A passage, then one to four questions."""
     text, questions = passage(draw, draw.count(2, 5))
-    first, *more = questions[: draw.any((1, 2, 4, 5))]
+    first, *more = questions[: draw.turns((1, 2, 4, 5))]
     opening = draw.of(FRAMES).format(text=text, question=first.user)
     messages: list[Message] = [said_by_user(opening), said_by_model(first.answer)]
     for question in more:

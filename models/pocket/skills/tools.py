@@ -69,6 +69,7 @@ OUTCOMES = (
     "high",
 )
 GETTERS = ("get", "lookup", "read", "fetch", "query")
+LARGEST_OFFER = 4
 NO_TOOL = "I'm sorry, I have no tool for that."
 SYSTEMS = pool(
     "tool system", "You are a helpful assistant.", "Use the tools when they help.", "You can call functions.", "You are a helpful assistant with tools.",
@@ -212,13 +213,15 @@ def _setting(draw: Draw, wanted: Request | None, *, missing: Request | None = No
     used = [] if wanted is None else [wanted]
     barred = [] if missing is None else [missing]
     earlier: list[Request] = []
-    for _ in range(draw.any((0, 0, 1, 1, 2))):
+    for _ in range(draw.turns((0, 0, 1, 1, 2))):
         one = any_request(draw)
+        if len(used) + len(earlier) == LARGEST_OFFER:
+            break
         if not any(_alike(one, other) for other in (*used, *earlier, *barred)):
             earlier.append(one)
     chosen = [*used, *earlier]
     pattern = wanted or missing
-    for _ in range(draw.count(0 if chosen else 1, 4 - len(chosen))):
+    for _ in range(draw.count(0 if chosen else 1, LARGEST_OFFER - len(chosen))):
         one = _neighbour(draw, pattern) if pattern is not None and draw.chance(0.4) else any_request(draw)
         if not any(_alike(one, other) for other in (*chosen, *barred)):
             chosen.append(one)

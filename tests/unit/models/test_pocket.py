@@ -62,6 +62,7 @@ def test_an_empty_answer_and_another_ones_answer_fail_the_check(skill: str) -> N
     [
         (Check(rule="mentions", values=("Bo",)), "Your dog is called Bo.", "Your dog is called Bob."),
         (Check(rule="json", values=('{"a": 1, "b": true}',)), '{"b": true, "a": 1}', '{"a": "1", "b": true}'),
+        (Check(rule="json", values=('{"a": 1}',)), '{"a": 1}', '{"a": 2, "a": 1}'),
         (Check(rule="upper case", values=("BLUE",)), "IT IS BLUE.", "It is BLUE."),
         (Check(rule="ends with", values=("sir",)), "It is blue, sir.", "Sir, it is blue."),
         (
@@ -125,6 +126,12 @@ def test_a_tool_can_be_chosen_right_and_called_wrong() -> None:
     text = f"<tool_call>\n{json.dumps(call | {'arguments': {'surely': 'wrong'}})}\n</tool_call>"
     found = scores([conversation], [Answer(text=text, ids=[])])
     assert (found["tool choice"].right, found["tool call"].right) == (1, 0)
+
+
+def test_a_call_without_an_end_is_no_choice_to_do_without() -> None:
+    conversation = SKILLS["no tool"](Draw(Random(1), held_out=True))
+    found = scores([conversation], [Answer(text='<tool_call>\n{"name": "f", "argu', ids=[])])
+    assert found["tool choice"].right == 0
 
 
 def _domain_messages(conversation: Conversation) -> list[domain.Message]:
