@@ -52,8 +52,9 @@ class Call:
 class Boundary:
     """Wraps methods into gRPC handlers, and knows which calls run."""
 
-    def __init__(self, *, max_deadline_s: float) -> None:
+    def __init__(self, *, max_deadline_s: float, max_message_bytes: int) -> None:
         self._max_deadline_s = max_deadline_s
+        self._max_message_bytes = max_message_bytes
         self._running: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -101,6 +102,17 @@ class Boundary:
                 await abort(context, call, error)
             finally:
                 _log(call, code)
+
+    def serialized(self, message: Message) -> bytes:
+        """The bytes to send.
+
+        Raises:
+            AnswerTooLarge: gRPC would refuse to send them, with a status that says neither why nor what to do.
+        """
+        data = message.SerializeToString()
+        if len(data) > self._max_message_bytes:
+            raise status.AnswerTooLarge(message_bytes=len(data), max_message_bytes=self._max_message_bytes)
+        return data
 
     def _admit(self) -> None:
         if self._is_draining:
@@ -152,8 +164,7 @@ class ServiceHandlers:
 
         async def handle(data: bytes, context: Context) -> bytes:
             async with self._boundary.call(path, context) as call:
-                message = await answer(await _decoded(decode, data), call)
-                return message.SerializeToString()
+                return self._boundary.serialized(await answer(await _decoded(decode, data), call))
 
         self._handlers[method] = grpc.unary_unary_rpc_method_handler(handle)
 
@@ -176,7 +187,7 @@ class ServiceHandlers:
                 aclosing(answer(await _decoded(decode, data), call)) as messages,
             ):
                 async for message in messages:
-                    await context.write(message.SerializeToString())
+                    await context.write(self._boundary.serialized(message))
 
         self._handlers[method] = grpc.unary_stream_rpc_method_handler(handle)
 

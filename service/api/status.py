@@ -5,11 +5,12 @@
     CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
     EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
     ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
+    AnswerTooLarge      RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids retries, which its code allows
     DeadlinePassed      DEADLINE_EXCEEDED   (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        fixed text: nothing of the exception is sent
 
-Every status carries `RequestInfo` and, but for a deadline, `ErrorInfo`; one with `RetryInfo` also the trailer that gRPC
-clients obey.
+Every status carries `RequestInfo` and, but for a deadline, `ErrorInfo`; one that says when to retry, or not to, also the
+trailer that gRPC clients obey.
 """
 
 import random
@@ -39,6 +40,7 @@ DOMAIN = "onward"
 
 _PUSHBACK = "grpc-retry-pushback-ms"
 _STATUS_DETAILS = "grpc-status-details-bin"
+_NO_RETRY = "-1"
 _DRAINING_RETRY_S = 0.5
 _RETRY_JITTER = 0.25
 """Part by which a time to retry is stretched at random, so that refused clients do not all return at once."""
@@ -57,6 +59,18 @@ class DeadlinePassed(OnwardError):
         super().__init__(f"the call took longer than this server's limit of {limit_s:g} s")
 
 
+class AnswerTooLarge(OnwardError):
+    """The answer does not fit in one message."""
+
+    def __init__(self, *, message_bytes: int, max_message_bytes: int) -> None:
+        self.message_bytes = message_bytes
+        self.max_message_bytes = max_message_bytes
+        super().__init__(
+            f"the answer has {message_bytes} bytes and a message at most {max_message_bytes}; ask for fewer choices, "
+            "tokens or log probabilities, or take it as a stream"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """One row of the table, filled in."""
@@ -69,6 +83,7 @@ class Failure:
     violations: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     retry_after_s: float | None = None
+    forbids_retry: bool = False
 
 
 def failure(error: Exception) -> Failure:
@@ -108,6 +123,17 @@ def failure(error: Exception) -> Failure:
                 message=str(error),
                 retry_after_s=_DRAINING_RETRY_S,
             )
+        case AnswerTooLarge():
+            failed = Failure(
+                code=grpc.StatusCode.RESOURCE_EXHAUSTED,
+                reason="MESSAGE_TOO_LARGE",
+                message=str(error),
+                metadata={
+                    "message_bytes": str(error.message_bytes),
+                    "max_message_bytes": str(error.max_message_bytes),
+                },
+                forbids_retry=True,
+            )
         case DeadlinePassed():
             failed = Failure(code=grpc.StatusCode.DEADLINE_EXCEEDED, message=str(error))
         case _:
@@ -127,6 +153,8 @@ def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers
         retry_after_ms = round(failed.retry_after_s * 1000 * random.uniform(1, 1 + _RETRY_JITTER))  # noqa: S311
         details.append(RetryInfo(retry_delay=encode.duration(retry_after_ms / 1000)))
         trailers.append((_PUSHBACK, str(retry_after_ms)))
+    if failed.forbids_retry:
+        trailers.append((_PUSHBACK, _NO_RETRY))
     status = _status(failed, details, failed.violations)
     kept = len(failed.violations)
     while status.ByteSize() > _MAX_STATUS_BYTES and kept:

@@ -357,6 +357,24 @@ async def test_a_message_over_the_limit_is_refused() -> None:
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
+async def test_an_answer_over_the_limit_says_what_to_ask_for_and_is_not_tried_again(method: str) -> None:
+    """gRPC's own refusal had no reason, and clients made the whole answer four times over."""
+    completer = FakeCompleter(texts=("x" * 2000,))
+    options = [("grpc.service_config", json.dumps(service_config(3)))]
+    async with serving(completer, options=options, max_message_bytes=1024) as served:
+        error = await failure(say_hello(served, method))
+
+    info = details(error)["ErrorInfo"]
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert isinstance(info, ErrorInfo)
+    assert info.reason == "MESSAGE_TOO_LARGE"
+    assert info.metadata["max_message_bytes"] == "1024"
+    assert "fewer choices" in (error.details() or "")
+    assert trailers(error)["grpc-retry-pushback-ms"] == "-1"
+    assert len(completer.requests) == 1
+
+
 async def test_headers_over_the_limit_are_refused() -> None:
     async with serving(FakeCompleter()) as served:
         error = await failure(served.completions.Complete(HELLO, metadata=(("x-large", "x" * 20_000),)))

@@ -4,7 +4,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Res
 from google.rpc.status_pb2 import Status
 
 from onward.v1.error_reason_pb2 import ErrorReason
-from service.api.status import DeadlinePassed, failure, status_and_trailers
+from service.api.status import AnswerTooLarge, DeadlinePassed, failure, status_and_trailers
 from service.errors import (
     CredentialsInvalid,
     EngineFailed,
@@ -17,6 +17,7 @@ from service.errors import (
 )
 
 CLIENT_METADATA_LIMIT = 8192
+TOO_LARGE = AnswerTooLarge(message_bytes=2048, max_message_bytes=1024)
 OVERLOADED = EngineOverloaded(queue_depth=64, queue_limit=64, retry_after_s=2.0)
 
 
@@ -47,6 +48,7 @@ def kinds(status: Status) -> list[str]:
         (CredentialsInvalid("no"), grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID", []),
         (OVERLOADED, grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", ["RetryInfo"]),
         (ServerDraining(), grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", ["RetryInfo"]),
+        (TOO_LARGE, grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", []),
         (EngineFailed("boom"), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
         (ZeroDivisionError("boom"), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
     ],
