@@ -109,7 +109,9 @@ class ChoiceStream:
 
     def _finish(self, text: str, reason: FinishReason, cause: StopCause | None) -> list[ChoiceDelta | ChoiceFinished]:
         self.is_finished = True
-        parsed, rest = self._parser.feed(text), self._parser.finish()
+        parsed = self._parser.feed(text)
+        is_unparseable = self._parser.is_invalid  # else a call may only be cut short
+        rest = self._parser.finish()
         deltas = self._delta(
             ParsedDelta(
                 text=parsed.text + rest.text,
@@ -117,7 +119,7 @@ class ChoiceStream:
                 tool_calls=parsed.tool_calls + rest.tool_calls,
             )
         )
-        if reason is FinishReason.STOP and self._parser.invalid_tool_call:
+        if is_unparseable or (reason is FinishReason.STOP and self._parser.invalid_tool_call):
             reason, cause = FinishReason.INVALID_TOOL_CALL, None
         elif reason is FinishReason.STOP and self._parser.num_calls:
             reason, cause = FinishReason.TOOL_CALLS, None

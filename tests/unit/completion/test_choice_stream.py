@@ -168,6 +168,16 @@ def test_a_call_that_cannot_be_parsed_ends_as_invalid_with_its_raw_text(tokenize
     assert '"arguments": {"a": }' in finished.invalid_tool_call
 
 
+def test_a_call_that_cannot_be_parsed_is_invalid_even_if_the_model_runs_on_to_its_limit(tokenizer: Tokenizer) -> None:
+    """It ended as LENGTH, as if more tokens had made a call of it."""
+    end = drawn(5, Finish(FinishReason.LENGTH))
+    text = '<tool_call>\n{"name": "f", "arguments": {"a": }}\n</tool_call>\nand on and on'
+    _, finished = run(choice(tokenizer), tokenizer, text, end)
+    assert finished is not None
+    assert finished.finish_reason is FinishReason.INVALID_TOOL_CALL
+    assert "and on and on" in finished.invalid_tool_call
+
+
 def test_a_call_cut_short_by_a_limit_keeps_that_limit_as_its_reason(tokenizer: Tokenizer) -> None:
     end = drawn(5, Finish(FinishReason.LENGTH))
     _, finished = run(choice(tokenizer), tokenizer, '<tool_call>\n{"name": "f", "arguments": {"a"', end)
