@@ -1,0 +1,108 @@
+"""The `onward` command as processes, as users have it: it serves, answers, drains, and says why it does not start."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from onward_client import Client, InvalidRequestError, UnavailableError
+
+WAIT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server's process, and where it listens."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended."""
+        return self.process.wait(WAIT_S)
+
+
+def onward(*words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    command = [sys.executable, "-m", "service", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
+def address_said_by(process: subprocess.Popen[str]) -> str:
+    """Reads what a server says, up to where it listens."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    for line in process.stderr:
+        lines.append(line)
+        if found := re.search(r" on (\S+); try: ", line):
+            return found[1]
+    raise AssertionError(f"the server ended before it listened: {''.join(lines)}")
+
+
+@contextmanager
+def onward_serve(folder: Path, *words: str) -> Generator[Serving]:
+    """Serves a folder until the block is left, or the server ends."""
+    command = [sys.executable, "-m", "service", "serve", "--model", str(folder), "--listen", "127.0.0.1:0", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield Serving(process, address_said_by(process))
+        finally:
+            process.kill()
+
+
+def test_what_is_served_is_listed_answers_and_is_healthy(tiny_folder: Path) -> None:
+    with onward_serve(tiny_folder) as serving:
+        target = ("--target", serving.address)
+        answer = onward("complete", *target, "--max-tokens", "3", "Hello")
+        listed = onward("models", *target)
+        health = onward("health", *target)
+    assert (answer.returncode, listed.returncode, health.returncode) == (0, 0, 0)
+    assert "sending a message to tiny" in answer.stderr
+    assert "tiny" in listed.stdout
+
+
+def test_a_signal_lets_a_running_answer_finish_and_ends_the_server_well(tiny_folder: Path) -> None:
+    with onward_serve(tiny_folder) as serving, Client(serving.address, max_retries=0) as client:
+        with client.stream("Hello", max_tokens=100, ignore_eos=True) as stream:
+            next(iter(stream))
+            serving.process.send_signal(signal.SIGTERM)
+            finished = stream.final()
+        assert finished.usage.completion_tokens == 100
+        assert serving.ended() == 0
+        with pytest.raises(UnavailableError):
+            client.complete("Hello")
+
+
+def test_a_killed_server_is_told_apart_from_a_bad_request(tiny_folder: Path) -> None:
+    with onward_serve(tiny_folder) as serving, Client(serving.address, max_retries=0) as client:
+        with pytest.raises(InvalidRequestError):
+            client.complete("Hello", temperature=-1)
+        with client.stream("Hello", max_tokens=100, ignore_eos=True) as stream:
+            next(iter(stream))
+            serving.process.kill()
+            with pytest.raises(UnavailableError):
+                stream.final()
+
+
+def test_a_bad_model_folder_ends_with_one_sentence_before_anything_listens(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    served = onward("serve", "--model", str(tmp_path), "--listen", address)
+    assert served.returncode == 1
+    assert served.stderr.splitlines()[-1].startswith(f"onward: {tmp_path} has no model.onnx")
+    assert "Traceback" not in served.stderr
+    assert onward("health", "--target", address).returncode == 1
+
+
+def test_wrong_usage_has_an_exit_code_of_its_own(tiny_folder: Path) -> None:
+    served = onward("serve", "--model", str(tiny_folder), "--slots", "0")
+    assert served.returncode == 2
+    assert "--slots" in served.stderr
