@@ -19,6 +19,7 @@ from service.completion.completer import Completer
 from service.completion.constraints import Constraints
 from service.completion.prompt import PromptBuilder
 from service.completion.tool_formats import choose_output_format
+from service.completion.tool_formats.tool_format import OutputFormat
 from service.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from service.domain import ModelCapabilities, ModelCard
 from service.engine.engine import Engine
@@ -69,6 +70,7 @@ def load_models(settings: Settings) -> list[ServedModel]:
     Raises:
         StartupError: one cannot be served.
     """
+    _require_known_formats(settings)
     return [
         _load(settings, model_id, folder, is_default=not index)
         for index, (model_id, folder) in enumerate(settings.model_folders.items())
@@ -138,7 +140,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         folder = ModelFolder.read(path)
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer)
-        output_format = choose_output_format(template.source if template else "")
+        output_format = _output_format(settings, model_id, template)
     with _step(
         f"{model_id}: loaded {folder.weight_bytes / 2**20:.1f} MiB of weights, allocated {settings.slots} slots"
     ):
@@ -184,6 +186,23 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         prompts=PromptBuilder(tokenizer, template, output_format),
         compiler=compiler,
         tokenizer=tokenizer,
+    )
+
+
+def _require_known_formats(settings: Settings) -> None:
+    """Refuses wrong names at once, where the models before the one they are for may take minutes to load."""
+    for name in settings.tool_formats.values():
+        choose_output_format("", tools=name)
+    for name in settings.reasoning_formats.values():
+        choose_output_format("", reasoning=name)
+
+
+def _output_format(settings: Settings, model_id: str, template: ChatTemplate | None) -> OutputFormat:
+    tools, reasoning = settings.tool_formats, settings.reasoning_formats
+    return choose_output_format(
+        template.source if template else "",
+        tools=tools.get(model_id, tools.get(None)),
+        reasoning=reasoning.get(model_id, reasoning.get(None)),
     )
 
 

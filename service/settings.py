@@ -22,7 +22,15 @@ _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parent / "models" / "po
 
 MIB = 1 << 20
 
-_METAVARS = {"tuple[str,...]": "[ID=]DIR", "str": "ADDRESS", "int": "N", "float": "X", "Path": "FILE"}
+_METAVARS = {
+    "--model": "[ID=]DIR",
+    "tuple[str,...]": "[ID=]NAME",
+    "str": "ADDRESS",
+    "int": "N",
+    "float": "X",
+    "Path": "FILE",
+}
+"""What help calls a value, by flag or else by type."""
 
 
 class Settings(BaseSettings):
@@ -43,6 +51,12 @@ class Settings(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = ()
     """Model folder to serve, `DIR` or `ID=DIR`; repeat it (or separate with commas) for more, the first is the
     default. Without it the embedded model is served."""
+    tool_format: Annotated[tuple[str, ...], NoDecode] = ()
+    """Format of tool calls, `NAME` for all models or `ID=NAME` for one; repeat it (or separate with commas) for more.
+    `none` takes calls as text; a wrong name is answered with the right ones. Unset: the chat template tells."""
+    reasoning_format: Annotated[tuple[str, ...], NoDecode] = ()
+    """Format of reasoning, given as `tool_format` is. `none` takes reasoning as text, but under the tool format
+    `harmony`, which reads both. Unset: the chat template tells."""
     listen: str = "127.0.0.1:50051"
     """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 picks a free one."""
     execution_provider: Literal["auto", "cpu", "cuda"] = "auto"
@@ -87,7 +101,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Form of the log lines on standard error."""
 
-    @field_validator("model", mode="before")
+    @field_validator("model", "tool_format", "reasoning_format", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         """Takes `a,b` from the environment and, already joined so, repeated flags from the command line."""
@@ -125,12 +139,35 @@ class Settings(BaseSettings):
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
         return self
 
+    @model_validator(mode="after")
+    def _check_format_ids(self) -> Self:
+        for setting, values in (("tool_format", self.tool_format), ("reasoning_format", self.reasoning_format)):
+            ids = [_model_id_and_format(value)[0] for value in values]
+            for model_id in ids:
+                if model_id is not None and model_id not in self.model_folders:
+                    here = ", ".join(self.model_folders)
+                    raise ValueError(f"{setting} is for a model {model_id!r}; the models here are {here}")
+                if (count := ids.count(model_id)) > 1:
+                    whose = "all models" if model_id is None else f"the model {model_id!r}"
+                    raise ValueError(f"{setting} has {count} values for {whose}; one is allowed")
+        return self
+
     @property
     def model_folders(self) -> dict[str, Path]:
         """Folder of every model to serve by its id, the default model first."""
         if not self.model:
             return {"pocket": next((f for f in _EMBEDDED_MODEL_FOLDERS if f.is_dir()), _EMBEDDED_MODEL_FOLDERS[-1])}
         return dict(_model_id_and_folder(source) for source in self.model)
+
+    @property
+    def tool_formats(self) -> dict[str | None, str]:
+        """Name of the format of tool calls by model id; None stands for all models without their own."""
+        return dict(map(_model_id_and_format, self.tool_format))
+
+    @property
+    def reasoning_formats(self) -> dict[str | None, str]:
+        """Name of the format of reasoning by model id; None stands for all models without their own."""
+        return dict(map(_model_id_and_format, self.reasoning_format))
 
     @property
     def listens_beyond_loopback(self) -> bool:
@@ -173,7 +210,7 @@ def _command_line() -> CliSettingsSource[Any]:
 
 def _add_argument(parser: ArgumentParser, *flags: str, **options: Any) -> Action:  # noqa: ANN401  as argparse has it
     if "metavar" in options:
-        options["metavar"] = _METAVARS.get(options["metavar"], options["metavar"])
+        options["metavar"] = _METAVARS.get(flags[0]) or _METAVARS.get(options["metavar"], options["metavar"])
     options["help"] = options["help"].removesuffix(" (default: ())").removesuffix(" (default: None)")
     return parser.add_argument(*flags, **options)
 
@@ -193,6 +230,12 @@ def _model_id_and_folder(source: str) -> tuple[str, Path]:
     if equals and "/" not in model_id:
         return model_id, Path(folder)
     return Path(source).resolve().name, Path(source)
+
+
+def _model_id_and_format(value: str) -> tuple[str | None, str]:
+    """Reads `ID=NAME` or `NAME`; an id may hold an equals sign, a name holds none."""
+    model_id, equals, name = value.rpartition("=")
+    return model_id if equals else None, name
 
 
 def reference() -> str:

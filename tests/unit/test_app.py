@@ -7,9 +7,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from service.app import ServedModel, how_to_call, load_models
-from service.errors import ModelFolderError
+from service.domain import CompletionRequest, Message, Role
+from service.errors import ModelFolderError, StartupError
 from service.settings import Settings
-from tests.tiny_model import write_tiny_model
+from tests.tiny_model import CHATML, write_tiny_model
 
 
 @pytest.fixture
@@ -49,6 +50,48 @@ def test_no_more_alternatives_are_offered_than_there_are_tokens(folder: Path) ->
     assert load(folder).limits.card.capabilities.max_top_logprobs == 20
     write_tokenizer(folder, "?", "a", "b", "c", "d")
     assert load(folder).limits.card.capabilities.max_top_logprobs == 5
+
+
+async def formats(model: ServedModel) -> tuple[str | None, str | None]:
+    """Names of the formats in which the model's answers are read, of tool calls and of reasoning."""
+    prompt = await model.prompts.build(CompletionRequest(messages=(Message(role=Role.USER, content=("Hi",)),)))
+    tools, reasoning = prompt.output_format.tools, prompt.output_format.reasoning
+    return tools and tools.name, reasoning and reasoning.name
+
+
+async def test_formats_are_the_templates_unless_settings_name_others(folder: Path) -> None:
+    template = CHATML + "{# <tool_call> <think> #}"
+    (folder / "chat_template.jinja").write_text(template)
+    models = load_models(
+        Settings.model_validate(
+            {
+                "model": tuple(f"{model_id}={folder}" for model_id in "abc"),
+                "slots": 2,
+                "tool_format": ("a=none", "b=llama3"),
+                "reasoning_format": ("none", "b=mistral", "c=think"),
+            }
+        )
+    )
+
+    assert [await formats(model) for model in models] == [(None, None), ("llama3", "mistral"), ("hermes", "think")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "sentence"),
+    [
+        ("tool_format", ("a=qwen",), "no tool format is named 'qwen'; known are none, harmony, "),
+        ("tool_format", ("qwen", "a=hermes"), "no tool format is named 'qwen'; known are none, harmony, "),
+        ("reasoning_format", ("a=",), "no reasoning format is named ''; known are none, harmony, "),
+    ],
+    ids=["of a model", "of no model, as each has its own", "an empty one"],
+)
+def test_an_unknown_format_is_refused_before_any_model_is_read(
+    setting: str, values: tuple[str, ...], sentence: str
+) -> None:
+    settings = Settings.model_validate({"model": ("a=/no/such/folder",), setting: values})
+
+    with pytest.raises(StartupError, match=sentence):
+        load_models(settings)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,27 @@ def test_without_a_model_the_embedded_one_is_served() -> None:
     assert list(read_settings([]).model_folders) == ["pocket"]
 
 
+@pytest.mark.parametrize(
+    ("words", "formats"),
+    [
+        ([], {}),
+        (["--tool-format", "none"], {None: "none"}),
+        (["--tool-format", "a=hermes"], {"a": "hermes"}),
+        (["--tool-format", "hermes", "--tool-format", "b=c=none"], {None: "hermes", "b=c": "none"}),
+        (["--tool-format", "a=llama3, hermes"], {"a": "llama3", None: "hermes"}),
+    ],
+    ids=["none", "all", "one", "all but one", "at a comma"],
+)
+def test_formats_are_for_one_model_or_for_all_others(words: list[str], formats: dict[str | None, str]) -> None:
+    assert read_settings(["--model", "/m/a", "--model", "./b=c", *words]).tool_formats == formats
+
+
+def test_formats_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_REASONING_FORMAT", "think,pocket=none")
+
+    assert read_settings([]).reasoning_formats == {None: "think", "pocket": "none"}
+
+
 def test_switches_can_be_turned_off() -> None:
     settings = read_settings(["--no-reflection", "--insecure"])
 
@@ -86,6 +107,16 @@ def test_switches_can_be_turned_off() -> None:
         (["--listen", "unix:"], "'unix:' is not HOST:PORT"),
         (["--model", "/m/a", "--model", "/n/a"], "two models are called 'a'"),
         (["--model", "a b=/m/a"], "'a b' is not a model id"),
+        (["--tool-format", "x=hermes"], "tool_format is for a model 'x'; the models here are pocket"),
+        (
+            ["--reasoning-format", "=think", "--model", "/a,/b"],
+            "reasoning_format is for a model ''; the models here are a, b",
+        ),
+        (["--tool-format", "hermes,llama3"], "tool_format has 2 values for all models; one is allowed"),
+        (
+            ["--tool-format", "a=none,a=none", "--model", "/a"],
+            "tool_format has 2 values for the model 'a'; one is allowed",
+        ),
         (["--tls-cert", "x"], "tls_cert and tls_key go together"),
         (["--tls-client-ca", "x"], "tls_client_ca needs tls_cert and tls_key"),
     ],
@@ -111,6 +142,7 @@ def test_help_shows_what_a_user_would_type(capsys: pytest.CaptureFixture[str]) -
         read_settings(["--help"])
     usage = capsys.readouterr().out
     assert "--model [ID=]DIR" in usage
+    assert "--tool-format [ID=]NAME" in usage
     assert not re.search(r"tuple|\bstr\b|\bint\b|\bfloat\b|\bPath\b|None|\(\)", usage)
 
 

@@ -47,14 +47,15 @@ def choose_output_format(template: str, *, tools: str | None = None, reasoning: 
         StartupError: No format has such a name.
     """
     return OutputFormat(
-        tools=_choose(TOOL_FORMATS, template, tools), reasoning=_choose(REASONING_FORMATS, template, reasoning)
+        tools=_choose("tool", TOOL_FORMATS, template, tools),
+        reasoning=_choose("reasoning", REASONING_FORMATS, template, reasoning),
     )
 
 
-def _choose(formats: tuple[Format, ...], template: str, name: str | None) -> Format | None:
+def _choose(kind: str, formats: tuple[Format, ...], template: str, name: str | None) -> Format | None:
     if name is None:
         return next((format_ for format_ in formats if all(mark in template for mark in format_.template_marks)), None)
     known = {format_.name: format_ for format_ in formats}
     if name != "none" and name not in known:
-        raise StartupError(f"no output format is named {name!r}; known are none, {', '.join(known)}")
+        raise StartupError(f"no {kind} format is named {name!r}; known are none, {', '.join(known)}")
     return known.get(name)

@@ -80,8 +80,10 @@ def test_a_name_overrides_what_the_template_says() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(StartupError, match="no output format is named 'qwen'; known are none, harmony, gemma4"):
+    with pytest.raises(StartupError, match="no tool format is named 'qwen'; known are none, harmony, gemma4"):
         choose_output_format("", tools="qwen")
+    with pytest.raises(StartupError, match="no reasoning format is named 'hermes'; known are none, harmony, gemma,"):
+        choose_output_format("", reasoning="hermes")
 
 
 def test_control_strings_of_tools_are_asked_for_only_with_tools() -> None:
