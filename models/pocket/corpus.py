@@ -13,7 +13,7 @@ from random import Random
 
 from models.pocket.conversation import Conversation, Message, instruction
 from models.pocket.draw import INVENTED_SHARE, Draw
-from models.pocket.skills import chat, extraction, instructions, memory, numbers, reading, stories, tools
+from models.pocket.skills import chat, extraction, instructions, memory, numbers, reading, repeating, stories, tools
 
 SEED = "pocket"
 HASHED_CONVERSATIONS = 10_000
@@ -59,19 +59,21 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "tool result": tools.result_conversation,
     "no tool": tools.no_tool_conversation,
     "stories": stories.conversation,
+    "repeating": repeating.conversation,
 }
 TRAINING_SHARES = {
-    "chat": 4,
-    "memory": 13,
+    "chat": 5,
+    "memory": 14,
     "long memory": 2,
-    "instructions": 14,
-    "lists and sums": 20,
-    "reading": 20,
+    "instructions": 13,
+    "lists and sums": 12,
+    "reading": 14,
     "extraction": 11,
-    "tool call": 8,
+    "tool call": 11,
     "tool result": 3,
-    "no tool": 4,
-    "stories": 1,
+    "no tool": 7,
+    "stories": 2,
+    "repeating": 6,
 }
 """Percent of the training conversations."""
 

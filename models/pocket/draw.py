@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from random import Random
 from typing import TypeVar
 from zlib import crc32
@@ -10,13 +11,13 @@ from zlib import crc32
 T = TypeVar("T")
 
 HELD_OUT_SHARE = 4
-"""Every fourth phrase of a pool is for the evaluation alone, and by checksum every fourth word and set of numbers."""
+"""By checksum every fourth phrase, word and set of numbers is for the evaluation alone."""
 
 INVENTED_SHARE = 0.6
 """Of the words that training draws from open pools."""
 
 USUAL_NAME_SHARE = 0.15
-UNKNOWN_WORD_SHARE = 0.2
+UNKNOWN_WORD_SHARE = 0.06
 """Of the phrases that training draws, in which an invented word stands for one of theirs, as users say unknown ones."""
 
 FEWEST_WORDS = 3
@@ -34,37 +35,84 @@ ENGLISH_RIMES = (
 ).split()
 """Parts of words as English has them, so that invented words take all of the tokenizer's pieces."""
 
+ENGLISH_WORDS = (
+    "above afternoon almost animal answer apple arrow autumn banner basin beauty belong better blossom border bottle "
+    "branch bright butter cabbage cactus canvas carriage castle cellar chapter cheese chimney choice circle clever "
+    "cloud clover coffee colony copper cotton cousin cradle crystal curtain danger daughter december dinner doctor "
+    "dolphin double dragon eagle early echo eleven empty engine evening family feather fellow fence finger flavour "
+    "flower forest fortune fountain freedom frozen garlic gather gentle giraffe glacier golden grammar granite gravel "
+    "guitar hammer handle harvest hazel helmet hollow honest humble icicle income inside island jacket jelly jewel "
+    "journey jungle kettle kingdom kitchen ladder laundry leather lemon letter liberty lobster magnet mango maple "
+    "marble meadow medal member mercury middle mineral mirror monsoon morning mustard napkin narrow needle nephew "
+    "noble north nutmeg oatmeal object ocean onion orange orchid ordinary oyster paddle paper parsley pasture pebble "
+    "pepper picture pigeon pillar planet pocket powder prairie problem pudding purple puzzle quarter quiet rabbit "
+    "radish rainbow recipe ribbon rocket saffron sailor salmon sandal saturn season shadow sheriff shoulder silver "
+    "simple skeleton sleigh soldier spinach spiral spring stable stamp sugar summer sunset syrup tablet teapot thimble "
+    "thunder ticket tomato tractor travel trouble trumpet tulip tunnel turnip twelve uncle useful vacuum vanilla "
+    "velvet village vinegar walnut wander water weather whisper willow window winter wonder yellow younger zipper"
+).split()
+"""Their halves, put together anew, have the spellings that syllables lack."""
+
+RUDE = re.compile("fuck|shit|cunt|nig|fag|rape|slut|whor|dick|cock|tits|piss|poo|nazi|anal|porn|sex")
+"""What no invented word may hold."""
+
 PLAIN_WORD = re.compile(r"(?<![\w{'])[A-Za-z][a-z]+(?![\w}])")
 """A word of a phrase, but no slot and no part of a name."""
 
 ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kl kr pl st tr sh th".split()
 VOWELS = "a e i o u a e i o ai ee oo ou".split()
 CODAS = "n r l s k m d x".split()
-ENDINGS = ("", "", "", "", "", "", "", "", "s", "ing", "er", "ed")
+ENDINGS = ("", "", "", "", "s", "ing", "er", "ed")
+
+
+ALTERNATIVES = re.compile(r"\[([^\]]*)\]")
+SLOT = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Items of one kind, one part for training and one for the evaluation."""
+    """Items of one kind, one part for training and one for the evaluation; a part is made of groups of like items."""
 
     kind: str
-    training: tuple[str, ...]
-    evaluation: tuple[str, ...]
+    training: tuple[tuple[str, ...], ...]
+    evaluation: tuple[tuple[str, ...], ...]
     is_open: bool = False
     """Training draws invented words too, so that unknown ones are copied rather than taken for a known one."""
 
     is_loose: bool = False
     """Phrases that are understood without one of their words."""
 
-    def part(self, *, held_out: bool) -> tuple[str, ...]:
-        """The items that one side may draw."""
+    def part(self, *, held_out: bool) -> tuple[tuple[str, ...], ...]:
+        """The groups that one side may draw from."""
         return self.evaluation if held_out else self.training
 
 
-def pool(kind: str, *items: str, is_loose: bool = True) -> Pool:
-    """A pool of phrases, every fourth of which is for the evaluation."""
-    held_out = items[HELD_OUT_SHARE - 1 :: HELD_OUT_SHARE]
-    return Pool(kind, tuple(item for item in items if item not in held_out), held_out, is_loose=is_loose)
+def pool(kind: str, *patterns: str, is_loose: bool = True) -> Pool:
+    """A pool of phrases: `[a|b|]` in a pattern stands for any of its alternatives, of which one may be nothing.
+
+    By checksum every fourth phrase is for the evaluation, unless it has a word that training would then not see in
+    this pool: what is asked is another combination of known words.
+    """
+    groups = [variants(pattern) for pattern in patterns]
+    known = {word for group in groups for phrase in group if not is_held_out(phrase) for word in _plain_words(phrase)}
+    asked = {phrase for group in groups for phrase in group if is_held_out(phrase) and _plain_words(phrase) <= known}
+    training = [tuple(phrase for phrase in group if phrase not in asked) for group in groups]
+    evaluation = [tuple(phrase for phrase in group if phrase in asked) for group in groups]
+    assert any(training), f"{kind}: nothing is left for training"
+    assert any(evaluation), f"{kind}: nothing is left for the evaluation"
+    return Pool(kind, tuple(filter(None, training)), tuple(filter(None, evaluation)), is_loose=is_loose)
+
+
+def variants(pattern: str) -> tuple[str, ...]:
+    """Every phrase that a pattern stands for, without the spaces that an empty alternative leaves doubled."""
+    parts = ALTERNATIVES.split(pattern)
+    choices = [part.split("|") if place % 2 else [part] for place, part in enumerate(parts)]
+    phrases = ("".join(chosen) for chosen in product(*choices))
+    return tuple(dict.fromkeys(re.sub(" {2,}", " ", phrase) for phrase in phrases))
+
+
+def _plain_words(phrase: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[A-Za-z]+", SLOT.sub(" ", phrase))}
 
 
 def words(kind: str, text: str, *, is_open: bool = True) -> Pool:
@@ -72,14 +120,14 @@ def words(kind: str, text: str, *, is_open: bool = True) -> Pool:
     every = tuple(dict.fromkeys(text.split()))
     return Pool(
         kind,
-        tuple(word for word in every if not is_held_out(word)),
-        tuple(word for word in every if is_held_out(word)),
+        tuple((word,) for word in every if not is_held_out(word)),
+        tuple((word,) for word in every if is_held_out(word)),
         is_open,
     )
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a word or a set of numbers is for the evaluation alone."""
+    """Whether a phrase, a word or a set of numbers is for the evaluation alone."""
     return crc32(text.encode()) % HELD_OUT_SHARE == HELD_OUT_SHARE - 1
 
 
@@ -108,13 +156,14 @@ class Draw:
         """An item of this side's part of a pool."""
         if self._invents(source):
             return self.coined()
-        item = self.random.choice(source.part(held_out=self.held_out))
+        item = self.random.choice(self.random.choice(source.part(held_out=self.held_out)))
         self.drawn.add((source.kind, item))
         return self._with_unknown_word(item) if source.is_loose and self._mumbles() else item
 
     def some_of(self, source: Pool, count: int) -> list[str]:
         """Different items of this side's part of a pool."""
-        items = self.random.sample(source.part(held_out=self.held_out), count)
+        groups = self.random.sample(source.part(held_out=self.held_out), count)
+        items = [self.random.choice(group) for group in groups]
         self.drawn.update((source.kind, item) for item in items)
         return [self.coined() if self._invents(source) else item for item in items]
 
@@ -139,10 +188,10 @@ class Draw:
         return self.random.sample(list(items), len(items))
 
     def coined(self) -> str:
-        """An invented word in lower case: some of plain syllables, more as English ones look."""
+        """An invented word in lower case: of plain syllables, as English ones look, or of halves of English ones."""
         while True:
-            word = self._plain_word() if self.chance(0.35) else self._english_word()
-            if is_held_out(word) == self.held_out:
+            word = self.any((self._plain_word, self._english_word, self._spliced_word))()
+            if is_held_out(word) == self.held_out and not RUDE.search(word):
                 self.drawn.add(("coined", word))
                 return word
 
@@ -198,6 +247,10 @@ class Draw:
         return word + self.any(CODAS) if self.chance(0.5) else word
 
     def _english_word(self) -> str:
-        num_syllables = self.any((1, 2, 2, 2, 2, 2))
+        num_syllables = self.any((1, 2, 2))
         syllables = "".join(self.any(ENGLISH_ONSETS) + self.any(ENGLISH_RIMES) for _ in range(num_syllables))
-        return syllables + self.any(ENDINGS)
+        return syllables + self.any(ENDINGS) if num_syllables == 1 else syllables
+
+    def _spliced_word(self) -> str:
+        first, second = self.any(ENGLISH_WORDS), self.any(ENGLISH_WORDS)
+        return first[: self.count(2, len(first) - 2)] + second[self.count(2, len(second) - 1) :]

@@ -37,6 +37,7 @@ BARS: Mapping[str, int | None] = {
     "no tool": None,
     "chat": None,
     "stories": None,
+    "repeating": None,
 }
 """The rows of the table, with the percentage that each must reach; those without one are read, not counted."""
 

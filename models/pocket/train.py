@@ -46,10 +46,12 @@ class Recipe:
     minutes: float = math.inf
     batch_tokens: int = 2048
     batches_of_a_step: int = 2
-    learning_rate: float = 3e-3
+    learning_rate: float = 4e-3
     warmup_steps: int = 100
-    decay_share: float = 0.35
+    decay_share: float = 0.45
     """Of the run, at its end, over which the learning rate falls to nothing."""
+    prompt_weight: float = 0.3
+    """What a token of a prompt counts at the start, an answer's being 1; nothing once the learning rate falls."""
     checkpoint_every_s: float = 180
     is_rough: bool = True
     """Multiply in bfloat16: quicker where the processor has AMX, or on a GPU."""
@@ -169,7 +171,7 @@ class Trainer:
         num_answers = sum(int(batch.is_answer.sum()) for batch in batches)
         total = 0.0
         for batch in batches:
-            loss = self._loss(batch) / num_answers
+            loss = self._loss(batch, self._prompt_weight()) / num_answers
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
             total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -181,12 +183,17 @@ class Trainer:
         self.progress.step += 1
         return total
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """The sum over answer tokens; the output layer sees their positions alone."""
+    def _loss(self, batch: Batch, prompt_weight: float = 0) -> Tensor:
+        """The sum over answer tokens, and over a prompt's with their weight; the output layer sees no others."""
         ids, is_answer = batch.ids.to(self.device), batch.is_answer.to(self.device)
-        hidden = self.forward(ids[:, :-1])
-        wanted = is_answer[:, 1:]
-        return functional.cross_entropy(self.model.logits(hidden[wanted]), ids[:, 1:][wanted], reduction="sum")
+        hidden, is_answer, targets = self.forward(ids[:, :-1]), is_answer[:, 1:], ids[:, 1:]
+        wanted = targets != self._padding if prompt_weight else is_answer
+        losses = functional.cross_entropy(self.model.logits(hidden[wanted]), targets[wanted], reduction="none")
+        return (losses * torch.where(is_answer[wanted], 1.0, prompt_weight)).sum()
+
+    def _prompt_weight(self) -> float:
+        share_before_decay = 1 - self.recipe.decay_share
+        return self.recipe.prompt_weight * max(0.0, 1 - self.progress.share(self.recipe) / share_before_decay)
 
     def _learning_rate(self) -> float:
         warmup = min(1.0, (self.progress.step + 1) / self.recipe.warmup_steps)

@@ -1,6 +1,6 @@
 """System instructions that shape every answer: a persona, one word, upper case, a last word, a refused topic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from models.pocket.conversation import Check, Conversation, Exchange, Message, instruction
@@ -12,46 +12,86 @@ from models.pocket.words import JOBS, LAST_WORDS, TOPICS
 SKILL = "instructions"
 
 PERSONA = pool(
-    "persona", "Your name is {name}.", "You are {name}.", "You are called {name}.", "You are an assistant named {name}.", "Act as {name}.",
-    "You are {name}, a helpful assistant.", "You are a bot with the name {name}.", "Your name shall be {name}.", "They call you {name}.",
-    "You are a friendly assistant called {name}.", "From now on you are {name}.", "Play the part of {name}.", "Pretend to be {name}.", "Be {name} now.",
+    "persona",
+    "[You are|You are now|Now you are|From now on you are] {name}.",
+    "[Your name is|Your name is now|Your new name is|From now on your name is] {name}.",
+    "You are [called|named] {name}[ now| from now on|].",
+    "You are {name}, a [helpful|friendly|small] [assistant|bot].",
+    "You are a [helpful |friendly |small |][assistant|bot] [called|named|with the name] {name}.",
+    "You are a [helpful|friendly|small] [assistant|bot][. Your name is|. You are called| and your name is] {name}.",
+    "[Act as|Pretend to be|Play the part of] {name}[, a helpful assistant|, a friendly bot|, a small assistant| now| from now on|].",
+    "[Users|People|All users|All people] call you {name}[ now| from now on|].",
 )  # fmt: skip
 PERSONA_WITH_JOB = pool(
-    "persona with job", "You are {name}, a {job}.", "Your name is {name} and you are a {job}.", "You are a {job} called {name}.", "Act as {name}, a {job}.",
-    "You are the {job} {name}.", "You are a {job}. Your name is {name}.", "Play {name}, a {job}.", "Your name is {name}. You work as a {job}.",
+    "persona with job",
+    "[Your name is|You are called|You are named|You are] {name}[ and you are| and you work as|. You are|. You work as] a {job}.",
+    "You are a [friendly |helpful |good |]{job} [called|named|with the name] {name}.",
+    "You [are|work as] a [friendly |helpful |]{job}[. Your name is|. You are called| and your name is| and you are called] {name}.",
+    "[You are|Act as|Pretend to be|Play] {name}, a [friendly |helpful |good |]{job}.",
+    "[You are|Act as|Pretend to be|Play] the [friendly |helpful |good |]{job} {name}.",
+    "[You are now|Now you are|From now on you are] [{name}, a {job}|the {job} {name}|a {job} called {name}|a {job} named {name}].",
 )  # fmt: skip
 ASK_NAME = pool(
-    "ask persona", "Who are you?", "What is your name?", "What's your name?", "Tell me your name.", "Who am I talking to?", "What are you called?",
-    "Hi, who are you?", "Introduce yourself.", "Tell me who you are.", "Do you have a name?", "Hello! Who are you?", "Say your name.", "Hello, what is your name?",
+    "ask persona",
+    "[Who are you|What is your name|What's your name|What are you called][ again|, please|]?",
+    "[Hi|Hello|Hey], [who are you|what is your name|what's your name|what are you called]?",
+    "Who am I [talking|speaking|writing] to[ again|, please|]?",
+    "[Tell me|Please tell me|Say|Please say] [your name|who you are|what your name is][ again|].",
+    "[Can you tell me|Can you say|Could you tell me|May I know] [your name|who you are|what your name is|what you are called]?",
+    "[Introduce yourself|Please introduce yourself][ again| to me|].",
 )  # fmt: skip
 ASK_JOB = pool(
-    "ask persona's job", "What is your job?", "What do you do?", "What do you work as?", "What's your job?", "Do you have a job?", "Tell me your job.",
-    "What do you do for work?", "What kind of work do you do?", "What job do you have?",
+    "ask persona's job",
+    "[What is|What's] your [job|work][ again|, please|]?",
+    "What do you [do|do for work|do for a living|work as][ again|, please|]?",
+    "[What|Which] job do you have[ again|, please|]?",
+    "What kind of [work do you do|job do you have][ again|, please|]?",
+    "[Tell me|Please tell me|Say|Please say] [your job|what your job is|what you work as|which job you have][ again|].",
+    "[Can you tell me|Can you say|Could you tell me|May I know] [your job|what your job is|what you work as|which job you have]?",
 )  # fmt: skip
 ONE_WORD = pool(
-    "one word", "Answer in one word.", "Answer with one word only.", "Use one word for each answer.", "Reply in a single word.", "Always answer in one word.",
-    "Give one-word answers.", "Only answer in one word.", "Say only one word.", "Your answers are one word long.", "Reply with one word.", "One word per answer, no more.",
-    "You answer in one word.", "Please answer in just one word.",
+    "one word",
+    "[Answer|Reply|Always answer|Always reply|Please answer] [in|with] [one word|only one word|just one word|a single word].",
+    "[Give|Use|Write|Say] [only|just] [one|a single] word [for each|for every|per] answer.",
+    "[You answer|You must answer|You always answer|You reply] [in|with] [one word|only one word|a single word].",
+    "[Give|Write|Always give|Please give] [only |just |]one-word [answers|replies].",
+    "[All your|Your] [answers|replies] [are|must be] [one word|only one word|just one word] long.",
+    "[One word|Only one word|Just one word|A single word] per [answer|reply][, no more|, please|].",
 )  # fmt: skip
 UPPER_CASE = pool(
-    "upper case", "Answer in upper case.", "Use only capital letters.", "Write everything in upper case.", "Always answer in capital letters.", "Reply in upper case letters.",
-    "Your answers are in capitals.", "Answer in capitals only.", "Write in upper case only.", "Use upper case for every answer.", "Speak in capital letters.",
-    "All your answers are in upper case.", "Shout: use capital letters only.",
+    "upper case",
+    "[Answer|Reply|Write|Speak|Always answer|Please answer] in [upper case|capital letters|capitals][ only|].",
+    "[Use|Always use|Please use] [upper case|capital letters|capitals][ only| for every answer| for all answers|].",
+    "Write [everything|all answers|every word|every answer] in [upper case|capital letters|capitals].",
+    "[All your|Your] [answers|replies] [are|must be] in [upper case|capital letters|capitals][ only|].",
+    "[Every|Each] [answer|reply|word] [is|must be] in [upper case|capital letters|capitals].",
 )  # fmt: skip
 LAST_WORD = pool(
-    "end with", "End every answer with the word {word}.", 'End every answer with "{word}".', "Always end with the word {word}.", "Finish each answer with {word}.",
-    'The last word of every answer is "{word}".', "Say {word} at the end of every answer.", "Every answer ends with {word}.", 'Always finish with "{word}".',
-    "Put {word} at the end of each answer.", "End each reply with {word}.", "Close every answer with the word {word}.", 'Add "{word}" to the end of every answer.',
+    "end with",
+    '[End|Finish] [every|each] [answer|reply] with [the word {word}|{word}|"{word}"].',
+    '[Always end|Always finish] [with|your answers with|every answer with] [the word {word}|{word}|"{word}"].',
+    'The last word of [every|each] [answer|reply] [is|must be] [{word}|"{word}"].',
+    '[Every|Each] [answer|reply] [ends|must end] with [the word {word}|{word}|"{word}"].',
+    '[Say|Put|Add] [the word {word}|{word}|"{word}"] at the end of [every|each] [answer|reply].',
 )  # fmt: skip
 REFUSAL = pool(
-    "refuse", "Do not talk about {topic}.", "Never talk about {topic}.", "Refuse to talk about {topic}.", "You must not talk about {topic}.", "Don't speak about {topic}.",
-    "Say nothing about {topic}.", "Avoid the topic {topic}.", "You must never talk about {topic}.", "You may not discuss {topic}.", "Never answer questions about {topic}.",
-    "Do not discuss {topic}.", "Do not say anything about {topic}.",
+    "refuse",
+    "[Do not|Don't|Never|You must not|You must never|You may not] [talk about|speak about|say anything about|discuss] {topic}.",
+    "[Never|Do not|Don't|You must not] answer [questions|any questions|a question] about {topic}.",
+    "[Refuse|Always refuse|You must refuse] to [talk about|speak about|say anything about|discuss|answer questions about] {topic}.",
+    "[Say nothing|Always say nothing|You must say nothing] about {topic}[ at all|].",
+    "[Avoid|Always avoid|You must avoid] [the topic|all talk about|all questions about|any questions about] {topic}.",
 )  # fmt: skip
 ASK_TOPIC = pool(
-    "ask topic", "What do you think about {topic}?", "Tell me about {topic}.", "Let's talk about {topic}.", "Explain {topic} to me.", "What about {topic}?",
-    "Do you like {topic}?", "Can we talk about {topic}?", "I want to talk about {topic}.", "Say something about {topic}.", "What do you know about {topic}?",
-    "I have a question about {topic}.", "Do you know anything about {topic}?", "I like {topic}.",
+    "ask topic",
+    "[What do you think|What do you know|What can you say|What can you tell me] about {topic}?",
+    "[What|How] about {topic}[ now| today|]?",
+    "[Tell me|Please tell me|Say|Please say] [something|a bit|more] about {topic}.",
+    "[Let's|We could|I want to|I would like to] [talk|speak] about {topic}[ now| a bit|].",
+    "[Can we|Could we|Can you|Could you] [talk|speak] about {topic}[ now| a bit|]?",
+    "I have [a question|some questions|a few questions] about {topic}[ now| today|].",
+    "[Explain|Please explain] {topic} to me[ now| a bit|].",
+    "Do you [like {topic}|know {topic}|know something about {topic}|know a bit about {topic}|think about {topic}]?",
 )  # fmt: skip
 
 KNOWN = (
@@ -134,12 +174,17 @@ def _persona(draw: Draw) -> Conversation:
             return _own(draw, ASK_JOB, f"I am {with_article(job)}.", job)
         return _own(draw, ASK_NAME, f"I am {name}.", name)
 
-    before = [one for _ in range(draw.any((0, 0, 1, 2))) for one in _anything(draw) if "name" not in one.user]
-    exchanges = [one for one in before if "Pocket" not in one.answer] + [own() for _ in range(draw.turns((1,)))]
+    others = [talk for talk in (_anything(draw) for _ in range(draw.any((0, 0, 1, 2)))) if not _names_the_model(talk)]
+    exchanges = [one for talk in others for one in talk] + [own() for _ in range(draw.turns((1,)))]
     if draw.chance(0.3):
         style = last_word(draw)
         return _talk(f"{told} {style.told}", [style.shape(one) for one in exchanges])
     return _talk(told, exchanges)
+
+
+def _names_the_model(talk: Sequence[Exchange]) -> bool:
+    """Whether a persona would answer otherwise, or be asked for by a name that was told as something else's."""
+    return any("name" in one.user or "Pocket" in one.answer for one in talk)
 
 
 def _own(draw: Draw, phrases: Pool, answer: str, value: str) -> Exchange:

@@ -8,6 +8,14 @@ from models.pocket.skills.phrasing import asked
 from models.pocket.skills.tool_parameters import PARAMETERS, Parameter
 from models.pocket.words import DAYS
 
+KINDS = {"string": PARAMETERS[0], "place": PARAMETERS[1], "integer": PARAMETERS[2], "day": PARAMETERS[3]}
+VALUES: dict[str, Callable[[Draw], object]] = {
+    "string": lambda draw: draw.name(),
+    "place": lambda draw: draw.of(USUAL_NAMES) if draw.chance(0.5) else draw.name(),
+    "integer": lambda draw: draw.count(0, 100),
+    "day": lambda draw: draw.any(DAYS),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class KnownTool:
@@ -21,6 +29,15 @@ class KnownTool:
     """The key of the result that answers the user; status for an action."""
     answer: str
     """Tells the user the outcome; empty for an action."""
+
+    @property
+    def typed_parameters(self) -> list[Parameter]:
+        return [Parameter(name, KINDS[kind]) for name, kind in self.parameters]
+
+    def ask(self, draw: Draw) -> tuple[str, dict[str, object]]:
+        """A user's words for it, and the arguments that they hold."""
+        arguments = {name: VALUES[kind](draw) for name, kind in self.parameters}
+        return asked(draw, draw.any(self.asked).format(**arguments)), arguments
 
 
 TOOLS = (
@@ -40,31 +57,7 @@ TOOLS = (
     KnownTool("translate", "Translate a word.", (("text", "string"), ("language", "string")), ("Translate {text} to {language}.", "How do you say {text} in {language}?"), "translation", "{text} means {value}."),
 )  # fmt: skip
 
-KINDS = {"string": PARAMETERS[0], "place": PARAMETERS[1], "integer": PARAMETERS[2], "day": PARAMETERS[3]}
-VALUES: dict[str, Callable[[Draw], object]] = {
-    "string": lambda draw: draw.name(),
-    "place": lambda draw: draw.of(USUAL_NAMES) if draw.chance(0.5) else draw.name(),
-    "integer": lambda draw: draw.count(0, 100),
-    "day": lambda draw: draw.any(DAYS),
-}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownRequest:
-    """A function asked for."""
-
-    tool: KnownTool
-    user: str
-    arguments: dict[str, object]
-
-    @property
-    def parameters(self) -> list[Parameter]:
-        return [Parameter(name, KINDS[kind]) for name, kind in self.tool.parameters]
-
-
-def known_request(draw: Draw) -> KnownRequest:
+def draw_tool(draw: Draw) -> KnownTool:
     """Any of the functions."""
-    tool = draw.any(TOOLS)
-    arguments = {name: VALUES[kind](draw) for name, kind in tool.parameters}
-    user = asked(draw, draw.any(tool.asked).format(**arguments))
-    return KnownRequest(tool=tool, user=user, arguments=arguments)
+    return draw.any(TOOLS)

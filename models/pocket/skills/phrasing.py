@@ -4,21 +4,19 @@ from models.pocket.draw import Draw, pool
 
 OPENERS = pool(
     "opener",
-    "By the way, ",
-    "Okay, ",
-    "Now, ",
-    "Quick question: ",
-    "So, ",
-    "Hey, ",
-    "Well, ",
-    "Hm, ",
-    "Next, ",
-    "Alright, ",
-    "Then ",
-    "Oh, ",
+    "[Okay|Now|So|Hey|Well|Hm|Oh|Alright|Then], ",
+    "[Okay|So|Hey|Well|Alright], [now|then|so], ",
+    "[Okay|Now|So|Hey|Well|By the way], [quick question|one question|one more question|a quick question]: ",
+    "[Quick question|One question|One more question|Another question]: ",
+    "[By the way|Now|Then|Well], [another question|quick question]: ",
+    "[Hey|Oh|Okay|Hm] [Pocket|you], ",
 )
 CLOSERS = pool(
-    "closer", " Thanks!", " Thank you.", " Please.", " Thanks.", " Please!", " Thank you!", " Be quick.", " Cheers."
+    "closer",
+    " [Thanks|Thank you|Please|Cheers|Be quick][!|.]",
+    " [Thanks|Thank you][ a lot| very much| so much|][!|.]",
+    " [Please|Please, please|Please be quick][!|.]",
+    " [Thanks|Thank you|Cheers], [Pocket|you][!|.]",
 )
 
 

@@ -10,23 +10,23 @@ from models.pocket.words import ANIMALS, COLOURS, OBJECTS, PLACES
 SKILL = "stories"
 
 REQUESTS = pool(
-    "story request", "Tell me a story about {hero} the {animal}, the {place} and {a_object}.",
-    "Write a short story about {hero} the {animal} at the {place} with {a_object}.",
-    "Tell a story. Hero: {hero} the {animal}. Place: {place}. Object: {object}.",
-    "I want a story about {a_animal} called {hero}, {a_object} and the {place}.",
-    "Please tell me a story with {a_animal} named {hero}, the {place} and {a_object}.",
-    "Story about {hero} the {animal}, {a_object} and the {place}, please.",
-    "Can you tell a story about {hero} the {animal} and {a_object} at the {place}?",
-    "Make up a story about {a_animal} named {hero}, {a_object} and the {place}.",
-    "Tell me a short story: {hero} the {animal}, the {place}, {a_object}.",
-    "Write a story about {a_animal} called {hero} who has {a_object} at the {place}.",
-    "Tell me about {hero} the {animal}, who found {a_object} at the {place}.",
-    "A story about {hero} the {animal} with {a_object} at the {place}!",
-    "Could you write a story about {hero} the {animal}, {a_object} and the {place}?",
+    "story request",
+    "[Tell me|Write|Please tell me|Please write|Make up] a [|short ]story about [{hero} the {animal}|{a_animal} named {hero}|{a_animal} called {hero}], the {place} and {a_object}.",
+    "[Tell me|Write|Make up] a [|short ]story about [{hero} the {animal}|{a_animal} named {hero}|{a_animal} called {hero}] and {a_object} at the {place}.",
+    "[Can|Could] you [tell me|write] a [|short ]story about [{hero} the {animal}|{a_animal} named {hero}|{a_animal} called {hero}], {a_object} and the {place}?",
+    "I [want|would like] a [|short ]story [about|with] [{hero} the {animal}|{a_animal} named {hero}|{a_animal} called {hero}], {a_object} and the {place}.",
+    "[A story|A short story|Story] about [{hero} the {animal}|{a_animal} named {hero}|{a_animal} called {hero}] with {a_object} at the {place}[|, please].",
+    "[Tell me|Write|Make up] a [|short ]story. Hero: {hero} the {animal}. Place: [|the ]{place}. Object: [|the ]{object}.",
+    "[Tell me about|Write about] [{hero} the {animal}|{a_animal} named {hero}|{a_animal} called {hero}], who [has|found|lost] {a_object} at the {place}.",
 )  # fmt: skip
 OPEN_REQUESTS = pool(
-    "open story request", "Tell me a story.", "Tell me a short story.", "Can you tell me a story?", "I want to hear a story.", "Write a story.",
-    "A story, please.", "Please tell me a story.", "Do you know a story?", "Tell a story!", "Can I have a story?", "Make up a story.", "Write me a short story.",
+    "open story request",
+    "[Tell me|Write|Write me|Make up] a [|short |nice |new ]story[.|!]",
+    "Please [tell me|write|write me|make up] a [|short |nice |new ]story.",
+    "[Can|Could] you [tell me|write|write me|make up] a [|short |nice |new ]story?",
+    "I [want|would like] [|to hear |to read ]a [|short |nice |new ]story.",
+    "[A|A short|A nice|A new|Another] story[|, please][.|!]",
+    "[Do you know|Can I have|Can I hear|Can I read] a [|short |nice |new ]story?",
 )  # fmt: skip
 
 OPENINGS = (

@@ -1,4 +1,5 @@
 import json
+import re
 from itertools import islice
 from random import Random
 
@@ -13,12 +14,16 @@ from models.pocket.corpus import (
     training_conversation,
     training_conversations,
 )
-from models.pocket.draw import Draw, words
+from models.pocket.draw import Draw, pool, variants, words
 from models.pocket.evaluate import BARS, Answer, differences, scores, shared_draws, spread
 from models.pocket.tokenizer import load_tokenizer
 from service import domain
 from service.completion.chat_template import ChatTemplate
 from service.model.tokenizer import Tokenizer
+
+
+def items(part: tuple[tuple[str, ...], ...]) -> set[str]:
+    return {item for group in part for item in group}
 
 
 def test_a_conversation_depends_on_its_number_alone() -> None:
@@ -31,8 +36,38 @@ def test_nothing_that_the_evaluation_draws_is_drawn_for_training() -> None:
 
 def test_a_word_is_on_the_same_side_in_every_pool() -> None:
     first, second = words("a", "cup lamp chair book key rope"), words("b", "rope key lamp")
-    assert not set(first.training) & set(second.evaluation)
-    assert set(first.training) | set(first.evaluation) == {"cup", "lamp", "chair", "book", "key", "rope"}
+    assert not items(first.training) & items(second.evaluation)
+    assert items(first.training) | items(first.evaluation) == {"cup", "lamp", "chair", "book", "key", "rope"}
+
+
+def test_a_pattern_stands_for_every_choice_of_its_alternatives() -> None:
+    assert variants("[Tell|Show] me {x}[ now|].") == (
+        "Tell me {x} now.",
+        "Tell me {x}.",
+        "Show me {x} now.",
+        "Show me {x}.",
+    )
+    assert variants("in the [old |]{room}") == ("in the old {room}", "in the {room}")
+
+
+def test_a_phrase_is_on_one_side_and_the_evaluation_has_no_word_that_training_lacks() -> None:
+    phrases = pool(
+        "a", "[Tell|Show|Give] me [the|a|one] [name|town|home][ now| again|, please].", "Where [is|was] {x}?"
+    )
+    training, evaluation = items(phrases.training), items(phrases.evaluation)
+    assert not training & evaluation
+    assert training | evaluation == {
+        *variants("[Tell|Show|Give] me [the|a|one] [name|town|home][ now| again|, please]."),
+        "Where is {x}?",
+        "Where was {x}?",
+    }
+    known = set(re.findall("[a-z]+", " ".join(training).lower()))
+    assert known.issuperset(re.findall("[a-z]+", " ".join(evaluation).lower()))
+
+
+def test_no_invented_word_is_rude() -> None:
+    draw = Draw(Random(1), held_out=False)
+    assert not any("fuck" in draw.coined() for _ in range(20_000))
 
 
 def test_the_evaluation_set_is_as_large_as_promised_and_knows_every_skill() -> None:
@@ -116,7 +151,7 @@ def test_greedy_answers_may_part_only_where_two_logits_are_close() -> None:
 
 def test_compared_conversations_are_spread_over_all_skills() -> None:
     conversations = evaluation_conversations(3)
-    skills = [conversations[place].skill for place in spread(conversations, 22)]
+    skills = [conversations[place].skill for place in spread(conversations, 2 * len(SKILLS))]
     assert {skill: skills.count(skill) for skill in skills} == dict.fromkeys(SKILLS, 2)
 
 
