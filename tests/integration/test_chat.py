@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,31 @@ def comparable(response: CompleteResponse) -> list[Choice]:
     return list(response.choices)
 
 
+async def assert_same_however_asked(client: AsyncClient, options: dict[str, Any], alone: Completion) -> None:
+    """Unary, streamed and as one of n, alone and among others that fill the batch and wait, it is the same answer."""
+
+    async def streamed() -> Completion:
+        async with client.stream("What now?", **options) as stream:
+            return await stream.final()
+
+    def others() -> list[Coroutine[Any, Any, Completion]]:
+        """Requests that last about as long, each another."""
+        return [
+            client.complete("And" * seed, temperature=1, seed=seed, max_tokens=20 + 9 * seed, ignore_eos=True)
+            for seed in range(1, 7)
+        ]
+
+    def ways() -> list[Coroutine[Any, Any, Completion]]:
+        several = client.complete("What now?", n=4, **options)
+        return [client.complete("What now?", **options), streamed(), several]
+
+    one_by_one = [await way for way in ways()]
+    together = await asyncio.gather(*others(), *ways(), *others())
+    for answer in (*one_by_one, *together[6:9]):
+        assert comparable(answer.proto)[0] == comparable(alone.proto)[0]
+        assert answer.usage == alone.usage or len(answer.proto.choices) > 1
+
+
 FORMATS: list[Any] = [
     None,
     {"json_schema": {"schema": WEATHER["parameters"]}},
@@ -87,16 +112,7 @@ async def test_unary_streamed_one_of_n_and_crowded_answers_are_equal(
 ) -> None:
     options = {**options, "temperature": 1, "seed": 5, "max_tokens": 60, "logprobs": 2}
     async with client_of(serve, folder) as client:
-        alone = await client.complete("What now?", **options)
-        expected = comparable(alone.proto)
-        async with client.stream("What now?", **options) as stream:
-            streamed = await stream.final()
-        assert comparable(streamed.proto) == expected
-        assert streamed.usage == alone.usage
-        several = await client.complete("What now?", n=4, **options)
-        assert comparable(several.proto)[0] == expected[0]
-        crowd = await asyncio.gather(*(client.complete("What now?", **options) for _ in range(12)))
-        assert all(comparable(answer.proto) == expected for answer in crowd)
+        await assert_same_however_asked(client, options, await client.complete("What now?", **options))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,15 +205,7 @@ async def test_models_that_think_answer_the_same_however_they_are_asked(
     async with client_of(serve, thinking_folder(tmp_path / "model", FAMILIES[family])) as client:
         alone = await client.complete("What now?", **options)
         assert_keeps_to(asked, alone)
-        expected = comparable(alone.proto)
-        async with client.stream("What now?", **options) as stream:
-            streamed = await stream.final()
-        assert comparable(streamed.proto) == expected
-        assert streamed.usage == alone.usage
-        several = await client.complete("What now?", n=4, **options)
-        assert comparable(several.proto)[0] == expected[0]
-        crowd = await asyncio.gather(*(client.complete("What now?", **options) for _ in range(8)))
-        assert all(comparable(answer.proto) == expected for answer in crowd)
+        await assert_same_however_asked(client, options, alone)
 
 
 @pytest.mark.parametrize("seed", range(8))
