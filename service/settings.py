@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:50051"
     """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 picks a free one."""
     execution_provider: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the model runs. `auto` takes a usable CUDA device, else the CPU; `cuda` refuses to start without one."""
+    """Where the model runs. `auto` takes a CUDA device that can run it, else the CPU; `cuda` then refuses to start."""
     device_id: int = Field(default=0, ge=0)
     """Which CUDA device."""
     threads: int | None = Field(default=None, ge=1, le=1024)

@@ -61,7 +61,7 @@ def load_model(
             cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
             "; lower --slots, --context-length or --prefill-chunk",
         )
-    causal_lm = layout(session, io, num_slots=num_slots, context_length=context_length)
+    causal_lm = _allocate(layout, session, io, num_slots=num_slots, context_length=context_length)
     logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
     started_s = time.perf_counter()
     try:
@@ -135,6 +135,24 @@ def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[Gro
         op_types = ", ".join(sorted(set[str]().union(*readers)))
         raise ModelFolderError(f"{folder.path}: its attention operators are not supported together: {op_types}")
     return GrowingCausalLM
+
+
+def _allocate(
+    layout: type[SlotCausalLM] | type[GrowingCausalLM],
+    session: OnnxSession,
+    io: DecoderIO,
+    *,
+    num_slots: int,
+    context_length: int,
+) -> SlotCausalLM | GrowingCausalLM:
+    try:
+        return layout(session, io, num_slots=num_slots, context_length=context_length)
+    except MemoryError as error:
+        asked = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
+        raise StartupError(
+            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {_gib(asked)}, which could not be "
+            f"allocated: {error}; lower --slots or --context-length"
+        ) from error
 
 
 def _require_whole_context(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> None:

@@ -6,6 +6,7 @@ every tensor, which costs more than all else that a bind does. Whoever binds a b
 
 import logging
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ logger = logging.getLogger(__name__)
 AnyArray = npt.NDArray[np.generic]
 
 _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_COMPUTE = re.compile("Attention|MatMul|Gemm|MoE")
+"""Operators that a model on CUDA needs there; onnxruntime keeps others on the CPU on purpose, to compute shapes."""
 
 
 class ExecutionProvider(StrEnum):
@@ -87,6 +92,11 @@ class DeviceBuffer:
     """Zeroed memory on the session's device, owned here, addressed by pointer."""
 
     def __init__(self, session: "OnnxSession", shape: Sequence[int], element_type: ElementType) -> None:
+        """Allocates it.
+
+        Raises:
+            MemoryError: the device does not give so much.
+        """
         self.shape = tuple(shape)
         self.element_type = element_type
         self.host: AnyArray | None = None
@@ -98,10 +108,7 @@ class DeviceBuffer:
             self.host.fill(0)  # touches every page: what is reserved is really there
             self.pointer = int(self.host.ctypes.data)
         else:
-            self._value = ort.OrtValue.ortvalue_from_shape_and_type(
-                list(self.shape), element_type.numpy, "cuda", session.device_id
-            )
-            self._value.update_inplace(np.zeros(self.shape, element_type.numpy))
+            self._value = _zeros_on_cuda(self.shape, element_type, session.device_id)
             self.pointer = int(self._value.data_ptr())
 
     @property
@@ -159,31 +166,18 @@ class OnnxSession:
     """An inference session on one device."""
 
     def __init__(self, path: Path, options: SessionOptions) -> None:
-        """Loads a model.
+        """Loads a model; with `auto`, on CUDA where that can run it, else on the CPU.
 
         Raises:
-            StartupError: the execution provider that was asked for cannot be used.
+            StartupError: CUDA was asked for and cannot be used.
             ModelFolderError: the model cannot be loaded.
         """
         started_s = time.perf_counter()
-        provider = _provider(options.execution_provider)
-        try:
-            session = ort.InferenceSession(
-                str(path), _session_options(options, provider), providers=[_with_options(provider, options)]
-            )
-        except Exception as error:  # onnxruntime raises a class of its own per status code
-            raise _load_error(path, provider, error) from error
-        session.disable_fallback()
+        session = _load(path, options)
         self.execution_provider: str = session.get_providers()[0]
-        if self.execution_provider != provider:
-            raise StartupError(
-                f"{provider} was wanted, but the session runs on {self.execution_provider}: the CUDA "
-                "libraries could not be loaded; install onward-server[cuda] and check the driver, "
-                "or use --execution-provider cpu"
-            )
         self._session = session
         self.raw = session._sess  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        self.is_cpu = provider == "CPUExecutionProvider"
+        self.is_cpu = self.execution_provider == _CPU
         self.device_id = 0 if self.is_cpu else options.device_id
         self.cpu_device = _device("cpu", 0)
         self.device = self.cpu_device if self.is_cpu else _device("cuda", self.device_id)
@@ -224,21 +218,71 @@ def runtime_version() -> str:
     return str(ort.__version__)
 
 
-def _provider(asked: ExecutionProvider) -> str:
-    available = ort.get_available_providers()
-    if asked is ExecutionProvider.CPU or (asked is ExecutionProvider.AUTO and not _has_cuda_device(available)):
-        return "CPUExecutionProvider"
-    if "CUDAExecutionProvider" not in available:
+def _load(path: Path, options: SessionOptions) -> ort.InferenceSession:
+    asked = options.execution_provider
+    if asked is ExecutionProvider.CUDA or (asked is ExecutionProvider.AUTO and _has_cuda_device()):
+        try:
+            return _load_on_cuda(path, options)
+        except StartupError as error:
+            if asked is ExecutionProvider.CUDA:
+                raise
+            logger.warning("auto takes the CPU: %s", error)
+    try:
+        return _load_on(_CPU, path, options)
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise ModelFolderError(f"{path} cannot be loaded: {_first_line(error)}") from error
+
+
+def _has_cuda_device() -> bool:
+    return _CUDA in ort.get_available_providers() and Path("/dev/nvidiactl").exists()
+
+
+def _load_on_cuda(path: Path, options: SessionOptions) -> ort.InferenceSession:
+    if _CUDA not in ort.get_available_providers():
         raise StartupError(
             "execution provider cuda was asked for, but this onnxruntime was built without it; "
             "on Linux x86-64 install onnxruntime-gpu (and not onnxruntime beside it)"
         )
     ort.preload_dlls()
-    return "CUDAExecutionProvider"
+    try:
+        session = _load_on(_CUDA, path, options)
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise StartupError(
+            f"{path} cannot be loaded on CUDA: {_first_line(error)}; check the driver and --device-id, "
+            "or use --execution-provider cpu"
+        ) from error
+    if session.get_providers()[0] != _CUDA:
+        raise StartupError(
+            "the CUDA libraries could not be loaded; install onward-server[cuda] and check the driver, "
+            "or use --execution-provider cpu"
+        )
+    if left_out := _compute_on_cpu(session):
+        raise StartupError(
+            f"{path} cannot run on CUDA, which has no kernel for its {', '.join(left_out)}; an export for CUDA "
+            "is needed (GroupQueryAttention in fp16), or use --execution-provider cpu"
+        )
+    return session
 
 
-def _has_cuda_device(available: Sequence[str]) -> bool:
-    return "CUDAExecutionProvider" in available and Path("/dev/nvidiactl").exists()
+def _load_on(provider: str, path: Path, options: SessionOptions) -> ort.InferenceSession:
+    """A session on a provider, or on the CPU if onnxruntime finds no libraries for it; its log alone says so."""
+    return ort.InferenceSession(
+        str(path),
+        _session_options(options, provider),
+        providers=[_with_options(provider, options)],
+        enable_fallback=False,  # it would try the CPU after an error, and print the error that is wanted here
+    )
+
+
+def _compute_on_cpu(session: ort.InferenceSession) -> list[str]:
+    """Types of operators that belong on the device, and that onnxruntime left to the CPU."""
+    op_types = {
+        node.op_type
+        for assigned in session.get_provider_graph_assignment_info()
+        if assigned.ep_name == _CPU
+        for node in assigned.get_nodes()
+    }
+    return sorted(filter(_COMPUTE.search, op_types))
 
 
 def _session_options(options: SessionOptions, provider: str) -> ort.SessionOptions:
@@ -248,13 +292,13 @@ def _session_options(options: SessionOptions, provider: str) -> ort.SessionOptio
     session_options.log_severity_level = 3
     session_options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
-    if provider == "CUDAExecutionProvider":
-        session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if provider == _CUDA:
+        session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return session_options
 
 
 def _with_options(provider: str, options: SessionOptions) -> str | tuple[str, dict[str, str]]:
-    if provider == "CPUExecutionProvider":
+    if provider == _CPU:
         return provider
     return provider, {
         "device_id": str(options.device_id),
@@ -263,14 +307,17 @@ def _with_options(provider: str, options: SessionOptions) -> str | tuple[str, di
     }
 
 
-def _load_error(path: Path, provider: str, error: Exception) -> StartupError:
-    sentence = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if provider == "CUDAExecutionProvider":
-        return StartupError(
-            f"{path} cannot run on CUDA: {sentence}; a CUDA export (fp16 or bf16 GroupQueryAttention) is needed, "
-            "with onward-server[cuda] installed; or use --execution-provider cpu"
-        )
-    return ModelFolderError(f"{path} cannot be loaded: {sentence}")
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _zeros_on_cuda(shape: Sequence[int], element_type: ElementType, device_id: int) -> ort.OrtValue:
+    try:
+        value = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), element_type.numpy, "cuda", device_id)
+        value.update_inplace(np.zeros(shape, element_type.numpy))
+    except Exception as error:  # onnxruntime has no class of its own for want of memory
+        raise MemoryError(_first_line(error)) from error
+    return value
 
 
 def _device(kind: str, device_id: int) -> ort_state.OrtDevice:

@@ -1,4 +1,4 @@
-"""A CausalLM over GroupQueryAttention exports: shared slot buffers, ragged rows, nothing copied between steps.
+"""A CausalLM over GroupQueryAttention exports: shared slot buffers, ragged rows, caches written in place.
 
 One buffer a layer and side, `(slots, H_kv, capacity, D)`, is past and present at once (the operator detects the shared
 buffer by equal pointers). A decode Run takes rows [0, B) of it; a prefill Run takes one row, with as many columns as

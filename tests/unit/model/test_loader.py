@@ -17,7 +17,7 @@ from service.model.causal_lm import CausalLM, Logits
 from service.model.folder import ModelFolder
 from service.model.growing_causal_lm import GrowingCausalLM
 from service.model.loader import LoadedModel, load_model, measure_load_independence
-from service.model.onnx_session import ExecutionProvider, SessionOptions
+from service.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
 from service.model.slot_causal_lm import SlotCausalLM
 from tests.fakes import FakeCausalLM
 from tests.tiny_model import write_tiny_model
@@ -200,6 +200,23 @@ def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch
     assert load(folder, prefill_chunk=2).deterministic
     with pytest.raises(StartupError, match=r"logits of 256 tokens.* or --prefill-chunk"):
         load(folder, prefill_chunk=512)
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_a_cache_that_the_device_does_not_give_is_a_refusal_that_says_how_much_was_asked_for(
+    tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a traceback: on CUDA nothing is counted before."""
+
+    def refuse(*_: object) -> None:
+        raise MemoryError("Failed to allocate memory for requested buffer of size 67108864")
+
+    monkeypatch.setattr(DeviceBuffer, "__init__", refuse)
+    with pytest.raises(
+        StartupError,
+        match=r"KV cache \(1024 slots of 256 tokens\) takes 0\.\d\d GiB, .* of size 67108864; lower --slots",
+    ):
+        load(write_tiny_model(tmp_path / "tiny", layout=layout), num_slots=1024)
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")

@@ -1,0 +1,169 @@
+"""Which device a session is made on, and what is said where CUDA cannot be used; no test has a GPU."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import OrtEpAssignedSubgraph
+
+from service.errors import ModelFolderError, StartupError
+from service.model import onnx_session
+from service.model.onnx_session import DeviceBuffer, ElementType, ExecutionProvider, OnnxSession, SessionOptions
+from tests.tiny_model import write_tiny_model
+
+AUTO = SessionOptions(execution_provider=ExecutionProvider.AUTO)
+CUDA = SessionOptions(execution_provider=ExecutionProvider.CUDA)
+
+
+class FakeSession(ort.InferenceSession):
+    """A session on the CPU that says it is on CUDA where that is asked for."""
+
+    kernels: ClassVar[frozenset[str]] = frozenset()
+    """Operators that CUDA takes; the others stay on the CPU."""
+    loads_libraries: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        path: str,
+        sess_options: ort.SessionOptions,
+        providers: Sequence[str | tuple[str, dict[str, str]]],
+        *,
+        enable_fallback: bool = True,
+    ) -> None:
+        self.is_on_cuda = self.loads_libraries and providers != ["CPUExecutionProvider"]
+        super().__init__(path, sess_options, providers=["CPUExecutionProvider"], enable_fallback=enable_fallback)
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider"] * self.is_on_cuda + ["CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self) -> list[OrtEpAssignedSubgraph]:
+        nodes = super().get_provider_graph_assignment_info()
+        return [node for node in nodes if node.get_nodes()[0].op_type not in self.kernels]
+
+
+class WithoutLibraries(FakeSession):
+    loads_libraries = False
+
+
+class WithoutAttention(FakeSession):
+    kernels = frozenset({"MatMul"})
+
+
+class WithKernels(FakeSession):
+    kernels = frozenset({"GroupQueryAttention", "MatMul"})
+
+
+class WithoutDriver(ort.InferenceSession):
+    """Fails as onnxruntime does inside its constructor, where it would try the CPU of its own accord."""
+
+    def _create_inference_session(
+        self, providers: Sequence[str | tuple[str, dict[str, str]]], *arguments: object
+    ) -> None:
+        self._fallback_providers = ["CPUExecutionProvider"]
+        if providers != ["CPUExecutionProvider"]:
+            raise RuntimeError("CUDA failure 35: CUDA driver version is insufficient")
+        super()._create_inference_session(providers, *arguments)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+failures = pytest.mark.parametrize(
+    ("session_class", "reason"),
+    [
+        (WithoutLibraries, "CUDA libraries could not be loaded"),
+        (WithoutAttention, "no kernel for its GroupQueryAttention;"),
+        (WithoutDriver, "CUDA failure 35: CUDA driver version is insufficient"),
+    ],
+    ids=["libraries", "kernels", "driver"],
+)
+
+
+@pytest.fixture
+def model_path(tmp_path: Path) -> Path:
+    return write_tiny_model(tmp_path / "tiny") / "model.onnx"
+
+
+@pytest.fixture(autouse=True)
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that seems to have a GPU."""
+    monkeypatch.setattr(onnx_session, "_has_cuda_device", lambda: True)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None)
+
+
+@failures
+def test_auto_takes_the_cpu_where_cuda_cannot_be_used_and_says_once_why(
+    model_path: Path,
+    session_class: type[ort.InferenceSession],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It refused to start: a device file was taken for a usable device."""
+    monkeypatch.setattr(ort, "InferenceSession", session_class)
+    session = OnnxSession(model_path, AUTO)
+    assert (session.execution_provider, session.is_cpu) == ("CPUExecutionProvider", True)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("auto takes the CPU: ")
+    assert reason in warning
+    assert "\n" not in warning
+
+
+@failures
+def test_cuda_that_was_asked_for_and_cannot_be_used_is_a_refusal_with_the_reason(
+    model_path: Path, session_class: type[ort.InferenceSession], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "InferenceSession", session_class)
+    with pytest.raises(StartupError, match=f"{reason}.* use --execution-provider cpu"):
+        OnnxSession(model_path, CUDA)
+
+
+@pytest.mark.parametrize("options", [AUTO, CUDA], ids=["auto", "cuda"])
+def test_shapes_that_stay_on_the_cpu_keep_no_model_from_cuda(
+    model_path: Path, options: SessionOptions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What follows a Shape stays there on purpose; it was read as a model that CUDA cannot run."""
+    monkeypatch.setattr(ort, "InferenceSession", WithKernels)
+    session = OnnxSession(model_path, options)
+    assert (session.execution_provider, session.is_cpu) == ("CUDAExecutionProvider", False)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_auto_says_nothing_on_a_machine_without_a_gpu(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(onnx_session, "_has_cuda_device", lambda: False)
+    assert OnnxSession(model_path, AUTO).is_cpu
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_model_that_no_device_can_load_is_refused_as_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "InferenceSession", WithKernels)
+    broken = tmp_path / "model.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(ModelFolderError, match="cannot be loaded"):
+        OnnxSession(broken, AUTO)
+
+
+def test_cuda_that_this_onnxruntime_was_built_without_is_a_refusal(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(StartupError, match="built without it"):
+        OnnxSession(model_path, CUDA)
+
+
+def test_memory_that_the_device_does_not_have_is_a_memory_error(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> ort.OrtValue:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 64\nat bfc_arena.cc")
+
+    monkeypatch.setattr(ort, "InferenceSession", WithKernels)
+    monkeypatch.setattr(ort.OrtValue, "ortvalue_from_shape_and_type", refuse)
+    session = OnnxSession(model_path, CUDA)
+    with pytest.raises(MemoryError, match=r"requested buffer of size 64$"):
+        DeviceBuffer(session, (4, 4), ElementType(1, np.dtype(np.float32)))
