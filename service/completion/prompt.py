@@ -16,6 +16,7 @@ from service.domain import (
     PromptToken,
     RawText,
     RawTokens,
+    ToolCall,
     ToolChoiceMode,
 )
 from service.errors import InvalidReason, InvalidRequest
@@ -23,6 +24,8 @@ from service.model.tokenizer import Encoding, Tokenizer
 
 _MAX_INLINE_SIZE = 4096
 """Characters, or tokens; what is longer is worked on off the event loop."""
+_ITEM_SIZE = 64
+"""What a message, a call or a tool counts beside its strings: rendering it takes some 40 microseconds, if not more."""
 _MAX_LONG_BUILDS = 1
 """At once: encoding takes some hundred bytes of memory for each byte of a text, whether the prompt fits or not."""
 
@@ -161,7 +164,7 @@ def _continued_channel(request: CompletionRequest) -> Channel | None:
 
 
 def _size(request: CompletionRequest) -> int:
-    """Characters and tokens that callers wrote, about."""
+    """What a caller wrote into the prompt, about, in characters or tokens."""
     match request.raw_prompt:
         case RawText(text=text):
             raw = len(text)
@@ -169,10 +172,17 @@ def _size(request: CompletionRequest) -> int:
             raw = len(ids)
         case None:
             raw = 0
-    tools = sum(len(tool.parameters) + len(tool.description) for tool in request.tools)
-    return raw + tools + sum(map(_message_size, request.messages))
+    return raw + sum(map(_tool_size, request.tools)) + sum(map(_message_size, request.messages))
+
+
+def _tool_size(tool: FunctionTool) -> int:
+    return _ITEM_SIZE + len(tool.name) + len(tool.description) + len(tool.parameters)
 
 
 def _message_size(message: Message) -> int:
-    calls = sum(len(call.arguments) for call in message.tool_calls)
-    return sum(map(len, message.content)) + len(message.reasoning) + len(message.name) + calls
+    texts = (*message.content, message.reasoning, message.name, message.tool_call_id)
+    return _ITEM_SIZE + sum(map(len, texts)) + sum(map(_call_size, message.tool_calls))
+
+
+def _call_size(call: ToolCall) -> int:
+    return _ITEM_SIZE + len(call.id) + len(call.name) + len(call.arguments)

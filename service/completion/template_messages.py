@@ -114,7 +114,7 @@ def _call(call: ToolCall, dialect: Dialect, wording: Wording) -> TemplateValue:
 
 
 def _worded(value: object, word: Callable[[str], str]) -> object:
-    """A JSON value with all its strings worded, keys too."""
+    """A JSON value with all its strings worded, keys too; that it is not nested too deeply, validation has seen to."""
     if isinstance(value, str):
         return word(value)
     if isinstance(value, list):

@@ -1,13 +1,14 @@
 """The one validator behind every door: a decoded request against the protocol's limits and the model's.
 
-Every bad field gives a violation, so that a caller mends all of them at once. Field paths are those of the protobuf
-messages. It renders nothing.
+Every bad field gives a violation, up to a bound, so that a caller mends all of them at once. Field paths are those of
+the protobuf messages. It renders nothing.
 """
 
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from service.domain import (
     CompletionRequest,
@@ -21,16 +22,21 @@ from service.domain import (
     ToolChoiceMode,
 )
 from service.errors import FieldViolation, InvalidReason, InvalidRequest
+from service.grammar import values
 
 MAX_CHOICES = 16
 MAX_TOP_LOGPROBS = 20
 _MAX_STOPS, _MAX_STOP_BYTES, _MAX_STOP_TOKEN_IDS, _MAX_BIASES, _MAX_BIAS = 16, 256, 64, 1024, 100
+_MAX_VIOLATIONS = 64
+"""A request with more is told of the first of them; a hostile one must not cost more."""
 _MAX_TOOLS = 128
+_MAX_ID_BYTES, _MAX_NAME_BYTES, _MAX_FUNCTION_NAME_BYTES = 256, 256, 64
 _MAX_PARAMETERS_BYTES = 128 * 1024
 _MAX_ARGUMENTS_BYTES = 1024 * 1024
 """Parsing JSON stops every other thread, the event loop's too: for some 50 ms a megabyte at worst."""
 _MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +55,18 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
     """Checks everything that needs no prompt.
 
     Raises:
-        InvalidRequest: with `already` and every violation found here.
+        InvalidRequest: with `already` and the violations found here, or the first of too many.
     """
-    found = [
-        *_prompt(request, limits),
-        *_sampling(request.sampling, limits),
-        *_tools(request, limits),
-        *_tool_choice(request, limits),
-        *_response_format(request, limits),
-        *_options(request, limits),
-    ]
-    violations = [*already, *(violation for violation in found if not _follows(violation, already))]
+    found = chain(
+        _prompt(request, limits),
+        _sampling(request.sampling, limits),
+        _tools(request, limits),
+        _tool_choice(request, limits),
+        _response_format(request, limits),
+        _options(request, limits),
+    )
+    own = (violation for violation in found if not _follows(violation, already))
+    violations = list(islice(chain(already, own), _MAX_VIOLATIONS))
     if violations:
         raise InvalidRequest(violations)
 
@@ -153,6 +160,8 @@ def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[F
         yield _message_violation(f"{path}.tool_calls", "a message that is continued has no tool calls")
     if (message.role is Role.TOOL) != bool(message.tool_call_id):
         yield _message_violation(f"{path}.tool_call_id", "is required on a tool message, and allowed only there")
+    yield from _message_text(f"{path}.name", message.name, _MAX_NAME_BYTES)
+    yield from _message_text(f"{path}.tool_call_id", message.tool_call_id, _MAX_ID_BYTES)
     for index, call in enumerate(message.tool_calls):
         yield from _tool_call(call, f"{path}.tool_calls[{index}]")
 
@@ -162,8 +171,15 @@ def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
         yield _message_violation(f"{path}.id", "is required")
     if not call.name:
         yield _message_violation(f"{path}.function.name", "is required")
+    yield from _message_text(f"{path}.id", call.id, _MAX_ID_BYTES)
+    yield from _message_text(f"{path}.function.name", call.name, _MAX_FUNCTION_NAME_BYTES)
     if fault := _json_object_fault(call.arguments, _MAX_ARGUMENTS_BYTES):
         yield _message_violation(f"{path}.function.arguments", fault)
+
+
+def _message_text(path: str, text: str, max_bytes: int) -> Iterator[FieldViolation]:
+    if fault := _size_fault(text, max_bytes):
+        yield _message_violation(path, fault)
 
 
 def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -200,8 +216,9 @@ def _stops(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldVi
     if len(sampling.stop_token_ids) > _MAX_STOP_TOKEN_IDS:
         count = len(sampling.stop_token_ids)
         yield _violation("sampling.stop_token_ids", f"has {count} ids; at most {_MAX_STOP_TOKEN_IDS} are allowed")
-    yield from check_token_ids("sampling.stop_token_ids", sampling.stop_token_ids, limits.num_drawable)
-    ends = {*sampling.stop_token_ids, *(() if sampling.ignore_eos else limits.eos_token_ids)}
+    stop_token_ids = sampling.stop_token_ids[:_MAX_STOP_TOKEN_IDS]
+    yield from check_token_ids("sampling.stop_token_ids", stop_token_ids, limits.num_drawable)
+    ends = {*stop_token_ids, *(() if sampling.ignore_eos else limits.eos_token_ids)}
     if sampling.min_tokens and len(ends) >= limits.num_drawable:
         yield _violation("sampling.min_tokens", "cannot be met: every token of the vocabulary ends the answer")
 
@@ -232,7 +249,10 @@ def _tool_choice(request: CompletionRequest, limits: ModelLimits) -> Iterator[Fi
     if choice.mode in (ToolChoiceMode.AUTO, ToolChoiceMode.REQUIRED) and not request.tools:
         yield _violation("tool_choice.mode", f"{choice.mode.value} needs tools, and none are offered")
     names = {tool.name for tool in request.tools}
-    for index, name in enumerate(choice.function_names):
+    if len(choice.function_names) > _MAX_TOOLS:
+        count = len(choice.function_names)
+        yield _violation("tool_choice.function_names", f"has {count} names; at most {_MAX_TOOLS} are allowed")
+    for index, name in enumerate(choice.function_names[:_MAX_TOOLS]):
         if name not in names:
             yield _violation(f"tool_choice.function_names[{index}]", f"{name!r} is not one of the offered tools")
     if choice.mode is not ToolChoiceMode.REQUIRED:
@@ -285,14 +305,32 @@ def _range(
 
 def _json_object_fault(text: str, max_bytes: int) -> str | None:
     """What is wrong with the text of a JSON object, if anything is."""
-    size = len(text.encode())
-    if size > max_bytes:
-        return f"has {size} bytes; at most {max_bytes} are allowed"
+    if fault := _size_fault(text, max_bytes):
+        return fault
     try:
-        is_object = isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        is_object = False
-    return None if is_object else "must be the text of a JSON object"
+        value = values.parse(text)
+    except values.NotJson as error:
+        return f"must be the text of a JSON object: {error}"
+    if not isinstance(value, dict):
+        return "must be the text of a JSON object"
+    # Serialising costs as much as parsing, so it is done only where there may be something to find.
+    if _ESCAPED_SURROGATE.search(text) and not _is_unicode(value):
+        return "holds half of a surrogate pair, which is no character"
+    return None
+
+
+def _is_unicode(value: values.Json) -> bool:
+    """Whether all strings of a JSON value, keys too, can be written in UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _size_fault(text: str, max_bytes: int) -> str | None:
+    size = len(text.encode())
+    return f"has {size} bytes; at most {max_bytes} are allowed" if size > max_bytes else None
 
 
 def _violation(field: str, description: str) -> FieldViolation:

@@ -1,10 +1,11 @@
 """What callers do wrong, and when they leave, changes no one else's answer and loses no slot."""
 
 import asyncio
-import math
+import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -13,60 +14,143 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, RawPrompt, StreamCompleteRequest, TokenIds
-from onward.v1.sampling_pb2 import LogprobOptions, ResponseFormat, SamplingParams
+from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, StreamCompleteRequest
+from onward.v1.tokenizer_service_pb2 import CountTokensRequest
+from onward.v1.usage_pb2 import TokenLogprob
 from tests.integration.conftest import Serve
+from tests.malformed_calls import MalformedCall, chat_request, malformed_calls, raw_request
 from tests.serving import Served, details
+from tests.tiny_model import write_tiny_model
 
 NUM_CALLS = 1000
 NUM_SLOTS = 4
-COMPLETE = "/onward.v1.CompletionService/Complete"
+NUM_AT_ONCE = 50
+OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
+
+# Shows, in few tokens, all that a caller can write into messages and tools.
+TEMPLATE = """
+{%- for tool in tools %}{% set function = tool.function -%}
+{{ function.name }}{{ function.description }}{{ function.parameters | tojson }}
+{% endfor %}
+{%- for message in messages %}<|im_start|>{{ message.role }}{{ message.name }}{{ message.tool_call_id }}
+{{ message.content }}
+{%- for call in message.tool_calls %}{{ call.id }}{{ call.function.name }}{{ call.function.arguments | tojson }}
+{%- endfor %}<|im_end|>
+{% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 
 
-def request(seed: int = 0, *, max_tokens: int = 20, n: int = 1, text: str = "The tide came in") -> CompleteRequest:
-    return CompleteRequest(
-        raw_prompt=RawPrompt(text=text),
-        sampling=SamplingParams(temperature=1, seed=seed, max_tokens=max_tokens, ignore_eos=True),
-        logprobs=LogprobOptions(top_logprobs=1),
-        n=n,
-    )
+@pytest.fixture(scope="module")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model whose template takes tools."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("models") / "chat")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
 
 
 async def baseline(served: Served) -> CompleteResponse:
     """An answer that takes every slot at once: it comes only when none is lost."""
-    return await served.completions.Complete(request(n=NUM_SLOTS), timeout=60)
+    return await served.completions.Complete(raw_request(n=NUM_SLOTS), timeout=60)
 
 
-async def code_of(call: Awaitable[object]) -> grpc.StatusCode:
+async def good_answers(served: Served) -> list[object]:
+    """All that is the same each time in the answers to three good calls, made at once."""
+    plain, chat, streamed = await asyncio.gather(
+        served.completions.Complete(raw_request(7)),
+        served.completions.Complete(chat_request(8)),
+        streamed_answer(served, raw_request(9)),
+    )
+    return [list(plain.choices), list(chat.choices), *streamed]
+
+
+async def streamed_answer(served: Served, request: CompleteRequest) -> tuple[str, list[TokenLogprob]]:
+    text, logprobs = "", list[TokenLogprob]()
+    async for event in served.completions.StreamComplete(StreamCompleteRequest(request=request)):
+        text += event.delta.text
+        logprobs += event.delta.logprobs
+    return text, logprobs
+
+
+async def code_of(answer: Awaitable[object] | AsyncIterable[object]) -> grpc.StatusCode:
     try:
-        await call
+        if isinstance(answer, AsyncIterable):
+            async for _ in answer:
+                pass
+        else:
+            await answer
     except grpc.aio.AioRpcError as error:
         return error.code()
-    return grpc.StatusCode.OK
+    return OK
 
 
-async def test_a_thousand_calls_cancelled_at_random_points_lose_no_slot(serve: Serve, tiny_folder: Path) -> None:
+@asynccontextmanager
+async def watched(served: Served) -> AsyncGenerator[None]:
+    """Asks for the server's health, over and over, for the length of the block."""
+    is_over = False
+
+    async def watch() -> None:
+        while not is_over:
+            assert await served.health() == HealthCheckResponse.SERVING
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch())
+        yield
+        is_over = True
+
+
+def logged_codes(caplog: pytest.LogCaptureFixture) -> Counter[str]:
+    """How the calls ended as the server saw it: a client that leaves is not told."""
+    return Counter(record.__dict__["fields"]["code"] for record in caplog.records if record.getMessage() == "request")
+
+
+def logged_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Of anything in this process: gRPC and asyncio too."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_thousand_calls_cancelled_at_random_points_change_no_answer_and_lose_no_slot(
+    serve: Serve, chat_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "service")
     generator = random.Random(1)
+    async with serve(chat_folder, slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
+        every_slot, expected = (await baseline(served)).choices, await good_answers(served)
+        codes: Counter[grpc.StatusCode] = Counter()
+        async with watched(served):
+            for _ in range(NUM_CALLS // NUM_AT_ONCE):
+                good = asyncio.ensure_future(good_answers(served))
+                codes.update(await asyncio.gather(*(cancelled_call(served, generator) for _ in range(NUM_AT_ONCE))))
+                assert await good == expected
+        assert (await baseline(served)).choices == every_slot
+    assert set(codes) <= {OK, grpc.StatusCode.CANCELLED}
+    logged = logged_codes(caplog)
+    assert set(logged) == {"OK", "CANCELLED"}
+    assert logged["CANCELLED"] > NUM_CALLS / 4
+    assert logged_errors(caplog) == []
 
-    async def cancelled_call(served: Served, number: int) -> None:
-        item = request(number, max_tokens=100, text="The tide " * generator.randrange(1, 30))
-        delay_s = generator.random() * 0.05
-        if number % 2:
+
+async def cancelled_call(served: Served, generator: random.Random) -> grpc.StatusCode:
+    """Of any kind; it may have ended before it is cancelled."""
+    long = raw_request(generator.randrange(100), max_tokens=100, text="The tide " * generator.randrange(1, 30))
+    chat = chat_request(generator.randrange(100), max_tokens=100)
+    item = generator.choice([long, long, long, chat])
+    match generator.randrange(5):
+        case 0 | 1:
+            stream = served.completions.StreamComplete(StreamCompleteRequest(request=item))
+            for _ in range(generator.randrange(4)):
+                await stream.read()
+            stream.cancel()
+            return await stream.code()
+        case 2:
+            text = "The tide " * 600
+            unary = served.tokenizers.CountTokens(CountTokensRequest(request=raw_request(text=text)))
+        case _:
             unary = served.completions.Complete(item)
-            await asyncio.sleep(delay_s)
-            unary.cancel()
-            return
-        stream = served.completions.StreamComplete(StreamCompleteRequest(request=item))
-        for _ in range(generator.randrange(4)):
-            await stream.read()
-        stream.cancel()
-
-    async with serve(tiny_folder, slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
-        before = await baseline(served)
-        for first in range(0, NUM_CALLS, 50):
-            async with asyncio.timeout(60):
-                await asyncio.gather(*(cancelled_call(served, first + number) for number in range(50)))
-        assert (await baseline(served)).choices == before.choices
+    await asyncio.sleep(generator.random() * 0.05)
+    unary.cancel()
+    return await unary.code()
 
 
 async def test_deadlines_that_pass_lose_no_slot(serve: Serve, tiny_folder: Path) -> None:
@@ -74,7 +158,7 @@ async def test_deadlines_that_pass_lose_no_slot(serve: Serve, tiny_folder: Path)
     async with serve(tiny_folder, slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
         before = await baseline(served)
         calls = [
-            code_of(served.completions.Complete(request(max_tokens=230), timeout=generator.random() * 0.2))
+            code_of(served.completions.Complete(raw_request(max_tokens=230), timeout=generator.random() * 0.2))
             for _ in range(100)
         ]
         codes = Counter(await asyncio.gather(*calls))
@@ -82,82 +166,33 @@ async def test_deadlines_that_pass_lose_no_slot(serve: Serve, tiny_folder: Path)
         assert (await baseline(served)).choices == before.choices
 
 
-async def test_a_thousand_malformed_requests_among_good_ones_change_nothing(serve: Serve, tiny_folder: Path) -> None:
-    generator = random.Random(3)
-    async with serve(tiny_folder, slots=NUM_SLOTS, max_queue=2 * NUM_CALLS) as served:
-        good = await served.completions.Complete(request(7))
-        raw: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = served.channel.unary_unary(COMPLETE)
-        codes: Counter[grpc.StatusCode] = Counter()
-        for _ in range(NUM_CALLS // 50):
-            good_calls = [served.completions.Complete(request(7)) for _ in range(5)]
-            codes.update(await asyncio.gather(*(code_of(raw(malformed(generator))) for _ in range(50))))
-            for answer in await asyncio.gather(*good_calls):
-                assert answer.choices == good.choices
-        assert codes[grpc.StatusCode.INVALID_ARGUMENT] > NUM_CALLS / 2
-        assert set(codes) <= {
-            grpc.StatusCode.OK,
-            grpc.StatusCode.INVALID_ARGUMENT,
-            grpc.StatusCode.NOT_FOUND,
-        }
-        assert (await baseline(served)).choices
+async def test_a_thousand_malformed_calls_among_good_ones_change_nothing(
+    serve: Serve, chat_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = malformed_calls(NUM_CALLS, random.Random(3))
+    async with serve(chat_folder, slots=NUM_SLOTS, max_queue=2 * NUM_CALLS) as served:
+        every_slot, expected = (await baseline(served)).choices, await good_answers(served)
+        codes: list[grpc.StatusCode] = []
+        async with watched(served):
+            for first in range(0, NUM_CALLS, NUM_AT_ONCE):
+                good = asyncio.ensure_future(good_answers(served))
+                malformed = (served.call_with_bytes(call.method, call.data) for call in calls[first:][:NUM_AT_ONCE])
+                codes += await asyncio.gather(*map(code_of, malformed))
+                assert await good == expected
+        assert (await baseline(served)).choices == every_slot
+    assert [wrong for call, code in zip(calls, codes, strict=True) if (wrong := wrong_end(call, code))] == []
+    assert codes.count(INVALID) > NUM_CALLS / 2
+    assert logged_errors(caplog) == []
 
 
-def malformed(generator: random.Random) -> bytes:
-    """A request that is wrong in its bytes, or in what it asks for."""
-    if generator.random() < 0.5:
-        return flipped(request(max_tokens=5).SerializeToString(), generator)
-    item = request()
-    generator.choice(WRONGS)(item)
-    return item.SerializeToString()
-
-
-def flipped(data: bytes, generator: random.Random) -> bytes:
-    """Bits flipped, or the end cut off."""
-    changed = bytearray(data)
-    for _ in range(generator.randrange(1, 4)):
-        changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)
-    return bytes(changed[: generator.randrange(1, len(changed) + 1)])
-
-
-Wrong = Callable[[CompleteRequest], object]
-
-
-def _set(field: str, value: float) -> Wrong:
-    return lambda item: setattr(item.sampling, field, value)
-
-
-WRONGS: list[Wrong] = [
-    *(
-        _set(field, value)
-        for field in ("temperature", "top_p", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty")
-        for value in (math.nan, math.inf, -math.inf, 1e308, -3.0)
-    ),
-    *(_set(field, value) for field in ("max_tokens", "min_tokens", "top_k") for value in (-1, -(2**31))),
-    _set("max_tokens", 2**31 - 1),
-    lambda item: item.sampling.stop.extend([""] * 20),
-    lambda item: item.sampling.stop.append("x" * 300),
-    lambda item: item.sampling.stop_token_ids.extend([-1, 2**31 - 1]),
-    lambda item: item.sampling.stop_token_ids.extend(range(100)),
-    lambda item: item.sampling.logit_bias.update({2**31 - 1: 1.0, -5: 2.0}),
-    lambda item: item.sampling.logit_bias.update({5: math.nan}),
-    lambda item: item.raw_prompt.token_ids.CopyFrom(TokenIds(ids=[-1])),
-    lambda item: item.raw_prompt.token_ids.CopyFrom(TokenIds(ids=[2**31 - 1])),
-    lambda item: item.raw_prompt.token_ids.CopyFrom(TokenIds(ids=[1] * 100_000)),
-    lambda item: item.raw_prompt.token_ids.CopyFrom(TokenIds()),
-    lambda item: setattr(item.raw_prompt, "text", ""),
-    lambda item: setattr(item.raw_prompt, "text", "x" * 100_000),
-    lambda item: setattr(item, "n", 17),
-    lambda item: setattr(item, "n", -1),
-    lambda item: setattr(item.logprobs, "top_logprobs", 21),
-    lambda item: item.time_limit.FromNanoseconds(-1),
-    lambda item: item.metadata.update({"k" * 65: "v"}),
-    lambda item: item.response_format.CopyFrom(ResponseFormat()),
-    lambda item: item.messages.add(),
-]
+def wrong_end(call: MalformedCall, code: grpc.StatusCode) -> str | None:
+    """What is wrong with how a malformed call ended, if anything is."""
+    allowed = {INVALID} if call.is_invalid else {OK, INVALID, grpc.StatusCode.NOT_FOUND}
+    return None if code in allowed else f"{call.method} of {call.name} ended with {code.name}"
 
 
 async def test_every_bad_field_is_named_in_one_answer(serve: Serve, tiny_folder: Path) -> None:
-    item = request()
+    item = raw_request()
     item.sampling.temperature = 9
     item.sampling.top_p = 0
     item.sampling.stop_token_ids.append(-1)
@@ -178,7 +213,7 @@ async def test_every_bad_field_is_named_in_one_answer(serve: Serve, tiny_folder:
 async def test_a_prompt_beyond_the_window_is_refused_with_its_figures(serve: Serve, tiny_folder: Path) -> None:
     async with serve(tiny_folder) as served:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await served.completions.Complete(request(max_tokens=250, text="The tide came in. " * 5))
+            await served.completions.Complete(raw_request(max_tokens=250, text="The tide came in. " * 5))
         info = details(failure.value)["ErrorInfo"]
         assert isinstance(info, ErrorInfo)
         assert info.reason == "CONTEXT_LENGTH_EXCEEDED"
@@ -188,7 +223,7 @@ async def test_a_prompt_beyond_the_window_is_refused_with_its_figures(serve: Ser
 
 async def test_a_full_queue_refuses_with_a_retry_time_while_health_answers(serve: Serve, tiny_folder: Path) -> None:
     async with serve(tiny_folder, slots=1, max_queue=2) as served:
-        calls = [served.completions.Complete(request(max_tokens=230)) for _ in range(40)]
+        calls = [served.completions.Complete(raw_request(max_tokens=230)) for _ in range(40)]
         assert await served.health() == HealthCheckResponse.SERVING
         errors = [error for call in calls if isinstance(error := await failure_of(call), grpc.aio.AioRpcError)]
         assert len(errors) >= 30

@@ -68,6 +68,24 @@ def json_of(num_bytes: int) -> str:
     return '{"a":"' + "x" * (num_bytes - 8) + '"}'
 
 
+def nested(levels: int) -> str:
+    """A JSON object of so many objects, each in the one before."""
+    return '{"a":' * (levels - 1) + "{}" + "}" * (levels - 1)
+
+
+def offering(**fields: str) -> CompletionRequest:
+    return chat(USER, tools=(dataclasses.replace(TOOL, **fields),))
+
+
+def calling(**fields: str) -> CompletionRequest:
+    """A chat with a call that has no result yet."""
+    return chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, **fields),)), USER)
+
+
+def named(name: str) -> CompletionRequest:
+    return chat(dataclasses.replace(USER, name=name))
+
+
 GOOD = {
     "a message": chat(USER),
     "leading system messages": chat(
@@ -83,16 +101,22 @@ GOOD = {
     "stops": sampling(stop=("x" * 256,) * 16, stop_token_ids=(99,) * 64),
     "a bias": sampling(logit_bias=((0, -100.0), (99, 100.0))),
     "a tool": chat(USER, tools=(TOOL,), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED, function_names=("f",))),
-    "parameters of 128 KiB": chat(USER, tools=(FunctionTool(name="f", parameters=json_of(2**17)),)),
-    "arguments of 1 MiB": chat(
-        USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, arguments=json_of(2**20)),)), RESULT
-    ),
+    "128 names to choose from": chat(USER, tools=(TOOL,), tool_choice=ToolChoice(function_names=("f",) * 128)),
+    "parameters of 128 KiB": offering(parameters=json_of(2**17)),
+    "parameters of 100 levels": offering(parameters=nested(100)),
+    "arguments of 1 MiB": calling(arguments=json_of(2**20)),
+    "arguments of 100 levels": calling(arguments=nested(100)),
+    "arguments with escaped characters": calling(arguments=r'{"\u00e9":"\ud83d\ude00 \\ud800"}'),
+    "a call's id of 256 bytes": calling(id="é" * 128),
+    "a call's name of 64 bytes": calling(name="f" * 64),
+    "a name of 256 bytes": named("é" * 128),
     "a format": chat(USER, response_format=ChoiceFormat(choices=("a",)), tools=(TOOL,)),
     "options": chat(USER, n=4, top_logprobs=20, time_limit_s=0.1, reasoning_effort=ReasoningEffort.LOW),
 }
 
 MESSAGES, PARAMETER = InvalidReason.INVALID_MESSAGES, InvalidReason.INVALID_PARAMETER
 UNSUPPORTED = InvalidReason.UNSUPPORTED_BY_MODEL
+ARGUMENTS, PARAMETERS = "messages[1].tool_calls[0].function.arguments", "tools[0].function.parameters"
 
 BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
     "nothing": (CompletionRequest(), "messages", PARAMETER),
@@ -135,30 +159,15 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
     "a result of no call": (chat(USER, RESULT), "messages[1].tool_call_id", MESSAGES),
     "a result given twice": (chat(USER, CALLED, RESULT, RESULT), "messages[3].tool_call_id", MESSAGES),
     "a call id used twice": (chat(USER, CALLED, RESULT, CALLED, USER), "messages[3].tool_calls[0].id", MESSAGES),
-    "a call without an id": (
-        chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, id=""),)), USER),
-        "messages[1].tool_calls[0].id",
-        MESSAGES,
-    ),
-    "a call without a name": (
-        chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, name=""),)), USER),
-        "messages[1].tool_calls[0].function.name",
-        MESSAGES,
-    ),
-    "arguments that are no object": (
-        chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, arguments="[1]"),)), USER),
-        "messages[1].tool_calls[0].function.arguments",
-        MESSAGES,
-    ),
-    "arguments of more than 1 MiB": (
-        chat(
-            USER,
-            dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, arguments=json_of(2**20 + 1)),)),
-            RESULT,
-        ),
-        "messages[1].tool_calls[0].function.arguments",
-        MESSAGES,
-    ),
+    "a call without an id": (calling(id=""), "messages[1].tool_calls[0].id", MESSAGES),
+    "a call's long id": (calling(id="é" * 129), "messages[1].tool_calls[0].id", MESSAGES),
+    "a call without a name": (calling(name=""), "messages[1].tool_calls[0].function.name", MESSAGES),
+    "a call's long name": (calling(name="f" * 65), "messages[1].tool_calls[0].function.name", MESSAGES),
+    "a long name": (named("é" * 129), "messages[0].name", MESSAGES),
+    "arguments that are no object": (calling(arguments="[1]"), ARGUMENTS, MESSAGES),
+    "arguments that are no JSON": (calling(arguments='{"a":NaN}'), ARGUMENTS, MESSAGES),
+    "arguments of more than 1 MiB": (calling(arguments=json_of(2**20 + 1)), ARGUMENTS, MESSAGES),
+    "arguments of 101 levels": (calling(arguments=nested(101)), ARGUMENTS, MESSAGES),
     "temperature": (sampling(temperature=2.1), "sampling.temperature", PARAMETER),
     "not a number": (sampling(temperature=math.nan), "sampling.temperature", PARAMETER),
     "top_p of zero": (sampling(top_p=0), "sampling.top_p", PARAMETER),
@@ -173,7 +182,7 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
     "too many stops": (sampling(stop=("a",) * 17), "sampling.stop", PARAMETER),
     "an empty stop": (sampling(stop=("a", "")), "sampling.stop[1]", PARAMETER),
     "a long stop": (sampling(stop=("é" * 129,)), "sampling.stop[0]", PARAMETER),
-    "too many stop ids": (sampling(stop_token_ids=(1,) * 65), "sampling.stop_token_ids", PARAMETER),
+    "too many stop ids": (sampling(stop_token_ids=(1,) * 64 + (100,)), "sampling.stop_token_ids", PARAMETER),
     "a stop id too high": (sampling(stop_token_ids=(100,)), "sampling.stop_token_ids[0]", PARAMETER),
     "too many biases": (sampling(logit_bias=((1, 1.0),) * 1025), "sampling.logit_bias", PARAMETER),
     "a biased id too high": (sampling(logit_bias=((100, 1.0),)), "sampling.logit_bias[100]", PARAMETER),
@@ -188,16 +197,9 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
     "too many tools": (chat(USER, tools=tuple(FunctionTool(name=f"f{i}") for i in range(129))), "tools", PARAMETER),
     "a tool's bad name": (chat(USER, tools=(FunctionTool(name="a b"),)), "tools[0].function.name", PARAMETER),
     "a tool offered twice": (chat(USER, tools=(TOOL, TOOL)), "tools[1].function.name", PARAMETER),
-    "parameters that are no object": (
-        chat(USER, tools=(FunctionTool(name="f", parameters="3"),)),
-        "tools[0].function.parameters",
-        PARAMETER,
-    ),
-    "parameters of more than 128 KiB": (
-        chat(USER, tools=(FunctionTool(name="f", parameters=json_of(2**17 + 1)),)),
-        "tools[0].function.parameters",
-        PARAMETER,
-    ),
+    "parameters that are no object": (offering(parameters="3"), PARAMETERS, PARAMETER),
+    "parameters of more than 128 KiB": (offering(parameters=json_of(2**17 + 1)), PARAMETERS, PARAMETER),
+    "parameters of 101 levels": (offering(parameters=nested(101)), PARAMETERS, PARAMETER),
     "an effort with a raw prompt": (
         CompletionRequest(raw_prompt=RawText(text="a"), reasoning_effort=ReasoningEffort.LOW),
         "reasoning_effort",
@@ -212,6 +214,11 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
     "a choice of an unknown tool": (
         chat(USER, tools=(TOOL,), tool_choice=ToolChoice(function_names=("g",))),
         "tool_choice.function_names[0]",
+        PARAMETER,
+    ),
+    "too many names to choose from": (
+        chat(USER, tools=(TOOL,), tool_choice=ToolChoice(function_names=("f",) * 128 + ("g",))),
+        "tool_choice.function_names",
         PARAMETER,
     ),
     "a required call and a format": (
@@ -248,6 +255,40 @@ def test_a_good_request_passes(name: str) -> None:
 def test_a_bad_field_is_named_with_its_reason_and_nothing_else_is(name: str) -> None:
     request, field, reason = BAD[name]
     assert [(violation.field, violation.reason) for violation in violations(request)] == [(field, reason)]
+
+
+@pytest.mark.parametrize("levels", [101, 600, 100_000])
+def test_json_that_is_nested_too_deeply_is_told_the_limit(levels: int) -> None:
+    """Nested 600 deep it passed, and the chat template's input could not be made of it: INTERNAL."""
+    (violation,) = violations(calling(arguments=nested(levels)))
+    assert "nested more than 100 deep" in violation.description
+
+
+@pytest.mark.parametrize("text", [r'{"a":"\ud800"}', r'{"\uDFFF":1}', r'{"a":["\ude00\ud83d"]}'])
+def test_json_with_half_a_surrogate_pair_is_refused(text: str) -> None:
+    """It passed, and no tokenizer could read the prompt that was made of it: INTERNAL."""
+    for request, field in ((calling(arguments=text), ARGUMENTS), (offering(parameters=text), PARAMETERS)):
+        (violation,) = violations(request)
+        assert violation.field == field
+        assert "half of a surrogate pair" in violation.description
+
+
+def test_a_result_with_a_long_id_is_told_so_beside_its_call() -> None:
+    request = chat(
+        USER,
+        dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, id="a" * 257),)),
+        dataclasses.replace(RESULT, tool_call_id="a" * 257),
+    )
+    assert [(violation.field, violation.description) for violation in violations(request)] == [
+        ("messages[1].tool_calls[0].id", "has 257 bytes; at most 256 are allowed"),
+        ("messages[2].tool_call_id", "has 257 bytes; at most 256 are allowed"),
+    ]
+
+
+def test_a_request_of_many_faults_is_told_of_the_first_64() -> None:
+    """One of a million stopped the server for half a minute, while all of them were described."""
+    found = violations(chat(*(Message(role=Role.USER) for _ in range(100)), sampling=SamplingOverrides(top_k=-1)))
+    assert [violation.field for violation in found] == [f"messages[{index}].content" for index in range(64)]
 
 
 @pytest.mark.parametrize("name", BEYOND_THE_MODEL)
