@@ -49,9 +49,10 @@ STRICT_TOOLS: list[Any] = [{"function": {**tool["function"], "strict": True}} fo
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_folder: Path) -> Path:
-    (tiny_folder / "chat_template.jinja").write_text(TEMPLATE)
-    return tiny_folder
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
 
 
 @asynccontextmanager
