@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, islice, zip_longest
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 from models.pocket.chat_format import TURN_END, prompt_text
@@ -140,6 +141,14 @@ def ask_server(target: str, conversations: Sequence[Conversation]) -> list[Answe
     return [Answer(text=one.text, ids=one.ids) for one in ask(target, conversations)]
 
 
+def speed(target: str) -> str:
+    """How quickly a server answers one request at a time."""
+    from models.pocket.served_answers import speeds  # noqa: PLC0415
+
+    found = sorted(speeds(target))
+    return f"one request: {median(found):.0f} tokens/s ({found[0]:.0f} to {found[-1]:.0f}, {len(found)} runs)"
+
+
 def transcript(conversations: Sequence[Conversation], answers: Sequence[Answer], skill: str, count: int) -> str:
     """The last turns of a skill's first conversations as Markdown, for people to judge."""
     pairs = zip(conversations, answers, strict=True)
@@ -168,12 +177,12 @@ def _print_wrong(conversations: Sequence[Conversation], answers: Sequence[Answer
             print(f"\n--- {conversation.skill}: {conversation.check}\n{prompt_text(conversation)}{answer.text}")
 
 
-def main() -> None:
-    """Prints the table of whichever way is named, or of both."""
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a training run, asked in PyTorch")
     parser.add_argument("--target", help="host:port of a running server, asked through its client")
     parser.add_argument("--compare", action="store_true", help="with --target: ask PyTorch too")
+    parser.add_argument("--speed", action="store_true", help="with --target: time one request at a time too")
     parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
     parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
     parser.add_argument("--read", type=int, default=0, help="print so many answers of the skills that people judge")
@@ -182,9 +191,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.compare or not arguments.target) and find_spec("torch") is None:
         parser.error("PyTorch is needed: pip install torch==2.13.0 tqdm; or name a running server with --target")
+    return arguments
+
+
+def main() -> None:
+    """Prints the table of whichever way is named, or of both."""
+    arguments = _arguments()
     if arguments.check_split:
         print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")
     ask = familiar_conversations if arguments.familiar else evaluation_conversations
+    if arguments.speed:
+        print(speed(arguments.target))
     conversations = ask(arguments.count)
     by_way: dict[str, list[Answer]] = {}
     if arguments.compare or not arguments.target:

@@ -1,6 +1,7 @@
 """Asks a running server the evaluation set through the Python client; it knows no model and judges nothing."""
 
 import json
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,17 @@ def ask(target: str, conversations: Sequence[Conversation]) -> list[Served]:
     """The greedy answer to every conversation, as long as the model's own default allows."""
     with Client(target) as client, ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
         return list(threads.map(partial(_ask, client), conversations))
+
+
+def speeds(target: str, *, runs: int = 7, num_tokens: int = 200) -> list[float]:
+    """Answer tokens a second of one request after another, the prompt's reading included; one before them warms up."""
+    found: list[float] = []
+    with Client(target) as client:
+        for run in range(1 + runs):
+            started_s = time.perf_counter()
+            client.complete(f"Tell me story {run}.", max_tokens=num_tokens, ignore_eos=True)
+            found.append(num_tokens / (time.perf_counter() - started_s))
+    return found[1:]
 
 
 def _ask(client: Client, conversation: Conversation) -> Served:
