@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 
 from models.pocket.conversation import Conversation, Message, instruction
@@ -17,6 +17,7 @@ from models.pocket.skills import chat, extraction, instructions, memory, numbers
 
 SEED = "pocket"
 HASHED_CONVERSATIONS = 10_000
+FIRST_CONVERSATIONS = 65_536
 EVALUATIONS_OF_A_SKILL = 150
 
 SYSTEMS = ("You are a helpful assistant.", "Be helpful.", "You are Pocket, a small language model.", "Answer the user.")
@@ -62,20 +63,20 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "repeating": repeating.conversation,
 }
 TRAINING_SHARES = {
-    "chat": 5,
-    "memory": 14,
-    "long memory": 2,
-    "instructions": 13,
-    "lists and sums": 12,
-    "reading": 14,
-    "extraction": 11,
-    "tool call": 11,
-    "tool result": 3,
-    "no tool": 7,
-    "stories": 2,
-    "repeating": 6,
+    "chat": (5, 3),
+    "memory": (14, 13),
+    "long memory": (2, 2),
+    "instructions": (13, 12),
+    "lists and sums": (12, 11),
+    "reading": (14, 12),
+    "extraction": (11, 14),
+    "tool call": (11, 15),
+    "tool result": (3, 3),
+    "no tool": (7, 9),
+    "stories": (2, 2),
+    "repeating": (6, 4),
 }
-"""Percent of the training conversations."""
+"""Percent of the first training conversations, which teach to copy, and of the later, with more of what is hard."""
 
 WITHOUT_COMMON_SYSTEM = {"instructions", "tool call", "tool result", "no tool"}
 
@@ -88,7 +89,8 @@ def training_conversation(number: int) -> Conversation:
 def training_draw(number: int, invented_share: float = INVENTED_SHARE) -> tuple[Conversation, Draw]:
     """A conversation with what it drew."""
     draw = Draw(Random(f"{SEED} training {number}"), held_out=False, invented_share=invented_share)
-    skill = draw.random.choices(list(TRAINING_SHARES), weights=list(TRAINING_SHARES.values()))[0]
+    weights = [first if number < FIRST_CONVERSATIONS else later for first, later in TRAINING_SHARES.values()]
+    skill = draw.random.choices(list(TRAINING_SHARES), weights=weights)[0]
     return _with_common_system(draw, SKILLS[skill](draw)), draw
 
 
@@ -123,9 +125,10 @@ def familiar_conversations(count_of_a_skill: int) -> list[Conversation]:
 
 
 def corpus_hash(count: int = HASHED_CONVERSATIONS) -> str:
-    """SHA-256 over the first training conversations and the whole evaluation set, as JSON lines."""
+    """SHA-256, as JSON lines, over so many of the first and the later training conversations and the evaluation set."""
     digest = hashlib.sha256()
-    for conversation in [*islice(training_conversations(), count), *evaluation_conversations()]:
+    training = [islice(training_conversations(first), count) for first in (0, FIRST_CONVERSATIONS)]
+    for conversation in chain(*training, evaluation_conversations()):
         digest.update(json.dumps(asdict(conversation), ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 

@@ -75,6 +75,7 @@ def test_the_evaluation_set_is_as_large_as_promised_and_knows_every_skill() -> N
     assert len(conversations) >= 1600
     assert {conversation.skill for conversation in conversations} == SKILLS.keys() == TRAINING_SHARES.keys()
     assert SKILLS.keys() < BARS.keys()
+    assert [sum(shares) for shares in zip(*TRAINING_SHARES.values(), strict=True)] == [100, 100]
 
 
 @pytest.mark.parametrize("skill", SKILLS)
