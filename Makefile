@@ -30,11 +30,18 @@ coverage: setup ## Run every test, then say which branches of service/ none took
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
 
-bench: setup ## Run every benchmark; GENAI=PYTHON, one that has onnxruntime-genai, compares with it
-	$(BIN)/python -m benchmarks.smollm2_shape build/smollm2-shape
-	$(BIN)/python -m benchmarks.offline build/smollm2-shape/fp32 $(if $(GENAI),--genai $(GENAI))
-	$(BIN)/python -m benchmarks.load build/smollm2-shape/fp32
+SHAPE := build/smollm2-shape
+bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-genai, TOKENIZER=FILE has SmolLM2's tokenizer
+	$(BIN)/python -m benchmarks.smollm2_shape $(SHAPE)
+	$(BIN)/python -m benchmarks.offline $(SHAPE)/fp32 $(if $(GENAI),--genai $(GENAI))
+	$(BIN)/python -m benchmarks.offline $(SHAPE)/int4 $(if $(GENAI),--genai $(GENAI))
+	$(BIN)/python -m benchmarks.load $(SHAPE)/fp32
 	$(BIN)/python -m benchmarks.transport
+	$(BIN)/python -m benchmarks.overload
+	$(if $(TOKENIZER),$(BIN)/python -m benchmarks.constrained $(SHAPE)/fp32 --tokenizer $(TOKENIZER))
+	$(BIN)/python -m benchmarks.hostile $(SHAPE)/fp32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	$(BIN)/python -m benchmarks.structured_output
+	$(BIN)/python -m benchmarks.tables
 
 evaluate-pocket: setup ## Judge the embedded model: ARGS="--target HOST:PORT" by a server, else in PyTorch (pip install it into .venv)
 	$(BIN)/python models/pocket/evaluate.py $(ARGS)
