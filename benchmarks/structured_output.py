@@ -1,13 +1,15 @@
-"""Draws answers under constraints from random logits until 500 have finished of each group, and checks each of them.
+"""Lets a model with random weights answer under constraints until 500 answers of each group have ended; reads each.
 
     python -m benchmarks.structured_output
 
-Nothing helps an answer but its constraint: every allowed token is as likely, as on a model that knows nothing, at
-temperature 1. What comes to 1,024 tokens is cut and counted. The schemas are the JSON Schema test suite's and our own;
-JSON is checked by the jsonschema package with decimal numbers, as doubles find 0.7 to be no multiple of 0.0001.
+All is as it is served, sixteen answers at once and at temperature 1; the decoder is small, as it knows nothing anyway,
+with a vocabulary of 512 and with SmolLM2's 49,152. What comes to 1,024 tokens is cut and counted. The schemas are the
+JSON Schema test suite's and our own; JSON is checked by the jsonschema package with decimal numbers, as doubles find
+0.7 to be no multiple of 0.0001. Regular expressions and grammars have other readers than ours; calls are read as the
+service reads them.
 
-The groups are formats of answers; requests with tools for every format of calls, each answer read as the service reads
-it; and these again where now and then a mark of some format is written instead of a random token.
+It exits with 1 where a bar is missed: an answer is invalid or stuck, fewer end than wanted, fewer than 100 schemas are
+accepted, more than a quarter of their answers with the small vocabulary is cut, or the test data is not there.
 """
 
 import argparse
@@ -15,13 +17,198 @@ import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from benchmarks.random_model import RandomModel, Vocabulary
 from benchmarks.report import write_result
+from service.domain import EndOfSequence, FinishReason, SamplingParams
+from service.engine.generation import (
+    EngineEvent,
+    Finish,
+    GenerationRequest,
+    RequestFailed,
+    SequenceFailed,
+    TokenDrawn,
+)
 from service.errors import InvalidRequest
-from service.grammar.compiler import Grammar
-from tests.constraint_cases import SUITE, Case, call_cases, marked_call_cases, own_cases, suite_cases
-from tests.drawing import SMOLLM2, RandomWriter
+from service.grammar.compiler import Grammar, GrammarCompiler
+from tests.constraint_cases import SUITE, Case, call_cases, forced_call_cases, own_cases, suite_cases
+from tests.drawing import EOS_TOKEN_IDS, SMOLLM2, SMOLLM2_EOS_TOKEN_IDS, small_tokenizer_json
+from tests.text_cases import text_cases
+
+_SMALL, _LARGE = 512, 49_152
+_SCHEMAS = "schema"
+_SLOTS = 16
+_ALL = 1 << 20
+_MAX_TRIES = 10
+"""Answers that are begun for each that is to end."""
+_MIN_SCHEMAS = 100
+_MAX_CUT_SHARE = 0.25
+
+
+@dataclass(slots=True)
+class Answer:
+    """One that is being written."""
+
+    case: Case
+    token_ids: list[int] = field(default_factory=list[int])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What became of one group's answers."""
+
+    vocabulary: int
+    group: str
+    constraints: int
+    refused: int
+    """Further constraints, of which the service says that it cannot keep to them."""
+    finished: int
+    cut: int
+    cut_share: float
+    invalid: int
+    """Of those that finished."""
+    stuck: int
+    tokens: int
+
+
+class Trial:
+    """Answers to the constraints of one group, each in its turn."""
+
+    def __init__(self, model: RandomModel, cases: Sequence[Case], *, num_finished: int, max_tokens: int) -> None:
+        """Compiles them."""
+        self.grammars = list(_accepted(model.compiler, cases))
+        self.count: Counter[str] = Counter()
+        self._model = model
+        self._num_finished = num_finished
+        self._max_tokens = max_tokens
+        self._running: dict[str, Answer] = {}
+
+    def run(self) -> None:
+        """Keeps the slots full until as many as wanted have finished, then waits for those that are on their way."""
+        engine = self._model.engine
+        turns = enumerate(itertools.islice(itertools.cycle(self.grammars), _MAX_TRIES * self._num_finished))
+        self._fill_slots(turns)
+        while engine.has_work:
+            for event in engine.step(_ALL).events:
+                self._take(event)
+            self._fill_slots(turns)
+        engine.check_integrity()
+        for answer in self._running.values():
+            self._note_stuck(answer, "the engine forgot it")
+
+    def _fill_slots(self, turns: Iterator[tuple[int, tuple[Case, Grammar]]]) -> None:
+        while (
+            len(self._running) < _SLOTS and self.count["finished"] < self._num_finished and (turn := next(turns, None))
+        ):
+            number, (case, grammar) = turn
+            self._running[str(number)] = Answer(case)
+            self._model.engine.add(
+                GenerationRequest(
+                    id=str(number),
+                    prompt_ids=(number % self._model.num_tokens,),
+                    sampling=SamplingParams(temperature=1.0, max_tokens=self._max_tokens, seed=number),
+                    seeds=(number,),
+                    eos_token_ids=self._model.eos_token_ids,
+                    grammar=grammar,
+                )
+            )
+
+    def _take(self, event: EngineEvent) -> None:
+        match event:
+            case TokenDrawn(request_id=name, token_id=token_id, finish=finish):
+                self._running[name].token_ids.append(token_id)
+                if finish is not None:
+                    self._end(self._running.pop(name), finish)
+            case SequenceFailed(request_id=name, error=error) | RequestFailed(request_id=name, error=error):
+                self._note_stuck(self._running.pop(name), str(error))
+            case _:
+                pass
+
+    def _end(self, answer: Answer, finish: Finish) -> None:
+        self.count["tokens"] += len(answer.token_ids)
+        if finish.reason is not FinishReason.STOP:
+            self.count["cut"] += 1
+            return
+        self.count["finished"] += 1
+        shown = answer.token_ids[:-1] if isinstance(finish.cause, EndOfSequence) else answer.token_ids
+        text = self._model.text(shown)
+        if complaint := answer.case.complaint(text):
+            self.count["invalid"] += 1
+            print(f"invalid: {answer.case.name}: {text[:200]!r}: {complaint}", file=sys.stderr)
+
+    def _note_stuck(self, answer: Answer, why: str) -> None:
+        self.count["stuck"] += 1
+        print(f"stuck: {answer.case.name}, after {len(answer.token_ids)} tokens: {why}", file=sys.stderr)
+
+
+def measure(vocabulary: Vocabulary, *, num_finished: int, max_tokens: int) -> Iterator[Row]:
+    """One row for each group."""
+    with TemporaryDirectory() as directory:
+        model = RandomModel(Path(directory), vocabulary, num_slots=_SLOTS)
+        for group, cases in _groups(vocabulary.size).items():
+            started_s = time.perf_counter()
+            trial = Trial(model, cases, num_finished=num_finished, max_tokens=max_tokens)
+            trial.run()
+            row = _row(vocabulary.size, group, cases, trial)
+            print(f"{time.perf_counter() - started_s:.0f} s: {row}", file=sys.stderr, flush=True)
+            yield row
+        model.close()
+
+
+def missed_bars(rows: Sequence[Row], num_finished: int) -> Iterator[str]:
+    """What is not as it should be."""
+    if not any(row.vocabulary == _LARGE for row in rows):
+        yield f"{SMOLLM2.name} of {_LARGE} tokens is not there"
+    for row in rows:
+        name = f"{row.group}, {row.vocabulary} tokens"
+        if row.invalid or row.stuck:
+            yield f"{name}: {row.invalid} invalid, {row.stuck} stuck"
+        if row.finished < num_finished:
+            yield f"{name}: {row.finished} of {num_finished} finished"
+        if row.group == _SCHEMAS and row.constraints < _MIN_SCHEMAS:
+            yield f"{name}: {row.constraints} schemas, of which {_MIN_SCHEMAS} are wanted"
+        if row.group == _SCHEMAS and row.vocabulary == _SMALL and row.cut_share > _MAX_CUT_SHARE:
+            yield f"{name}: {row.cut_share:.0%} cut, of which {_MAX_CUT_SHARE:.0%} are allowed"
+
+
+def _groups(vocabulary_size: int) -> dict[str, list[Case]]:
+    """With a large vocabulary, what is free is cut as a rule: an end or a mark is one token of very many."""
+    texts = text_cases()
+    kinds = ("regex", "grammar", "choice")
+    groups = {_SCHEMAS: [*(suite_cases() if SUITE.exists() else ()), *own_cases()]}
+    groups |= {kind: [case for case in texts if case.kind == kind] for kind in kinds}
+    groups["forced calls"] = forced_call_cases()
+    if vocabulary_size == _SMALL:
+        groups["calls, text or thoughts"] = call_cases()
+    return groups
+
+
+def _accepted(compiler: GrammarCompiler, cases: Sequence[Case]) -> Iterator[tuple[Case, Grammar]]:
+    for case in cases:
+        try:
+            yield case, case.compile(compiler)
+        except InvalidRequest:
+            continue
+
+
+def _row(vocabulary_size: int, group: str, cases: Sequence[Case], trial: Trial) -> Row:
+    count = trial.count
+    return Row(
+        vocabulary=vocabulary_size,
+        group=group,
+        constraints=len(trial.grammars),
+        refused=len(cases) - len(trial.grammars),
+        finished=count["finished"],
+        cut=count["cut"],
+        cut_share=round(count["cut"] / max(count["finished"] + count["cut"], 1), 3),
+        invalid=count["invalid"],
+        stuck=count["stuck"],
+        tokens=count["tokens"],
+    )
 
 
 def main() -> None:
@@ -30,63 +217,14 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=500)
     parser.add_argument("--max-tokens", type=int, default=1024)
     arguments = parser.parse_args()
-    groups = [
-        [*own_cases(), *(suite_cases() if SUITE.exists() else ())],
-        call_cases(),
-        marked_call_cases(),
-    ]
-    writers = {512: RandomWriter.small(), **({49_152: RandomWriter.smollm2()} if SMOLLM2.exists() else {})}
-    rows = [
-        {"vocabulary": size, **row}
-        for size, writer in writers.items()
-        for cases in groups
-        for row in measure(writer, cases, arguments.finished, arguments.max_tokens)
-    ]
-    limits = {"finished": arguments.finished, "max_tokens": arguments.max_tokens}
-    write_result("structured_output", sys.argv[1:], {**limits, "rows": rows})
-    sys.exit(any(row["invalid"] or row["stuck"] for row in rows))
-
-
-def measure(writer: RandomWriter, cases: Sequence[Case], num_finished: int, max_tokens: int) -> list[dict[str, object]]:
-    """Draws from all cases in turn, until as many as wanted have finished; one row for each kind."""
-    compiled: list[tuple[Case, Grammar]] = []
-    num_refused: Counter[str] = Counter()
-    for case in cases:
-        try:
-            compiled.append((case, case.compile(writer.compiler)))
-        except InvalidRequest:
-            num_refused[case.kind] += 1
-    counts: dict[str, Counter[str]] = {case.kind: Counter() for case, _ in compiled}
-    started_s = time.perf_counter()
-    for case, grammar in itertools.cycle(compiled):
-        if sum(count["finished"] for count in counts.values()) >= num_finished:
-            break
-        counts[case.kind].update(_outcomes(writer, case, grammar, max_tokens))
-    print(f"{time.perf_counter() - started_s:.0f} s", file=sys.stderr)
-    kinds = {kind: sum(case.kind == kind for case, _ in compiled) for kind in counts}
-    return [
-        {
-            "kind": kind,
-            "constraints": kinds[kind],
-            "refused": num_refused[kind],
-            **{outcome: counts[kind][outcome] for outcome in ("finished", "cut", "invalid", "stuck", "tokens")},
-        }
-        for kind in counts
-    ]
-
-
-def _outcomes(writer: RandomWriter, case: Case, grammar: Grammar, max_tokens: int) -> Counter[str]:
-    try:
-        answer = writer.draw(grammar, max_tokens, case.phrases)
-    except InvalidRequest as error:
-        print(f"stuck: {case.name}: {error}", file=sys.stderr)
-        return Counter(stuck=1)
-    if answer.is_cut:
-        return Counter(cut=1)
-    if complaint := case.complaint(answer.text):
-        print(f"invalid: {case.name}: {answer.text[:200]!r}: {complaint}", file=sys.stderr)
-        return Counter(finished=1, invalid=1, tokens=answer.num_tokens)
-    return Counter(finished=1, tokens=answer.num_tokens)
+    vocabularies = [Vocabulary(_SMALL, small_tokenizer_json(), EOS_TOKEN_IDS)]
+    if SMOLLM2.exists():
+        vocabularies.append(Vocabulary(_LARGE, SMOLLM2.read_text(encoding="utf-8"), SMOLLM2_EOS_TOKEN_IDS))
+    limits = {"num_finished": arguments.finished, "max_tokens": arguments.max_tokens}
+    rows = [row for vocabulary in vocabularies for row in measure(vocabulary, **limits)]
+    write_result("structured_output", sys.argv[1:], {**limits, "rows": [asdict(row) for row in rows]})
+    if missed := list(missed_bars(rows, arguments.finished)):
+        sys.exit("\n".join(f"missed: {bar}" for bar in missed))
 
 
 if __name__ == "__main__":

@@ -19,13 +19,10 @@ from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
 from service.completion.tool_formats.reasoning import THINK
 from service.completion.tool_formats.tool_format import OutputFormat, ToolFormat
 from service.domain import (
-    ChoiceFormat,
     CompletionRequest,
     FunctionTool,
-    GrammarFormat,
     JsonObjectFormat,
     JsonSchemaFormat,
-    RegexFormat,
     ResponseFormat,
     ToolChoice,
     ToolChoiceMode,
@@ -166,13 +163,6 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": False,
     },
 }
-_LARK = """
-start: sum
-sum: product ("+" product)*
-product: atom ("*" atom)*
-atom: NUMBER | "(" sum ")"
-NUMBER: /0|[1-9][0-9]{0,2}/
-"""
 _ADD = FunctionTool(
     name="add",
     strict=True,
@@ -228,6 +218,9 @@ _SEND = FunctionTool(
     ),
 )
 CALLED = (_ADD, _ADD_ALL, _NOW, _SEND)
+_STRICT = CompletionRequest(tools=CALLED)
+_ALL_FORCED = replace(_STRICT, tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED))
+_FORCED = {"forced": _ALL_FORCED, "one forced": replace(_ALL_FORCED, parallel_tool_calls=False)}
 
 
 # What answers are full of where a model means harm, or writes about itself.
@@ -286,34 +279,29 @@ def suite_cases() -> Iterator[Case]:
 
 
 def own_cases() -> list[Case]:
-    """Formats of every kind."""
-    arithmetic = re.compile(r"[0-9()+*]+")
+    """Our own schemas, and any object."""
     return [
         *(schema_case("schema", name, schema) for name, schema in SCHEMAS.items()),
-        _format_case("json_object", JsonObjectFormat(), lambda text: _json_complaint({"type": "object"}, text)),
-        *(
-            _format_case("regex", RegexFormat(pattern=pattern), _regex_complaint(pattern))
-            for pattern in (r"[a-c]{3}-[0-9]+", r"(foo|foobar)?x", r"\d{4}(-\d\d){2}", r"[^\n]{1,5}\n", r"a?b*c+")
-        ),
-        _format_case("choice", ChoiceFormat(choices=("a", "ab", "abc", "é (1)", "/*.\\")), _choice_complaint),
-        _format_case(
-            "grammar",
-            GrammarFormat(definition=_LARK),
-            lambda text: None if arithmetic.fullmatch(text) and isinstance(eval(text), int) else "no sum",  # noqa: S307
-        ),
+        format_case("json_object", "any", JsonObjectFormat(), lambda text: _json_complaint({"type": "object"}, text)),
+    ]
+
+
+def forced_call_cases() -> list[Case]:
+    """Calls that must be there, of tools that are all strict, in every format of calls."""
+    return [
+        _answer_case(f"{tools.name}, {name}", OutputFormat(tools=tools), "", request)
+        for tools in TOOL_FORMATS
+        for name, request in _FORCED.items()
     ]
 
 
 def call_cases() -> list[Case]:
     """Forced calls, strict ones and formats beside them, for every format of calls, thinking or not."""
     bound = JsonSchemaFormat(schema=json.dumps(_PERSON))
-    strict = CompletionRequest(tools=CALLED)
-    forced = replace(strict, tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED))
     requests = {
-        "forced": forced,
-        "one forced": replace(forced, parallel_tool_calls=False),
-        "strict": strict,
-        "strict, or JSON": replace(strict, response_format=bound),
+        **_FORCED,
+        "strict": _STRICT,
+        "strict, or JSON": replace(_STRICT, response_format=bound),
         "JSON": CompletionRequest(response_format=bound),
     }
     cases: list[Case] = []
@@ -347,13 +335,12 @@ def marked_call_cases() -> list[Case]:
 def schema_case(kind: str, name: str, schema: object) -> Case:
     """A schema as an answer's format."""
     response_format = JsonSchemaFormat(schema=json.dumps(schema))
-    return Case(
-        kind, name, lambda compiler: compiler.compile(response_format).result(), lambda t: _json_complaint(schema, t)
-    )
+    return format_case(kind, name, response_format, lambda text: _json_complaint(schema, text))
 
 
-def _format_case(kind: str, response_format: ResponseFormat, complaint: Callable[[str], str | None]) -> Case:
-    return Case(kind, str(response_format), lambda compiler: compiler.compile(response_format).result(), complaint)
+def format_case(kind: str, name: str, response_format: ResponseFormat, complaint: Callable[[str], str | None]) -> Case:
+    """An answer's format."""
+    return Case(kind, name, lambda compiler: compiler.compile(response_format).result(), complaint)
 
 
 def _answer_case(name: str, output_format: OutputFormat, prompt_text: str, request: CompletionRequest) -> Case:
@@ -409,11 +396,3 @@ def _json_complaint(schema: object, text: str) -> str | None:
     validator = Draft202012Validator(exact_schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     with localcontext(prec=4000):
         return next((error.message for error in validator.iter_errors(value)), None)  # pyright: ignore[reportUnknownMemberType]
-
-
-def _regex_complaint(pattern: str) -> Callable[[str], str | None]:
-    return lambda text: None if re.fullmatch(pattern, text) else f"no match of {pattern}"
-
-
-def _choice_complaint(text: str) -> str | None:
-    return None if text in ("a", "ab", "abc", "é (1)", "/*.\\") else "no choice"

@@ -25,12 +25,23 @@ CONTROL_TOKENS = tuple(
 """The first two end an answer; then those of all formats."""
 _SHARE_OF_PHRASES = 0.4
 EOS_TOKEN_IDS = frozenset({0, 1})
-_TEXT = ['{"name": "value", "items": [1, 2, 3], "is": true, "the": null}', "the quick brown fox, 12.5 naïve 日本語"]
+SMOLLM2_EOS_TOKEN_IDS = frozenset({0, 2})
+_TEXT = [
+    '{"name": "value", "items": [1, 2, 3], "is": true, "the": null}',
+    "the quick brown fox, 12.5 naïve 日本語",
+    '{"to":"anna@mail.com","tags":["a","b,c"],"copies":-0.25,"on":"2024-02-29","where":{"x":{}},"when":[],"no":false}',
+    "[[1.5e10,-2],[]] (foo|foobar)*(x+y)+1 <a><b/></a> a=1&b=22;c=333 SELECT a FROM t WHERE b >= 10 /* note */",
+    '"a \\"quoted\\" word", "two\\nlines", "\\u00e9", "C:\\\\dir"',
+    "def add(x, y):\n    return x + y  # the sum\n\n<function=add>\n<parameter=x>\n5\n</parameter>\n</function>\n",
+    "If the answer is not there, then the reader should return nothing and try another request after some seconds.",
+    "Every number, name and string that stands between these marks belongs to one property of the object before it.",
+    "Whoever writes without thinking writes about everything: weather, harbours, numbers, colours, cities and people.",
+]
 
 
 @cache
 def small_tokenizer_json() -> str:
-    """A byte-level BPE of 512 tokens at most, the first of which are control tokens."""
+    """A byte-level BPE of 512 tokens, the first of which are control tokens; many span the ends of JSON strings."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -74,7 +85,7 @@ class RandomWriter:
     def smollm2(cls, seed: int = 0) -> "RandomWriter":
         """With SmolLM2's tokenizer of 49,152."""
         text = SMOLLM2.read_text(encoding="utf-8")
-        return cls(text, vocabulary_size=49_152, eos_token_ids=frozenset({0, 2}), seed=seed)
+        return cls(text, vocabulary_size=49_152, eos_token_ids=SMOLLM2_EOS_TOKEN_IDS, seed=seed)
 
     def compile(
         self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""

@@ -14,6 +14,7 @@ from service.errors import InvalidRequest
 from tests.constraint_cases import SUITE, Case, call_cases, forced_case, marked_call_cases, own_cases, suite_cases
 from tests.drawing import CONTROL_TOKENS, SMOLLM2, RandomWriter
 from tests.random_schemas import random_schema
+from tests.text_cases import text_cases
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def is_accepted(writer: RandomWriter, case: Case) -> bool:
     return True
 
 
-@pytest.mark.parametrize("case", own_cases(), ids=lambda case: f"{case.kind}: {case.name}"[:60])
+@pytest.mark.parametrize("case", [*own_cases(), *text_cases()], ids=lambda case: f"{case.kind}: {case.name}")
 def test_answers_with_a_small_vocabulary_are_valid(small: RandomWriter, case: Case) -> None:
     assert not complaints(small, case, num_answers=3, max_tokens=1024)
 
@@ -81,7 +82,7 @@ def test_control_tokens_are_never_part_of_a_string(small: RandomWriter) -> None:
 
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason="../shared/data is not there")
-@pytest.mark.parametrize("case", own_cases(), ids=lambda case: f"{case.kind}: {case.name}"[:60])
+@pytest.mark.parametrize("case", [*own_cases(), *text_cases()], ids=lambda case: f"{case.kind}: {case.name}")
 def test_answers_with_a_large_vocabulary_are_valid(smollm2: RandomWriter, case: Case) -> None:
     assert not complaints(smollm2, case, num_answers=1, max_tokens=60)
 

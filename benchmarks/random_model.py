@@ -1,0 +1,75 @@
+"""A small decoder with random weights, and what the service puts around one; it does not know what it is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from models.export.decoder_config import DecoderConfig
+from models.export.decoder_graph import build_decoder
+from models.export.model_folder import SpecialTokens, write_decoder
+from models.export.random_weights import random_weights
+from service.completion.detokenizer import Detokenizer
+from service.engine.engine import Engine
+from service.grammar.compiler import GrammarCompiler
+from service.model.folder import ModelFolder
+from service.model.loader import load_model
+from service.model.onnx_session import SessionOptions, usable_processors
+from service.model.tokenizer import Tokenizer
+
+_SHAPE = DecoderConfig(
+    vocab_size=512,
+    hidden_size=32,
+    intermediate_size=64,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    head_dim=16,
+    max_positions=1040,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A tokenizer, and the width of the logits that go with it."""
+
+    size: int
+    tokenizer_json: str
+    eos_token_ids: frozenset[int]
+
+
+class RandomModel:
+    """A model that nobody trained: every allowed token is about as likely."""
+
+    def __init__(self, directory: Path, vocabulary: Vocabulary, *, num_slots: int) -> None:
+        """Writes it into an empty folder, and loads it from there."""
+        _write(directory, vocabulary)
+        folder = ModelFolder.read(directory)
+        loaded = load_model(
+            folder, SessionOptions(), num_slots=num_slots, max_context_length=None, prefill_chunk=num_slots
+        )
+        self._tokenizer = Tokenizer.load(directory)
+        self.num_tokens = self._tokenizer.vocabulary_size
+        self.eos_token_ids = folder.eos_token_ids
+        self.compiler = GrammarCompiler(
+            self._tokenizer.to_json(),
+            vocabulary_size=loaded.causal_lm.vocabulary_size,
+            eos_token_ids=folder.eos_token_ids,
+        )
+        self.engine = Engine(loaded.causal_lm, num_drawable=self.num_tokens, num_mask_threads=usable_processors())
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Control tokens are kept, so that one that has no place in an answer shows."""
+        detokenizer = Detokenizer(self._tokenizer, at_text_start=False, visible=self._tokenizer.special_ids)
+        return "".join(map(detokenizer.add, token_ids)) + detokenizer.finish()
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self.engine.close()
+        self.compiler.close()
+
+
+def _write(directory: Path, vocabulary: Vocabulary) -> None:
+    config = replace(_SHAPE, vocab_size=vocabulary.size)
+    graph = build_decoder(config, random_weights(config, seed=0))
+    write_decoder(directory, config, graph, tokens=SpecialTokens(eos=tuple(sorted(vocabulary.eos_token_ids))))
+    (directory / "tokenizer.json").write_text(vocabulary.tokenizer_json, encoding="utf-8")
