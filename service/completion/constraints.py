@@ -28,9 +28,10 @@ class Constraints:
         tool_calls = _tool_calls(request, prompt, thinking)
         response_format = request.response_format
         if tool_calls is not None:
-            return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls))
+            return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls, num_answers=request.n))
         if response_format is not None:
-            compiling = self._compiler.compile(response_format, thinking, _answer_begin(prompt))
+            begin = _answer_begin(prompt)
+            compiling = self._compiler.compile(response_format, thinking, begin, num_answers=request.n)
             return await asyncio.wrap_future(compiling)
         return None
 

@@ -3,9 +3,10 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,16 +40,15 @@ _MAX_PROBES = 200
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A compiled constraint, shared by all answers that are bound by it."""
+    """A compiled constraint, for the answers of one request."""
 
-    _template: LLMatcher
+    _new: Callable[[], LLMatcher]
+    _ready: list[LLMatcher]
     _field: str
-    num_bytes: int
-    """Memory that it takes, about."""
 
     def matcher(self) -> GrammarMatcher:
-        """A matcher at the start; costs well under a millisecond as a rule."""
-        return GrammarMatcher(self._template.deep_copy(), self._field)
+        """A matcher at the start: at no cost for as many answers as were compiled for, then a millisecond as a rule."""
+        return GrammarMatcher(self._ready.pop() if self._ready else self._new(), self._field)
 
 
 class GrammarCompiler:
@@ -56,6 +56,9 @@ class GrammarCompiler:
 
     Compiling takes milliseconds as a rule, and 3 s at worst. What nobody waits for any more, and has not begun, is not
     compiled. Results raise InvalidRequest where a constraint does not compile, or would cost too much.
+
+    What was tried out is remembered, but no answer shares an automaton with another: copies of a matcher share the
+    states that they find, and the budget of them, so that an answer would depend on those before and beside it.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class GrammarCompiler:
         *,
         vocabulary_size: int,
         eos_token_ids: frozenset[int],
-        cache_bytes: int = 64 * 2**20,
+        cache_bytes: int = 4 * 2**20,
     ) -> None:
         """Takes about a second for a vocabulary of 150,000.
 
@@ -72,7 +75,7 @@ class GrammarCompiler:
             tokenizer_json: The text of the tokenizer's file.
             vocabulary_size: The width of the logits; ids beyond the tokenizer are never allowed.
             eos_token_ids: What ends an answer; at least one.
-            cache_bytes: What compiled grammars may take together, about; the one used last is always kept.
+            cache_bytes: What is remembered of grammars that compile, about; the one used last always is.
 
         Raises:
             StartupError: Answers cannot be constrained with this tokenizer.
@@ -84,7 +87,7 @@ class GrammarCompiler:
         except ValueError as error:
             raise StartupError(f"answers cannot be constrained with this tokenizer: {error}") from error
         self._call_grammar = CallGrammar(ControlTokens(self._control_token_ids(tokenizer_json)))
-        self._cache: OrderedDict[tuple[str, str], Grammar] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
         self._workers = _deep_workers()
@@ -94,24 +97,31 @@ class GrammarCompiler:
         self._workers.shutdown(cancel_futures=True)
 
     def compile(
-        self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
+        self,
+        response_format: ResponseFormat,
+        thinking: ThinkingFrame | None = None,
+        answer_begin: str = "",
+        *,
+        num_answers: int = 1,
     ) -> Future[Grammar]:
-        """The constraint on an answer, or on what follows its thinking and the literal that begins it."""
-        return self._workers.submit(self._format, response_format, thinking, answer_begin)
+        """The constraint on answers, or on what follows their thinking and the literal that begins them."""
+        return self._workers.submit(self._format, response_format, thinking, answer_begin, num_answers)
 
-    def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
-        """The constraint on an answer that may call tools; None: there is nothing to constrain."""
-        return self._workers.submit(self._tool_calls, constraint)
+    def compile_tool_calls(self, constraint: ToolCallConstraint, *, num_answers: int = 1) -> Future[Grammar | None]:
+        """The constraint on answers that may call tools; None: there is nothing to constrain."""
+        return self._workers.submit(self._tool_calls, constraint, num_answers)
 
-    def _format(self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str) -> Grammar:
+    def _format(
+        self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str, num_answers: int
+    ) -> Grammar:
         part = format_part(response_format, ANSWER)
         if thinking is None and not answer_begin:
-            return self._compiled([], [part])
+            return self._compiled([], [part], num_answers)
         takes_newlines = isinstance(response_format, JsonFormat)
         first = self._call_grammar.after_thinking(thinking, answer_begin, takes_newlines=takes_newlines)
-        return self._compiled([first], [part])
+        return self._compiled([first], [part], num_answers)
 
-    def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
+    def _tool_calls(self, constraint: ToolCallConstraint, num_answers: int) -> Grammar | None:
         tools = constraint.tools
         is_free = not constraint.is_required and not any(offered.tool.strict for offered in tools)
         if is_free and constraint.response_format is None:
@@ -122,7 +132,7 @@ class GrammarCompiler:
             parts.append(format_part(constraint.response_format, ANSWER))
         write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
         takes_newlines = isinstance(constraint.response_format, JsonFormat)
-        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
+        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts, num_answers)
 
     def _arguments(self, constraint: ToolCallConstraint, keys: tuple[str, str] | None) -> Iterator[Part]:
         notation, control, is_required = constraint.frame.notation, self._call_grammar.control, constraint.is_required
@@ -140,53 +150,61 @@ class GrammarCompiler:
         }
         return {text: one for text, (one, *more) in ids.items() if not more and self._tokenizer.is_special_token(one)}
 
-    def _compiled(self, first: list[lark.Grammar], parts: list[Part]) -> Grammar:
-        field = parts[-1].field
+    def _compiled(self, first: list[lark.Grammar], parts: list[Part], num_answers: int) -> Grammar:
         text = lark.grammar_set(*first, *(part.grammar for part in parts))
+        limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
+        if not self._is_known(text):
+            self._try_out(text, parts, limits)
+            self._remember(text)
+        new = partial(self._matcher, text, limits)
+        return Grammar(new, [new() for _ in range(num_answers)], parts[-1].field)
+
+    def _try_out(self, text: str, parts: list[Part], limits: LLParserLimits) -> None:
         probes = [(part, probe) for part in parts for probe in part.probes]
         num_ways = sum(part.num_ways for part in parts)
         if len(text) > _MAX_TEXT_LENGTH or num_ways > MAX_WAYS or len(probes) > _MAX_PROBES:
             raise refused("tools", "their schemas are too large or too complex together")
-        with self._lock:
-            if grammar := self._cache.get((field, text)):
-                self._cache.move_to_end((field, text))
-                return grammar
-        limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
-        template, error = self._template(text, limits)
-        if error:
+        if error := self._error_of(text, limits):
             raise self._refusal(parts, error, limits)
         for part, probe in probes:
             self._check_probe(part.field, probe, limits)
-        grammar = Grammar(template, field, _estimated_bytes(text))
-        with self._lock:
-            self._cache[field, text] = grammar
-            while len(self._cache) > 1 and sum(entry.num_bytes for entry in self._cache.values()) > self._cache_bytes:
-                self._cache.popitem(last=False)
-        return grammar
 
-    def _template(self, text: str, limits: LLParserLimits) -> tuple[LLMatcher, str]:
-        """A matcher at the start, and the compiler's error message, if any: some show with the first tokens only."""
-        template = LLMatcher(self._tokenizer, text, limits=limits, log_level=0)
-        scout = template.deep_copy()
+    def _is_known(self, text: str) -> bool:
+        with self._lock:
+            if text not in self._known:
+                return False
+            self._known.move_to_end(text)
+            return True
+
+    def _remember(self, text: str) -> None:
+        with self._lock:
+            self._known[text] = None
+            while len(self._known) > 1 and sum(map(len, self._known)) > self._cache_bytes:
+                self._known.popitem(last=False)
+
+    def _matcher(self, text: str, limits: LLParserLimits) -> LLMatcher:
+        return LLMatcher(self._tokenizer, text, limits=limits, log_level=0)
+
+    def _error_of(self, text: str, limits: LLParserLimits) -> str:
+        """The compiler's error message, if any: some show with the first tokens only."""
+        scout = self._matcher(text, limits)
         for _ in range(_NUM_PROBED_TOKENS):
             allowed = np.unpackbits(np.frombuffer(scout.compute_bitmask(), np.uint8), bitorder="little")
             if scout.is_stopped():
                 break
             scout.consume_token(int(allowed.argmax()))
-        return template, scout.get_error()
+        return scout.get_error()
 
     def _check_probe(self, field: str, probe: Probe, limits: LLParserLimits) -> None:
         text = lark.grammar_set({"lark_grammar": probe.grammar})
-        _, error = self._template(text, limits)
-        if error:
+        if error := self._error_of(text, limits):
             raise refused(field, f"{probe.description}: {reason(error, has_lines=False)}")
 
     def _refusal(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
         """Blames the part that does not compile by itself."""
         for part in parts:
             text = lark.grammar_set(part.grammar)
-            _, own_error = self._template(text, limits)
-            if own_error:
+            if own_error := self._error_of(text, limits):
                 return refused(part.field, reason(own_error, has_lines=part.has_lines))
         return refused(parts[-1].field, reason(error, has_lines=False))
 
@@ -203,7 +221,3 @@ def _deep_workers() -> ThreadPoolExecutor:
     for start in started:
         start.result()
     return workers
-
-
-def _estimated_bytes(text: str) -> int:
-    return 128 * 1024 + 160 * len(text)

@@ -1,7 +1,10 @@
 """From formats and tools to grammars: what they allow, what is refused, and what is kept."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -272,18 +275,35 @@ def test_many_tools_together_have_a_limit_too(writer: RandomWriter) -> None:
         calls(writer, HERMES, tools=offered)
 
 
-def test_what_was_compiled_is_kept_within_its_memory_the_latest_used_first() -> None:
+@pytest.mark.parametrize(
+    ("pattern", "letters", "num_answers"),
+    [("(a{1,1000}){1,1000}", "a", 1), ("(a|b)*a(a|b){25}", "ab", 60)],
+    ids=["one that costs too much", "many that cost much"],
+)
+def test_answers_leave_others_of_the_same_constraint_all_they_may_cost(
+    writer: RandomWriter, pattern: str, letters: str, num_answers: int
+) -> None:
+    """Copies of one matcher shared the states that they found: the constraint was soon too costly for anybody."""
+    for number in range(num_answers):
+        with suppress(InvalidRequest):
+            text = "".join(Random(number).choices(letters, k=300))
+            writer.allows(writer.compile(RegexFormat(pattern=pattern)), *text)
+    grammar = writer.compile(RegexFormat(pattern=pattern))
+    first, second = grammar.matcher(), grammar.matcher()
+    for token_id in writer.ids_of("a"):
+        first.accept(token_id)
+        second.accept(token_id)
+
+
+def test_what_was_tried_out_is_remembered_within_its_memory_the_latest_used_last() -> None:
     compiler = GrammarCompiler(
-        small_tokenizer_json(), vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=300_000
+        small_tokenizer_json(), vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=150
     )
-    first = compiler.compile(RegexFormat(pattern="a")).result()
-    compiler.compile(RegexFormat(pattern="b")).result()
-    assert compiler.compile(RegexFormat(pattern="a")).result() is first
-    compiler.compile(RegexFormat(pattern="c")).result()
-    assert compiler.compile(RegexFormat(pattern="a")).result() is first
-    compiler.compile(RegexFormat(pattern="b")).result()
-    compiler.compile(RegexFormat(pattern="c")).result()
-    assert compiler.compile(RegexFormat(pattern="a")).result() is not first
+    remembered: list[str] = []
+    for pattern in "abaca":
+        compiler.compile(RegexFormat(pattern=pattern)).result()
+        remembered.append("".join(re.findall("/([abc])/", " ".join(compiler._known))))
+    assert remembered == ["a", "ab", "ba", "ac", "ca"]
     compiler.close()
 
 
