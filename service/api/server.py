@@ -40,9 +40,7 @@ class Server:
     def __init__(self, settings: Settings, catalogue: Catalogue, access: Access) -> None:
         self._settings = settings
         self._credentials = access.credentials
-        self._boundary = Boundary(
-            max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes
-        )
+        self._boundary = Boundary(max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             interceptors=[KeyCheck(access.api_keys, self._boundary)] if access.api_keys else [],

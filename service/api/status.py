@@ -9,8 +9,8 @@
     DeadlinePassed      DEADLINE_EXCEEDED   (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        fixed text: nothing of the exception is sent
 
-Every status carries `RequestInfo` and, but for a deadline, `ErrorInfo`; one that says when to retry, or not to, also the
-trailer that gRPC clients obey.
+Every status carries `RequestInfo` and, but for a deadline, `ErrorInfo`; one that says when to retry, or not to, also
+the trailer that gRPC clients obey.
 """
 
 import random

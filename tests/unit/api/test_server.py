@@ -359,7 +359,7 @@ async def test_a_message_over_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
 async def test_an_answer_over_the_limit_says_what_to_ask_for_and_is_not_tried_again(method: str) -> None:
-    """gRPC's own refusal had no reason, and clients made the whole answer four times over."""
+    """What gRPC says of it has no reason, and clients asked for the whole answer four times over."""
     completer = FakeCompleter(texts=("x" * 2000,))
     options = [("grpc.service_config", json.dumps(service_config(3)))]
     async with serving(completer, options=options, max_message_bytes=1024) as served:
