@@ -19,19 +19,25 @@ class Constraints:
         self._compiler = compiler
 
     async def of(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
-        """The constraint on a request's answers; None: they are free.
+        """The constraint on a request's answers, ready for all of them; None: they are free.
 
         Raises:
             InvalidRequest: it does not compile, costs too much, or the model's way of calling tools cannot be forced.
         """
+        grammar = await self._compiled(request, prompt)
+        if grammar is not None:
+            for _ in range(1, request.n):
+                await asyncio.wrap_future(self._compiler.prepare(grammar))
+        return grammar
+
+    async def _compiled(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
         thinking = _thinking(prompt)
         tool_calls = _tool_calls(request, prompt, thinking)
         response_format = request.response_format
         if tool_calls is not None:
-            return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls, num_answers=request.n))
+            return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls))
         if response_format is not None:
-            begin = _answer_begin(prompt)
-            compiling = self._compiler.compile(response_format, thinking, begin, num_answers=request.n)
+            compiling = self._compiler.compile(response_format, thinking, _answer_begin(prompt))
             return await asyncio.wrap_future(compiling)
         return None
 

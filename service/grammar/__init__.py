@@ -1,1 +1,1 @@
-"""Constraints on what a model writes, compiled once and matched a token at a time; it knows no requests."""
+"""Constraints on what a model writes, compiled for each answer and matched a token at a time; it knows no requests."""

@@ -38,17 +38,23 @@ _MAX_TEXT_LENGTH = 250_000
 _MAX_PROBES = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grammar:
-    """A compiled constraint, for the answers of one request."""
+    """A compiled constraint for the answers of one request; it has one owner at a time."""
 
     _new: Callable[[], LLMatcher]
     _ready: list[LLMatcher]
     _field: str
 
+    def prepare(self) -> None:
+        """Makes one more matcher: a millisecond as a rule, 0.3 s at worst."""
+        self._ready.append(self._new())
+
     def matcher(self) -> GrammarMatcher:
-        """A matcher at the start: at no cost for as many answers as were compiled for, then a millisecond as a rule."""
-        return GrammarMatcher(self._ready.pop() if self._ready else self._new(), self._field)
+        """A matcher at the start: one that is ready, else a new one."""
+        if not self._ready:
+            self.prepare()
+        return GrammarMatcher(self._ready.pop(), self._field)
 
 
 class GrammarCompiler:
@@ -101,27 +107,27 @@ class GrammarCompiler:
         response_format: ResponseFormat,
         thinking: ThinkingFrame | None = None,
         answer_begin: str = "",
-        *,
-        num_answers: int = 1,
     ) -> Future[Grammar]:
-        """The constraint on answers, or on what follows their thinking and the literal that begins them."""
-        return self._workers.submit(self._format, response_format, thinking, answer_begin, num_answers)
+        """The constraint on answers, or on what follows their thinking and the literal that begins them; for one."""
+        return self._workers.submit(self._format, response_format, thinking, answer_begin)
 
-    def compile_tool_calls(self, constraint: ToolCallConstraint, *, num_answers: int = 1) -> Future[Grammar | None]:
-        """The constraint on answers that may call tools; None: there is nothing to constrain."""
-        return self._workers.submit(self._tool_calls, constraint, num_answers)
+    def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
+        """The constraint on answers that may call tools, for one; None: there is nothing to constrain."""
+        return self._workers.submit(self._tool_calls, constraint)
 
-    def _format(
-        self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str, num_answers: int
-    ) -> Grammar:
+    def prepare(self, grammar: Grammar) -> Future[None]:
+        """Makes a grammar ready for one more answer; others have their turn between two of these."""
+        return self._workers.submit(grammar.prepare)
+
+    def _format(self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str) -> Grammar:
         part = format_part(response_format, ANSWER)
         if thinking is None and not answer_begin:
-            return self._compiled([], [part], num_answers)
+            return self._compiled([], [part])
         takes_newlines = isinstance(response_format, JsonFormat)
         first = self._call_grammar.after_thinking(thinking, answer_begin, takes_newlines=takes_newlines)
-        return self._compiled([first], [part], num_answers)
+        return self._compiled([first], [part])
 
-    def _tool_calls(self, constraint: ToolCallConstraint, num_answers: int) -> Grammar | None:
+    def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         tools = constraint.tools
         is_free = not constraint.is_required and not any(offered.tool.strict for offered in tools)
         if is_free and constraint.response_format is None:
@@ -132,7 +138,7 @@ class GrammarCompiler:
             parts.append(format_part(constraint.response_format, ANSWER))
         write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
         takes_newlines = isinstance(constraint.response_format, JsonFormat)
-        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts, num_answers)
+        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
 
     def _arguments(self, constraint: ToolCallConstraint, keys: tuple[str, str] | None) -> Iterator[Part]:
         notation, control, is_required = constraint.frame.notation, self._call_grammar.control, constraint.is_required
@@ -150,14 +156,15 @@ class GrammarCompiler:
         }
         return {text: one for text, (one, *more) in ids.items() if not more and self._tokenizer.is_special_token(one)}
 
-    def _compiled(self, first: list[lark.Grammar], parts: list[Part], num_answers: int) -> Grammar:
+    def _compiled(self, first: list[lark.Grammar], parts: list[Part]) -> Grammar:
         text = lark.grammar_set(*first, *(part.grammar for part in parts))
         limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
         if not self._is_known(text):
             self._try_out(text, parts, limits)
             self._remember(text)
-        new = partial(self._matcher, text, limits)
-        return Grammar(new, [new() for _ in range(num_answers)], parts[-1].field)
+        grammar = Grammar(partial(self._matcher, text, limits), [], parts[-1].field)
+        grammar.prepare()
+        return grammar
 
     def _try_out(self, text: str, parts: list[Part], limits: LLParserLimits) -> None:
         probes = [(part, probe) for part in parts for probe in part.probes]

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
@@ -40,6 +42,18 @@ def writer() -> Iterator[RandomWriter]:
     writer = RandomWriter.small()
     yield writer
     writer.compiler.close()
+
+
+async def test_each_answer_of_a_request_has_an_automaton_of_its_own_before_the_engine_asks(
+    writer: RandomWriter,
+) -> None:
+    def none_left() -> NoReturn:
+        raise AssertionError("the engine's thread would have to make one")
+
+    grammar = await Constraints(writer.compiler).of(replace(REQUEST, n=3), PROMPT)
+    assert grammar is not None
+    grammar._new = none_left
+    assert len({id(grammar.matcher().native) for _ in range(3)}) == 3
 
 
 async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_at_once(
