@@ -160,7 +160,8 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     with _step(f"{model_id}: prepared constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: took its fingerprint"):
-        fingerprint = folder.fingerprint(version("onward-server"), runtime_version(), loaded.execution_provider)
+        environment = (version("onward-server"), runtime_version(), loaded.execution_provider)
+        fingerprint = folder.fingerprint(*environment, *output_format.names)
     causal_lm = loaded.causal_lm
     card = ModelCard(
         id=model_id,

@@ -66,6 +66,11 @@ class OutputFormat:
     reasoning: ReasoningFormat | None = None
     """None: it does not think aloud."""
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of both formats; "none" where there is none."""
+        return (self.tools.name if self.tools else "none", self.reasoning.name if self.reasoning else "none")
+
     def control_strings(self, *, with_tools: bool) -> tuple[str, ...]:
         """Control tokens that must stay visible in the text for its parser."""
         reasoning = self.reasoning.control_strings if self.reasoning else ()

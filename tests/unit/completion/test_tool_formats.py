@@ -77,6 +77,7 @@ def test_a_name_overrides_what_the_template_says() -> None:
     assert chosen.tools is not None
     assert chosen.tools.name == "llama3"
     assert chosen.reasoning is None
+    assert chosen.names == ("llama3", "none")
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
