@@ -2,11 +2,11 @@
 
     python -m benchmarks.structured_output
 
-All is as it is served, sixteen answers at once and at temperature 1; the decoder is small, as it knows nothing anyway,
-with a vocabulary of 512 and with SmolLM2's 49,152. What comes to 1,024 tokens is cut and counted. The schemas are the
-JSON Schema test suite's and our own; JSON is checked by the jsonschema package with decimal numbers, as doubles find
-0.7 to be no multiple of 0.0001. Regular expressions and grammars have other readers than ours; calls are read as the
-service reads them.
+Engine, sampler and masks are those of the service, sixteen answers at once and at temperature 1; the decoder is small,
+as it knows nothing anyway, with a vocabulary of 512 and with SmolLM2's 49,152. What comes to 1,024 tokens is cut and
+counted. The schemas are the JSON Schema test suite's and our own; JSON is checked by the jsonschema package with
+decimal numbers, as doubles find 0.7 to be no multiple of 0.0001. Regular expressions and grammars have other readers
+than ours; calls are read as the service reads them.
 
 It exits with 1 where a bar is missed: an answer is invalid or stuck, fewer end than wanted, fewer than 100 schemas are
 accepted, more than a quarter of their answers with the small vocabulary is cut, or the test data is not there.

@@ -191,6 +191,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if (arguments.compare or not arguments.target) and find_spec("torch") is None:
         parser.error("PyTorch is needed: pip install torch==2.13.0 tqdm; or name a running server with --target")
+    if arguments.speed and not arguments.target:
+        parser.error("--speed times a running server; name it with --target")
     return arguments
 
 

@@ -66,8 +66,8 @@ class AnswerTooLarge(OnwardError):
         self.message_bytes = message_bytes
         self.max_message_bytes = max_message_bytes
         super().__init__(
-            f"the answer has {message_bytes} bytes and a message at most {max_message_bytes}; ask for fewer choices, "
-            "tokens or log probabilities, or take it as a stream"
+            f"the answer has {message_bytes} bytes and a message at most {max_message_bytes}; ask for less in one "
+            "call, such as fewer choices, tokens or log probabilities, or a shorter text"
         )
 
 

@@ -370,7 +370,7 @@ async def test_an_answer_over_the_limit_says_what_to_ask_for_and_is_not_tried_ag
     assert isinstance(info, ErrorInfo)
     assert info.reason == "MESSAGE_TOO_LARGE"
     assert info.metadata["max_message_bytes"] == "1024"
-    assert "fewer choices" in (error.details() or "")
+    assert "ask for less" in (error.details() or "")
     assert trailers(error)["grpc-retry-pushback-ms"] == "-1"
     assert len(completer.requests) == 1
 
