@@ -1,6 +1,7 @@
 """Trains the model on the corpus, on a GPU where there is one; it knows neither skills nor ONNX.
 
-`python -m models.pocket.train --checkpoints DIR` starts, or goes on where DIR's checkpoint stands.
+`python -m models.pocket.train --checkpoints DIR` starts, or goes on where DIR's checkpoint stands; with `--from-served
+WINDOW` it starts with the weights that ship, where their checkpoint is not at hand.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from models.pocket.batches import Batch, batches_of, window_examples
 from models.pocket.chat_format import PADDING, example
 from models.pocket.corpus import evaluation_conversations
 from models.pocket.decoder import Decoder
+from models.pocket.generate import load_served
 from models.pocket.tokenizer import VOCAB_SIZE, load_tokenizer, token_id
 
 CONFIG = DecoderConfig(
@@ -100,6 +102,11 @@ class Trainer:
         self.progress = Progress()
         if self.checkpoint.exists():
             self._load()
+
+    def start_from_served(self, window: int) -> None:
+        """Begins with the weights that ship, at a window of the corpus; the optimisers know nothing yet."""
+        self.model.load_state_dict(load_served().state_dict())
+        self.progress.window = window
 
     def run(self) -> None:
         """Trains to the end of the recipe."""
@@ -214,11 +221,15 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=RECIPE.num_tokens, help="end after so many")
     parser.add_argument("--minutes", type=float, default=RECIPE.minutes, help="end after so long, if that is sooner")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--from-served", type=int, metavar="WINDOW", help="go on from the served weights, at a window")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     recipe = Recipe(num_tokens=arguments.tokens, minutes=arguments.minutes)
-    Trainer(recipe, load_tokenizer(), arguments.checkpoints).run()
+    trainer = Trainer(recipe, load_tokenizer(), arguments.checkpoints)
+    if arguments.from_served is not None and not trainer.progress.step:
+        trainer.start_from_served(arguments.from_served)
+    trainer.run()
 
 
 if __name__ == "__main__":
