@@ -39,6 +39,7 @@ KINDS: list[tuple[Code, str, type[APIError]]] = [
     (Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", OverloadedError),
     (Code.RESOURCE_EXHAUSTED, "RATE_LIMITED", OverloadedError),
     (Code.RESOURCE_EXHAUSTED, "OUT_OF_MEMORY", OverloadedError),
+    (Code.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", InvalidRequestError),
     (Code.UNAUTHENTICATED, "CREDENTIALS_INVALID", AuthenticationError),
     (Code.PERMISSION_DENIED, "MODEL_NOT_PERMITTED", PermissionDeniedError),
     (Code.INTERNAL, "ENGINE_FAILURE", InternalError),

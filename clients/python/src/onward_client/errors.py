@@ -73,7 +73,7 @@ class APIError(OnwardError):
 
 
 class InvalidRequestError(APIError):
-    """The server refused the request; `field_violations` names every bad field."""
+    """The server refused the request; `field_violations` names every bad field, `message` what else to change."""
 
 
 class ContextLengthExceededError(InvalidRequestError):
@@ -141,6 +141,7 @@ _BY_REASON: dict[str, type[APIError]] = {
     "QUEUE_FULL": OverloadedError,
     "RATE_LIMITED": OverloadedError,
     "OUT_OF_MEMORY": OverloadedError,
+    "MESSAGE_TOO_LARGE": InvalidRequestError,
 }
 # RESOURCE_EXHAUSTED is not here: without a reason of the service it is gRPC's word for a message over the size limit.
 _BY_CODE: dict[grpc.StatusCode, type[APIError]] = {
