@@ -14,6 +14,7 @@ from tokenizers.trainers import BpeTrainer
 
 from models.export.decoder_config import DecoderConfig
 from models.export.decoder_graph import Layout, build_decoder
+from models.export.half import narrow_to_float16
 from models.export.model_folder import SpecialTokens, write_decoder, write_json
 from models.export.random_weights import random_weights
 from models.export.weights import WeightFormats
@@ -57,15 +58,18 @@ def write_tiny_model(
     *,
     layout: Layout = "slots",
     bits: Literal[4, 8] | None = None,
+    is_float16: bool = False,
     config: DecoderConfig = TINY,
     seed: int = 0,
 ) -> Path:
-    """Writes a folder that the server loads, and returns it; `bits` quantises every matrix."""
+    """Writes a folder that the server loads, and returns it; `bits` quantises every matrix, float16 is for CUDA."""
     weights = random_weights(config, seed=seed)
     weights["model.norm.weight"] *= _PEAKEDNESS
     integers = {4: WeightFormats(layers="int4", embeddings="int4"), 8: WeightFormats(layers="int8", embeddings="int8")}
     formats = WeightFormats() if bits is None else integers[bits]
     model = build_decoder(config, weights, layout=layout, formats=formats)
+    if is_float16:
+        narrow_to_float16(model)
     write_decoder(directory, config, model, tokens=SpecialTokens(eos=(2, 0)))
     write_tiny_tokenizer(directory)
     return directory
