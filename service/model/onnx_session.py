@@ -140,26 +140,39 @@ class Binding:
     def __init__(self, session: "OnnxSession") -> None:
         self._cpu = session.cpu_device
         self._device = session.device
+        self._is_cpu = session.is_cpu
         self.raw = ort_state.SessionIOBinding(session.raw)
-        self._kept: dict[str, AnyArray] = {}
+        self._host_inputs: dict[str, AnyArray] = {}
+        self._host_outputs: dict[str, AnyArray] = {}
 
     def bind_host_input(self, name: str, array: AnyArray) -> None:
-        """Binds a C-contiguous array in host memory, which may be written in place between runs."""
-        self._kept[name] = array
-        self.raw.bind_input(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
+        """Binds a C-contiguous array in host memory, which is kept and may be written in place between runs."""
+        self._host_inputs[name] = array
+        if self._is_cpu:
+            self._bind_host_input(name, array)
+
+    def copy_host_inputs(self) -> None:
+        """Brings them to a device: to bind is to copy there, so that what is written later needs another bind."""
+        if not self._is_cpu:
+            for name, array in self._host_inputs.items():
+                self._bind_host_input(name, array)
 
     def bind_host_output(self, name: str, array: AnyArray) -> None:
-        """Binds a C-contiguous array in host memory that each run fills."""
-        self._kept[name] = array
+        """Binds a C-contiguous array in host memory, which is kept and filled by each run."""
+        self._host_outputs[name] = array
         self.raw.bind_output(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
 
     def bind_device_input(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
         """Binds memory on the session's device."""
+        self._host_inputs.pop(name, None)
         self.raw.bind_input(name, self._device, element_type.onnx, list(shape), pointer)
 
     def bind_device_output(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
         """Binds memory on the session's device."""
         self.raw.bind_output(name, self._device, element_type.onnx, list(shape), pointer)
+
+    def _bind_host_input(self, name: str, array: AnyArray) -> None:
+        self.raw.bind_input(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
 
 
 class OnnxSession:
@@ -192,6 +205,7 @@ class OnnxSession:
             EngineFailed: onnxruntime reported an error.
         """
         try:
+            binding.copy_host_inputs()
             self.raw.run_with_iobinding(binding.raw, None)
         except Exception as error:  # onnxruntime raises a class of its own per status code
             raise EngineFailed(f"the forward pass failed: {error}") from error

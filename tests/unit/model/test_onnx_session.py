@@ -1,5 +1,6 @@
 """Which device a session is made on, and what is said where CUDA cannot be used; no test has a GPU."""
 
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,14 @@ from onnxruntime.capi.onnxruntime_pybind11_state import OrtEpAssignedSubgraph
 
 from service.errors import ModelFolderError, StartupError
 from service.model import onnx_session
-from service.model.onnx_session import DeviceBuffer, ElementType, ExecutionProvider, OnnxSession, SessionOptions
+from service.model.onnx_session import (
+    Binding,
+    DeviceBuffer,
+    ElementType,
+    ExecutionProvider,
+    OnnxSession,
+    SessionOptions,
+)
 from tests.tiny_model import write_tiny_model
 
 AUTO = SessionOptions(execution_provider=ExecutionProvider.AUTO)
@@ -167,3 +175,32 @@ def test_memory_that_the_device_does_not_have_is_a_memory_error(
     session = OnnxSession(model_path, CUDA)
     with pytest.raises(MemoryError, match=r"requested buffer of size 64$"):
         DeviceBuffer(session, (4, 4), ElementType(1, np.dtype(np.float32)))
+
+
+class FakeDevice:
+    """Session and binding in one: to bind host memory copies it to the device, a run sees the copy."""
+
+    def __init__(self) -> None:
+        self.copies: dict[str, list[int]] = {}
+        self.seen: list[list[int]] = []
+
+    def bind_input(self, name: str, _device: object, _dtype: type, shape: list[int], pointer: int) -> None:
+        written = ctypes.string_at(pointer, shape[0] * np.int64().itemsize)
+        self.copies[name] = np.frombuffer(written, np.int64).tolist()
+
+    def run_with_iobinding(self, _binding: object, _options: None) -> None:
+        self.seen.append(self.copies["token_ids"])
+
+
+def test_what_is_written_into_a_host_input_between_two_runs_reaches_the_device(model_path: Path) -> None:
+    """Bound once only, a GPU decoded the first step's tokens again at every step."""
+    session = OnnxSession(model_path, SessionOptions())
+    session.is_cpu = False
+    binding, device = Binding(session), FakeDevice()
+    binding.raw = session.raw = device  # pyright: ignore[reportAttributeAccessIssue]  a fake
+    token_ids = np.zeros(2, np.int64)
+    binding.bind_host_input("token_ids", token_ids)
+    for step in range(3):
+        token_ids[:] = step
+        session.run(binding)
+    assert device.seen == [[0, 0], [1, 1], [2, 2]]

@@ -1,0 +1,216 @@
+"""What the server promises on an NVIDIA GPU, on float16 exports; every test is skipped where CUDA cannot be used."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from models.export.decoder_graph import Layout
+from models.export.graph import Graph
+from models.export.model_folder import write_model
+from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, RawPrompt, StreamCompleteRequest
+from onward.v1.model_service_pb2 import GetModelRequest, Model
+from onward.v1.sampling_pb2 import LogprobOptions, SamplingParams
+from onward.v1.usage_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, TokenLogprob
+from onward_client import AsyncClient
+from service.errors import StartupError
+from service.model.folder import ModelFolder
+from service.model.loader import load_model
+from service.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
+from tests.integration.conftest import Serve
+from tests.serving import Served
+from tests.tiny_model import TINY, write_tiny_model
+
+POCKET = Path(__file__).parents[2] / "models" / "pocket" / "served"
+NUM_SLOTS = 4
+ON_CUDA = {"execution_provider": "cuda", "slots": NUM_SLOTS}
+COMPUTES_SHAPES = {"Cast", "Concat", "Gather", "Shape", "Slice", "Squeeze", "Sub", "Unsqueeze"}
+"""Operators that may stay on the CPU: they make the operands that kernels read on the host."""
+
+LAYOUTS: tuple[Layout, ...] = ("slots", "growing")
+SHAPES = {
+    "16_wide_heads": TINY,
+    "64_wide_heads_in_pairs": replace(TINY, head_dim=64),
+    "64_wide_heads_in_threes": replace(TINY, head_dim=64, num_heads=3, num_kv_heads=1),
+}
+"""CUDA's attention has kernels of its own for some widths and groups of heads."""
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Rome", "Oslo"]}, "days": {"type": "integer", "minimum": 1, "maximum": 7}},
+    "required": ["city", "days"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skips where one matrix product cannot run on CUDA: a wheel built for it says nothing of libraries and driver."""
+    folder = tmp_path_factory.mktemp("product")
+    graph = Graph()
+    rows = graph.input("rows", TensorProto.FLOAT, [1, 2])
+    graph.output("product", TensorProto.FLOAT, [1, 2])
+    graph.node("MatMul", [rows, graph.constant("matrix", np.eye(2, dtype=np.float32))], "product")
+    write_model(graph.model("product"), folder)
+    try:
+        OnnxSession(folder / "model.onnx", SessionOptions(execution_provider=ExecutionProvider.CUDA))
+    except StartupError as error:
+        pytest.skip(f"CUDA cannot be used here: {error}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "half", is_float16=True)
+
+
+def greedy(text: str = "The tide came in", *, max_tokens: int = 100, stop_ids: Sequence[int] = ()) -> CompleteRequest:
+    return CompleteRequest(
+        raw_prompt=RawPrompt(text=text),
+        sampling=SamplingParams(temperature=0, max_tokens=max_tokens, ignore_eos=True, stop_token_ids=stop_ids),
+        logprobs=LogprobOptions(top_logprobs=2),
+    )
+
+
+def drawn_ids(logprobs: Sequence[TokenLogprob]) -> list[int]:
+    return [logprob.chosen.token_id for logprob in logprobs]
+
+
+async def model_card(served: Served, name: str) -> Model:
+    return (await served.models.GetModel(GetModelRequest(model=name))).model
+
+
+def test_only_what_computes_shapes_stays_on_the_cpu(folder: Path) -> None:
+    session = OnnxSession(folder / "model.onnx", SessionOptions(execution_provider=ExecutionProvider.CUDA))
+    placed = session._session.get_provider_graph_assignment_info()
+    op_types = {(part.ep_name, node.op_type) for part in placed for node in part.get_nodes()}
+    on_cpu = {op_type for provider, op_type in op_types if provider == "CPUExecutionProvider"}
+    assert ("CUDAExecutionProvider", "GroupQueryAttention") in op_types
+    assert on_cpu <= COMPUTES_SHAPES
+
+
+def walked_logits(folder: Path, provider: ExecutionProvider) -> NDArray[np.float32]:
+    """Logits of a prompt, a further chunk, a copy, and steps beyond a bucket's end in which one row often idles."""
+    options = SessionOptions(execution_provider=provider)
+    loaded = load_model(
+        ModelFolder.read(folder), options, num_slots=3, max_context_length=None, prefill_chunk=TINY.max_positions
+    )
+    model = loaded.causal_lm
+    token_ids = np.random.default_rng(1).integers(3, TINY.vocab_size, (3, 80))
+    prefills = ((0, token_ids[0, :9]), (0, token_ids[0, 9:14]), (1, token_ids[1, :3]))
+    logits = [model.prefill(slot, chunk).copy() for slot, chunk in prefills]
+    model.copy(0, 2)
+    for step in range(14, 80):
+        slots = [0, 2] if step % 3 else [0, 1, 2]
+        logits.extend(model.decode(slots, token_ids[slots, step].tolist()).copy())
+    return np.stack(logits)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_logits_are_close_to_those_of_the_same_file_on_the_cpu(tmp_path: Path, shape: str, layout: Layout) -> None:
+    """They lie within 15 of zero; on the CPU, float16 is as far from float32 as 0.16, and 0.012 on average."""
+    half = write_tiny_model(tmp_path / "half", layout=layout, is_float16=True, config=SHAPES[shape])
+    on_cpu, on_cuda = (walked_logits(half, provider) for provider in (ExecutionProvider.CPU, ExecutionProvider.CUDA))
+    differences = np.abs(on_cuda - on_cpu)
+    assert differences.mean() < 0.03
+    assert differences.max() < 0.5
+
+
+@pytest.mark.parametrize("provider", ["auto", "cuda"])
+async def test_a_float16_export_is_served_on_cuda(serve: Serve, folder: Path, provider: str) -> None:
+    async with serve(folder, execution_provider=provider) as served:
+        card = await model_card(served, "half")
+    assert (card.execution_provider, card.precision) == ("CUDAExecutionProvider", "fp16")
+
+
+async def test_auto_serves_the_embedded_model_on_the_cpu_and_says_why(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(POCKET, execution_provider="auto") as served, AsyncClient(served.server.address) as client:
+        card = await model_card(served, "served")
+        answer = await client.complete("Hello, who are you?", temperature=0)
+    assert card.execution_provider == "CPUExecutionProvider"
+    assert answer.text
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("auto takes the CPU: ")
+    assert "GroupQueryAttention" in warning
+
+
+async def test_cuda_refuses_the_embedded_model_and_says_what_to_do(serve: Serve) -> None:
+    with pytest.raises(StartupError, match=r"GroupQueryAttention.*fp16.*or use --execution-provider cpu"):
+        async with serve(POCKET, execution_provider="cuda"):
+            pass
+
+
+async def test_a_streamed_answer_equals_the_unary_one(serve: Serve, folder: Path) -> None:
+    async with serve(folder, **ON_CUDA) as served:
+        unary = (await served.completions.Complete(greedy())).choices[0]
+        events = [event async for event in served.completions.StreamComplete(StreamCompleteRequest(request=greedy()))]
+    streamed = [logprob for event in events for logprob in event.delta.logprobs]
+    assert drawn_ids(streamed) == drawn_ids(unary.logprobs)
+    assert "".join(event.delta.text for event in events) == unary.message.content[0].text
+    assert len(set(drawn_ids(streamed))) > 10
+
+
+async def test_a_stop_token_ends_an_answer_where_it_first_comes(serve: Serve, folder: Path) -> None:
+    async with serve(folder, **ON_CUDA) as served:
+        whole = drawn_ids((await served.completions.Complete(greedy())).choices[0].logprobs)
+        stopped = (await served.completions.Complete(greedy(stop_ids=whole[50:51]))).choices[0]
+    assert drawn_ids(stopped.logprobs) == whole[: whole.index(whole[50]) + 1]
+    assert stopped.finish_reason == FINISH_REASON_STOP
+
+
+async def test_every_answer_of_a_crowd_has_its_tokens_and_its_usage(serve: Serve, folder: Path) -> None:
+    lengths = [*range(1, 40, 3), 150]
+    async with serve(folder, **ON_CUDA) as served:
+        asked = [greedy("The tide came in. " * (1 + length % 5), max_tokens=length) for length in lengths]
+        answers: list[CompleteResponse] = await asyncio.gather(*map(served.completions.Complete, asked))
+    for length, answer in zip(lengths, answers, strict=True):
+        (choice,) = answer.choices
+        assert (len(choice.logprobs), answer.usage.completion_tokens) == (length, length)
+        assert choice.finish_reason == FINISH_REASON_LENGTH
+
+
+async def test_several_answers_to_one_prompt_differ_and_are_complete(serve: Serve, folder: Path) -> None:
+    """All but the first decode from a copy of its keys and values."""
+    request = greedy()
+    request.n = NUM_SLOTS
+    request.sampling.temperature = 1
+    async with serve(folder, **ON_CUDA) as served:
+        answer = await served.completions.Complete(request)
+    assert [choice.completion_tokens for choice in answer.choices] == [100] * NUM_SLOTS
+    assert len({tuple(drawn_ids(choice.logprobs)) for choice in answer.choices}) == NUM_SLOTS
+
+
+async def test_answers_hold_to_their_schema_beside_free_ones(serve: Serve, folder: Path) -> None:
+    async with serve(folder, **ON_CUDA) as served, AsyncClient(served.server.address) as client:
+        free = [asyncio.ensure_future(served.completions.Complete(greedy())) for _ in range(2)]
+        options: dict[str, Any] = {"response_format": {"json_schema": {"schema": CITY}}, "temperature": 1}
+        bound = [client.complete("Where?", **options, seed=seed, max_tokens=200) for seed in range(NUM_SLOTS)]
+        values = [json.loads(answer.text) for answer in await asyncio.gather(*bound)]
+        await asyncio.gather(*free)
+    for value in values:
+        assert value.keys() == {"city", "days"}
+        assert value["city"] in {"Rome", "Oslo"}
+        assert value["days"] in range(1, 8)
+
+
+async def test_calls_that_are_cancelled_while_they_decode_lose_no_slot(serve: Serve, folder: Path) -> None:
+    async with serve(folder, **ON_CUDA) as served:
+        for _ in range(3 * NUM_SLOTS):
+            stream = served.completions.StreamComplete(StreamCompleteRequest(request=greedy(max_tokens=200)))
+            for _ in range(3):
+                await stream.read()
+            stream.cancel()
+        request = greedy()
+        request.n = NUM_SLOTS
+        answer = await served.completions.Complete(request, timeout=30)
+    assert [len(choice.logprobs) for choice in answer.choices] == [100] * NUM_SLOTS
