@@ -6,6 +6,7 @@
 import argparse
 import hashlib
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import chain, islice
@@ -13,11 +14,11 @@ from random import Random
 
 from models.pocket.conversation import Conversation, Message, instruction
 from models.pocket.draw import INVENTED_SHARE, Draw
+from models.pocket.phases import LOOK_UP, PHASES
 from models.pocket.skills import chat, extraction, instructions, memory, numbers, reading, repeating, stories, tools
 
 SEED = "pocket"
 HASHED_CONVERSATIONS = 10_000
-FIRST_CONVERSATIONS = 65_536
 EVALUATIONS_OF_A_SKILL = 150
 
 SYSTEMS = ("You are a helpful assistant.", "Be helpful.", "You are Pocket, a small language model.", "Answer the user.")
@@ -63,20 +64,20 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "repeating": repeating.conversation,
 }
 TRAINING_SHARES = {
-    "chat": (5, 3),
-    "memory": (14, 13),
-    "long memory": (2, 2),
-    "instructions": (13, 12),
-    "lists and sums": (12, 11),
-    "reading": (14, 12),
-    "extraction": (11, 14),
-    "tool call": (11, 15),
-    "tool result": (3, 3),
-    "no tool": (7, 9),
-    "stories": (2, 2),
-    "repeating": (6, 4),
+    "chat": (4, 3, 2, 2, 3),
+    "memory": (14, 12, 9, 8, 7),
+    "long memory": (2, 3, 2, 2, 2),
+    "instructions": (12, 14, 10, 9, 8),
+    "lists and sums": (14, 10, 6, 4, 4),
+    "reading": (12, 10, 8, 7, 6),
+    "extraction": (11, 10, 9, 8, 8),
+    "tool call": (12, 20, 36, 46, 38),
+    "tool result": (3, 3, 5, 4, 3),
+    "no tool": (5, 9, 8, 6, 18),
+    "stories": (4, 3, 2, 1, 1),
+    "repeating": (7, 3, 3, 3, 2),
 }
-"""Percent of the first training conversations, which teach to copy, and of the later, with more of what is hard."""
+"""Percent of the training conversations in each phase: the first teaches to copy, the later ones to call tools."""
 
 WITHOUT_COMMON_SYSTEM = {"instructions", "tool call", "tool result", "no tool"}
 
@@ -88,8 +89,10 @@ def training_conversation(number: int) -> Conversation:
 
 def training_draw(number: int, invented_share: float = INVENTED_SHARE) -> tuple[Conversation, Draw]:
     """A conversation with what it drew."""
-    draw = Draw(Random(f"{SEED} training {number}"), held_out=False, invented_share=invented_share)
-    weights = [first if number < FIRST_CONVERSATIONS else later for first, later in TRAINING_SHARES.values()]
+    phase = bisect_right(PHASES, number) - 1
+    random = Random(f"{SEED} training {number}")
+    draw = Draw(random, held_out=False, invented_share=invented_share, phase=phase)
+    weights = [shares[phase] for shares in TRAINING_SHARES.values()]
     skill = draw.random.choices(list(TRAINING_SHARES), weights=weights)[0]
     return _with_common_system(draw, SKILLS[skill](draw)), draw
 
@@ -117,17 +120,18 @@ def evaluation_draws(count_of_a_skill: int) -> Iterator[tuple[Conversation, Draw
 
 def familiar_conversations(count_of_a_skill: int) -> list[Conversation]:
     """New conversations of the training's words and phrasings: what is wrong here was not learned."""
-    return [
-        generate(Draw(Random(f"{SEED} familiar {skill} {number}"), held_out=False, invented_share=INVENTED_SHARE))
-        for skill, generate in SKILLS.items()
-        for number in range(count_of_a_skill)
-    ]
+    found: list[Conversation] = []
+    for skill, generate in SKILLS.items():
+        for number in range(count_of_a_skill):
+            random = Random(f"{SEED} familiar {skill} {number}")
+            found.append(generate(Draw(random, held_out=False, invented_share=INVENTED_SHARE, phase=LOOK_UP)))
+    return found
 
 
 def corpus_hash(count: int = HASHED_CONVERSATIONS) -> str:
-    """SHA-256, as JSON lines, over so many of the first and the later training conversations and the evaluation set."""
+    """SHA-256, as JSON lines, over so many of the first training conversations of each phase and the evaluation set."""
     digest = hashlib.sha256()
-    training = [islice(training_conversations(first), count) for first in (0, FIRST_CONVERSATIONS)]
+    training = [islice(training_conversations(first), count) for first in PHASES]
     for conversation in chain(*training, evaluation_conversations()):
         digest.update(json.dumps(asdict(conversation), ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()

@@ -40,7 +40,7 @@ def rough_product(rows: Tensor, matrix: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with rotary positions."""
+    """Grouped-query attention with rotary positions; a rough one is in bfloat16 on a GPU, whose kernel wants that."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -56,11 +56,14 @@ class Attention(nn.Module):
             for side in (self.q_proj, self.k_proj, self.v_proj)
         )
         query, key = rotate(query, rotation), rotate(key, rotation)
-        is_causal = hidden.shape[1] > 1
+        is_causal = cache is None or cache.keys.shape[2] == 0
+        assert is_causal or hidden.shape[1] == 1, "a cache is extended by a whole prompt, then by one token at a time"
         if cache is not None:
             key, value = cache.extend(key, value)
+        if self.q_proj.is_rough and hidden.is_cuda:
+            query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=is_causal, enable_gqa=True)
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        return self.o_proj(mixed.transpose(1, 2).flatten(2).to(hidden.dtype))
 
 
 class Mlp(nn.Module):

@@ -23,6 +23,7 @@ from models.pocket.corpus import (
     familiar_conversations,
     training_draw,
 )
+from models.pocket.phases import PHASES
 from models.pocket.tokenizer import load_tokenizer, token_id
 
 BARS: Mapping[str, int | None] = {
@@ -92,10 +93,15 @@ def table(found: Mapping[str, Score]) -> str:
     return "\n".join(lines)
 
 
-def shared_draws(num_training: int = TRAINING_CONVERSATIONS_CHECKED) -> set[tuple[str, str]]:
-    """Names, objects, sets of numbers, tool words and phrasings that both sides hold: there must be none."""
-    asked = {drawn for _, draw in evaluation_draws(EVALUATIONS_OF_A_SKILL) for drawn in draw.drawn}
-    trained = {drawn for number in range(num_training) for drawn in training_draw(number)[1].drawn}
+def shared_draws(num_training: int = TRAINING_CONVERSATIONS_CHECKED) -> set[str]:
+    """Names, objects, sets of numbers, tool words and phrasings that both sides hold: there must be none.
+
+    Training's phases are looked at alike, and small and capital letters are not told apart.
+    """
+    of_a_phase = num_training // len(PHASES)
+    numbers = (number for first in PHASES for number in range(first, first + of_a_phase))
+    trained = {item.lower() for number in numbers for _, item in training_draw(number)[1].drawn}
+    asked = {item.lower() for _, draw in evaluation_draws(EVALUATIONS_OF_A_SKILL) for _, item in draw.drawn}
     return asked & trained
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from models.pocket.corpus import corpus_hash, evaluation_conversations
 from models.pocket.evaluate import ask_torch, scores, table
 from models.pocket.export import export, largest_difference
-from models.pocket.tokenizer import load_tokenizer, train_tokenizer
+from models.pocket.tokenizer import train_tokenizer
 from models.pocket.train import CHECKPOINT, CONFIG, Recipe, Trainer, load_model
 
 RECIPE = Recipe(
@@ -31,10 +31,10 @@ def smoke(directory: Path) -> tuple[float, float]:
     """
     print("corpus", corpus_hash(count=500))
     print("tokenizer", train_tokenizer(conversations=500).get_vocab_size(), "tokens")
-    half = Trainer(replace(RECIPE, num_tokens=RECIPE.num_tokens / 2), load_tokenizer(), directory)
+    half = Trainer(replace(RECIPE, num_tokens=RECIPE.num_tokens / 2), directory)
     first = half.held_out_loss()
     half.run()
-    whole = Trainer(RECIPE, load_tokenizer(), directory)
+    whole = Trainer(RECIPE, directory)
     assert whole.progress == half.progress, "training must resume where it stopped"
     whole.run()
     last = whole.held_out_loss()

@@ -2,15 +2,17 @@
 
 Words that conversations are built of carry the space before them, as usual. Before any other word the space is a token
 of its own, so that a name or an object is the same tokens in a sentence, in quotes and in JSON: what must be copied
-can be copied piece by piece. No open pool's words are seen in training, so each of them falls into common pieces.
+can be copied piece by piece. No open pool's words are seen in its training, so that each of them falls into common
+pieces; what conversations are worded with (one reads a book, a story's friend is a fox) is known all the same.
 
 `python -m models.pocket.tokenizer` writes served/tokenizer.json.
 """
 
 import argparse
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -55,6 +57,7 @@ def train_tokenizer(vocab_size: int = VOCAB_SIZE, conversations: int = CONVERSAT
     return tokenizer
 
 
+@cache
 def load_tokenizer(path: Path = SERVED / "tokenizer.json") -> Tokenizer:
     """The served tokenizer."""
     return Tokenizer.from_file(str(path))
@@ -73,8 +76,19 @@ def known_words(texts: Sequence[str]) -> list[str]:
     return sorted(word for word, count in counts.items() if count >= KNOWN_SHARE * len(texts))
 
 
+def pattern_of_any(words: Sequence[str]) -> str:
+    """A pattern for any of the words, letter by letter: a list of them would be tried from its start at every place."""
+    by_letter: dict[str, list[str]] = defaultdict(list)
+    for word in filter(None, words):
+        by_letter[word[0]].append(word[1:])
+    if not by_letter:
+        return ""
+    longer = "|".join(letter + pattern_of_any(rests) for letter, rests in by_letter.items())
+    return f"(?:{longer}){'?' if '' in words else ''}"
+
+
 def _pieces(known: Sequence[str]) -> str:
-    return rf"(?: |(?<![A-Za-z]))(?:{'|'.join(known)})(?![A-Za-z])|{PIECES}"
+    return rf"(?: |(?<![A-Za-z])){pattern_of_any(known)}(?![A-Za-z])|{PIECES}"
 
 
 def _text(number: int) -> str:

@@ -8,35 +8,38 @@ import argparse
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from random import Random
 
+import numpy as np
 import torch
-from tokenizers import Tokenizer
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
 from models.export.decoder_config import DecoderConfig
-from models.pocket.batches import Batch, batches_of, window_examples
+from models.pocket.batches import Batch, batches_of, windows
 from models.pocket.chat_format import PADDING, example
 from models.pocket.corpus import evaluation_conversations
 from models.pocket.decoder import Decoder
 from models.pocket.generate import load_served
+from models.pocket.muon import Muon
 from models.pocket.tokenizer import VOCAB_SIZE, load_tokenizer, token_id
 
 CONFIG = DecoderConfig(
     vocab_size=VOCAB_SIZE,
-    hidden_size=192,
-    intermediate_size=576,
-    num_layers=6,
-    num_heads=6,
-    num_kv_heads=3,
+    hidden_size=256,
+    intermediate_size=512,
+    num_layers=8,
+    num_heads=8,
+    num_kv_heads=4,
     head_dim=32,
     max_positions=1024,
 )
 CHECKPOINT = "checkpoint.pt"
+STEPS_BETWEEN_REPORTS = 20
+"""Of the loss: to read it waits for a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Recipe:
     batch_tokens: int = 2048
     batches_of_a_step: int = 2
     learning_rate: float = 4e-3
+    weight_decay: float = 0.0
+    """Of the layers' matrices; a long run needs it, or they grow and learn no more."""
     warmup_steps: int = 100
     decay_share: float = 0.45
     """Of the run, at its end, over which the learning rate falls to nothing."""
@@ -58,11 +63,17 @@ class Recipe:
     is_rough: bool = True
     """Multiply in bfloat16: quicker where the processor has AMX, or on a GPU."""
     is_compiled: bool = True
-    """Fuse what stands between the products; costs a minute at the start."""
+    """Fuse what stands between the products; costs half a minute at the start."""
+    workers: int = 0
+    """Processes that make the corpus; without any it is made between two steps."""
     seed: int = 1
 
 
 RECIPE = Recipe()
+GPU_RECIPE = replace(
+    RECIPE, num_tokens=190e6, batch_tokens=32_768, batches_of_a_step=1, weight_decay=0.05, checkpoint_every_s=60
+)
+"""Larger steps, since a GPU takes them in the same time, and as many tokens as the run that shipped."""
 
 
 @dataclass(slots=True)
@@ -83,20 +94,23 @@ class Progress:
 class Trainer:
     """A model with its optimisers and progress: Muon for the layers' matrices, AdamW for the rest."""
 
-    def __init__(self, recipe: Recipe, tokenizer: Tokenizer, directory: Path) -> None:
+    def __init__(self, recipe: Recipe, directory: Path) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        self.tokenizer = tokenizer
+        self.padding = token_id(load_tokenizer(), PADDING)
         self.checkpoint = directory / CHECKPOINT
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = Decoder(recipe.config).to(self.device)
         if recipe.is_rough:
             self.model.make_rough()
-        self.forward = torch.compile(self.model, dynamic=True) if recipe.is_compiled else self.model
+            torch.backends.cuda.matmul.allow_tf32 = True
+            torch.backends.cuda.enable_cudnn_sdp(enabled=False)  # it plans anew for every shape, 140 ms a step
+        for layer in self.model.model.layers if recipe.is_compiled else ():
+            layer.compile(dynamic=True)
         matrices = [weight for weight in self.model.model.layers.parameters() if weight.dim() == 2]
         others = [weight for weight in self.model.parameters() if all(weight is not matrix for matrix in matrices)]
         self.optimizers = [
-            torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            Muon(matrices, weight_decay=recipe.weight_decay),
             torch.optim.AdamW(others, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
         ]
         self.progress = Progress()
@@ -119,7 +133,8 @@ class Trainer:
                 self.progress.num_tokens += num_tokens
                 self.progress.elapsed_s = time.monotonic() - started_s
                 bar.update(num_tokens)
-                bar.set_postfix(loss=f"{loss:.3f}", step=self.progress.step)
+                if self.progress.step % STEPS_BETWEEN_REPORTS == 0:
+                    bar.set_postfix(loss=f"{loss.item():.3f}", step=self.progress.step)
                 if self.progress.share(self.recipe) >= 1:
                     break
                 if self.progress.elapsed_s - saved_s > self.recipe.checkpoint_every_s:
@@ -129,10 +144,11 @@ class Trainer:
 
     def held_out_loss(self, count_of_a_skill: int = 8) -> float:
         """The mean over answer tokens of some evaluation conversations."""
-        examples = [example(one, self.tokenizer) for one in evaluation_conversations(count_of_a_skill)]
+        tokenizer = load_tokenizer()
+        examples = [example(one, tokenizer) for one in evaluation_conversations(count_of_a_skill)]
         total = num_answers = 0.0
         with torch.inference_mode():
-            for batch in batches_of(examples, self.recipe.batch_tokens, self._padding):
+            for batch in batches_of(examples, self.recipe.batch_tokens):
                 total += self._loss(batch).item()
                 num_answers += int(batch.is_answer.sum())
         return total / num_answers
@@ -158,29 +174,24 @@ class Trainer:
         self.progress = Progress(**state["progress"])
 
     def _steps(self) -> Iterator[list[Batch]]:
-        waiting: list[Batch] = []
-        while True:
-            examples = window_examples(self.progress.window, self.tokenizer, self.recipe.config.max_positions)
-            batches = batches_of(examples, self.recipe.batch_tokens, self._padding)
-            for batch in Random(self.progress.window).sample(batches, len(batches)):
+        recipe, waiting = self.recipe, list[Batch]()
+        made = windows(self.progress.window, recipe.batch_tokens, recipe.config.max_positions, recipe.workers)
+        for batches in made:
+            for batch in batches:
                 waiting.append(batch)
-                if len(waiting) == self.recipe.batches_of_a_step:
+                if len(waiting) == recipe.batches_of_a_step:
                     yield waiting
                     waiting = []
             self.progress.window += 1
 
-    @property
-    def _padding(self) -> int:
-        return token_id(self.tokenizer, PADDING)
-
-    def _step(self, batches: list[Batch]) -> float:
+    def _step(self, batches: list[Batch]) -> Tensor:
         """One update from several batches; each answer token counts the same."""
         num_answers = sum(int(batch.is_answer.sum()) for batch in batches)
-        total = 0.0
+        total = torch.zeros((), device=self.device)
         for batch in batches:
             loss = self._loss(batch, self._prompt_weight()) / num_answers
             loss.backward()  # pyright: ignore[reportUnknownMemberType]
-            total += loss.item()
+            total += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -192,11 +203,19 @@ class Trainer:
 
     def _loss(self, batch: Batch, prompt_weight: float = 0) -> Tensor:
         """The sum over answer tokens, and over a prompt's with their weight; the output layer sees no others."""
-        ids, is_answer = batch.ids.to(self.device), batch.is_answer.to(self.device)
-        hidden, is_answer, targets = self.forward(ids[:, :-1]), is_answer[:, 1:], ids[:, 1:]
-        wanted = targets != self._padding if prompt_weight else is_answer
-        losses = functional.cross_entropy(self.model.logits(hidden[wanted]), targets[wanted], reduction="none")
-        return (losses * torch.where(is_answer[wanted], 1.0, prompt_weight)).sum()
+        targets = batch.ids[:, 1:]
+        weights = np.where(batch.is_answer[:, 1:], 1.0, prompt_weight) * (targets != self.padding)
+        places = np.flatnonzero(weights)
+        hidden = self.model(self._tensor(batch.ids[:, :-1]).long()).flatten(0, 1)
+        hidden = hidden.index_select(0, self._tensor(places))
+        wanted = self._tensor(targets.ravel()[places]).long()
+        losses = functional.cross_entropy(self.model.logits(hidden), wanted, reduction="none")
+        return (losses * self._tensor(weights.ravel()[places].astype(np.float32))).sum()
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        """On the device; from pinned memory, since a copy from other memory waits for all that came before."""
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def _prompt_weight(self) -> float:
         share_before_decay = 1 - self.recipe.decay_share
@@ -218,15 +237,26 @@ def main() -> None:
     """Trains to a checkpoint."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoints", type=Path, required=True, help="directory; a checkpoint in it is gone on from")
-    parser.add_argument("--tokens", type=float, default=RECIPE.num_tokens, help="end after so many")
-    parser.add_argument("--minutes", type=float, default=RECIPE.minutes, help="end after so long, if that is sooner")
+    parser.add_argument("--tokens", type=float, help="end after so many")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so long, if that is sooner")
+    parser.add_argument("--learning-rate", type=float, help="before it falls")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--from-served", type=int, metavar="WINDOW", help="go on from the served weights, at a window")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the corpus; a GPU wants a dozen")
+    parser.add_argument("--eager", action="store_true", help="without torch.compile")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = Recipe(num_tokens=arguments.tokens, minutes=arguments.minutes)
-    trainer = Trainer(recipe, load_tokenizer(), arguments.checkpoints)
+    recipe = GPU_RECIPE if torch.cuda.is_available() else RECIPE
+    recipe = replace(
+        recipe,
+        num_tokens=arguments.tokens or recipe.num_tokens,
+        minutes=arguments.minutes,
+        learning_rate=arguments.learning_rate or recipe.learning_rate,
+        workers=arguments.workers,
+        is_compiled=not arguments.eager,
+    )
+    trainer = Trainer(recipe, arguments.checkpoints)
     if arguments.from_served is not None and not trainer.progress.step:
         trainer.start_from_served(arguments.from_served)
     trainer.run()

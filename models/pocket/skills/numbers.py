@@ -7,6 +7,8 @@ from models.pocket.words import ANIMALS, FOODS, OBJECTS
 
 SKILL = "lists and sums"
 LARGEST_TERM = 30
+LARGEST_TRAINED_TERM = 99
+"""Larger terms are added digit by digit as small ones are; without them small sums are learned by heart."""
 
 SUM = pool(
     "sum",
@@ -103,12 +105,12 @@ def exchange(draw: Draw) -> Exchange:
 
 
 def sum_of_two(draw: Draw) -> Exchange:
-    first, second = draw.pair(0, LARGEST_TERM)
+    first, second = _terms(draw)
     return _calculation(draw, SUM, f"{first} + {second} = {first + second}.", first, second, first + second)
 
 
 def difference(draw: Draw) -> Exchange:
-    second, first = sorted(draw.pair(0, LARGEST_TERM))
+    second, first = sorted(_terms(draw))
     return _calculation(draw, DIFFERENCE, f"{first} - {second} = {first - second}.", first, second, first - second)
 
 
@@ -149,6 +151,11 @@ def conversation(draw: Draw) -> Conversation:
     exchanges = [exchange(draw) for _ in range(draw.turns((1, 2, 3, 4)))]
     messages: list[Message] = [message for part in exchanges for message in part.messages()]
     return Conversation(skill=SKILL, messages=messages, check=exchanges[-1].check)
+
+
+def _terms(draw: Draw) -> tuple[int, int]:
+    is_large = not draw.held_out and draw.chance(0.4)
+    return draw.pair(0, LARGEST_TRAINED_TERM if is_large else LARGEST_TERM)
 
 
 def _calculation(draw: Draw, phrases: Pool, answer: str, first: int, second: int, result: int) -> Exchange:

@@ -1,6 +1,8 @@
 """Short stories on a given hero, place and object, each from one of a few plots; it invents no plot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from models.pocket.conversation import Check, Conversation, Exchange
 from models.pocket.draw import Draw, pool
@@ -28,6 +30,24 @@ OPEN_REQUESTS = pool(
     "[A|A short|A nice|A new|Another] story[|, please][.|!]",
     "[Do you know|Can I have|Can I hear|Can I read] a [|short |nice |new ]story?",
 )  # fmt: skip
+
+Character: TypeAlias = tuple[str, str]
+"""A name and an animal."""
+
+FRIENDS: tuple[Character, ...] = (
+    ("Pip", "mouse"), ("Bruno", "bear"), ("Tilly", "fox"), ("Otto", "owl"), ("Nora", "goat"), ("Rosie", "dog"),
+    ("Mimi", "cat"), ("Hazel", "rabbit"), ("Olly", "otter"), ("Greta", "goose"), ("Basil", "badger"), ("Penny", "pony"),
+)  # fmt: skip
+"""Whom nobody asked for: from a short list that both sides share, since a model that must invent greedily goes in circles."""
+SCENES = (
+    ("forest", "key"),
+    ("harbour", "boat"),
+    ("village", "drum"),
+    ("beach", "umbrella"),
+    ("garden", "hat"),
+    ("mill", "kite"),
+)
+"""Places and objects of stories on nothing given; shared, as friends are."""
 
 OPENINGS = (
     "Once upon a time, {a_animal} named {hero} lived near the {place}.",
@@ -107,24 +127,32 @@ PLOTS = (
 
 def exchange(draw: Draw) -> Exchange:
     """A request, mostly with everything given, and its story."""
-    hero, friend = draw.names(2)
-    animal, other = draw.some_of(ANIMALS, 2)
-    place, item = draw.of(PLACES), draw.of(OBJECTS)
-    slots = {
-        "hero": hero, "friend": friend, "animal": animal, "other": other, "place": place, "object": item,
-        "colour": draw.any(COLOURS), "a_animal": with_article(animal), "a_object": with_article(item),
-    }  # fmt: skip
-    story = " ".join(sentence.format(**slots) for sentence in _sentences(draw))
+    friend = draw.any(FRIENDS)
     if draw.chance(0.15):
-        return Exchange(user=asked(draw, draw.of(OPEN_REQUESTS)), answer=story, check=Check(rule="story"))
-    check = Check(rule="story", values=(hero, place, item))
-    return Exchange(user=asked(draw, draw.of(REQUESTS).format(**slots)), answer=story, check=check)
+        slots = _slots(draw, draw.any([one for one in FRIENDS if one != friend]), friend, draw.any(SCENES))
+        return Exchange(user=asked(draw, draw.of(OPEN_REQUESTS)), answer=_story(draw, slots), check=Check(rule="story"))
+    slots = _slots(draw, (draw.name(), draw.of(ANIMALS)), friend, (draw.of(PLACES), draw.of(OBJECTS)))
+    check = Check(rule="story", values=(slots["hero"], slots["place"], slots["object"]))
+    return Exchange(user=asked(draw, draw.of(REQUESTS).format(**slots)), answer=_story(draw, slots), check=check)
 
 
 def conversation(draw: Draw) -> Conversation:
     """One story."""
     one = exchange(draw)
     return Conversation(skill=SKILL, messages=one.messages(), check=one.check)
+
+
+def _slots(draw: Draw, hero: Character, friend: Character, scene: tuple[str, str]) -> dict[str, str]:
+    name, animal = hero
+    place, item = scene
+    return {
+        "hero": name, "animal": animal, "a_animal": with_article(animal), "friend": friend[0], "other": friend[1],
+        "place": place, "object": item, "a_object": with_article(item), "colour": draw.any(COLOURS),
+    }  # fmt: skip
+
+
+def _story(draw: Draw, slots: Mapping[str, str]) -> str:
+    return " ".join(sentence.format(**slots) for sentence in _sentences(draw))
 
 
 def _sentences(draw: Draw) -> list[str]:

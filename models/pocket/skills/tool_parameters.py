@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.pocket.draw import Draw, Pool, pool, words
+from models.pocket.phases import LOOK_UP
 from models.pocket.words import COLOURS, DAYS
 
 
@@ -40,10 +41,21 @@ class ParameterKind:
     names: Pool
     said: Pool
     draw_value: Callable[[Draw], object]
+    known: tuple[str, ...] = ()
+    """Names of known_tools that by checksum are the evaluation's, which does not ask for them."""
 
     def parameter(self, draw: Draw) -> Parameter:
-        """A parameter with a usual or an invented name."""
-        return Parameter(draw.of(self.names) if draw.chance(0.75) else draw.coined(), self)
+        """A parameter with a usual or an invented name, at times of two words."""
+        if self.known and draw.phase >= LOOK_UP and draw.chance(0.1):
+            return Parameter(draw.any(self.known), self)
+        name = draw.of(self.names) if draw.chance(0.75) else draw.coined()
+        return Parameter(f"{draw.of(QUALIFIERS)}_{name}" if draw.chance(0.15) else name, self)
+
+
+QUALIFIERS = words(
+    "qualifier",
+    "first last new old max min main home work next full short target default other total start end user",
+)
 
 
 NAMED = pool(
@@ -82,7 +94,9 @@ PARAMETERS = (
         "string",
         words(
             "string parameter",
-            "name person user item title guest owner label target client member model subject topic key query",
+            "name person user item guest owner label target client member model subject topic key customer "
+            "recipient receiver sender author artist product account contact project team file folder id code symbol "
+            "message note phrase term word keyword category brand company employee student patient player",
         ),
         pool(
             "say string",
@@ -92,10 +106,15 @@ PARAMETERS = (
             "[by the name of|with the name|under the name|of the name] {v}",
         ),
         _name,
+        known=("query", "text", "title", "room"),
     ),
     ParameterKind(
         "string",
-        words("place parameter", "city place town location country area region destination street station site venue"),
+        words(
+            "place parameter",
+            "city place town country area region destination street station site venue address district "
+            "village island port airport state county origin zone shop branch office warehouse stop",
+        ),
         pool(
             "say place",
             "[in|at|near|around|inside|close to] {v}",
@@ -103,12 +122,15 @@ PARAMETERS = (
             "[in|at|near|around|close to] the [town|city|place] [of|called|named] {v}",
         ),
         _name,
+        known=("location",),
     ),
     ParameterKind(
         "integer",
         words(
             "integer parameter",
-            "count amount number quantity minutes hours size level price limit days seconds people age page total",
+            "count amount number quantity hours size level price limit days seconds people age page total weeks "
+            "months years duration length width height weight speed volume distance budget rate score rank rounds "
+            "copies items guests seats rooms pieces percent degrees temperature brightness offset max min",
         ),
         pool(
             "say integer",
@@ -118,10 +140,11 @@ PARAMETERS = (
             "[for up to|for about|with about|with up to] {v} [people|coins|minutes|pieces|times]",
         ),
         _amount,
+        known=("minutes",),
     ),
     ParameterKind(
         "string",
-        words("day parameter", "day date weekday when start deadline begin time"),
+        words("day parameter", "day date weekday when start deadline begin time end arrival departure due until since"),
         pool(
             "say day",
             "[on|by|next|this|before|until|after|from] {v}",
@@ -132,7 +155,9 @@ PARAMETERS = (
     ),
     ParameterKind(
         "string",
-        words("colour parameter", "colour color paint tone shade style ink tint"),
+        words(
+            "colour parameter", "colour color paint tone shade style ink tint hue theme background border finish look"
+        ),
         pool(
             "say colour",
             "[in|all in|all|painted|painted in|coloured] {v}",
@@ -144,7 +169,11 @@ PARAMETERS = (
     ),
     ParameterKind(
         "boolean",
-        words("boolean parameter", "light silent urgent private express quiet fast public sound backup safe insured"),
+        words(
+            "boolean parameter",
+            "silent urgent private express quiet fast public sound backup safe insured enabled active loud bold "
+            "secure visible verbose strict repeat shuffle autosave sync dark",
+        ),
         NAMED,
         _switch,
     ),

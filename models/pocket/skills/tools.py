@@ -1,8 +1,7 @@
 """Offered functions: choosing one, calling it, answering from its result, or doing without; it runs no function."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from models.pocket.conversation import (
     Check,
@@ -15,54 +14,16 @@ from models.pocket.conversation import (
     said_by_tool,
     said_by_user,
 )
-from models.pocket.draw import Draw, pool, words
+from models.pocket.draw import Draw, pool
+from models.pocket.phases import DRILL
 from models.pocket.skills import chat
-from models.pocket.skills.known_tools import KnownTool, draw_tool
-from models.pocket.skills.phrasing import asked, capital, with_article
-from models.pocket.skills.tool_parameters import PARAMETERS, Parameter
+from models.pocket.skills.offers import ATTRIBUTES, LOOKUPS, STATUS, Offer, action, alike, any_offer, lookup, neighbour
+from models.pocket.skills.phrasing import asked
 
 CALL_SKILL = "tool call"
 RESULT_SKILL = "tool result"
 NO_TOOL_SKILL = "no tool"
 
-VERBS = words(
-    "verb",
-    "book send open close find order paint clean repair move sell buy rent lock check count start stop print copy "
-    "hide show wash fill weigh lift pack return cancel save share build paint draw measure sort wrap test update deliver",
-)
-TOOL_NOUNS = words(
-    "tool noun",
-    "table room ticket letter message door window meeting report file photo song film game car train taxi parcel meal "
-    "pizza garden lamp heater alarm camera robot printer invoice order payment account bill event lesson course team "
-    "house bike boat flight hotel seat desk shelf plant tree dog cat horse engine tank bottle box bag coat shoe machine",
-)
-ATTRIBUTES = words(
-    "attribute",
-    "price weight height colour age speed size status owner level score rank length value power address birthday "
-    "temperature distance width balance depth voltage pressure mood title phone language author capital version brand",
-)
-REQUESTS = pool(
-    "tool request",
-    "{Do}[.|!| now.|, please.| now, please.]",
-    "[Please|Now|Now please|Please now] {do}[.|!|]",
-    "[Can|Could|Would|Will] you [please |now |]{do}[?| now?|, please?]",
-    "I [want|need|would like|have] to {do}[.| now.|, please.]",
-    "[I want|I need|I would like|I'd like] you to {do}[.| now.|, please.]",
-    "[Help me|You have|It is time|I'd like] to {do}[.| now.|, please.]",
-    "[Let's|You should|We should|I should] {do}[.| now.|]",
-)
-LOOKUPS = pool(
-    "lookup",
-    "[What is|What's] [the {attribute} of {item}|{item}'s {attribute}]?",
-    "[Tell me|Give me|Find|Get|Look up|Show me|Check] [the {attribute} of {item}|{item}'s {attribute}][.|, please.| now.]",
-    "[Do you know|Can you tell me|Can you find|Can you get|Could you find|Could you tell me] the {attribute} of {item}?",
-    "[Do you know|Can you tell me|Can you look up|Can you show me|Could you get] {item}'s {attribute}?",
-    "[Which|What] {attribute} does {item} have[?| now?]",
-    "I [need|want|want to know|would like to know|have to know] [the {attribute} of {item}|{item}'s {attribute}].",
-    "[Please tell me|Please find|Please get|Please look up|Now tell me|Now find] [the {attribute} of {item}|{item}'s {attribute}].",
-)
-STATUS = "status"
-DONE = "Done. The {key} is {value}."
 OUTCOMES = (
     "sunny",
     "rainy",
@@ -79,8 +40,10 @@ OUTCOMES = (
     "low",
     "high",
 )
-GETTERS = ("get", "lookup", "read", "fetch", "query")
+DRILL_SHARE = 0.65
+"""Of the conversations with a call, in the phases of drills."""
 LARGEST_OFFER = 4
+LARGEST_DRILL = 6
 NO_TOOL = "I'm sorry, I have no tool for that."
 SYSTEMS = pool(
     "tool system",
@@ -91,121 +54,44 @@ SYSTEMS = pool(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A user's words that ask for a function, with the call and the answer that they lead to."""
-
-    user: str
-    call: Function
-    answer: str
-    """Tells the user the outcome, with slots for its key and value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A function that can be asked for again and again."""
-
-    name: str
-    description: str
-    parameters: Sequence[Parameter]
-    outcome: str
-    """The key of the result that answers the user; STATUS for an action."""
-    noun: str
-    """What the function is about."""
-    ask: Callable[[Draw], Request]
-
-    def definition(self, *, is_described: bool, explains: bool) -> Tool:
-        """The function as templates take it."""
-        properties = {parameter.name: parameter.schema(explains=explains) for parameter in self.parameters}
-        return {
-            "type": "function",
-            "function": {
-                "name": self.name,
-                "description": self.description if is_described else "",
-                "parameters": {"type": "object", "properties": properties, "required": list(properties)},
-            },
-        }
-
-    @property
-    def is_named_plainly(self) -> bool:
-        """Whether the name alone says what the function does."""
-        return self.name.endswith(f"_{self.noun}")
-
-
-def action(draw: Draw, verb: str | None = None, noun: str | None = None) -> Offer:
-    """Something done to a noun, with up to three arguments."""
-    verb = verb or (draw.of(VERBS) if draw.chance(0.7) else draw.coined())
-    noun = noun or (draw.of(TOOL_NOUNS) if draw.chance(0.7) else draw.coined())
-    kinds = draw.random.sample(PARAMETERS, draw.any((0, 1, 1, 2, 2, 3)))
-    parameters = [kind.parameter(draw) for kind in kinds]
-    plain, camel, opaque = f"{verb}_{noun}", verb + noun.capitalize(), draw.coined()
-    name = plain if draw.chance(0.8) else draw.any((camel, opaque))
-
-    def ask(draw: Draw) -> Request:
-        values = [(parameter, *parameter.value(draw)) for parameter in parameters]
-        spoken = draw.shuffled(values) if draw.chance(0.15) else values
-        is_shuffled = spoken != values
-        phrases = [parameter.phrase(draw, text, is_named=is_shuffled) for parameter, _, text in spoken]
-        do = " ".join([f"{verb} {_noun_phrase(draw, noun)}", *phrases])
-        user = asked(draw, draw.of(REQUESTS).format(do=do, Do=capital(do)))
-        arguments = {parameter.name: value for parameter, value, _ in values}
-        return Request(user=user, call={"name": name, "arguments": arguments}, answer=DONE)
-
-    description = f"{capital(verb)} {with_article(noun)}."
-    return Offer(name=name, description=description, parameters=parameters, outcome=STATUS, noun=noun, ask=ask)
-
-
-def lookup(draw: Draw) -> Offer:
-    """A question for an attribute of a named thing."""
-    attribute = draw.of(ATTRIBUTES) if draw.chance(0.6) else draw.coined()
-    parameter = PARAMETERS[0].parameter(draw)
-    name = f"{draw.any(GETTERS)}_{attribute}"
-
-    def ask(draw: Draw) -> Request:
-        item = draw.name()
-        return Request(
-            user=asked(draw, draw.of(LOOKUPS).format(attribute=attribute, item=item)),
-            call={"name": name, "arguments": {parameter.name: item}},
-            answer=f"The {attribute} of {item} is {{value}}.",
-        )
-
-    description = f"Get the {attribute} of something."
-    return Offer(name=name, description=description, parameters=[parameter], outcome=attribute, noun=attribute, ask=ask)
-
-
-def known(tool: KnownTool) -> Offer:
-    """One of the functions that people try first."""
-
-    def ask(draw: Draw) -> Request:
-        user, arguments = tool.ask(draw)
-        answer = DONE if tool.outcome == STATUS else tool.answer.format(value="{value}", **arguments)
-        return Request(user=user, call={"name": tool.name, "arguments": arguments}, answer=answer)
-
-    noun = tool.name.rpartition("_")[2]
-    parameters = tool.typed_parameters
-    return Offer(
-        name=tool.name, description=tool.description, parameters=parameters, outcome=tool.outcome, noun=noun, ask=ask
-    )
-
-
-def any_offer(draw: Draw) -> Offer:
-    """An action, a lookup, or one of the functions that people try first."""
-    kind = draw.count(1, 10)
-    if kind <= 5:
-        return action(draw)
-    return lookup(draw) if kind <= 8 or draw.held_out else known(draw_tool(draw))
-
-
 def call_conversation(draw: Draw) -> Conversation:
     """A request, and the call that it asks for."""
+    if draw.phase >= DRILL and draw.chance(DRILL_SHARE):
+        return _drill(draw)
     if draw.chance(0.1):
         return _two_calls(draw)
     wanted = any_offer(draw)
     tools, messages = _setting(draw, wanted)
+    return _calling_last(draw, wanted, tools, messages)
+
+
+def _calling_last(draw: Draw, wanted: Offer, tools: list[Tool], messages: list[Message]) -> Conversation:
     request = wanted.ask(draw)
-    messages += [said_by_user(request.user), _calling([request.call])]
     check = Check(rule="calls", values=(json.dumps(request.call),))
+    messages += [said_by_user(request.user), _calling([request.call])]
     return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=tools)
+
+
+def _drill(draw: Draw) -> Conversation:
+    """A request for each of some functions, mostly without its result: no call can be copied from an earlier one."""
+    offered: list[Offer] = []
+    count = draw.count(3, LARGEST_DRILL)
+    while len(offered) < count:
+        one = lookup(draw) if draw.chance(0.6) else action(draw)
+        if not any(alike(one, other) for other in offered):
+            offered.append(one)
+    tools = [_definition(draw, one) for one in draw.shuffled(offered)]
+    messages = [instruction(draw.of(SYSTEMS))] if draw.chance(0.3) else []
+    for one in offered[1:]:
+        messages += _round(draw, one)[0][: 4 if draw.chance(0.2) else 2]
+        if draw.chance(0.2):
+            missing = neighbour(draw, draw.any(offered))
+            messages += [] if any(alike(missing, one) for one in offered) else _declined(draw, missing)
+    return _calling_last(draw, offered[0], tools, messages)
+
+
+def _declined(draw: Draw, missing: Offer) -> list[Message]:
+    return [said_by_user(missing.ask(draw).user), said_by_model(NO_TOOL)]
 
 
 def result_conversation(draw: Draw) -> Conversation:
@@ -237,8 +123,8 @@ def _setting(
     offered = [wanted] if wanted else []
     pattern = wanted or missing
     for _ in range(draw.count(0 if offered else 1, LARGEST_OFFER - len(offered))):
-        one = _neighbour(draw, pattern) if pattern is not None and draw.chance(0.4) else any_offer(draw)
-        if not any(_alike(one, other) for other in (*offered, missing)):
+        one = neighbour(draw, pattern) if pattern is not None and draw.chance(0.4) else any_offer(draw)
+        if not any(alike(one, other) for other in (*offered, missing)):
             offered.append(one)
     offered = draw.shuffled(offered or [lookup(draw)])
     messages = [instruction(draw.of(SYSTEMS))] if draw.chance(0.3) else []
@@ -253,26 +139,18 @@ def _definition(draw: Draw, one: Offer) -> Tool:
 
 def _earlier(draw: Draw, offered: Sequence[Offer]) -> list[Message]:
     """A round that has an end: with a function, without one that fits, or small talk."""
-    kind = draw.any(("call", "call", "call", "missing", "talk"))
+    kind = draw.any(("call", "call", "call", "missing", "missing", "talk"))
     if kind == "call":
         return _round(draw, draw.any(offered))[0]
-    missing = _missing(draw)
-    if kind == "missing" and not any(_alike(missing, one) for one in offered):
-        return [said_by_user(missing.ask(draw).user), said_by_model(NO_TOOL)]
+    missing = neighbour(draw, draw.any(offered)) if draw.chance(0.5) else _missing(draw)
+    if kind == "missing" and not any(alike(missing, one) for one in offered):
+        return _declined(draw, missing)
     return chat.plain(draw).messages()
 
 
 def _missing(draw: Draw) -> Offer:
     """A function to ask for where it is not offered."""
     return action(draw) if draw.chance(0.7) else lookup(draw)
-
-
-def _alike(one: Offer, other: Offer | None) -> bool:
-    """Whether a request for one could be taken for the other."""
-    if other is None:
-        return False
-    is_same_noun = one.noun == other.noun
-    return one.name == other.name or (is_same_noun and one.description == other.description)
 
 
 def _round(draw: Draw, wanted: Offer) -> tuple[list[Message], Check]:
@@ -328,18 +206,6 @@ def _value(draw: Draw) -> str | int | float:
     if kind == "decimal":
         return draw.count(1, 999) / 10
     return draw.any(OUTCOMES) if kind == "word" else f"{draw.any(OUTCOMES)} and {draw.any(OUTCOMES)}"
-
-
-def _neighbour(draw: Draw, wanted: Offer) -> Offer:
-    """A function that shares the verb or the noun, so that both must be read."""
-    if wanted.outcome != STATUS or wanted.noun not in wanted.name:
-        return lookup(draw)
-    verb = wanted.description.split()[0].lower()
-    return action(draw, verb=verb) if draw.chance(0.5) else action(draw, noun=wanted.noun)
-
-
-def _noun_phrase(draw: Draw, noun: str) -> str:
-    return draw.any((with_article(noun), f"the {noun}", f"my {noun}"))
 
 
 def _calling(calls: list[Function]) -> Message:

@@ -1,22 +1,28 @@
 import json
 import re
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 
 import pytest
 
+from models.pocket.batches import WINDOW, windows
 from models.pocket.chat_format import SERVED, TURN_END, example, prompt_text, render
 from models.pocket.conversation import Check, Conversation, Message
 from models.pocket.corpus import (
     SKILLS,
     TRAINING_SHARES,
     evaluation_conversations,
+    evaluation_draws,
     training_conversation,
     training_conversations,
 )
-from models.pocket.draw import Draw, pool, variants, words
+from models.pocket.draw import NOT_ASKED, Draw, is_asked, is_held_out, pool, variants, words
 from models.pocket.evaluate import BARS, Answer, differences, scores, shared_draws, spread
-from models.pocket.tokenizer import load_tokenizer
+from models.pocket.phases import DRILL, PHASES
+from models.pocket.skills import stories
+from models.pocket.skills.known_tools import TOOLS
+from models.pocket.skills.offers import GETTERS
+from models.pocket.tokenizer import load_tokenizer, pattern_of_any
 from service import domain
 from service.completion.chat_template import ChatTemplate
 from service.model.tokenizer import Tokenizer
@@ -32,6 +38,31 @@ def test_a_conversation_depends_on_its_number_alone() -> None:
 
 def test_nothing_that_the_evaluation_draws_is_drawn_for_training() -> None:
     assert not shared_draws(num_training=500)
+
+
+def test_the_evaluation_draws_no_word_of_the_functions_that_training_knows() -> None:
+    names = [name for tool in TOOLS for name in (tool.name, tool.outcome, *dict(tool.parameters))]
+    known = {word for name in (*names, *GETTERS) for word in name.split("_") if is_held_out(word)}
+    assert known - NOT_ASKED <= {"a", "multiply", "translation"}, "which no draw can make"
+    assert not NOT_ASKED & {item.lower() for _, draw in evaluation_draws(150) for _, item in draw.drawn}
+
+
+def test_the_friends_and_scenes_that_both_sides_share_are_no_words_of_the_evaluation() -> None:
+    assert not [word for pair in (*stories.FRIENDS, *stories.SCENES) for word in pair if is_asked(word.lower())]
+
+
+def test_a_phase_begins_with_a_window() -> None:
+    assert not any(first % WINDOW for first in PHASES)
+
+
+def test_a_drill_ends_with_a_call_of_an_offered_function_that_was_not_called_before() -> None:
+    drills = [one for one in islice(training_conversations(PHASES[DRILL]), 300) if one.skill == "tool call"]
+    assert max(len(one.tools) for one in drills) == 6
+    for one in drills:
+        if one.check.rule == "calls" and len(one.tools) > 4:
+            *before, last = [call["function"]["name"] for turn in one.messages for call in turn.get("tool_calls", ())]
+            assert last in {tool["function"]["name"] for tool in one.tools}
+            assert last not in before
 
 
 def test_a_word_is_on_the_same_side_in_every_pool() -> None:
@@ -75,7 +106,7 @@ def test_the_evaluation_set_is_as_large_as_promised_and_knows_every_skill() -> N
     assert len(conversations) >= 1600
     assert {conversation.skill for conversation in conversations} == SKILLS.keys() == TRAINING_SHARES.keys()
     assert SKILLS.keys() < BARS.keys()
-    assert [sum(shares) for shares in zip(*TRAINING_SHARES.values(), strict=True)] == [100, 100]
+    assert [sum(shares) for shares in zip(*TRAINING_SHARES.values(), strict=True)] == [100] * len(PHASES)
 
 
 @pytest.mark.parametrize("skill", SKILLS)
@@ -120,9 +151,24 @@ def test_the_tokenizer_encodes_any_text(text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids) == text
 
 
+def test_a_pattern_of_words_matches_each_of_them_and_no_other() -> None:
+    known = ["a", "an", "and", "ant", "be", "been"]
+    pattern = re.compile(pattern_of_any(known))
+    assert [
+        word for word in ("", "a", "an", "and", "ant", "anda", "b", "be", "bee", "been") if pattern.fullmatch(word)
+    ] == known
+
+
+def test_worker_processes_make_the_same_batches_in_the_same_order() -> None:
+    alone, together = (islice(windows(3, 16_384, 1024, workers), 2) for workers in (0, 1))
+    for ours, theirs in zip(alone, together, strict=True):
+        assert [batch.ids.tolist() for batch in ours] == [batch.ids.tolist() for batch in theirs]
+        assert [batch.is_answer.tolist() for batch in ours] == [batch.is_answer.tolist() for batch in theirs]
+
+
 def test_only_the_models_own_words_are_learned() -> None:
     tokenizer = load_tokenizer()
-    for conversation in islice(training_conversations(), 100):
+    for conversation in chain.from_iterable(islice(training_conversations(first), 30) for first in PHASES):
         one = example(conversation, tokenizer)
         learned = [token for token, is_answer in zip(one.ids, one.is_answer, strict=True) if is_answer]
         said = [render([turn]) for turn in conversation.messages if turn["role"] == "assistant"]

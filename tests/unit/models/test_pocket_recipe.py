@@ -10,3 +10,25 @@ def test_the_whole_recipe_runs_small(tmp_path: Path) -> None:
 
     first, last = smoke(tmp_path)
     assert last < first - 1
+
+
+def test_matrices_of_a_shape_are_updated_together_as_pytorch_updates_one_by_one() -> None:
+    import torch  # noqa: PLC0415
+
+    from models.pocket.muon import Muon  # noqa: PLC0415
+
+    torch.manual_seed(1)
+    shapes = [(8, 8), (4, 8), (16, 8), (8, 16), (8, 8)]
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(matrix.detach().clone()) for matrix in ours]
+    optimizers = [
+        Muon(ours, lr=1, weight_decay=0.1),
+        torch.optim.Muon(theirs, lr=1, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for _ in range(3):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.allclose(one, other, atol=0.02) for one, other in zip(ours, theirs, strict=True))
