@@ -77,7 +77,7 @@ TRAINING_SHARES = {
     "stories": (4, 3, 2, 1, 1),
     "repeating": (7, 3, 3, 3, 2),
 }
-"""Percent of the training conversations in each phase: the first teaches to copy, the later ones to call tools."""
+"""Percent of the training conversations in each phase: the first teaches to copy, the later ones calls above all."""
 
 WITHOUT_COMMON_SYSTEM = {"instructions", "tool call", "tool result", "no tool"}
 

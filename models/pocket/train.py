@@ -53,7 +53,7 @@ class Recipe:
     batches_of_a_step: int = 2
     learning_rate: float = 4e-3
     weight_decay: float = 0.0
-    """Of the layers' matrices; a long run needs it, or they grow and learn no more."""
+    """Of the layers' matrices, so that they do not grow over a long run."""
     warmup_steps: int = 100
     decay_share: float = 0.45
     """Of the run, at its end, over which the learning rate falls to nothing."""
@@ -73,7 +73,7 @@ RECIPE = Recipe()
 GPU_RECIPE = replace(
     RECIPE, num_tokens=190e6, batch_tokens=32_768, batches_of_a_step=1, weight_decay=0.05, checkpoint_every_s=60
 )
-"""Larger steps, since a GPU takes them in the same time, and as many tokens as the run that shipped."""
+"""Larger steps, since a GPU takes them in the same time, and as many tokens as the shipped model saw on one."""
 
 
 @dataclass(slots=True)

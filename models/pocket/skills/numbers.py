@@ -8,7 +8,7 @@ from models.pocket.words import ANIMALS, FOODS, OBJECTS
 SKILL = "lists and sums"
 LARGEST_TERM = 30
 LARGEST_TRAINED_TERM = 99
-"""Larger terms are added digit by digit as small ones are; without them small sums are learned by heart."""
+"""Larger terms are added digit by digit as small ones are, and there are too many to be learned by heart."""
 
 SUM = pool(
     "sum",
