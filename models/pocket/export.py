@@ -1,6 +1,7 @@
 """Turns a checkpoint into the served model.onnx and its configuration files, and checks it; it trains nothing.
 
-`python -m models.pocket.export --checkpoint FILE` writes models/pocket/served.
+`python -m models.pocket.export --checkpoint FILE` writes models/pocket/served; with `--mix FILE SHARE` the mean of that
+checkpoint's weights and another's.
 """
 
 import argparse
@@ -41,6 +42,15 @@ def export(model: Decoder, directory: Path) -> None:
             shutil.copy(SERVED / file, directory / file)
 
 
+def mix(model: Decoder, other: Decoder, share: float) -> Decoder:
+    """The means of both models' weights, the other's counting for its share: its gains for less of its losses.
+
+    Source: Wortsman et al., Robust fine-tuning of zero-shot models, 2022.
+    """
+    weights, others = model.state_dict(), other.state_dict()
+    return Decoder.of(model.config, {name: weights[name].lerp(others[name], share) for name in weights})
+
+
 def largest_difference(model: Decoder, directory: Path) -> float:
     """The greatest distance of two logits, over the prompt of one evaluation conversation of every skill."""
     session = onnxruntime.InferenceSession(directory / MODEL_FILE, providers=["CPUExecutionProvider"])
@@ -67,9 +77,12 @@ def main() -> None:
     """Exports and checks."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--mix", nargs=2, metavar=("FILE", "SHARE"), help="another checkpoint, and what it counts for")
     parser.add_argument("--output", type=Path, default=SERVED)
     arguments = parser.parse_args()
     model = load_model(arguments.checkpoint)
+    if arguments.mix:
+        model = mix(model, load_model(Path(arguments.mix[0])), float(arguments.mix[1]))
     export(model, arguments.output)
     difference = largest_difference(model, arguments.output)
     num_bytes = sum(file.stat().st_size for file in arguments.output.iterdir())

@@ -32,3 +32,17 @@ def test_matrices_of_a_shape_are_updated_together_as_pytorch_updates_one_by_one(
         for optimizer in optimizers:
             optimizer.step()
     assert all(torch.allclose(one, other, atol=0.02) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_mix_is_the_mean_of_both_models_weights() -> None:
+    import torch  # noqa: PLC0415
+
+    from models.pocket.decoder import Decoder  # noqa: PLC0415
+    from models.pocket.export import mix  # noqa: PLC0415
+    from models.pocket.smoke import RECIPE  # noqa: PLC0415
+
+    one, other = Decoder(RECIPE.config), Decoder(RECIPE.config)
+    mixed = dict(mix(one, other, 0.75).named_parameters())
+    theirs = dict(other.named_parameters())
+    for name, weight in one.named_parameters():
+        assert torch.allclose(mixed[name], 0.25 * weight + 0.75 * theirs[name], atol=1e-6)
