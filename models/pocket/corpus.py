@@ -14,7 +14,6 @@ from random import Random
 
 from models.pocket.conversation import Conversation, Message, instruction
 from models.pocket.draw import INVENTED_SHARE, Draw
-from models.pocket.phases import LOOK_UP, PHASES
 from models.pocket.skills import chat, extraction, instructions, memory, numbers, reading, repeating, stories, tools
 
 SEED = "pocket"
@@ -63,21 +62,23 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "stories": stories.conversation,
     "repeating": repeating.conversation,
 }
+PARTS = (0, 32_768, 1_904_640)
+"""The first conversation of each part of training, as the run that shipped took them: windows 32 and 1,860."""
 TRAINING_SHARES = {
-    "chat": (4, 3, 2, 2, 3),
-    "memory": (14, 12, 9, 8, 7),
-    "long memory": (2, 3, 2, 2, 2),
-    "instructions": (12, 14, 10, 9, 8),
-    "lists and sums": (14, 10, 6, 4, 4),
-    "reading": (12, 10, 8, 7, 6),
-    "extraction": (11, 10, 9, 8, 8),
-    "tool call": (12, 20, 36, 46, 38),
-    "tool result": (3, 3, 5, 4, 3),
-    "no tool": (5, 9, 8, 6, 18),
-    "stories": (4, 3, 2, 1, 1),
-    "repeating": (7, 3, 3, 3, 2),
+    "chat": (4, 3, 3),
+    "memory": (14, 9, 7),
+    "long memory": (2, 3, 2),
+    "instructions": (12, 10, 8),
+    "lists and sums": (14, 5, 4),
+    "reading": (12, 8, 7),
+    "extraction": (11, 10, 11),
+    "tool call": (12, 30, 28),
+    "tool result": (3, 4, 3),
+    "no tool": (5, 13, 20),
+    "stories": (4, 2, 1),
+    "repeating": (7, 3, 6),
 }
-"""Percent of the training conversations in each phase: the first teaches to copy, the later ones calls above all."""
+"""Percent of the training conversations: the first part teaches to copy, the last one what is nearly offered."""
 
 WITHOUT_COMMON_SYSTEM = {"instructions", "tool call", "tool result", "no tool"}
 
@@ -89,10 +90,10 @@ def training_conversation(number: int) -> Conversation:
 
 def training_draw(number: int, invented_share: float = INVENTED_SHARE) -> tuple[Conversation, Draw]:
     """A conversation with what it drew."""
-    phase = bisect_right(PHASES, number) - 1
+    part = bisect_right(PARTS, number) - 1
     random = Random(f"{SEED} training {number}")
-    draw = Draw(random, held_out=False, invented_share=invented_share, phase=phase)
-    weights = [shares[phase] for shares in TRAINING_SHARES.values()]
+    draw = Draw(random, held_out=False, invented_share=invented_share, is_last_part=part == len(PARTS) - 1)
+    weights = [shares[part] for shares in TRAINING_SHARES.values()]
     skill = draw.random.choices(list(TRAINING_SHARES), weights=weights)[0]
     return _with_common_system(draw, SKILLS[skill](draw)), draw
 
@@ -105,15 +106,15 @@ def training_conversations(first: int = 0) -> Iterator[Conversation]:
         number += 1
 
 
-def evaluation_conversations(count_of_a_skill: int = EVALUATIONS_OF_A_SKILL) -> list[Conversation]:
-    """The fixed evaluation set: as many of every skill."""
-    return [conversation for conversation, _ in evaluation_draws(count_of_a_skill)]
+def evaluation_conversations(count_of_a_skill: int = EVALUATIONS_OF_A_SKILL, first: int = 0) -> list[Conversation]:
+    """The fixed evaluation set: as many of every skill; from another first one on, others of its kind."""
+    return [conversation for conversation, _ in evaluation_draws(count_of_a_skill, first)]
 
 
-def evaluation_draws(count_of_a_skill: int) -> Iterator[tuple[Conversation, Draw]]:
+def evaluation_draws(count_of_a_skill: int, first: int = 0) -> Iterator[tuple[Conversation, Draw]]:
     """The evaluation set with what each conversation drew."""
     for skill, generate in SKILLS.items():
-        for number in range(count_of_a_skill):
+        for number in range(first, first + count_of_a_skill):
             draw = Draw(Random(f"{SEED} evaluation {skill} {number}"), held_out=True)
             yield generate(draw), draw
 
@@ -124,14 +125,14 @@ def familiar_conversations(count_of_a_skill: int) -> list[Conversation]:
     for skill, generate in SKILLS.items():
         for number in range(count_of_a_skill):
             random = Random(f"{SEED} familiar {skill} {number}")
-            found.append(generate(Draw(random, held_out=False, invented_share=INVENTED_SHARE, phase=LOOK_UP)))
+            found.append(generate(Draw(random, held_out=False, invented_share=INVENTED_SHARE)))
     return found
 
 
 def corpus_hash(count: int = HASHED_CONVERSATIONS) -> str:
-    """SHA-256, as JSON lines, over so many of the first training conversations of each phase and the evaluation set."""
+    """SHA-256, as JSON lines, over so many of the first training conversations of each part and the evaluation set."""
     digest = hashlib.sha256()
-    training = [islice(training_conversations(first), count) for first in PHASES]
+    training = [islice(training_conversations(first), count) for first in PARTS]
     for conversation in chain(*training, evaluation_conversations()):
         digest.update(json.dumps(asdict(conversation), ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from random import Random
 from typing import TypeVar
 from zlib import crc32
 
-from models.pocket.english import COMMON_WORDS, ENGLISH_ONSETS, ENGLISH_RIMES, ENGLISH_WORDS
+from models.pocket.english import COMMON_WORDS, ENGLISH_ONSETS, ENGLISH_RIMES, ENGLISH_WORDS, MORE_WORDS
 
 T = TypeVar("T")
 
@@ -25,6 +25,9 @@ USUAL_NAME_SHARE = 0.15
 UNKNOWN_WORD_SHARE = 0.06
 """Of the phrases that training draws, in which an invented word stands for one of theirs, as users say unknown ones."""
 
+FEWEST_LETTERS = 4
+"""Of a word that can be cut in two."""
+
 FEWEST_WORDS = 3
 """Of a phrase that is still understood without one."""
 
@@ -38,6 +41,9 @@ NOT_ASKED = frozenset(
 
 RUDE = re.compile("fuck|shit|cunt|nig|fag|rape|slut|whor|dick|cock|tits|piss|poo|nazi|anal|porn|sex")
 """What no invented word may hold."""
+
+LONG_WORDS = tuple(word for word in (*ENGLISH_WORDS, *COMMON_WORDS) if len(word) >= FEWEST_LETTERS)
+"""Training cuts common words in two as well, so that it copies more of the tokenizer's pieces."""
 
 PLAIN_WORD = re.compile(r"(?<![\w{'])[A-Za-z][a-z]+(?![\w}])")
 """A word of a phrase, but no slot and no part of a name."""
@@ -117,6 +123,11 @@ def is_held_out(text: str) -> bool:
     return crc32(text.encode()) % HELD_OUT_SHARE == HELD_OUT_SHARE - 1
 
 
+MANY_WORDS = tuple(word for word in (*ENGLISH_WORDS, *COMMON_WORDS, *MORE_WORDS) if not is_held_out(word))
+"""For training's last part: the more words it sees, the fewer it knows by heart."""
+MANY_LONG_WORDS = tuple(word for word in MANY_WORDS if len(word) >= FEWEST_LETTERS)
+
+
 def is_asked(word: str) -> bool:
     """Whether the evaluation may draw a word."""
     return is_held_out(word) and word not in NOT_ASKED
@@ -141,13 +152,10 @@ class Draw:
     invented_share: float = 0
     """Of the words from open pools, and of the usual names where it is all."""
 
-    phase: int = 0
-    """Of training, see phases; the evaluation is in none and stays at 0."""
+    is_last_part: bool = False
+    """Of training, see corpus.PARTS: words are compounds too, and functions are of few verbs and nouns."""
 
     drawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-
-    def __post_init__(self) -> None:
-        assert not (self.held_out and self.phase), "the evaluation is in no phase"
 
     def of(self, source: Pool) -> str:
         """An item of this side's part of a pool."""
@@ -216,8 +224,9 @@ class Draw:
                 return first, second
 
     def _unknown_word(self) -> str:
-        """Of plain syllables, as English ones look, or of halves of English ones."""
-        return self._first_of_this_side(self.any((self._plain_word, self._english_word, self._spliced_word)))
+        """Of plain syllables, as English ones look, or of English words."""
+        ways = [self._plain_word, self._english_word, self._spliced_word]
+        return self._first_of_this_side(self.any([*ways, self._compound_word] if self.is_last_part else ways))
 
     def _first_of_this_side(self, draw_word: Callable[[], str]) -> str:
         while True:
@@ -258,8 +267,17 @@ class Draw:
         return syllables + self.any(ENDINGS) if num_syllables == 1 else syllables
 
     def _spliced_word(self) -> str:
-        first, second = self.any(ENGLISH_WORDS), self.any(ENGLISH_WORDS)
+        trained = MANY_LONG_WORDS if self.is_last_part else LONG_WORDS
+        source = ENGLISH_WORDS if self.held_out else trained
+        first, second = self.any(source), self.any(source)
         return first[: self.count(2, len(first) - 2)] + second[self.count(2, len(second) - 1) :]
 
+    def _compound_word(self) -> str:
+        """A common word whole, so that its pieces are copied in their order."""
+        ending = self.any((self.any(MANY_WORDS), self.any(ENGLISH_RIMES), self.any(ONSETS) + self.any(VOWELS)))
+        return self.any(MANY_WORDS) + ending
+
     def _common_word(self) -> str:
+        if self.is_last_part:
+            return self.any(MANY_WORDS)
         return self.any(ENGLISH_WORDS if self.chance(0.3) else COMMON_WORDS)

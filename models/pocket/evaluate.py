@@ -18,12 +18,12 @@ from models.pocket.chat_format import TURN_END, prompt_text
 from models.pocket.conversation import Conversation, calls_in
 from models.pocket.corpus import (
     EVALUATIONS_OF_A_SKILL,
+    PARTS,
     evaluation_conversations,
     evaluation_draws,
     familiar_conversations,
     training_draw,
 )
-from models.pocket.phases import PHASES
 from models.pocket.tokenizer import load_tokenizer, token_id
 
 BARS: Mapping[str, int | None] = {
@@ -96,10 +96,10 @@ def table(found: Mapping[str, Score]) -> str:
 def shared_draws(num_training: int = TRAINING_CONVERSATIONS_CHECKED) -> set[str]:
     """Names, objects, sets of numbers, tool words and phrasings that both sides hold: there must be none.
 
-    Training's phases are looked at alike, and small and capital letters are not told apart.
+    Training's parts are looked at alike, and small and capital letters are not told apart.
     """
-    of_a_phase = num_training // len(PHASES)
-    numbers = (number for first in PHASES for number in range(first, first + of_a_phase))
+    of_a_part = num_training // len(PARTS)
+    numbers = (number for first in PARTS for number in range(first, first + of_a_part))
     trained = {item.lower() for number in numbers for _, item in training_draw(number)[1].drawn}
     asked = {item.lower() for _, draw in evaluation_draws(EVALUATIONS_OF_A_SKILL) for _, item in draw.drawn}
     return asked & trained
@@ -190,6 +190,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compare", action="store_true", help="with --target: ask PyTorch too")
     parser.add_argument("--speed", action="store_true", help="with --target: time one request at a time too")
     parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
+    parser.add_argument("--first", type=int, default=0, help="150 and more ask others than the fixed set's")
     parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
     parser.add_argument("--read", type=int, default=0, help="print so many answers of the skills that people judge")
     parser.add_argument("--familiar", action="store_true", help="ask as training does, to see what was not learned")
@@ -207,10 +208,12 @@ def main() -> None:
     arguments = _arguments()
     if arguments.check_split:
         print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")
-    ask = familiar_conversations if arguments.familiar else evaluation_conversations
     if arguments.speed:
         print(speed(arguments.target))
-    conversations = ask(arguments.count)
+    if arguments.familiar:
+        conversations = familiar_conversations(arguments.count)
+    else:
+        conversations = evaluation_conversations(arguments.count, arguments.first)
     by_way: dict[str, list[Answer]] = {}
     if arguments.compare or not arguments.target:
         by_way["PyTorch"] = ask_torch(arguments.checkpoint, conversations)

@@ -71,7 +71,7 @@ class Recipe:
 
 RECIPE = Recipe()
 GPU_RECIPE = replace(
-    RECIPE, num_tokens=190e6, batch_tokens=32_768, batches_of_a_step=1, weight_decay=0.05, checkpoint_every_s=60
+    RECIPE, num_tokens=790e6, batch_tokens=32_768, batches_of_a_step=1, weight_decay=0.05, checkpoint_every_s=60
 )
 """Larger steps, since a GPU takes them in the same time, and as many tokens as the shipped model saw on one."""
 
@@ -256,6 +256,8 @@ def main() -> None:
         workers=arguments.workers,
         is_compiled=not arguments.eager,
     )
+    if arguments.from_served is not None:
+        recipe = replace(recipe, prompt_weight=0)  # what it teaches, to copy, the served weights can do
     trainer = Trainer(recipe, arguments.checkpoints)
     if arguments.from_served is not None and not trainer.progress.step:
         trainer.start_from_served(arguments.from_served)

@@ -12,7 +12,6 @@ KINDS = {"string": PARAMETERS[0], "place": PARAMETERS[1], "integer": PARAMETERS[
 VALUES: dict[str, Callable[[Draw], object]] = {
     "string": lambda draw: draw.name(),
     "place": lambda draw: draw.of(USUAL_NAMES) if draw.chance(0.5) else draw.name(),
-    "integer": lambda draw: draw.count(0, 100),
     "day": lambda draw: draw.any(DAYS),
 }
 
@@ -36,7 +35,10 @@ class KnownTool:
 
     def ask(self, draw: Draw) -> tuple[str, dict[str, object]]:
         """A user's words for it, and the arguments that they hold."""
-        arguments = {name: VALUES[kind](draw) for name, kind in self.parameters}
+        integers = iter(draw.numbers(sum(kind == "integer" for _, kind in self.parameters), 0, 100))
+        arguments = {
+            name: next(integers) if kind == "integer" else VALUES[kind](draw) for name, kind in self.parameters
+        }
         return asked(draw, draw.any(self.asked).format(**arguments)), arguments
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from models.pocket.conversation import Function, Tool
 from models.pocket.draw import Draw, pool, words
-from models.pocket.phases import LOOK_UP
 from models.pocket.skills.known_tools import KnownTool, draw_tool
 from models.pocket.skills.phrasing import asked, capital, with_article
 from models.pocket.skills.tool_parameters import PARAMETERS, Parameter
@@ -63,8 +62,9 @@ LOOKUPS = pool(
 STATUS = "status"
 DONE = "Done. The {key} is {value}."
 GETTERS = ("get", "get", "get", "find", "check", "read", "fetch", "query", "lookup")
+LARGEST_CROSSED_OFFER = 5
 INVENTED_GETTER_SHARE = 0.4
-"""In training's later phases, where the others are equally frequent: which one a function has is not to be guessed."""
+"""In training, where the others are equally frequent: which one a function has is not to be guessed."""
 PLAIN_NAME_SHARE = 0.8
 TRAINED_PLAIN_NAME_SHARE = 0.6
 """Fewer: a plain name can be made up of the request's own words, another must be looked up among the offered ones."""
@@ -113,8 +113,8 @@ class Offer:
 
 def action(draw: Draw, verb: str | None = None, noun: str | None = None) -> Offer:
     """Something done to a noun, with up to three arguments."""
-    verb = verb or (draw.of(VERBS) if draw.chance(0.7) else draw.coined())
-    noun = noun or (draw.of(TOOL_NOUNS) if draw.chance(0.7) else draw.coined())
+    verb = verb or _verb(draw)
+    noun = noun or _noun(draw)
     parameters = _parameters(draw, draw.any((0, 1, 1, 2, 2, 3)))
     plain, camel, opaque = f"{verb}_{noun}", verb + noun.capitalize(), draw.coined()
     is_plain = draw.chance(PLAIN_NAME_SHARE if draw.held_out else TRAINED_PLAIN_NAME_SHARE)
@@ -132,6 +132,31 @@ def action(draw: Draw, verb: str | None = None, noun: str | None = None) -> Offe
 
     description = f"{capital(verb)} {with_article(noun)}."
     return Offer(name=name, description=description, parameters=parameters, outcome=STATUS, noun=noun, ask=ask)
+
+
+def _verb(draw: Draw) -> str:
+    return draw.of(VERBS) if draw.chance(0.7) else draw.coined()
+
+
+def _noun(draw: Draw) -> str:
+    return draw.of(TOOL_NOUNS) if draw.chance(0.7) else draw.coined()
+
+
+def crossed(draw: Draw) -> tuple[list[Offer], list[Offer]]:
+    """Actions of few verbs and nouns: those to offer and those to miss, each of which looks like some of the others."""
+    verbs, nouns = _different(draw, _verb), _different(draw, _noun)
+    actions = draw.shuffled([action(draw, verb, noun) for verb in verbs for noun in nouns])
+    num_offered = draw.count(1, min(LARGEST_CROSSED_OFFER, len(actions) - 1))
+    return actions[:num_offered], actions[num_offered:]
+
+
+def _different(draw: Draw, draw_word: Callable[[Draw], str]) -> list[str]:
+    """Two or three words."""
+    count = draw.count(2, 3)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[draw_word(draw)] = None
+    return list(found)
 
 
 def _parameters(draw: Draw, count: int) -> list[Parameter]:
@@ -162,7 +187,7 @@ def lookup(draw: Draw) -> Offer:
 
 
 def _getter(draw: Draw) -> str:
-    if draw.phase < LOOK_UP:
+    if draw.held_out:
         return draw.any(GETTERS)
     return draw.coined() if draw.chance(INVENTED_GETTER_SHARE) else draw.any(sorted(set(GETTERS)))
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from models.pocket.draw import Draw, Pool, pool, words
-from models.pocket.phases import LOOK_UP
 from models.pocket.words import COLOURS, DAYS
 
 
@@ -46,7 +45,7 @@ class ParameterKind:
 
     def parameter(self, draw: Draw) -> Parameter:
         """A parameter with a usual or an invented name, at times of two words."""
-        if self.known and draw.phase >= LOOK_UP and draw.chance(0.1):
+        if self.known and not draw.held_out and draw.chance(0.1):
             return Parameter(draw.any(self.known), self)
         name = draw.of(self.names) if draw.chance(0.75) else draw.coined()
         return Parameter(f"{draw.of(QUALIFIERS)}_{name}" if draw.chance(0.15) else name, self)

@@ -15,9 +15,19 @@ from models.pocket.conversation import (
     said_by_user,
 )
 from models.pocket.draw import Draw, pool
-from models.pocket.phases import DRILL
 from models.pocket.skills import chat
-from models.pocket.skills.offers import ATTRIBUTES, LOOKUPS, STATUS, Offer, action, alike, any_offer, lookup, neighbour
+from models.pocket.skills.offers import (
+    ATTRIBUTES,
+    LOOKUPS,
+    STATUS,
+    Offer,
+    action,
+    alike,
+    any_offer,
+    crossed,
+    lookup,
+    neighbour,
+)
 from models.pocket.skills.phrasing import asked
 
 CALL_SKILL = "tool call"
@@ -40,8 +50,10 @@ OUTCOMES = (
     "low",
     "high",
 )
-DRILL_SHARE = 0.65
-"""Of the conversations with a call, in the phases of drills."""
+DRILL_SHARE = 0.5
+"""Of training's conversations that end with a call, or without one that fits."""
+CROSSED_SHARE = 0.4
+"""Of the same, in training's last part: functions that share their verbs and nouns."""
 LARGEST_OFFER = 4
 LARGEST_DRILL = 6
 NO_TOOL = "I'm sorry, I have no tool for that."
@@ -56,8 +68,12 @@ SYSTEMS = pool(
 
 def call_conversation(draw: Draw) -> Conversation:
     """A request, and the call that it asks for."""
-    if draw.phase >= DRILL and draw.chance(DRILL_SHARE):
-        return _drill(draw)
+    if _crosses(draw):
+        offered, _, tools, messages = _crossed(draw)
+        return _calling_last(draw, offered[0], tools, messages)
+    if _drills(draw):
+        offered, tools, messages = _drill(draw)
+        return _calling_last(draw, offered[0], tools, messages)
     if draw.chance(0.1):
         return _two_calls(draw)
     wanted = any_offer(draw)
@@ -72,8 +88,28 @@ def _calling_last(draw: Draw, wanted: Offer, tools: list[Tool], messages: list[M
     return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=tools)
 
 
-def _drill(draw: Draw) -> Conversation:
-    """A request for each of some functions, mostly without its result: no call can be copied from an earlier one."""
+def _crosses(draw: Draw) -> bool:
+    return draw.is_last_part and draw.chance(CROSSED_SHARE)
+
+
+def _crossed(draw: Draw) -> tuple[list[Offer], list[Offer], list[Tool], list[Message]]:
+    """Offered and missing functions of few verbs and nouns, and requests for any but the first of each."""
+    offered, missing = crossed(draw)
+    beside = [lookup(draw)] if draw.chance(0.3) else []
+    tools = [_definition(draw, one) for one in draw.shuffled([*offered, *beside])]
+    messages = [instruction(draw.of(SYSTEMS))] if draw.chance(0.3) else []
+    before = [(one, True) for one in (*offered[1:], *beside)] + [(one, False) for one in missing[1:]]
+    for one, is_offered in draw.shuffled(before)[: draw.any((0, 0, 1, 2, 3))]:
+        messages += _round(draw, one)[0][: draw.any((2, 4))] if is_offered else _declined(draw, one)
+    return offered, missing, tools, messages
+
+
+def _drills(draw: Draw) -> bool:
+    return not draw.held_out and draw.chance(DRILL_SHARE)
+
+
+def _drill(draw: Draw) -> tuple[list[Offer], list[Tool], list[Message]]:
+    """Some functions, and requests for all but the first, mostly without results: no call can be copied from another."""
     offered: list[Offer] = []
     count = draw.count(3, LARGEST_DRILL)
     while len(offered) < count:
@@ -84,10 +120,16 @@ def _drill(draw: Draw) -> Conversation:
     messages = [instruction(draw.of(SYSTEMS))] if draw.chance(0.3) else []
     for one in offered[1:]:
         messages += _round(draw, one)[0][: 4 if draw.chance(0.2) else 2]
-        if draw.chance(0.2):
-            missing = neighbour(draw, draw.any(offered))
-            messages += [] if any(alike(missing, one) for one in offered) else _declined(draw, missing)
-    return _calling_last(draw, offered[0], tools, messages)
+        messages += _declined(draw, _unlike(draw, offered)) if draw.chance(0.3) else []
+    return offered, tools, messages
+
+
+def _unlike(draw: Draw, offered: Sequence[Offer]) -> Offer:
+    """A function to ask for that is like none of the offered ones, but mostly near to one."""
+    while True:
+        one = neighbour(draw, draw.any(offered)) if draw.chance(0.7) else _missing(draw)
+        if not any(alike(one, other) for other in offered):
+            return one
 
 
 def _declined(draw: Draw, missing: Offer) -> list[Message]:
@@ -104,15 +146,25 @@ def result_conversation(draw: Draw) -> Conversation:
 
 def no_tool_conversation(draw: Draw) -> Conversation:
     """Functions that do not fit: small talk goes on, and a request is declined."""
+    if _crosses(draw):
+        _, missing, tools, messages = _crossed(draw)
+        return _declining_last(draw, missing[0], tools, messages)
+    if _drills(draw):
+        offered, tools, messages = _drill(draw)
+        return _declining_last(draw, _unlike(draw, offered), tools, messages)
     if draw.chance(0.5):
         plain = chat.plain(draw)
         tools, messages = _setting(draw)
-        user, answer, check = plain.user, plain.answer, plain.check
-    else:
-        missing = _missing(draw)
-        tools, messages = _setting(draw, missing=missing)
-        user, answer, check = missing.ask(draw).user, NO_TOOL, Check(rule="exact", values=(NO_TOOL,))
-    messages += [said_by_user(user), said_by_model(answer)]
+        messages += plain.messages()
+        return Conversation(skill=NO_TOOL_SKILL, messages=messages, check=plain.check, tools=tools)
+    missing = _missing(draw)
+    tools, messages = _setting(draw, missing=missing)
+    return _declining_last(draw, missing, tools, messages)
+
+
+def _declining_last(draw: Draw, missing: Offer, tools: list[Tool], messages: list[Message]) -> Conversation:
+    messages += _declined(draw, missing)
+    check = Check(rule="exact", values=(NO_TOOL,))
     return Conversation(skill=NO_TOOL_SKILL, messages=messages, check=check, tools=tools)
 
 
