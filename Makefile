@@ -43,10 +43,10 @@ bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-gena
 	$(BIN)/python -m benchmarks.structured_output
 	$(BIN)/python -m benchmarks.tables
 
-evaluate-pocket: setup ## Judge the embedded model: ARGS="--target HOST:PORT" by a server, else in PyTorch (pip install it into .venv)
+evaluate-pocket: $(if $(findstring --target,$(ARGS)),setup,$(VENV)/.torch) ## Judge the embedded model in PyTorch, or by a server: ARGS="--target HOST:PORT"
 	$(BIN)/python models/pocket/evaluate.py $(ARGS)
 
-smoke-pocket: setup ## Run the embedded model's whole recipe small, in PyTorch
+smoke-pocket: $(VENV)/.torch ## Run the embedded model's whole recipe small, in PyTorch
 	$(BIN)/python models/pocket/smoke.py
 
 check: format-check lint types contracts proto check-generated ## Everything CI checks, short of the tests
@@ -108,6 +108,11 @@ lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer ver
 
 clean: ## Remove what make made, environments too
 	rm -rf $(VENV) $(GENERATOR) $(OLDEST) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+
+# In no lock: its wheels differ with the processor and the GPU.
+$(VENV)/.torch: $(VENV)/.installed
+	$(BIN)/python $(INSTALL) torch==2.13.0 tqdm
+	@touch $@
 
 $(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
 	$(BIN)/python $(LOCKED) requirements/dev.lock

@@ -255,9 +255,8 @@ def main() -> None:
         learning_rate=arguments.learning_rate or recipe.learning_rate,
         workers=arguments.workers,
         is_compiled=not arguments.eager,
+        prompt_weight=recipe.prompt_weight if arguments.from_served is None else 0,  # served weights can copy
     )
-    if arguments.from_served is not None:
-        recipe = replace(recipe, prompt_weight=0)  # what it teaches, to copy, the served weights can do
     trainer = Trainer(recipe, arguments.checkpoints)
     if arguments.from_served is not None and not trainer.progress.step:
         trainer.start_from_served(arguments.from_served)

@@ -1,7 +1,8 @@
 """Offered functions: choosing one, calling it, answering from its result, or doing without; it runs no function."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from models.pocket.conversation import (
     Check,
@@ -66,14 +67,22 @@ SYSTEMS = pool(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drill:
+    """Functions that are easily taken for one another, and what was asked before; what is asked last is open."""
+
+    tools: list[Tool]
+    messages: list[Message]
+    wanted: Offer
+    """An offered function that was not asked for."""
+    missing: Callable[[], Offer]
+    """Draws one that is not offered."""
+
+
 def call_conversation(draw: Draw) -> Conversation:
     """A request, and the call that it asks for."""
-    if _crosses(draw):
-        offered, _, tools, messages = _crossed(draw)
-        return _calling_last(draw, offered[0], tools, messages)
-    if _drills(draw):
-        offered, tools, messages = _drill(draw)
-        return _calling_last(draw, offered[0], tools, messages)
+    if drill := _drill(draw):
+        return _calling_last(draw, drill.wanted, drill.tools, drill.messages)
     if draw.chance(0.1):
         return _two_calls(draw)
     wanted = any_offer(draw)
@@ -88,12 +97,15 @@ def _calling_last(draw: Draw, wanted: Offer, tools: list[Tool], messages: list[M
     return Conversation(skill=CALL_SKILL, messages=messages, check=check, tools=tools)
 
 
-def _crosses(draw: Draw) -> bool:
-    return draw.is_last_part and draw.chance(CROSSED_SHARE)
+def _drill(draw: Draw) -> Drill | None:
+    """For training alone, and not always."""
+    if draw.is_last_part and draw.chance(CROSSED_SHARE):
+        return _crossed_drill(draw)
+    return _long_drill(draw) if not draw.held_out and draw.chance(DRILL_SHARE) else None
 
 
-def _crossed(draw: Draw) -> tuple[list[Offer], list[Offer], list[Tool], list[Message]]:
-    """Offered and missing functions of few verbs and nouns, and requests for any but the first of each."""
+def _crossed_drill(draw: Draw) -> Drill:
+    """Functions of few verbs and nouns, and some requests for them and for others of these."""
     offered, missing = crossed(draw)
     beside = [lookup(draw)] if draw.chance(0.3) else []
     tools = [_definition(draw, one) for one in draw.shuffled([*offered, *beside])]
@@ -101,14 +113,10 @@ def _crossed(draw: Draw) -> tuple[list[Offer], list[Offer], list[Tool], list[Mes
     before = [(one, True) for one in (*offered[1:], *beside)] + [(one, False) for one in missing[1:]]
     for one, is_offered in draw.shuffled(before)[: draw.any((0, 0, 1, 2, 3))]:
         messages += _round(draw, one)[0][: draw.any((2, 4))] if is_offered else _declined(draw, one)
-    return offered, missing, tools, messages
+    return Drill(tools=tools, messages=messages, wanted=offered[0], missing=lambda: missing[0])
 
 
-def _drills(draw: Draw) -> bool:
-    return not draw.held_out and draw.chance(DRILL_SHARE)
-
-
-def _drill(draw: Draw) -> tuple[list[Offer], list[Tool], list[Message]]:
+def _long_drill(draw: Draw) -> Drill:
     """Some functions, and requests for all but the first, mostly without results: no call can be copied from another."""
     offered: list[Offer] = []
     count = draw.count(3, LARGEST_DRILL)
@@ -121,7 +129,7 @@ def _drill(draw: Draw) -> tuple[list[Offer], list[Tool], list[Message]]:
     for one in offered[1:]:
         messages += _round(draw, one)[0][: 4 if draw.chance(0.2) else 2]
         messages += _declined(draw, _unlike(draw, offered)) if draw.chance(0.3) else []
-    return offered, tools, messages
+    return Drill(tools=tools, messages=messages, wanted=offered[0], missing=lambda: _unlike(draw, offered))
 
 
 def _unlike(draw: Draw, offered: Sequence[Offer]) -> Offer:
@@ -146,12 +154,8 @@ def result_conversation(draw: Draw) -> Conversation:
 
 def no_tool_conversation(draw: Draw) -> Conversation:
     """Functions that do not fit: small talk goes on, and a request is declined."""
-    if _crosses(draw):
-        _, missing, tools, messages = _crossed(draw)
-        return _declining_last(draw, missing[0], tools, messages)
-    if _drills(draw):
-        offered, tools, messages = _drill(draw)
-        return _declining_last(draw, _unlike(draw, offered), tools, messages)
+    if drill := _drill(draw):
+        return _declining_last(draw, drill.missing(), drill.tools, drill.messages)
     if draw.chance(0.5):
         plain = chat.plain(draw)
         tools, messages = _setting(draw)
