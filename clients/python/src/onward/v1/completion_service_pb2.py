@@ -25,14 +25,14 @@ _sym_db = _symbol_database.Default()
 from onward.v1 import completion_pb2 as onward_dot_v1_dot_completion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"onward/v1/completion_service.proto\x12\tonward.v1\x1a\x1aonward/v1/completion.proto2\xb1\x01\n\x11\x43ompletionService\x12\x43\n\x08\x43omplete\x12\x1a.onward.v1.CompleteRequest\x1a\x1b.onward.v1.CompleteResponse\x12W\n\x0eStreamComplete\x12 .onward.v1.StreamCompleteRequest\x1a!.onward.v1.StreamCompleteResponse0\x01\x42S\n\x15\x63om.example.onward.v1P\x01Z,example.com/onward/gen/go/onward/v1;onwardv1\xaa\x02\tOnward.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"onward/v1/completion_service.proto\x12\tonward.v1\x1a\x1aonward/v1/completion.proto2\xb1\x01\n\x11\x43ompletionService\x12\x43\n\x08\x43omplete\x12\x1a.onward.v1.CompleteRequest\x1a\x1b.onward.v1.CompleteResponse\x12W\n\x0eStreamComplete\x12 .onward.v1.StreamCompleteRequest\x1a!.onward.v1.StreamCompleteResponse0\x01\x42\x44\n\tonward.v1P\x01Z)onward.internal/gen/go/onward/v1;onwardv1\xaa\x02\tOnward.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onward.v1.completion_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\025com.example.onward.v1P\001Z,example.com/onward/gen/go/onward/v1;onwardv1\252\002\tOnward.V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\tonward.v1P\001Z)onward.internal/gen/go/onward/v1;onwardv1\252\002\tOnward.V1'
   _globals['_COMPLETIONSERVICE']._serialized_start=78
   _globals['_COMPLETIONSERVICE']._serialized_end=255
 # @@protoc_insertion_point(module_scope)

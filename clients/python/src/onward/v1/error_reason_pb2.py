@@ -24,14 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1conward/v1/error_reason.proto\x12\tonward.v1*\xbe\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_INVALID_PARAMETER\x10\x01\x12!\n\x1d\x45RROR_REASON_INVALID_MESSAGES\x10\x02\x12(\n$ERROR_REASON_INVALID_RESPONSE_FORMAT\x10\x03\x12(\n$ERROR_REASON_CONTEXT_LENGTH_EXCEEDED\x10\x04\x12%\n!ERROR_REASON_UNSUPPORTED_BY_MODEL\x10\x05\x12 \n\x1c\x45RROR_REASON_MODEL_NOT_FOUND\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_MODEL_LOADING\x10\x07\x12 \n\x1c\x45RROR_REASON_SERVER_DRAINING\x10\x08\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\t\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_OUT_OF_MEMORY\x10\x0b\x12$\n ERROR_REASON_CREDENTIALS_INVALID\x10\x0c\x12$\n ERROR_REASON_MODEL_NOT_PERMITTED\x10\r\x12\x1f\n\x1b\x45RROR_REASON_ENGINE_FAILURE\x10\x0e\x12\"\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x0f\x42S\n\x15\x63om.example.onward.v1P\x01Z,example.com/onward/gen/go/onward/v1;onwardv1\xaa\x02\tOnward.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1conward/v1/error_reason.proto\x12\tonward.v1*\xbe\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1e\x45RROR_REASON_INVALID_PARAMETER\x10\x01\x12!\n\x1d\x45RROR_REASON_INVALID_MESSAGES\x10\x02\x12(\n$ERROR_REASON_INVALID_RESPONSE_FORMAT\x10\x03\x12(\n$ERROR_REASON_CONTEXT_LENGTH_EXCEEDED\x10\x04\x12%\n!ERROR_REASON_UNSUPPORTED_BY_MODEL\x10\x05\x12 \n\x1c\x45RROR_REASON_MODEL_NOT_FOUND\x10\x06\x12\x1e\n\x1a\x45RROR_REASON_MODEL_LOADING\x10\x07\x12 \n\x1c\x45RROR_REASON_SERVER_DRAINING\x10\x08\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\t\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\n\x12\x1e\n\x1a\x45RROR_REASON_OUT_OF_MEMORY\x10\x0b\x12$\n ERROR_REASON_CREDENTIALS_INVALID\x10\x0c\x12$\n ERROR_REASON_MODEL_NOT_PERMITTED\x10\r\x12\x1f\n\x1b\x45RROR_REASON_ENGINE_FAILURE\x10\x0e\x12\"\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x0f\x42\x44\n\tonward.v1P\x01Z)onward.internal/gen/go/onward/v1;onwardv1\xaa\x02\tOnward.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onward.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\025com.example.onward.v1P\001Z,example.com/onward/gen/go/onward/v1;onwardv1\252\002\tOnward.V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\tonward.v1P\001Z)onward.internal/gen/go/onward/v1;onwardv1\252\002\tOnward.V1'
   _globals['_ERRORREASON']._serialized_start=44
   _globals['_ERRORREASON']._serialized_end=618
 # @@protoc_insertion_point(module_scope)
