@@ -9,7 +9,7 @@ COPY requirements/ requirements/
 RUN python -m venv /opt/onward \
     && /opt/onward/bin/pip install --no-cache-dir --require-hashes -r requirements/${REQUIREMENTS}.lock
 RUN pip install --no-cache-dir --require-hashes -r requirements/build.lock
-COPY pyproject.toml ./
+COPY pyproject.toml README.md LICENSE ./
 COPY proto/ proto/
 COPY clients/python/ clients/python/
 COPY models/pocket/served/ models/pocket/served/

@@ -17,8 +17,9 @@ help: ## List what can be made
 
 setup: $(VENV)/.installed ## Make .venv from the locked, hashed requirements
 
-serve: setup ## Serve a model: MODEL=dir, else the embedded one; further flags in ARGS
-	$(BIN)/onward serve $(if $(MODEL),--model $(MODEL)) $(ARGS)
+# The shell takes MODEL from the environment, where make puts it, so that it may hold spaces and quotes.
+serve: $(VENV)/.serving ## Serve a model: MODEL=dir, else the embedded one; further flags in ARGS
+	$(BIN)/onward serve $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
 test: setup ## Run every test; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
@@ -26,7 +27,7 @@ test: setup ## Run every test; ARGS go to pytest
 test-oldest: $(OLDEST)/.installed ## Test the Python client on the oldest dependencies it allows
 	PYTHONPATH=$(STUBS) $(OLDEST)/bin/python -m pytest tests/unit/onward_client $(ARGS)
 
-coverage: setup ## Run every test, then say which branches of service/ none took
+coverage: setup ## Run every test, then list the server's branches that none took
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
 
@@ -86,13 +87,13 @@ endef
 generate: setup $(GENERATOR)/.installed ## Write the Python stubs from proto/, and docs/settings.md
 	rm -f $(STUBS)/onward/v1/*_pb2*
 	$(call write_stubs,$(STUBS))
-	$(BIN)/python -m service.settings > docs/settings.md
+	$(BIN)/python -m onward_server.settings > docs/settings.md
 
 check-generated: setup $(GENERATOR)/.installed
 	@rm -rf build/stubs && mkdir -p build/stubs
 	$(call write_stubs,build/stubs)
 	diff -r --exclude='__*__*' --exclude=py.typed build/stubs/onward $(STUBS)/onward
-	$(BIN)/python -m service.settings | diff - docs/settings.md
+	$(BIN)/python -m onward_server.settings | diff - docs/settings.md
 
 # The file of the CUDA extra holds all the others' versions, so that every environment agrees.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
@@ -114,9 +115,14 @@ $(VENV)/.torch: $(VENV)/.installed
 	$(BIN)/python $(INSTALL) torch==2.13.0 tqdm
 	@touch $@
 
-$(VENV)/.installed: requirements/dev.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
-	$(BIN)/python $(LOCKED) requirements/dev.lock
+# What serving needs, and no more: the checkers and test tools come with .installed.
+$(VENV)/.serving: requirements/server.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
+	$(BIN)/python $(LOCKED) requirements/server.lock -r requirements/build.lock
 	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+$(VENV)/.installed: requirements/dev.lock $(VENV)/.serving
+	$(BIN)/python $(LOCKED) requirements/dev.lock
 	@touch $@
 
 $(GENERATOR)/.installed: requirements/generate.lock | $(GENERATOR)/bin/python

@@ -36,7 +36,7 @@ from onward.v1.sampling_pb2 import (
     ResponseFormat,
     SamplingParams,
 )
-from service import domain
+from onward_server import domain
 from tests.hostile_constraints import HOSTILE
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Trial:
 
 async def measure(folder: Path, answer: int) -> Result:
     """Neighbours alone, then with every hostile constraint one after another beside them."""
-    words = ("service", "serve", "--model", str(folder), *_FLAGS)
+    words = ("onward_server", "serve", "--model", str(folder), *_FLAGS)
     async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
         trial = Trial(server, CompletionServiceStub(channel), answer=answer)
         alone = await trial.neighbours()

@@ -37,7 +37,7 @@ def requests(calls: int, *, prompt: int, answer: int) -> list[completion_pb2.Com
 async def measure(arguments: argparse.Namespace) -> list[tuple[float, float]]:
     """Seconds of all calls in a row and of all at once, by run; the first run warms up."""
     jobs = requests(arguments.calls, prompt=arguments.prompt, answer=arguments.answer)
-    words = ("service", "serve", "--model", str(arguments.folder), "--listen", "127.0.0.1:0", *_SERVER_FLAGS)
+    words = ("onward_server", "serve", "--model", str(arguments.folder), "--listen", "127.0.0.1:0", *_SERVER_FLAGS)
     async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = completion_service_pb2_grpc.CompletionServiceStub(channel)
 

@@ -23,7 +23,7 @@ from onward.v1.completion_service_pb2_grpc import CompletionServiceStub
 from onward.v1.sampling_pb2 import SamplingParams
 
 _SLOTS, _QUEUE = 4, 8
-_WORDS = ("service", "serve", "--listen", "127.0.0.1:0", "--slots", str(_SLOTS), "--max-queue", str(_QUEUE))
+_WORDS = ("onward_server", "serve", "--listen", "127.0.0.1:0", "--slots", str(_SLOTS), "--max-queue", str(_QUEUE))
 _LONG = CompleteRequest(
     raw_prompt=RawPrompt(token_ids=TokenIds(ids=range(3, 60))),
     sampling=SamplingParams(max_tokens=900, ignore_eos=True, temperature=1),

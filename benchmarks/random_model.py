@@ -8,13 +8,13 @@ from models.export.decoder_config import DecoderConfig
 from models.export.decoder_graph import build_decoder
 from models.export.model_folder import SpecialTokens, write_decoder
 from models.export.random_weights import random_weights
-from service.completion.detokenizer import Detokenizer
-from service.engine.engine import Engine
-from service.grammar.compiler import GrammarCompiler
-from service.model.folder import ModelFolder
-from service.model.loader import load_model
-from service.model.onnx_session import SessionOptions, usable_processors
-from service.model.tokenizer import Tokenizer
+from onward_server.completion.answer.detokenizer import Detokenizer
+from onward_server.engine.engine import Engine
+from onward_server.grammar.compiler import GrammarCompiler
+from onward_server.model.folder import ModelFolder
+from onward_server.model.loader import load_model
+from onward_server.model.onnx_session import SessionOptions, usable_processors
+from onward_server.model.tokenizer import Tokenizer
 
 _SHAPE = DecoderConfig(
     vocab_size=512,
@@ -55,7 +55,7 @@ class RandomModel:
             vocabulary_size=loaded.causal_lm.vocabulary_size,
             eos_token_ids=folder.eos_token_ids,
         )
-        self.engine = Engine(loaded.causal_lm, num_drawable=self.num_tokens, num_mask_threads=usable_processors())
+        self.engine = Engine(loaded.causal_lm, num_sampleable=self.num_tokens, num_mask_threads=usable_processors())
 
     def text(self, token_ids: Sequence[int]) -> str:
         """Control tokens are kept, so that one that has no place in an answer shows."""

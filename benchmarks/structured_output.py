@@ -24,17 +24,17 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.random_model import RandomModel, Vocabulary
 from benchmarks.report import write_result
-from service.domain import EndOfSequence, FinishReason, SamplingParams
-from service.engine.generation import (
+from onward_server.domain import EndOfSequence, FinishReason, SamplingParams
+from onward_server.engine.generation import (
     EngineEvent,
     Finish,
     GenerationRequest,
     RequestFailed,
     SequenceFailed,
-    TokenDrawn,
+    TokenSampled,
 )
-from service.errors import InvalidRequest
-from service.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.errors import InvalidRequest
+from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from tests.constraint_cases import SUITE, Case, call_cases, forced_call_cases, own_cases, suite_cases
 from tests.drawing import EOS_TOKEN_IDS, SMOLLM2, SMOLLM2_EOS_TOKEN_IDS, small_tokenizer_json
 from tests.text_cases import text_cases
@@ -119,7 +119,7 @@ class Trial:
 
     def _take(self, event: EngineEvent) -> None:
         match event:
-            case TokenDrawn(request_id=name, token_id=token_id, finish=finish):
+            case TokenSampled(request_id=name, token_id=token_id, finish=finish):
                 self._running[name].token_ids.append(token_id)
                 if finish is not None:
                     self._end(self._running.pop(name), finish)

@@ -16,13 +16,13 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from service import app
-from service.api.access import load_access
-from service.api.server import Server
-from service.model.causal_lm import Logits, TokenIds
-from service.model.loader import LoadedModel
-from service.settings import Settings
-from service.telemetry import configure_logging
+from onward_server import app
+from onward_server.api.access import load_access
+from onward_server.api.server import Server
+from onward_server.model.causal_lm import Logits, TokenIds
+from onward_server.model.loader import LoadedModel
+from onward_server.settings import Settings
+from onward_server.telemetry import configure_logging
 from tests.fakes_completion import FakeCatalogue, FakeCompleter
 from tests.tiny_model import TINY, write_tiny_model
 

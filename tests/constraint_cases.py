@@ -12,13 +12,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from service.completion.constraints import Constraints
-from service.completion.output_parser import AnswerContext, OutputParser
-from service.completion.prompt import Prompt, offered_tools
-from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
-from service.completion.tool_formats.reasoning import THINK
-from service.completion.tool_formats.tool_format import OutputFormat, ToolFormat
-from service.domain import (
+from onward_server.completion.answer.output_parser import AnswerContext, OutputParser
+from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS
+from onward_server.completion.answer.tool_formats.reasoning import THINK
+from onward_server.completion.answer.tool_formats.tool_format import OutputFormat, ToolFormat
+from onward_server.completion.constraints import Constraints
+from onward_server.completion.prompt.builder import Prompt, offered_tools
+from onward_server.domain import (
     CompletionRequest,
     FunctionTool,
     JsonObjectFormat,
@@ -27,8 +27,8 @@ from service.domain import (
     ToolChoice,
     ToolChoiceMode,
 )
-from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.tool_calls import CallFrame, OfferedTool
+from onward_server.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.grammar.tool_calls import CallFrame, OfferedTool
 from tests.parsed_answers import parsed
 
 SUITE = Path(__file__).parents[2] / "shared/data/jsonschema/JSON-Schema-Test-Suite.tar.gz"

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from service.completion.tool_formats import REASONING_FORMATS, TOOL_FORMATS
-from service.completion.tool_formats.tool_format import ReasoningFormat, ToolFormat
-from service.domain import ResponseFormat
-from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.matcher import allocate_masks
-from service.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
+from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS
+from onward_server.completion.answer.tool_formats.tool_format import ReasoningFormat, ToolFormat
+from onward_server.domain import ResponseFormat
+from onward_server.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.grammar.matcher import allocate_masks
+from onward_server.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
 
 SMOLLM2 = Path(__file__).parents[2] / "shared/data/tok-smollm2/tokenizer.json"
 _FORMATS: tuple[ToolFormat | ReasoningFormat, ...] = (*TOOL_FORMATS, *REASONING_FORMATS)

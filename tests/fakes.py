@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from service.errors import EngineFailed
-from service.model.causal_lm import Logits, TokenIds
+from onward_server.errors import EngineFailed
+from onward_server.model.causal_lm import Logits, TokenIds
 
 Script = Callable[[list[int]], int]
 """From all token ids so far, prompt included, to the id that should win."""

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from service import domain
-from service.errors import FieldViolation, InvalidRequest, ModelNotFound
+from onward_server import domain
+from onward_server.errors import FieldViolation, InvalidRequest, ModelNotFound
 
 CARD = domain.ModelCard(
     id="fake",

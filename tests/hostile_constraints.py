@@ -2,8 +2,8 @@
 
 import json
 
-from service.domain import ChoiceFormat, GrammarFormat, JsonSchemaFormat, RegexFormat, ResponseFormat
-from service.grammar.values import Json
+from onward_server.domain import ChoiceFormat, GrammarFormat, JsonSchemaFormat, RegexFormat, ResponseFormat
+from onward_server.grammar.values import Json
 
 
 def schema(value: Json) -> ResponseFormat:

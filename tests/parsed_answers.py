@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from service.completion.output_parser import OutputParser
-from service.domain import FunctionTool
+from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.domain import FunctionTool
 
 
 def tool(name: str, parameters: str = "") -> FunctionTool:

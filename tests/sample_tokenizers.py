@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as LibraryTokenizer
 
-from service.model.tokenizer import Tokenizer
+from onward_server.model.tokenizer import Tokenizer
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 REAL = {"smollm2": DATA / "tok-smollm2", "stories260K": DATA / "stories260K" / "onnx"}

@@ -20,9 +20,9 @@ from onward.v1.completion_pb2 import CompleteRequest, StreamCompleteRequest
 from onward.v1.completion_service_pb2_grpc import CompletionServiceStub
 from onward.v1.model_service_pb2_grpc import ModelServiceStub
 from onward.v1.tokenizer_service_pb2_grpc import TokenizerServiceStub
-from service.api.access import load_access
-from service.api.server import Server
-from service.settings import Settings
+from onward_server.api.access import load_access
+from onward_server.api.server import Server
+from onward_server.settings import Settings
 from tests.fakes_completion import FakeCatalogue, FakeCompleter
 
 if TYPE_CHECKING:  # in the stubs only

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from jsonschema import Draft202012Validator
 
-from service.domain import ChoiceFormat, GrammarFormat, RegexFormat
+from onward_server.domain import ChoiceFormat, GrammarFormat, RegexFormat
 from tests.constraint_cases import Case, format_case
 
 _BYTE = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"

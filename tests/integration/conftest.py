@@ -8,9 +8,9 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from service.api.access import load_access
-from service.app import load_models, started
-from service.settings import Settings
+from onward_server.api.access import load_access
+from onward_server.app import load_models, started
+from onward_server.settings import Settings
 from tests.serving import Served
 from tests.tiny_model import write_tiny_model
 

@@ -31,7 +31,7 @@ class Serving:
 
 def onward(*words: str) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
-    command = [sys.executable, "-m", "service", *words]
+    command = [sys.executable, "-m", "onward_server", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
 
 
@@ -49,7 +49,17 @@ def address_said_by(process: subprocess.Popen[str]) -> str:
 @contextmanager
 def onward_serve(folder: Path, *words: str) -> Generator[Serving]:
     """Serves a folder until the block is left, or the server ends."""
-    command = [sys.executable, "-m", "service", "serve", "--model", str(folder), "--listen", "127.0.0.1:0", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "onward_server",
+        "serve",
+        "--model",
+        str(folder),
+        "--listen",
+        "127.0.0.1:0",
+        *words,
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield Serving(process, address_said_by(process))

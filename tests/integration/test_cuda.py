@@ -21,10 +21,10 @@ from onward.v1.model_service_pb2 import GetModelRequest, Model
 from onward.v1.sampling_pb2 import LogprobOptions, SamplingParams
 from onward.v1.usage_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, TokenLogprob
 from onward_client import AsyncClient
-from service.errors import StartupError
-from service.model.folder import ModelFolder
-from service.model.loader import load_model
-from service.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
+from onward_server.errors import StartupError
+from onward_server.model.folder import ModelFolder
+from onward_server.model.loader import load_model
+from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
 from tests.integration.conftest import Serve
 from tests.serving import Served
 from tests.tiny_model import TINY, write_tiny_model

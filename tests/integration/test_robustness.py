@@ -113,7 +113,7 @@ def logged_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_thousand_calls_cancelled_at_random_points_change_no_answer_and_lose_no_slot(
     serve: Serve, chat_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "service")
+    caplog.set_level(logging.INFO, "onward_server")
     generator = random.Random(1)
     async with serve(chat_folder, slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
         every_slot, expected = (await baseline(served)).choices, await good_answers(served)

@@ -47,7 +47,7 @@ def test_the_installed_command_runs(root: Path) -> None:
 
 
 def test_the_installed_server_carries_the_embedded_model(root: Path) -> None:
-    find = "from service.settings import Settings; print(*Settings().model_folders.values())"
+    find = "from onward_server.settings import Settings; print(*Settings().model_folders.values())"
     folder = Path(_output(root / "opt/onward/bin/python", "-c", find, cwd=root).strip())
     assert folder.is_relative_to(root)
     assert {file.name for file in folder.iterdir()} >= {"model.onnx", "config.json", "tokenizer.json"}
@@ -55,7 +55,7 @@ def test_the_installed_server_carries_the_embedded_model(root: Path) -> None:
 
 def test_the_installed_packages_are_typed_and_the_client_carries_the_protocol(root: Path) -> None:
     (packages,) = (root / "opt/onward/lib").glob("python*/site-packages")
-    assert all((packages / name / "py.typed").is_file() for name in ("service", "onward", "onward_client"))
+    assert all((packages / name / "py.typed").is_file() for name in ("onward_server", "onward", "onward_client"))
     protocol = {file.name for file in (ROOT / "proto/onward/v1").iterdir()}
     assert {file.name for file in (packages / "onward/v1").glob("*.proto")} == protocol
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.domain import SamplingParams
-from service.engine.engine import Engine
-from service.engine.generation import GenerationRequest, RawLogprobs, TokenDrawn
-from service.model.causal_lm import CausalLM, Logits, TokenIds
-from service.model.folder import ModelFolder
-from service.model.loader import LoadedModel, load_model, measure_load_independence
-from service.model.onnx_session import SessionOptions
-from service.model.slot_causal_lm import SlotCausalLM
+from onward_server.domain import SamplingParams
+from onward_server.engine.engine import Engine
+from onward_server.engine.generation import GenerationRequest, RawLogprobs, TokenSampled
+from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
+from onward_server.model.folder import ModelFolder
+from onward_server.model.loader import LoadedModel, load_model, measure_load_independence
+from onward_server.model.onnx_session import SessionOptions
+from onward_server.model.slot_causal_lm import SlotCausalLM
 from tests.tiny_model import write_tiny_model
 
 NUM_SLOTS = 8
@@ -56,7 +56,7 @@ def neighbours(name: str = "neighbour") -> list[GenerationRequest]:
 
 def steps(engine: Engine, budget: int) -> Iterator[dict[tuple[str, int], tuple[int, RawLogprobs | None]]]:
     while engine.has_work:
-        drawn = [event for event in engine.step(budget).events if isinstance(event, TokenDrawn)]
+        drawn = [event for event in engine.step(budget).events if isinstance(event, TokenSampled)]
         yield {(event.request_id, event.index): (event.token_id, event.logprobs) for event in drawn}
 
 

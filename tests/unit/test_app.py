@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from service.app import ServedModel, how_to_call, load_models
-from service.domain import CompletionRequest, Message, Role
-from service.errors import ModelFolderError, StartupError
-from service.settings import Settings
+from onward_server.app import ServedModel, how_to_call, load_models
+from onward_server.domain import CompletionRequest, Message, Role
+from onward_server.errors import ModelFolderError, StartupError
+from onward_server.settings import Settings
 from tests.tiny_model import CHATML, write_tiny_model
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from service import app
-from service.cli import main
-from service.domain import RawText
-from service.settings import Settings
+from onward_server import app
+from onward_server.cli import main
+from onward_server.domain import RawText
+from onward_server.settings import Settings
 from tests.fakes_completion import CARD, FakeCompleter
 from tests.serving import Served, serving
 

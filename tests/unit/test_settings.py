@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, WrongSettings, read_settings, reference
+from onward_server.settings import Settings, WrongSettings, read_settings, reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def test_the_settings_page_is_what_the_settings_say() -> None:
-    """Write it again with `python -m service.settings > docs/settings.md`."""
+    """Write it again with `python -m onward_server.settings > docs/settings.md`."""
     assert PAGE.read_text(encoding="utf-8") == reference()
 
 

@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from service.telemetry import JsonFormatter, TextFormatter, configure_logging, fields
+from onward_server.telemetry import JsonFormatter, TextFormatter, configure_logging, fields
 
 MOMENT = 1_700_000_000.123
 FORMATTERS = [TextFormatter(), JsonFormatter()]
 
 
 def record(message: str, *arguments: object, **values: object) -> logging.LogRecord:
-    made = logging.LogRecord("service.x", logging.INFO, __file__, 1, message, arguments, None)
+    made = logging.LogRecord("onward_server.x", logging.INFO, __file__, 1, message, arguments, None)
     made.__dict__.update(fields(**values), created=MOMENT, msecs=123.0)
     return made
 
@@ -32,7 +32,7 @@ def test_a_text_line_has_the_message_then_the_fields() -> None:
     )
 
     assert line == (
-        "2023-11-14T22:13:20.123Z INFO service.x hello you "
+        "2023-11-14T22:13:20.123Z INFO onward_server.x hello you "
         'count=3 queue_s=0.250 name="two words" empty="" none=null reasons=["stop"]'
     )
 
@@ -44,7 +44,7 @@ def test_a_json_line_is_one_object() -> None:
     assert json.loads(line) == {
         "time": "2023-11-14T22:13:20.123Z",
         "level": "INFO",
-        "logger": "service.x",
+        "logger": "onward_server.x",
         "message": "hello",
         "count": 3,
         "user": "é\n",
@@ -110,8 +110,8 @@ def test_records_of_the_level_and_above_go_to_standard_error(
     monkeypatch.setattr(logging.root, "level", logging.NOTSET)
     configure_logging(level="warning", form="json")
 
-    logging.getLogger("service.x").info("quiet")
-    logging.getLogger("service.x").warning("loud")
+    logging.getLogger("onward_server.x").info("quiet")
+    logging.getLogger("onward_server.x").warning("loud")
 
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -10,9 +10,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from onward.v1.completion_pb2 import CompleteRequest
-from service.api.access import ApiKeys, load_access
-from service.errors import StartupError
-from service.settings import Settings
+from onward_server.api.access import ApiKeys, load_access
+from onward_server.errors import StartupError
+from onward_server.settings import Settings
 from tests.fakes_completion import FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
 

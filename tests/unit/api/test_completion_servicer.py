@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from service import domain
-from service.api.boundary import Call
-from service.api.completion_servicer import CompletionServicer
-from service.api.decode import Decoded
-from service.errors import FieldViolation
+from onward_server import domain
+from onward_server.api.boundary import Call
+from onward_server.api.completion_servicer import CompletionServicer
+from onward_server.api.decode import Decoded
+from onward_server.errors import FieldViolation
 from tests.fakes_completion import FakeCatalogue, FakeCompleter
 
 LOGPROB = domain.TokenLogprob(chosen=domain.Logprob(token_id=7, token=b"a", logprob=-0.5), top=())

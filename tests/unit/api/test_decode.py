@@ -5,9 +5,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2, tokenizer_service_pb2
-from service import domain
-from service.api import decode
-from service.errors import InvalidReason, InvalidRequest
+from onward_server import domain
+from onward_server.api import decode
+from onward_server.errors import InvalidReason, InvalidRequest
 
 UNKNOWN_FIELD_500 = b"\xa2\x1f\x01x"
 

@@ -3,8 +3,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2, tokenizer_service_pb2, usage_pb2
-from service import domain
-from service.api import encode
+from onward_server import domain
+from onward_server.api import encode
 from tests.fakes_completion import CARD
 
 STARTED = domain.CompletionStarted(

@@ -27,8 +27,8 @@ from onward.v1.completion_service_pb2_grpc import CompletionServiceStub
 from onward.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeRequest, TokenizeRequest
 from onward_client.channels import service_config
-from service.api import server
-from service.errors import EngineFailed, EngineOverloaded, InvalidRequest, StartupError
+from onward_server.api import server
+from onward_server.errors import EngineFailed, EngineOverloaded, InvalidRequest, StartupError
 from tests.fakes_completion import CARD, FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
 

@@ -4,8 +4,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Res
 from google.rpc.status_pb2 import Status
 
 from onward.v1.error_reason_pb2 import ErrorReason
-from service.api.status import AnswerTooLarge, DeadlinePassed, failure, status_and_trailers
-from service.errors import (
+from onward_server.api.status import AnswerTooLarge, DeadlinePassed, failure, status_and_trailers
+from onward_server.errors import (
     CredentialsInvalid,
     EngineFailed,
     EngineOverloaded,

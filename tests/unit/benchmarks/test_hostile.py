@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.hostile import Result, Row, encoded, missed_bars
 from onward.v1.completion_pb2 import CompleteRequest
-from service.api.decode import complete_request
+from onward_server.api.decode import complete_request
 from tests.hostile_constraints import HOSTILE
 
 ROW = Row(constraint="nested repeats", ended="8 tokens", seconds=3.0, grown_mib=256)

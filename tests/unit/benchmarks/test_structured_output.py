@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.random_model import RandomModel, Vocabulary
 from benchmarks.structured_output import Row, Trial, missed_bars
-from service.domain import JsonSchemaFormat, RegexFormat, ResponseFormat
+from onward_server.domain import JsonSchemaFormat, RegexFormat, ResponseFormat
 from tests.constraint_cases import Case, format_case
 from tests.drawing import EOS_TOKEN_IDS, small_tokenizer_json
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.completion.collect import collect
-from service.domain import (
+from onward_server.completion.collect import collect
+from onward_server.domain import (
     Choice,
     ChoiceDelta,
     ChoiceFinished,

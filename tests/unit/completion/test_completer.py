@@ -8,17 +8,17 @@ from typing import ClassVar
 
 import pytest
 
-from service.completion.chat_template import ChatTemplate
-from service.completion.completer import Completer
-from service.completion.prompt import Prompt, PromptBuilder
-from service.completion.tool_formats.tool_format import OutputFormat
-from service.completion.validation import ModelLimits
-from service.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
-from service.engine.engine import Engine
-from service.errors import InvalidRequest
-from service.model.tokenizer import Encoding, Tokenizer
-from service.runtime.engine_thread import EngineThread
-from service.runtime.pacing import PrefillPacer
+from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
+from onward_server.completion.completer import Completer
+from onward_server.completion.prompt.builder import Prompt, PromptBuilder
+from onward_server.completion.prompt.chat_template import ChatTemplate
+from onward_server.completion.validation import ModelLimits
+from onward_server.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
+from onward_server.engine.engine import Engine
+from onward_server.errors import InvalidRequest
+from onward_server.model.tokenizer import Encoding, Tokenizer
+from onward_server.runtime.engine_thread import EngineThread
+from onward_server.runtime.pacing import PrefillPacer
 from tests.fakes import FakeCausalLM
 from tests.fakes_completion import CARD
 from tests.tiny_model import write_tiny_tokenizer
@@ -55,7 +55,7 @@ def completer(tokenizer: Tokenizer, engine: EngineThread) -> Completer:
 
 def completer_of(prompts: PromptBuilder, tokenizer: Tokenizer, engine: EngineThread) -> Completer:
     return Completer(
-        limits=ModelLimits(card=CARD, num_drawable=tokenizer.vocabulary_size, eos_token_ids=frozenset({2})),
+        limits=ModelLimits(card=CARD, num_sampleable=tokenizer.vocabulary_size, eos_token_ids=frozenset({2})),
         prompts=prompts,
         constraints=None,
         tokenizer=tokenizer,

@@ -8,14 +8,14 @@ from typing import NoReturn
 
 import pytest
 
-from service.completion.constraints import Constraints
-from service.completion.output_parser import AnswerContext, Channel
-from service.completion.prompt import Prompt
-from service.completion.tool_formats.harmony import HARMONY
-from service.completion.tool_formats.reasoning import HARMONY as ANALYSIS
-from service.completion.tool_formats.reasoning import THINK
-from service.completion.tool_formats.tool_format import OutputFormat
-from service.domain import (
+from onward_server.completion.answer.output_parser import AnswerContext, Channel
+from onward_server.completion.answer.tool_formats.harmony import HARMONY
+from onward_server.completion.answer.tool_formats.reasoning import HARMONY as ANALYSIS
+from onward_server.completion.answer.tool_formats.reasoning import THINK
+from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
+from onward_server.completion.constraints import Constraints
+from onward_server.completion.prompt.builder import Prompt
+from onward_server.domain import (
     CompletionRequest,
     FunctionTool,
     RawText,
@@ -24,8 +24,9 @@ from service.domain import (
     ToolChoice,
     ToolChoiceMode,
 )
-from service.errors import InvalidReason, InvalidRequest
-from service.grammar import compiler
+from onward_server.errors import InvalidReason, InvalidRequest
+from onward_server.grammar import compiler
+from onward_server.grammar.formats import Part
 from tests.drawing import RandomWriter
 
 PROMPT = Prompt(text="a", ids=(1,), is_empty_text=False)
@@ -62,7 +63,7 @@ async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_a
     """A thread cannot be cancelled, so callers that came and left could once fill every thread for seconds."""
     release, started = threading.Event(), list[ResponseFormat]()
 
-    def held(response_format: ResponseFormat, _name: str) -> compiler.Part:
+    def held(response_format: ResponseFormat, _name: str) -> Part:
         started.append(response_format)
         release.wait(10)
         raise InvalidRequest.of("response_format", "refused")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.completion.context_window import tokens_left
-from service.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
-from service.errors import InvalidReason, InvalidRequest
+from onward_server.completion.context_window import tokens_left
+from onward_server.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
+from onward_server.errors import InvalidReason, InvalidRequest
 
 TEXT = CompletionRequest(raw_prompt=RawText(text="x"))
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.completion.sampling_defaults import resolve
-from service.domain import FinishReason, SamplingOverrides, SamplingParams
+from onward_server.completion.sampling_defaults import resolve
+from onward_server.domain import FinishReason, SamplingOverrides, SamplingParams
 
 NEUTRAL = SamplingParams(max_tokens=50, seed=9)
 OTHERS = {

@@ -2,8 +2,8 @@
 
 from dataclasses import astuple
 
-from service.completion.step_clock import StepClock
-from service.domain import Timings
+from onward_server.completion.step_clock import StepClock
+from onward_server.domain import Timings
 
 
 def clock() -> StepClock:

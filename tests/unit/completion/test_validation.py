@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from service.completion.validation import ModelLimits, validate
-from service.domain import (
+from onward_server.completion.validation import ModelLimits, validate
+from onward_server.domain import (
     ChoiceFormat,
     CompletionRequest,
     FunctionTool,
@@ -21,7 +21,7 @@ from service.domain import (
     ToolChoice,
     ToolChoiceMode,
 )
-from service.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
 from tests.fakes_completion import CARD
 
 ABLE = ModelCapabilities(
@@ -44,7 +44,7 @@ TOOL = FunctionTool(name="f")
 
 def limits(capabilities: ModelCapabilities = ABLE) -> ModelLimits:
     card = dataclasses.replace(CARD, capabilities=capabilities)
-    return ModelLimits(card=card, num_drawable=100, eos_token_ids=frozenset({2}))
+    return ModelLimits(card=card, num_sampleable=100, eos_token_ids=frozenset({2}))
 
 
 def violations(request: CompletionRequest, capabilities: ModelCapabilities = ABLE) -> tuple[FieldViolation, ...]:
@@ -321,7 +321,7 @@ def test_what_the_door_found_is_reported_with_the_rest() -> None:
 def test_min_tokens_that_every_token_would_break_is_refused() -> None:
     request = sampling(min_tokens=1, stop_token_ids=(0, 1))
     with pytest.raises(InvalidRequest, match="every token of the vocabulary ends the answer"):
-        validate(request, dataclasses.replace(limits(), num_drawable=3))
+        validate(request, dataclasses.replace(limits(), num_sampleable=3))
 
 
 @pytest.mark.parametrize("field", ["messages[0].role", "messages[1].content[0]"])

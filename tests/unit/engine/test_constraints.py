@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.domain import (
+from onward_server.domain import (
     ChoiceFormat,
     ConstraintComplete,
     EndOfSequence,
@@ -15,12 +15,12 @@ from service.domain import (
     ResponseFormat,
     SamplingParams,
 )
-from service.engine.engine import Engine
-from service.engine.generation import EngineEvent, Finish, GenerationRequest, SequenceFailed, TokenDrawn
-from service.errors import InvalidReason, InvalidRequest
-from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.matcher import GrammarMatcher
-from service.model.tokenizer import Tokenizer
+from onward_server.engine.engine import Engine
+from onward_server.engine.generation import EngineEvent, Finish, GenerationRequest, SequenceFailed, TokenSampled
+from onward_server.errors import InvalidReason, InvalidRequest
+from onward_server.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.grammar.matcher import GrammarMatcher
+from onward_server.model.tokenizer import Tokenizer
 from tests.fakes import FakeCausalLM
 from tests.tiny_model import write_tiny_tokenizer
 
@@ -70,7 +70,7 @@ def answers(
 
 
 def text_and_finish(events: list[EngineEvent], tokenizer: Tokenizer, index: int = 0) -> tuple[str, Finish | None]:
-    drawn = [event for event in events if isinstance(event, TokenDrawn) and event.index == index]
+    drawn = [event for event in events if isinstance(event, TokenSampled) and event.index == index]
     text = tokenizer.decode([event.token_id for event in drawn], keep_special_tokens=False)
     return text, drawn[-1].finish
 
@@ -130,7 +130,7 @@ def test_max_tokens_still_bounds_a_bound_answer(
     compiler: GrammarCompiler, tokenizer: Tokenizer, response_format: ResponseFormat
 ) -> None:
     events = answers(compiler.compile(response_format).result(), max_tokens=2)
-    assert sum(isinstance(event, TokenDrawn) for event in events) == 2
+    assert sum(isinstance(event, TokenSampled) for event in events) == 2
     _, finish = text_and_finish(events, tokenizer)
     assert finish == Finish(FinishReason.LENGTH)
 

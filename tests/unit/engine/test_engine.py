@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.domain import EndOfSequence, FinishReason, SamplingParams, StopToken
-from service.engine.engine import Engine
-from service.engine.generation import (
+from onward_server.domain import EndOfSequence, FinishReason, SamplingParams, StopToken
+from onward_server.engine.engine import Engine
+from onward_server.engine.generation import (
     EngineEvent,
     Finish,
     GenerationRequest,
@@ -12,9 +12,9 @@ from service.engine.generation import (
     RequestFailed,
     SequenceExpired,
     SequenceFailed,
-    TokenDrawn,
+    TokenSampled,
 )
-from service.errors import EngineFailed
+from onward_server.errors import EngineFailed
 from tests.fakes import FakeCausalLM
 
 ALL = 10_000
@@ -57,12 +57,12 @@ def tokens(events: list[EngineEvent], request_id: str = "a", index: int = 0) -> 
     return [
         event.token_id
         for event in events
-        if isinstance(event, TokenDrawn) and event.request_id == request_id and event.index == index
+        if isinstance(event, TokenSampled) and event.request_id == request_id and event.index == index
     ]
 
 
 def finishes(events: list[EngineEvent]) -> list[Finish]:
-    return [event.finish for event in events if isinstance(event, TokenDrawn) and event.finish]
+    return [event.finish for event in events if isinstance(event, TokenSampled) and event.finish]
 
 
 def failed(events: list[EngineEvent]) -> set[str]:
@@ -104,7 +104,7 @@ def test_min_tokens_keeps_ends_from_being_drawn_until_it_is_reached() -> None:
 
 
 def test_padding_rows_of_the_logits_are_never_drawn() -> None:
-    events = run(Engine(FakeCausalLM(lambda _: 99), num_drawable=50), request(temperature=1.0, max_tokens=20))
+    events = run(Engine(FakeCausalLM(lambda _: 99), num_sampleable=50), request(temperature=1.0, max_tokens=20))
     assert max(tokens(events)) < 50
 
 
@@ -160,7 +160,7 @@ def test_a_short_prompt_overtakes_a_long_one_but_not_for_ever() -> None:
     order: list[str] = []
     for number in range(30):
         engine.add(request(f"short{number}", [1, 2, 3, 4], max_tokens=1))
-        order += [event.request_id for event in engine.step(4).events if isinstance(event, TokenDrawn)]
+        order += [event.request_id for event in engine.step(4).events if isinstance(event, TokenSampled)]
     assert order[0] == "short0"
     started = [event for event in run(engine) if isinstance(event, PrefillStarted)]
     assert "long" not in {event.request_id for event in started}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.domain import (
+from onward_server.domain import (
     ChoiceFormat,
     FunctionTool,
     GrammarFormat,
@@ -18,9 +18,9 @@ from service.domain import (
     RegexFormat,
     ResponseFormat,
 )
-from service.errors import InvalidReason, InvalidRequest, StartupError
-from service.grammar.compiler import Grammar, GrammarCompiler
-from service.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
+from onward_server.errors import InvalidReason, InvalidRequest, StartupError
+from onward_server.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
 from tests.constraint_cases import HERMES, LLAMA, MISTRAL, TOOLS
 from tests.drawing import EOS_TOKEN_IDS, RandomWriter, small_tokenizer_json
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.grammar.disjoint import are_disjoint
-from service.grammar.values import Json
+from onward_server.grammar.disjoint import are_disjoint
+from onward_server.grammar.values import Json
 
 _CAT: Json = {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]}
 _DOG: Json = {"type": "object", "properties": {"kind": {"enum": ["dog", "wolf"]}}, "required": ["kind"]}

@@ -9,16 +9,23 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from service.completion.tool_formats.gemma4 import GEMMA4
-from service.completion.tool_formats.hermes import HERMES
-from service.completion.tool_formats.qwen3_coder import QWEN3_CODER
-from service.completion.tool_formats.tool_format import ToolFormat
-from service.domain import ChoiceFormat, FunctionTool, GrammarFormat, JsonSchemaFormat, RegexFormat, ResponseFormat
-from service.errors import InvalidReason, InvalidRequest
-from service.grammar.compiler import Grammar
-from service.grammar.matcher import allocate_masks
-from service.grammar.tool_calls import OfferedTool, ToolCallConstraint
-from service.grammar.values import JsonObject
+from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
+from onward_server.completion.answer.tool_formats.hermes import HERMES
+from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
+from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.domain import (
+    ChoiceFormat,
+    FunctionTool,
+    GrammarFormat,
+    JsonSchemaFormat,
+    RegexFormat,
+    ResponseFormat,
+)
+from onward_server.errors import InvalidReason, InvalidRequest
+from onward_server.grammar.compiler import Grammar
+from onward_server.grammar.matcher import allocate_masks
+from onward_server.grammar.tool_calls import OfferedTool, ToolCallConstraint
+from onward_server.grammar.values import JsonObject
 from tests.drawing import EOS_TOKEN_IDS, RandomWriter
 from tests.hostile_constraints import HOSTILE, nested, schema
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from service.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
-from service.grammar.string_formats import PATTERNS
-from service.grammar.values import Json
+from onward_server.grammar.json_schema import SchemaRefused, enforceable, enforceable_object
+from onward_server.grammar.string_formats import PATTERNS
+from onward_server.grammar.values import Json
 
 _REFUSED: list[tuple[Any, str]] = [
     ("{", "not JSON: line 1, column 2"),

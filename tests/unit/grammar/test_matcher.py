@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from service.domain import JsonSchemaFormat, RegexFormat
-from service.errors import InvalidReason, InvalidRequest
-from service.grammar.matcher import GrammarMatcher, MaskFiller, Masks, allocate_masks, apply_mask
+from onward_server.domain import JsonSchemaFormat, RegexFormat
+from onward_server.errors import InvalidReason, InvalidRequest
+from onward_server.grammar.matcher import GrammarMatcher, MaskFiller, Masks, allocate_masks, apply_mask
 from tests.drawing import CONTROL_TOKENS, EOS_TOKEN_IDS, RandomWriter, small_tokenizer_json
 
 _DYING = RegexFormat(pattern="(a{1,1000}){1,1000}")

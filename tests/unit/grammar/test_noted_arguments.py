@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from service.completion.tool_formats.gemma4 import GEMMA4
-from service.completion.tool_formats.qwen3_coder import QWEN3_CODER
-from service.completion.tool_formats.tool_format import ToolFormat
-from service.domain import FunctionTool
-from service.errors import InvalidRequest
-from service.grammar.compiler import Grammar
-from service.grammar.tool_calls import OfferedTool, ToolCallConstraint
+from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
+from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
+from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.domain import FunctionTool
+from onward_server.errors import InvalidRequest
+from onward_server.grammar.compiler import Grammar
+from onward_server.grammar.tool_calls import OfferedTool, ToolCallConstraint
 from tests.drawing import RandomWriter
 
 FORMATS = [QWEN3_CODER, GEMMA4]

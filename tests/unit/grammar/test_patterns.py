@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from service.domain import JsonSchemaFormat
-from service.grammar.patterns import PatternRefused, rewritten
+from onward_server.domain import JsonSchemaFormat
+from onward_server.grammar.patterns import PatternRefused, rewritten
 from tests.drawing import RandomWriter
 
 

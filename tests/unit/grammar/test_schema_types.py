@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from service.grammar.schema_types import ALL_TYPES, SchemaTypes
-from service.grammar.values import Json
+from onward_server.grammar.schema_types import ALL_TYPES, SchemaTypes
+from onward_server.grammar.values import Json
 
 _TEXT: Any = {"type": "string"}
 _MANY: Any = [_TEXT] * 200

@@ -4,13 +4,13 @@ from random import Random
 
 import pytest
 
-from service.completion.tool_formats import TOOL_FORMATS
-from service.completion.tool_formats.gemma4 import GEMMA4
-from service.completion.tool_formats.hermes import HERMES
-from service.completion.tool_formats.qwen3_coder import QWEN3_CODER
-from service.completion.tool_formats.tool_format import ToolFormat
-from service.domain import JsonSchemaFormat, RegexFormat
-from service.errors import InvalidRequest
+from onward_server.completion.answer.tool_formats import TOOL_FORMATS
+from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
+from onward_server.completion.answer.tool_formats.hermes import HERMES
+from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
+from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.domain import JsonSchemaFormat, RegexFormat
+from onward_server.errors import InvalidRequest
 from tests.constraint_cases import SUITE, Case, call_cases, forced_case, marked_call_cases, own_cases, suite_cases
 from tests.drawing import CONTROL_TOKENS, SMOLLM2, RandomWriter
 from tests.random_schemas import random_schema

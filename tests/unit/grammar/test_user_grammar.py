@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.domain import GrammarFormat
-from service.errors import InvalidRequest
-from service.grammar.user_grammar import GrammarRefused, checked
+from onward_server.domain import GrammarFormat
+from onward_server.errors import InvalidRequest
+from onward_server.grammar.user_grammar import GrammarRefused, checked
 from tests.drawing import RandomWriter
 
 

@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from service.domain import SamplingOverrides
-from service.errors import ModelFolderError
-from service.model.folder import ModelFolder
-from service.model.onnx_file import OnnxFile
+from onward_server.domain import SamplingOverrides
+from onward_server.errors import ModelFolderError
+from onward_server.model.folder import ModelFolder
+from onward_server.model.onnx_file import OnnxFile
 from tests.tiny_model import write_tiny_model
 
 

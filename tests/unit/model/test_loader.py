@@ -11,14 +11,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from models.export.decoder_graph import Layout
-from service.errors import ModelFolderError, StartupError
-from service.model import loader
-from service.model.causal_lm import CausalLM, Logits
-from service.model.folder import ModelFolder
-from service.model.growing_causal_lm import GrowingCausalLM
-from service.model.loader import LoadedModel, load_model, measure_load_independence
-from service.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
-from service.model.slot_causal_lm import SlotCausalLM
+from onward_server.errors import ModelFolderError, StartupError
+from onward_server.model import loader
+from onward_server.model.causal_lm import CausalLM, Logits
+from onward_server.model.folder import ModelFolder
+from onward_server.model.growing_causal_lm import GrowingCausalLM
+from onward_server.model.loader import LoadedModel, load_model, measure_load_independence
+from onward_server.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
+from onward_server.model.slot_causal_lm import SlotCausalLM
 from tests.fakes import FakeCausalLM
 from tests.tiny_model import write_tiny_model
 

@@ -10,9 +10,9 @@ import onnxruntime as ort
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import OrtEpAssignedSubgraph
 
-from service.errors import ModelFolderError, StartupError
-from service.model import onnx_session
-from service.model.onnx_session import (
+from onward_server.errors import ModelFolderError, StartupError
+from onward_server.model import onnx_session
+from onward_server.model.onnx_session import (
     Binding,
     DeviceBuffer,
     ElementType,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers import normalizers
 
-from service.model.tokenizer import MarkedText, Tokenizer
+from onward_server.model.tokenizer import MarkedText, Tokenizer
 from tests.sample_tokenizers import FAMILIES, REAL, byte_level, load, stripping
 
 BOUNDED = ("byte_level", "ignore_merges", "byte_fallback", "stripping", "composing", "missing", *REAL)

@@ -1,6 +1,6 @@
 import pytest
 
-from service.model.token_bytes import TokenDecoder, UnsupportedDecoder
+from onward_server.model.token_bytes import TokenDecoder, UnsupportedDecoder
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True}
 SPACES = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
-from service.errors import ModelFolderError
-from service.model.tokenizer import MarkedText, Tokenizer
+from onward_server.errors import ModelFolderError
+from onward_server.model.tokenizer import MarkedText, Tokenizer
 from tests.sample_tokenizers import FAMILIES, byte_level, load
 
 LOSSLESS = ("byte_level", "byte_fallback", "smollm2", "stories260K")

@@ -23,9 +23,9 @@ from models.pocket.skills import stories
 from models.pocket.skills.known_tools import TOOLS
 from models.pocket.skills.offers import GETTERS, alike, crossed
 from models.pocket.tokenizer import load_tokenizer, pattern_of_any
-from service import domain
-from service.completion.chat_template import ChatTemplate
-from service.model.tokenizer import Tokenizer
+from onward_server import domain
+from onward_server.completion.prompt.chat_template import ChatTemplate
+from onward_server.model.tokenizer import Tokenizer
 
 
 def items(part: tuple[tuple[str, ...], ...]) -> set[str]:

@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.domain import SamplingParams
-from service.engine.engine import Engine
-from service.engine.generation import (
+from onward_server.domain import SamplingParams
+from onward_server.engine.engine import Engine
+from onward_server.engine.generation import (
     EngineEvent,
     GenerationRequest,
     PrefillStarted,
     RequestFailed,
     SequenceExpired,
-    TokenDrawn,
+    TokenSampled,
 )
-from service.errors import EngineFailed, EngineOverloaded
-from service.runtime.engine_thread import EngineThread, Generation
-from service.runtime.pacing import PrefillPacer
+from onward_server.errors import EngineFailed, EngineOverloaded
+from onward_server.runtime.engine_thread import EngineThread, Generation
+from onward_server.runtime.pacing import PrefillPacer
 from tests.fakes import FakeCausalLM
 
 LONG = 10**6
@@ -51,7 +51,7 @@ class Harness:
 
     async def tokens(self, item: GenerationRequest) -> list[int]:
         async with self.thread.generate(item) as generation:
-            return [event.token_id async for event in events(generation) if isinstance(event, TokenDrawn)]
+            return [event.token_id async for event in events(generation) if isinstance(event, TokenSampled)]
 
     async def until_idle(self) -> None:
         async with asyncio.timeout(5):
@@ -120,7 +120,7 @@ async def test_a_full_queue_refuses_with_its_depth_and_a_retry_time() -> None:
 async def test_a_stopped_choice_ends_while_the_other_goes_on() -> None:
     async with running() as harness, harness.thread.generate(request("a", num_choices=2)) as generation:
         generation.stop_choice(0)
-        seen = [event async for event in events(generation) if isinstance(event, TokenDrawn) and event.index == 1]
+        seen = [event async for event in events(generation) if isinstance(event, TokenSampled) and event.index == 1]
         assert len(seen) == 5
 
 
@@ -213,5 +213,7 @@ async def test_a_surplus_step_that_fails_takes_no_other_choice_with_it() -> None
     async with running(FakeCausalLM(script)) as harness:
         async with harness.thread.generate(request("a", num_choices=2)) as generation:
             generation.unfinished.remove(0)  # stopped, and the engine has not heard of it yet
-            drawn = [event async for event in events(generation) if isinstance(event, TokenDrawn) and event.index == 1]
+            drawn = [
+                event async for event in events(generation) if isinstance(event, TokenSampled) and event.index == 1
+            ]
         assert len(drawn) == 5

@@ -1,7 +1,7 @@
 """How much prompt a step may read beside sequences that decode, learned from the steps before."""
 
-from service.engine.engine import StepResult
-from service.runtime.pacing import PrefillPacer
+from onward_server.engine.engine import StepResult
+from onward_server.runtime.pacing import PrefillPacer
 
 DECODED = StepResult(events=[], num_decoded=4)
 PREFILLED = StepResult(events=[], num_prefilled=100)

@@ -1,0 +1,236 @@
+"""What every call of ours passes through, and the one place where a call ends; it does not know any method's content.
+
+    request id → draining? → server's deadline → bytes to domain → the method → status and trailers → one log line
+
+Nothing is sent before a method gives its first message: headers on the wire would forbid a client's retry.
+"""
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from onward_server.api import status
+from onward_server.errors import InvalidRequest, OnwardError, ServerDraining
+from onward_server.telemetry import fields
+
+logger = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+_RequestT = TypeVar("_RequestT")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_LARGE_REQUEST_BYTES = 8 << 10
+"""Decoding more than this may take over 5 ms, if it is thousands of empty messages; so it leaves the loop."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One call while it runs."""
+
+    method: str
+    request_id: str
+    started_s: float = field(default_factory=time.monotonic)
+    labels: dict[str, object] = field(default_factory=dict[str, object])
+    """What the log line says beside method, id, code and time."""
+
+    def note(self, **labels: object) -> None:
+        """Adds to the call's log line: counts, times and names, never a prompt, an answer or a key."""
+        self.labels.update(labels)
+
+
+class Boundary:
+    """Wraps methods into gRPC handlers, and knows which calls run."""
+
+    def __init__(self, *, max_deadline_s: float, max_message_bytes: int) -> None:
+        self._max_deadline_s = max_deadline_s
+        self._max_message_bytes = max_message_bytes
+        self._running: set[asyncio.Task[object]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_draining = False
+        self._is_cut_short = False
+
+    def refuse_new_calls(self) -> None:
+        """From now on every new call ends with ServerDraining."""
+        self._is_draining = True
+
+    async def wait_until_idle(self) -> None:
+        """Returns once no call runs."""
+        await self._idle.wait()
+
+    def cut_short(self) -> int:
+        """Ends the calls that still run with ServerDraining; returns their number."""
+        self._is_cut_short = True
+        for task in self._running:
+            task.cancel()
+        return len(self._running)
+
+    @asynccontextmanager
+    async def call(self, method: str, context: Context) -> AsyncGenerator[Call]:
+        """Runs the block as one call: whatever leaves it becomes the call's status, and one line of log."""
+        call = Call(method=method, request_id=request_id_of(context.invocation_metadata()))
+        context.set_trailing_metadata(((status.REQUEST_ID, call.request_id),))
+        code = grpc.StatusCode.CANCELLED
+        with self._counted():
+            try:
+                async with self._deadline():
+                    self._admit()
+                    yield call
+                code = grpc.StatusCode.OK
+            except asyncio.CancelledError:
+                if self._is_cut_short:
+                    code = grpc.StatusCode.UNAVAILABLE
+                    await abort(context, call, ServerDraining())
+                if context.time_remaining() == 0:
+                    code = grpc.StatusCode.DEADLINE_EXCEEDED
+                raise
+            except grpc.aio.BaseError:  # the transport's own: the client is gone
+                raise
+            except Exception as error:  # noqa: BLE001  the outermost layer: the caller gets an answer, whatever it is
+                code = status.failure(error).code
+                await abort(context, call, error)
+            finally:
+                _log(call, code)
+
+    def serialized(self, message: Message) -> bytes:
+        """The bytes to send.
+
+        Raises:
+            AnswerTooLarge: gRPC would refuse to send them, with a status that says neither why nor what to do.
+        """
+        data = message.SerializeToString()
+        if len(data) > self._max_message_bytes:
+            raise status.AnswerTooLarge(message_bytes=len(data), max_message_bytes=self._max_message_bytes)
+        return data
+
+    def _admit(self) -> None:
+        if self._is_draining:
+            raise ServerDraining
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        task = asyncio.current_task()
+        assert task is not None, "a call runs in a task"
+        self._running.add(task)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._running.remove(task)
+            if not self._running:
+                self._idle.set()
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncGenerator[None]:
+        """The server's own limit; the client's deadline, where it is shorter, arrives as a cancellation."""
+        limit = asyncio.timeout(self._max_deadline_s)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if limit.expired():
+                raise status.DeadlinePassed(self._max_deadline_s) from None
+            raise
+
+
+class ServiceHandlers:
+    """The methods of one service, bound to what answers them."""
+
+    def __init__(self, service: ServiceDescriptor, boundary: Boundary) -> None:
+        self.service_name = service.full_name
+        self._unbound = set(service.methods_by_name)
+        self._boundary = boundary
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
+
+    def unary(
+        self,
+        method: str,
+        decode: Callable[[bytes], _RequestT],
+        answer: Callable[[_RequestT, Call], Awaitable[Message]],
+    ) -> None:
+        """Binds a method with one answer."""
+        path = self._bind(method)
+
+        async def handle(data: bytes, context: Context) -> bytes:
+            async with self._boundary.call(path, context) as call:
+                return self._boundary.serialized(await answer(await _decoded(decode, data), call))
+
+        self._handlers[method] = grpc.unary_unary_rpc_method_handler(handle)
+
+    def streaming(
+        self,
+        method: str,
+        decode: Callable[[bytes], _RequestT],
+        answer: Callable[[_RequestT, Call], AsyncGenerator[Message]],
+    ) -> None:
+        """Binds a method with a stream of answers.
+
+        The handler writes instead of yielding: so a cancellation that arrives in a blocked write is raised here, and
+        the answer's generator is closed by this task in every case.
+        """
+        path = self._bind(method)
+
+        async def handle(data: bytes, context: Context) -> None:
+            async with (
+                self._boundary.call(path, context) as call,
+                aclosing(answer(await _decoded(decode, data), call)) as messages,
+            ):
+                async for message in messages:
+                    await context.write(self._boundary.serialized(message))
+
+        self._handlers[method] = grpc.unary_stream_rpc_method_handler(handle)
+
+    def generic_handler(self) -> grpc.GenericRpcHandler:
+        """What the gRPC server takes; messages pass through it as bytes."""
+        assert not self._unbound, f"{self.service_name} has methods that nothing answers: {self._unbound}"
+        return grpc.method_handlers_generic_handler(self.service_name, self._handlers)
+
+    def _bind(self, method: str) -> str:
+        self._unbound.remove(method)
+        return f"{self.service_name}/{method}"
+
+
+def request_id_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """The caller's request id where it is printable and short, else a new one."""
+    for key, value in metadata or ():
+        if key == status.REQUEST_ID and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex
+
+
+async def abort(context: Context, call: Call, error: Exception) -> None:
+    """Ends the call with the status of `error`; always raises."""
+    failed = status.failure(error)
+    if not isinstance(error, OnwardError):
+        logger.error("a bug ended a request", exc_info=error, extra=fields(request_id=call.request_id))
+    if failed.reason:
+        call.note(reason=failed.reason)
+    if isinstance(error, InvalidRequest):
+        call.note(fields=",".join(violation.field for violation in error.violations))
+    message, trailers = status.status_and_trailers(failed, call.request_id)
+    await context.abort(failed.code, message, trailers)
+
+
+async def _decoded(decode: Callable[[bytes], _RequestT], data: bytes) -> _RequestT:
+    if len(data) > _LARGE_REQUEST_BYTES:
+        return await asyncio.to_thread(decode, data)
+    return decode(data)
+
+
+def _log(call: Call, code: grpc.StatusCode) -> None:
+    total_s = time.monotonic() - call.started_s
+    logger.info(
+        "request",
+        extra=fields(request_id=call.request_id, method=call.method, code=code.name, duration_s=total_s, **call.labels),
+    )

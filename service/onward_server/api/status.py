@@ -1,0 +1,202 @@
+"""The table from errors to gRPC statuses; it does not know calls.
+
+    InvalidRequest      INVALID_ARGUMENT    its own reason        BadRequest
+    ModelNotFound       NOT_FOUND           MODEL_NOT_FOUND       ResourceInfo
+    CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
+    EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
+    ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
+    AnswerTooLarge      RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids retries, which its code allows
+    DeadlinePassed      DEADLINE_EXCEEDED   (no reason)
+    anything else       INTERNAL            ENGINE_FAILURE        fixed text: nothing of the exception is sent
+
+Every status carries `RequestInfo` and, but for a deadline, `ErrorInfo`; one that says when to retry, or not to, also
+the trailer that gRPC clients obey.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from onward_server.api import encode
+from onward_server.errors import (
+    CredentialsInvalid,
+    EngineOverloaded,
+    FieldViolation,
+    InvalidRequest,
+    ModelNotFound,
+    OnwardError,
+    ServerDraining,
+)
+
+REQUEST_ID = "x-request-id"
+"""Metadata key, in a call and in its trailers."""
+DOMAIN = "onward"
+
+_PUSHBACK = "grpc-retry-pushback-ms"
+_STATUS_DETAILS = "grpc-status-details-bin"
+_NO_RETRY = "-1"
+_DRAINING_RETRY_S = 0.5
+_RETRY_JITTER = 0.25
+"""Part by which a time to retry is stretched at random, so that refused clients do not all return at once."""
+_MAX_STATUS_BYTES = 4096
+_MAX_MESSAGE_BYTES = 512
+_MAX_VALUE_BYTES = 256
+"""A client takes 8 KiB of trailers by default; more, and it would see RESOURCE_EXHAUSTED instead of our status."""
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+class DeadlinePassed(OnwardError):
+    """The call ran into the server's own limit."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the call took longer than this server's limit of {limit_s:g} s")
+
+
+class AnswerTooLarge(OnwardError):
+    """The answer does not fit in one message."""
+
+    def __init__(self, *, message_bytes: int, max_message_bytes: int) -> None:
+        self.message_bytes = message_bytes
+        self.max_message_bytes = max_message_bytes
+        super().__init__(
+            f"the answer has {message_bytes} bytes and a message at most {max_message_bytes}; ask for less in one "
+            "call, such as fewer choices, tokens or log probabilities, or a shorter text"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One row of the table, filled in."""
+
+    code: grpc.StatusCode
+    reason: str = ""
+    """`onward.v1.ErrorReason` name without prefix."""
+    message: str
+    details: tuple[Message, ...] = ()
+    violations: tuple[FieldViolation, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    retry_after_s: float | None = None
+    forbids_retry: bool = False
+
+
+def failure(error: Exception) -> Failure:
+    """The status of an error."""
+    match error:
+        case InvalidRequest():
+            failed = Failure(
+                code=grpc.StatusCode.INVALID_ARGUMENT,
+                reason=error.reason.value,
+                message=str(error),
+                violations=error.violations,
+                metadata=error.metadata,
+            )
+        case ModelNotFound():
+            resource = ResourceInfo(resource_type="onward.v1.Model", resource_name=_clip(error.model, _MAX_VALUE_BYTES))
+            failed = Failure(
+                code=grpc.StatusCode.NOT_FOUND,
+                reason="MODEL_NOT_FOUND",
+                message=str(error),
+                details=(resource,),
+                metadata={"available": ", ".join(error.available)},
+            )
+        case CredentialsInvalid():
+            failed = Failure(code=grpc.StatusCode.UNAUTHENTICATED, reason="CREDENTIALS_INVALID", message=str(error))
+        case EngineOverloaded():
+            failed = Failure(
+                code=grpc.StatusCode.RESOURCE_EXHAUSTED,
+                reason="QUEUE_FULL",
+                message=str(error),
+                metadata={"queue_depth": str(error.queue_depth), "queue_limit": str(error.queue_limit)},
+                retry_after_s=error.retry_after_s,
+            )
+        case ServerDraining():
+            failed = Failure(
+                code=grpc.StatusCode.UNAVAILABLE,
+                reason="SERVER_DRAINING",
+                message=str(error),
+                retry_after_s=_DRAINING_RETRY_S,
+            )
+        case AnswerTooLarge():
+            failed = Failure(
+                code=grpc.StatusCode.RESOURCE_EXHAUSTED,
+                reason="MESSAGE_TOO_LARGE",
+                message=str(error),
+                metadata={
+                    "message_bytes": str(error.message_bytes),
+                    "max_message_bytes": str(error.max_message_bytes),
+                },
+                forbids_retry=True,
+            )
+        case DeadlinePassed():
+            failed = Failure(code=grpc.StatusCode.DEADLINE_EXCEEDED, message=str(error))
+        case _:
+            failed = Failure(
+                code=grpc.StatusCode.INTERNAL,
+                reason="ENGINE_FAILURE",
+                message="the server failed to answer this request; its operator finds it by the request id",
+            )
+    return failed
+
+
+def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers]:
+    """The status message and the trailers that carry the details."""
+    details: list[Message] = [RequestInfo(request_id=request_id), *failed.details]
+    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
+    if failed.retry_after_s is not None:
+        retry_after_ms = round(failed.retry_after_s * 1000 * random.uniform(1, 1 + _RETRY_JITTER))  # noqa: S311
+        details.append(RetryInfo(retry_delay=encode.duration(retry_after_ms / 1000)))
+        trailers.append((_PUSHBACK, str(retry_after_ms)))
+    if failed.forbids_retry:
+        trailers.append((_PUSHBACK, _NO_RETRY))
+    status = _status(failed, details, failed.violations)
+    kept = len(failed.violations)
+    while status.ByteSize() > _MAX_STATUS_BYTES and kept:
+        kept //= 2
+        status = _status(failed, details, failed.violations[:kept])
+    trailers.append((_STATUS_DETAILS, status.SerializeToString()))
+    return status.message, tuple(trailers)
+
+
+def _status(failed: Failure, details: Sequence[Message], violations: Sequence[FieldViolation]) -> Status:
+    """The status with the first violations; says how many more there were."""
+    metadata = {key: _clip(value, _MAX_VALUE_BYTES) for key, value in failed.metadata.items()}
+    if omitted := len(failed.violations) - len(violations):
+        metadata["omitted_violations"] = str(omitted)
+    packed = list(details)
+    if failed.reason:
+        packed.append(ErrorInfo(reason=failed.reason, domain=DOMAIN, metadata=metadata))
+    if violations:
+        packed.append(BadRequest(field_violations=[_field_violation(violation) for violation in violations]))
+    status = Status(code=failed.code.value[0], message=_clip(failed.message, _MAX_MESSAGE_BYTES))
+    for detail in packed:
+        status.details.append(_any(detail))
+    return status
+
+
+def _field_violation(violation: FieldViolation) -> BadRequest.FieldViolation:
+    return BadRequest.FieldViolation(
+        field=_clip(violation.field, _MAX_VALUE_BYTES),
+        description=_clip(violation.description, _MAX_MESSAGE_BYTES),
+        reason=violation.reason.value,
+    )
+
+
+def _any(message: Message) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed
+
+
+def _clip(text: str, max_bytes: int) -> str:
+    """At most so many bytes of UTF-8, never half a character."""
+    data = text.encode(errors="replace")
+    if len(data) <= max_bytes:
+        return text
+    return data[: max_bytes - len("…".encode())].decode(errors="ignore") + "…"

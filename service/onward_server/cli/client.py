@@ -1,0 +1,135 @@
+"""`onward complete`, `models` and `health`: one call each through the Python client; it does not know gRPC."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+
+from onward.v1.model_service_pb2 import Model
+from onward_client import TLS, Client, Completion, OnwardError
+from onward_client.messages import MessageDict
+from onward_client.requests import CompleteOptions, Messages
+from onward_server.cli.exit_code import ExitCode
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Runs the subcommand that was parsed; returns the exit code."""
+    commands: Mapping[str, Callable[[argparse.Namespace, Client], int]] = {
+        "complete": _complete,
+        "models": _models,
+        "health": _health,
+    }
+    try:
+        with _client(parsed) as client:
+            return commands[parsed.command](parsed, client)
+    except BrokenPipeError:  # nobody reads on; without this Python complains once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OnwardError, OSError) as error:
+        _say(f"{error}")
+    return ExitCode.FAILED
+
+
+def _client(parsed: argparse.Namespace) -> Client:
+    key_file: Path | None = parsed.api_key_file
+    api_key = key_file.read_text(encoding="utf-8").strip() if key_file else parsed.api_key
+    tls = None
+    if parsed.tls_ca or parsed.tls_cert or parsed.tls_key:
+        tls = TLS(ca=parsed.tls_ca, cert=parsed.tls_cert, key=parsed.tls_key)
+    elif parsed.insecure:
+        tls = False
+    return Client(parsed.target, api_key=api_key or None, tls=tls, timeout=parsed.timeout)
+
+
+def _complete(parsed: argparse.Namespace, client: Client) -> int:
+    model = client.model(parsed.model) if parsed.model else next(m for m in client.models() if m.is_default)
+    is_raw = parsed.raw or not model.capabilities.chat
+    if is_raw and parsed.system is not None:
+        _say(f"{model.id} has no chat template that could render a system message")
+        return ExitCode.FAILED
+    prompt: str = sys.stdin.read() if parsed.prompt in {None, "-"} else parsed.prompt
+    options = _sampling(parsed)
+    options["model"] = model.id
+    messages: Messages | None = None
+    if is_raw:
+        options["prompt"] = prompt
+        _say(f"sending raw text to {model.id}{'' if parsed.raw else ', which has no chat template'}")
+    else:
+        system = [] if parsed.system is None else [MessageDict(role="system", content=parsed.system)]
+        messages = [*system, MessageDict(role="user", content=prompt)]
+        _say(f"sending a message to {model.id}")
+    completion = (_streamed if parsed.stream else _whole)(client, messages, options, as_json=parsed.json)
+    usage = completion.usage
+    _say(f"{completion.finish_reason}: {usage.prompt_tokens} prompt tokens, {usage.completion_tokens} answer tokens")
+    return ExitCode.WELL
+
+
+def _whole(client: Client, messages: Messages | None, options: CompleteOptions, *, as_json: bool) -> Completion:
+    completion = client.complete(messages, **options)
+    _write(_json(completion.proto) if as_json else f"{completion.text}\n")
+    return completion
+
+
+def _streamed(client: Client, messages: Messages | None, options: CompleteOptions, *, as_json: bool) -> Completion:
+    with client.stream(messages, **options) as stream:
+        pieces: Iterable[str] = map(_json, stream) if as_json else stream.text
+        for piece in pieces:
+            _write(piece)
+        if not as_json:
+            _write("\n")
+        return stream.final()
+
+
+def _sampling(parsed: argparse.Namespace) -> CompleteOptions:
+    return CompleteOptions(
+        temperature=parsed.temperature,
+        top_p=parsed.top_p,
+        top_k=parsed.top_k,
+        min_p=parsed.min_p,
+        frequency_penalty=parsed.frequency_penalty,
+        presence_penalty=parsed.presence_penalty,
+        repetition_penalty=parsed.repetition_penalty,
+        max_tokens=parsed.max_tokens,
+        min_tokens=parsed.min_tokens,
+        seed=parsed.seed,
+        stop=parsed.stop,
+    )
+
+
+def _models(parsed: argparse.Namespace, client: Client) -> int:
+    for model in client.models():
+        _write(_json(model) if parsed.json else f"{_model_line(model)}\n")
+    return ExitCode.WELL
+
+
+def _model_line(model: Model) -> str:
+    notes = [
+        f"{model.context_length} tokens",
+        "messages" if model.capabilities.chat else "raw text only",
+        model.precision,
+        model.execution_provider,
+        *(["default"] if model.is_default else []),
+    ]
+    return f"{model.id}: {', '.join(notes)}"
+
+
+def _health(parsed: argparse.Namespace, client: Client) -> int:
+    is_serving = client.health(parsed.service, max_retries=0)
+    _write("SERVING\n" if is_serving else "NOT_SERVING\n")
+    return ExitCode.WELL if is_serving else ExitCode.FAILED
+
+
+def _json(message: Message) -> str:
+    return MessageToJson(message, indent=None, preserving_proto_field_name=True, ensure_ascii=False) + "\n"
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"onward: {line}\n")

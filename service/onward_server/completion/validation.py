@@ -1,0 +1,347 @@
+"""The one validator behind every door: a decoded request against the protocol's limits and the model's.
+
+Every bad field gives a violation, up to a bound, so that a caller mends all of them at once. Field paths are those of
+the protobuf messages. It renders nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from onward_server.domain import (
+    CompletionRequest,
+    Message,
+    ModelCard,
+    RawText,
+    RawTokens,
+    Role,
+    SamplingOverrides,
+    ToolCall,
+    ToolChoiceMode,
+)
+from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.grammar import values
+
+MAX_CHOICES = 16
+MAX_TOP_LOGPROBS = 20
+_MAX_STOPS, _MAX_STOP_BYTES, _MAX_STOP_TOKEN_IDS, _MAX_BIASES, _MAX_BIAS = 16, 256, 64, 1024, 100
+_MAX_VIOLATIONS = 64
+"""A request with more is told of the first of them; a hostile one must not cost more."""
+_MAX_TOOLS = 128
+_MAX_ID_BYTES, _MAX_NAME_BYTES, _MAX_FUNCTION_NAME_BYTES = 256, 256, 64
+_MAX_PARAMETERS_BYTES = 128 * 1024
+_MAX_ARGUMENTS_BYTES = 1024 * 1024
+"""Parsing JSON stops every other thread, the event loop's too: for some 50 ms a megabyte at worst."""
+_MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
+_FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """What a model bounds in a request."""
+
+    card: ModelCard
+    num_sampleable: int
+    """Token ids from here on do not exist."""
+    eos_token_ids: frozenset[int]
+    takes_tool_calls: bool = True
+    """Whether the chat template shows earlier tool calls and their results to the model."""
+
+
+def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[FieldViolation] = ()) -> None:
+    """Checks everything that needs no prompt.
+
+    Raises:
+        InvalidRequest: with `already` and the violations found here, or the first of too many.
+    """
+    found = chain(
+        _prompt(request, limits),
+        _sampling(request.sampling, limits),
+        _tools(request, limits),
+        _tool_choice(request, limits),
+        _response_format(request, limits),
+        _options(request, limits),
+    )
+    own = (violation for violation in found if not _follows(violation, already))
+    violations = list(islice(chain(already, own), _MAX_VIOLATIONS))
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _follows(violation: FieldViolation, already: Sequence[FieldViolation]) -> bool:
+    """Whether it is only there because the door put a stand-in where it found something wrong."""
+    return any(
+        violation.field.startswith("messages" if earlier.field.startswith("messages") else earlier.field)
+        for earlier in already
+    )
+
+
+def check_token_ids(field: str, token_ids: Sequence[int], num_sampleable: int) -> Iterator[FieldViolation]:
+    """Each id must be in the vocabulary; names the first one that is not."""
+    for index, token_id in enumerate(token_ids):
+        if not 0 <= token_id < num_sampleable:
+            yield _violation(
+                f"{field}[{index}]", f"{token_id} is not a token id; allowed are 0 to {num_sampleable - 1}"
+            )
+            return
+
+
+def _prompt(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if bool(request.messages) == (request.raw_prompt is not None):
+        given = "both are set" if request.messages else "neither is set"
+        yield _violation("messages", f"exactly one of messages and raw_prompt must be set; {given}")
+    if request.messages and not limits.card.capabilities.chat:
+        yield _unsupported("messages", "the model has no chat template; send raw_prompt")
+    yield from _messages(request.messages, limits)
+    match request.raw_prompt:
+        case RawTokens(ids=ids):
+            if not ids:
+                yield _violation("raw_prompt.token_ids.ids", "must not be empty")
+            yield from check_token_ids("raw_prompt.token_ids.ids", ids, limits.num_sampleable)
+        case RawText() | None:
+            pass
+
+
+def _messages(messages: Sequence[Message], limits: ModelLimits) -> Iterator[FieldViolation]:
+    has_dialogue = False
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        yield from _message_fields(message, path, is_last=index == len(messages) - 1)
+        yield from _message_support(message, path, limits)
+        if message.role is Role.SYSTEM and has_dialogue:
+            yield _message_violation(f"{path}.role", "a system message must come before all others")
+        has_dialogue = has_dialogue or message.role is not Role.SYSTEM
+    yield from _call_ids(messages)
+    if messages and messages[-1].role in (Role.SYSTEM, Role.ASSISTANT) and not messages[-1].prefix:
+        yield _message_violation(
+            f"messages[{len(messages) - 1}].role",
+            f"{messages[-1].role} is not allowed last; it must be user or tool, or assistant with prefix",
+        )
+
+
+def _message_support(message: Message, path: str, limits: ModelLimits) -> Iterator[FieldViolation]:
+    """What the chat template would drop in silence."""
+    if not limits.card.capabilities.chat:
+        return
+    if message.role is Role.SYSTEM and not limits.card.capabilities.system_role:
+        yield _unsupported(f"{path}.role", "the model's chat template takes no system message")
+    if (message.tool_calls or message.role is Role.TOOL) and not limits.takes_tool_calls:
+        field = "tool_calls" if message.tool_calls else "role"
+        yield _unsupported(f"{path}.{field}", "the model's chat template shows no tool calls and no results")
+
+
+def _call_ids(messages: Sequence[Message]) -> Iterator[FieldViolation]:
+    """Every call has an id of its own, and every result answers an earlier call that has none yet."""
+    is_answered: dict[str, bool] = {}
+    for index, message in enumerate(messages):
+        path = f"messages[{index}]"
+        for call_index, call in enumerate(message.tool_calls):
+            if call.id in is_answered:
+                yield _message_violation(f"{path}.tool_calls[{call_index}].id", f"{call.id!r} was used before")
+            is_answered.setdefault(call.id, False)
+        if message.role is Role.TOOL and message.tool_call_id:
+            if is_answered.get(message.tool_call_id, True):
+                fault = "was answered before" if message.tool_call_id in is_answered else "answers no earlier tool call"
+                yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {fault}")
+            is_answered[message.tool_call_id] = True
+
+
+def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[FieldViolation]:
+    is_assistant = message.role is Role.ASSISTANT
+    if not message.content and not message.tool_calls and not message.prefix:
+        yield _message_violation(f"{path}.content", "may be empty only where tool_calls is not")
+    for field, is_set in (("tool_calls", message.tool_calls), ("reasoning", message.reasoning)):
+        if is_set and not is_assistant:
+            yield _message_violation(f"{path}.{field}", f"only an assistant message has {field}")
+    if message.prefix and not (is_assistant and is_last):
+        yield _message_violation(f"{path}.prefix", "only the last message, of the assistant, can be continued")
+    if message.prefix and message.tool_calls:
+        yield _message_violation(f"{path}.tool_calls", "a message that is continued has no tool calls")
+    if (message.role is Role.TOOL) != bool(message.tool_call_id):
+        yield _message_violation(f"{path}.tool_call_id", "is required on a tool message, and allowed only there")
+    yield from _message_text(f"{path}.name", message.name, _MAX_NAME_BYTES)
+    yield from _message_text(f"{path}.tool_call_id", message.tool_call_id, _MAX_ID_BYTES)
+    for index, call in enumerate(message.tool_calls):
+        yield from _tool_call(call, f"{path}.tool_calls[{index}]")
+
+
+def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
+    if not call.id:
+        yield _message_violation(f"{path}.id", "is required")
+    if not call.name:
+        yield _message_violation(f"{path}.function.name", "is required")
+    yield from _message_text(f"{path}.id", call.id, _MAX_ID_BYTES)
+    yield from _message_text(f"{path}.function.name", call.name, _MAX_FUNCTION_NAME_BYTES)
+    if fault := _json_object_fault(call.arguments, _MAX_ARGUMENTS_BYTES):
+        yield _message_violation(f"{path}.function.arguments", fault)
+
+
+def _message_text(path: str, text: str, max_bytes: int) -> Iterator[FieldViolation]:
+    if fault := _size_fault(text, max_bytes):
+        yield _message_violation(path, fault)
+
+
+def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
+    yield from _range("temperature", sampling.temperature, 0, 2)
+    yield from _range("top_p", sampling.top_p, 0, 1, low_is_open=True)
+    yield from _range("top_k", sampling.top_k, 0, None)
+    yield from _range("min_p", sampling.min_p, 0, 1)
+    yield from _range("frequency_penalty", sampling.frequency_penalty, -2, 2)
+    yield from _range("presence_penalty", sampling.presence_penalty, -2, 2)
+    yield from _range("repetition_penalty", sampling.repetition_penalty, 0, 2, low_is_open=True)
+    yield from _range("max_tokens", sampling.max_tokens, 1, limits.card.max_output_tokens)
+    yield from _range("min_tokens", sampling.min_tokens, 0, sampling.max_tokens or limits.card.max_output_tokens)
+    yield from _stops(sampling, limits)
+    if len(sampling.logit_bias) > _MAX_BIASES:
+        yield _violation(
+            "sampling.logit_bias", f"has {len(sampling.logit_bias)} entries; at most {_MAX_BIASES} are allowed"
+        )
+    for token_id, bias in sampling.logit_bias[:_MAX_BIASES]:
+        if not 0 <= token_id < limits.num_sampleable:
+            yield _violation(
+                f"sampling.logit_bias[{token_id}]", f"is not a token id; allowed are 0 to {limits.num_sampleable - 1}"
+            )
+        if not -_MAX_BIAS <= bias <= _MAX_BIAS:
+            yield _violation(f"sampling.logit_bias[{token_id}]", f"{bias} is outside [-{_MAX_BIAS}, {_MAX_BIAS}]")
+
+
+def _stops(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if len(sampling.stop) > _MAX_STOPS:
+        yield _violation("sampling.stop", f"has {len(sampling.stop)} strings; at most {_MAX_STOPS} are allowed")
+    for index, stop in enumerate(sampling.stop[:_MAX_STOPS]):
+        size = len(stop.encode())
+        if not 1 <= size <= _MAX_STOP_BYTES:
+            yield _violation(f"sampling.stop[{index}]", f"has {size} bytes; 1 to {_MAX_STOP_BYTES} are allowed")
+    if len(sampling.stop_token_ids) > _MAX_STOP_TOKEN_IDS:
+        count = len(sampling.stop_token_ids)
+        yield _violation("sampling.stop_token_ids", f"has {count} ids; at most {_MAX_STOP_TOKEN_IDS} are allowed")
+    stop_token_ids = sampling.stop_token_ids[:_MAX_STOP_TOKEN_IDS]
+    yield from check_token_ids("sampling.stop_token_ids", stop_token_ids, limits.num_sampleable)
+    ends = {*stop_token_ids, *(() if sampling.ignore_eos else limits.eos_token_ids)}
+    if sampling.min_tokens and len(ends) >= limits.num_sampleable:
+        yield _violation("sampling.min_tokens", "cannot be met: every token of the vocabulary ends the answer")
+
+
+def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if request.tools and not limits.card.capabilities.tools:
+        yield _unsupported("tools", "the model's chat template takes no tools")
+    if request.tools and request.raw_prompt is not None:
+        yield _violation("tools", "tools are rendered by the chat template; with raw_prompt they cannot be")
+    if len(request.tools) > _MAX_TOOLS:
+        yield _violation("tools", f"has {len(request.tools)} tools; at most {_MAX_TOOLS} are allowed")
+    names: set[str] = set()
+    for index, tool in enumerate(request.tools[:_MAX_TOOLS]):
+        path = f"tools[{index}].function"
+        if not _FUNCTION_NAME.fullmatch(tool.name):
+            yield _violation(f"{path}.name", f"{tool.name!r} does not match ^[a-zA-Z0-9_-]{{1,64}}$")
+        elif tool.name in names:
+            yield _violation(f"{path}.name", f"{tool.name!r} is offered twice")
+        names.add(tool.name)
+        if tool.parameters and (fault := _json_object_fault(tool.parameters, _MAX_PARAMETERS_BYTES)):
+            yield _violation(f"{path}.parameters", fault)
+        if tool.strict and not limits.card.capabilities.structured_output:
+            yield _unsupported(f"{path}.strict", "this model's output cannot be constrained")
+
+
+def _tool_choice(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    choice = request.tool_choice
+    if choice.mode in (ToolChoiceMode.AUTO, ToolChoiceMode.REQUIRED) and not request.tools:
+        yield _violation("tool_choice.mode", f"{choice.mode.value} needs tools, and none are offered")
+    names = {tool.name for tool in request.tools}
+    if len(choice.function_names) > _MAX_TOOLS:
+        count = len(choice.function_names)
+        yield _violation("tool_choice.function_names", f"has {count} names; at most {_MAX_TOOLS} are allowed")
+    for index, name in enumerate(choice.function_names[:_MAX_TOOLS]):
+        if name not in names:
+            yield _violation(f"tool_choice.function_names[{index}]", f"{name!r} is not one of the offered tools")
+    if choice.mode is not ToolChoiceMode.REQUIRED:
+        return
+    if request.response_format is not None:
+        yield _violation("response_format", "binds answers that call no tool, and tool_choice requires a call")
+    if not limits.card.capabilities.structured_output:
+        yield _unsupported("tool_choice.mode", "a call cannot be required: this model's output cannot be constrained")
+
+
+def _response_format(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    if request.response_format is not None and not limits.card.capabilities.structured_output:
+        yield _unsupported("response_format", "this model's output cannot be constrained")
+
+
+def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
+    capabilities = limits.card.capabilities
+    if not 1 <= request.n <= capabilities.max_n:
+        yield _violation("n", f"{request.n} is outside [1, {capabilities.max_n}]")
+    top_logprobs, max_top = request.top_logprobs, capabilities.max_top_logprobs
+    if top_logprobs is not None and not 0 <= top_logprobs <= max_top:
+        yield _violation("logprobs.top_logprobs", f"{top_logprobs} is outside [0, {max_top}]")
+    if request.time_limit_s is not None and not request.time_limit_s > 0:
+        yield _violation("time_limit", f"{request.time_limit_s} s is not a positive duration")
+    if request.reasoning_effort is not None and not capabilities.reasoning:
+        yield _unsupported("reasoning_effort", "the model's chat template has no switch for thinking")
+    if request.reasoning_effort is not None and request.raw_prompt is not None:
+        yield _violation("reasoning_effort", "is passed to the chat template; with raw_prompt it cannot be")
+    if len(request.metadata) > _MAX_METADATA:
+        yield _violation("metadata", f"has {len(request.metadata)} pairs; at most {_MAX_METADATA} are allowed")
+    for key, value in request.metadata[:_MAX_METADATA]:
+        if len(key.encode()) > _MAX_METADATA_KEY_BYTES:
+            clipped = key[:_MAX_METADATA_KEY_BYTES]
+            yield _violation("metadata", f"the key {clipped!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes")
+        elif len(value.encode()) > _MAX_METADATA_VALUE_BYTES:
+            yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
+
+
+def _range(
+    field: str, value: float | None, low: float, high: float | None, *, low_is_open: bool = False
+) -> Iterator[FieldViolation]:
+    """A violation where a number lies outside [low, high], or is none (NaN fails every comparison)."""
+    if value is None:
+        return
+    if (low < value if low_is_open else low <= value) and (high is None or value <= high):
+        return
+    allowed = f">= {low}" if high is None else f"in {'(' if low_is_open else '['}{low}, {high}]"
+    yield _violation(f"sampling.{field}", f"{value} is not allowed; it must be {allowed}")
+
+
+def _json_object_fault(text: str, max_bytes: int) -> str | None:
+    """What is wrong with the text of a JSON object, if anything is."""
+    if fault := _size_fault(text, max_bytes):
+        return fault
+    try:
+        value = values.parse(text)
+    except values.NotJson as error:
+        return f"must be the text of a JSON object: {error}"
+    if not isinstance(value, dict):
+        return "must be the text of a JSON object"
+    # Serialising costs as much as parsing, so it is done only where there may be something to find.
+    if _ESCAPED_SURROGATE.search(text) and not _is_unicode(value):
+        return "holds half of a surrogate pair, which is no character"
+    return None
+
+
+def _is_unicode(value: values.Json) -> bool:
+    """Whether all strings of a JSON value, keys too, can be written in UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _size_fault(text: str, max_bytes: int) -> str | None:
+    size = len(text.encode())
+    return f"has {size} bytes; at most {max_bytes} are allowed" if size > max_bytes else None
+
+
+def _violation(field: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, description=description)
+
+
+def _message_violation(field: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, description=description, reason=InvalidReason.INVALID_MESSAGES)
+
+
+def _unsupported(field: str, description: str) -> FieldViolation:
+    return FieldViolation(field=field, description=description, reason=InvalidReason.UNSUPPORTED_BY_MODEL)

@@ -1,0 +1,256 @@
+"""The decoding loop: one step decodes every running sequence once, then prefills what the budget allows.
+
+    step():  admit ─▶ decode Run ─▶ sample, commit ─▶ prefill Runs ─▶ sample, commit ─▶ events
+
+It knows no clock: the caller chooses the budget. Requests join and leave between steps.
+"""
+
+import logging
+from collections.abc import Sequence as ReadOnly
+from dataclasses import dataclass
+
+import numpy as np
+
+from onward_server.domain import ConstraintComplete, EndOfSequence, FinishReason, StopCause, StopToken
+from onward_server.engine import sampler
+from onward_server.engine.generation import (
+    EngineEvent,
+    Finish,
+    GenerationRequest,
+    PrefillStarted,
+    RequestFailed,
+    SequenceExpired,
+    SequenceFailed,
+    TokenSampled,
+)
+from onward_server.engine.mask_rows import MaskRows
+from onward_server.engine.scheduler import PrefillChunk, Scheduler
+from onward_server.engine.sequence import Sequence, SequenceGroup
+from onward_server.errors import EngineFailed, InvalidRequest
+from onward_server.model.causal_lm import CausalLM, Logits
+
+logger = logging.getLogger(__name__)
+
+_MAX_FAILURES_IN_A_ROW = 3
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What one step did."""
+
+    events: list[EngineEvent]
+    num_decoded: int = 0
+    """Sequences that drew a token in the decode Run."""
+    num_prefilled: int = 0
+    """Prompt tokens that were prefilled."""
+
+
+class Engine:
+    """Runs sequences on a model; every method is called by one thread."""
+
+    def __init__(self, model: CausalLM, *, num_sampleable: int | None = None, num_mask_threads: int = 1) -> None:
+        """`num_sampleable`: ids from here on are padding rows of the logits and never drawn; None: all can be."""
+        self._model = model
+        self._num_sampleable = num_sampleable or model.vocabulary_size
+        self._scheduler = Scheduler(model.num_slots)
+        self._masks = MaskRows(
+            num_slots=model.num_slots, vocabulary_size=model.vocabulary_size, num_threads=num_mask_threads
+        )
+        self._num_failures = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would do anything."""
+        return self._scheduler.has_work
+
+    @property
+    def num_free_slots(self) -> int:
+        """Slots that nobody owns."""
+        return self._scheduler.slots.num_free
+
+    def check_integrity(self) -> None:
+        """See `KvSlots.check_integrity`."""
+        self._scheduler.slots.check_integrity()
+
+    def add(self, request: GenerationRequest) -> None:
+        """Queues a request; cannot fail for a reason that its sender could have caused."""
+        self._scheduler.add(SequenceGroup.of(request))
+
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        """Ends a request, or one of its choices, without a word; what has ended is left alone."""
+        group = self._scheduler.find(request_id)
+        if group is None:
+            return
+        if index is None:
+            self._end(group)
+        elif group.sequences[index].slot is not None:
+            self._release(group.sequences[index])
+
+    def close(self) -> None:
+        """Ends the threads that fill masks; nothing may be called after it."""
+        self._masks.close()
+
+    def expire(self, request_id: str) -> list[EngineEvent]:
+        """Ends what is left of a request because its time limit is reached."""
+        group = self._scheduler.find(request_id)
+        if group is None:
+            return []
+        unfinished = group.active or group.sequences
+        self._end(group)
+        return [SequenceExpired(request_id=request_id, index=sequence.index) for sequence in unfinished]
+
+    def step(self, prefill_budget: int, *, budget_beside_decoding: int | None = None) -> StepResult:
+        """Decodes every running sequence by one token, then prefills up to `prefill_budget` prompt tokens.
+
+        Args:
+            prefill_budget: Where no sequence decodes, so that nobody waits for the prefill.
+            budget_beside_decoding: Where one does; None: the same.
+
+        Raises:
+            EngineFailed: several Runs in a row failed; the engine is not to be trusted any more.
+        """
+        result = StepResult(events=[])
+        self._scheduler.admit()
+        if decoding := self._scheduler.decoding():
+            self._decode(decoding, result)
+            if budget_beside_decoding is not None:
+                prefill_budget = budget_beside_decoding
+        while result.num_prefilled < prefill_budget:
+            chunk = self._scheduler.next_chunk(prefill_budget - result.num_prefilled)
+            if chunk is None:
+                break
+            self._prefill(chunk, result)
+        return result
+
+    def _decode(self, sequences: ReadOnly[Sequence], result: StepResult) -> None:
+        slots = [_slot(sequence) for sequence in sequences]
+        self._masks.start(sequences)
+        try:
+            logits = self._model.decode(slots, [sequence.token_ids[-1] for sequence in sequences])
+        except EngineFailed as error:
+            self._count_failure(error)
+            self._fail({sequence.request.id for sequence in sequences}, error, result)
+            return
+        finally:
+            self._masks.wait()
+        self._num_failures = 0
+        result.num_decoded = len(sequences)
+        for sequence, row in zip(sequences, logits, strict=True):
+            self._draw(sequence, row, result)
+
+    def _prefill(self, chunk: PrefillChunk, result: StepResult) -> None:
+        group = chunk.group
+        if not chunk.start:
+            result.events.append(PrefillStarted(request_id=group.request.id))
+        result.num_prefilled += chunk.end - chunk.start
+        token_ids = np.asarray(group.request.prompt_ids[chunk.start : chunk.end], np.int64)
+        self._masks.start(group.sequences if chunk.is_last else ())
+        try:
+            logits = self._model.prefill(_slot(group.sequences[0]), token_ids)
+        except EngineFailed as error:
+            self._count_failure(error)
+            self._fail({group.request.id}, error, result)
+            return
+        finally:
+            self._masks.wait()
+        self._num_failures = 0
+        group.num_prefilled = chunk.end
+        if not chunk.is_last:
+            return
+        for sequence in group.sequences[1:]:
+            self._model.copy(_slot(group.sequences[0]), _slot(sequence))
+        for sequence in group.sequences:
+            self._draw(sequence, logits, result)
+
+    def _draw(self, sequence: Sequence, logits: Logits, result: StepResult) -> None:
+        """Draws a token from a row of logits, commits it and says so."""
+        row = logits[: self._num_sampleable]
+        try:
+            token_id, finish = self._commit(sequence, row)
+        except (EngineFailed, InvalidRequest) as error:
+            self._release(sequence)
+            result.events.append(SequenceFailed(request_id=sequence.request.id, index=sequence.index, error=error))
+            return
+        if finish is not None:
+            self._release(sequence)
+        top_logprobs = sequence.request.top_logprobs
+        result.events.append(
+            TokenSampled(
+                request_id=sequence.request.id,
+                index=sequence.index,
+                token_id=token_id,
+                logprobs=None if top_logprobs is None else sampler.raw_logprobs(row, token_id, top_logprobs),
+                finish=finish,
+            )
+        )
+
+    def _commit(self, sequence: Sequence, row: Logits) -> tuple[int, Finish | None]:
+        """Takes the next token, forced or drawn, and says what it ends."""
+        may_end = sequence.matcher is not None or not sampler.ends_are_blocked(sequence)
+        if sequence.forced_ids:
+            token_id = sequence.forced_ids.popleft()
+            sampler.check(float(row[token_id]))
+        else:
+            token_id = sampler.sample(row, sequence, self._masks.row_of(sequence))
+        sequence.token_ids.append(token_id)
+        stop = _stop_token(sequence, token_id) if may_end else None
+        if stop is not None:
+            return token_id, Finish(FinishReason.STOP, stop)
+        if _completes_constraint(sequence, token_id):
+            return token_id, Finish(FinishReason.STOP, ConstraintComplete())
+        if len(sequence.token_ids) >= sequence.sampling.max_tokens:
+            return token_id, Finish(sequence.request.length_reason)
+        return token_id, None
+
+    def _count_failure(self, error: EngineFailed) -> None:
+        self._num_failures += 1
+        if self._num_failures >= _MAX_FAILURES_IN_A_ROW:
+            raise error
+
+    def _fail(self, request_ids: set[str], error: EngineFailed, result: StepResult) -> None:
+        """Ends the requests of a Run that failed."""
+        logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
+        for request_id in request_ids:
+            group = self._scheduler.find(request_id)
+            if group is not None:
+                self._end(group)
+            result.events.append(RequestFailed(request_id=request_id, error=error))
+
+    def _end(self, group: SequenceGroup) -> None:
+        """Frees all that a group holds."""
+        if not group.active:
+            self._scheduler.forget_waiting(group)
+            return
+        for sequence in group.active:
+            self._release(sequence)
+
+    def _release(self, sequence: Sequence) -> None:
+        self._model.release(self._scheduler.finish(sequence))
+
+
+def _slot(sequence: Sequence) -> int:
+    if sequence.slot is None:
+        raise AssertionError(f"choice {sequence.index} of {sequence.request.id} has no slot")
+    return sequence.slot
+
+
+def _stop_token(sequence: Sequence, token_id: int) -> StopCause | None:
+    """What a token stands for that ends a sequence; None: it does not."""
+    params = sequence.sampling
+    if token_id in sequence.request.eos_token_ids and not params.ignore_eos:
+        return EndOfSequence(token_id)
+    if token_id in params.stop_token_ids:
+        return StopToken(token_id)
+    return None
+
+
+def _completes_constraint(sequence: Sequence, token_id: int) -> bool:
+    """Moves the constraint on by a token; whether it then allows nothing more."""
+    if sequence.matcher is None:
+        return False
+    sequence.matcher.accept(token_id)
+    if sequence.matcher.is_complete:
+        return True
+    if not sequence.forced_ids:
+        sequence.forced_ids.extend(sequence.matcher.forced_tokens())
+    return False

@@ -1,0 +1,230 @@
+"""Turns response formats and offered tools into grammars for the tokens of one model; it knows no prompt, no logits."""
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+from onward_server.domain import JsonFormat, ResponseFormat
+from onward_server.errors import InvalidRequest, StartupError
+from onward_server.grammar import lark
+from onward_server.grammar.call_grammar import ANSWER, CallGrammar
+from onward_server.grammar.combinations import MAX_WAYS
+from onward_server.grammar.formats import Part, Probe, format_part, refused
+from onward_server.grammar.lark import ControlTokens
+from onward_server.grammar.matcher import GrammarMatcher
+from onward_server.grammar.refusals import reason
+from onward_server.grammar.tool_arguments import json_arguments, noted_arguments
+from onward_server.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
+
+_LIMITS = LLParserLimits(
+    max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=50_000, max_lexer_states=20_000, verbose_errors=False
+)
+# Where a text can be derived in many ways, a step takes time that grows with the square of a row.
+_AMBIGUOUS_LIMITS = LLParserLimits(
+    max_items_in_row=1000, step_lexer_fuel=50_000, step_max_items=25_000, max_lexer_states=20_000, verbose_errors=False
+)
+_NUM_WORKERS = 2
+_STACK_BYTES = 64 * 2**20
+_NUM_PROBED_TOKENS = 3
+_MAX_TEXT_LENGTH = 250_000
+_MAX_PROBES = 200
+
+
+@dataclass(slots=True)
+class Grammar:
+    """A compiled constraint for the answers of one request; it has one owner at a time."""
+
+    _new: Callable[[], LLMatcher]
+    _ready: list[LLMatcher]
+    _field: str
+
+    def prepare(self) -> None:
+        """Makes one more matcher: a millisecond as a rule, 0.3 s at worst."""
+        self._ready.append(self._new())
+
+    def matcher(self) -> GrammarMatcher:
+        """A matcher at the start: one that is ready, else a new one."""
+        if not self._ready:
+            self.prepare()
+        return GrammarMatcher(self._ready.pop(), self._field)
+
+
+class GrammarCompiler:
+    """Compiles for one model's tokenizer, on two threads of its own; those who ask wait for their turn.
+
+    Compiling takes milliseconds as a rule, and 3 s at worst. What nobody waits for any more, and has not begun, is not
+    compiled. Results raise InvalidRequest where a constraint does not compile, or would cost too much.
+
+    What was tried out is remembered, but no answer shares an automaton with another: copies of a matcher share the
+    states that they find, and the budget of them, so that an answer would depend on those before and beside it.
+    """
+
+    def __init__(
+        self,
+        tokenizer_json: str,
+        *,
+        vocabulary_size: int,
+        eos_token_ids: frozenset[int],
+        cache_bytes: int = 4 * 2**20,
+    ) -> None:
+        """Takes about a second for a vocabulary of 150,000.
+
+        Args:
+            tokenizer_json: The text of the tokenizer's file.
+            vocabulary_size: The width of the logits; ids beyond the tokenizer are never allowed.
+            eos_token_ids: What ends an answer; at least one.
+            cache_bytes: What is remembered of grammars that compile, about; the one used last always is.
+
+        Raises:
+            StartupError: Answers cannot be constrained with this tokenizer.
+        """
+        if not eos_token_ids:
+            raise StartupError("answers cannot be constrained without an end-of-sequence token")
+        try:
+            self._tokenizer = LLTokenizer(tokenizer_json, n_vocab=vocabulary_size, eos_token=sorted(eos_token_ids))
+        except ValueError as error:
+            raise StartupError(f"answers cannot be constrained with this tokenizer: {error}") from error
+        self._call_grammar = CallGrammar(ControlTokens(self._control_token_ids(tokenizer_json)))
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()
+        self._workers = _deep_workers()
+
+    def close(self) -> None:
+        """Ends its threads; what has not begun is not compiled."""
+        self._workers.shutdown(cancel_futures=True)
+
+    def compile(
+        self,
+        response_format: ResponseFormat,
+        thinking: ThinkingFrame | None = None,
+        answer_begin: str = "",
+    ) -> Future[Grammar]:
+        """The constraint on answers, or on what follows their thinking and the literal that begins them; for one."""
+        return self._workers.submit(self._format, response_format, thinking, answer_begin)
+
+    def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
+        """The constraint on answers that may call tools, for one; None: there is nothing to constrain."""
+        return self._workers.submit(self._tool_calls, constraint)
+
+    def prepare(self, grammar: Grammar) -> Future[None]:
+        """Makes a grammar ready for one more answer; others have their turn between two of these."""
+        return self._workers.submit(grammar.prepare)
+
+    def _format(self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str) -> Grammar:
+        part = format_part(response_format, ANSWER)
+        if thinking is None and not answer_begin:
+            return self._compiled([], [part])
+        takes_newlines = isinstance(response_format, JsonFormat)
+        first = self._call_grammar.after_thinking(thinking, answer_begin, takes_newlines=takes_newlines)
+        return self._compiled([first], [part])
+
+    def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
+        tools = constraint.tools
+        is_free = not constraint.is_required and not any(offered.tool.strict for offered in tools)
+        if is_free and constraint.response_format is None:
+            return None
+        keys = None if constraint.response_format is None else constraint.frame.object_keys
+        parts = list(self._arguments(constraint, keys))
+        if constraint.response_format is not None:
+            parts.append(format_part(constraint.response_format, ANSWER))
+        write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
+        takes_newlines = isinstance(constraint.response_format, JsonFormat)
+        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
+
+    def _arguments(self, constraint: ToolCallConstraint, keys: tuple[str, str] | None) -> Iterator[Part]:
+        notation, control, is_required = constraint.frame.notation, self._call_grammar.control, constraint.is_required
+        for index, offered in enumerate(constraint.tools):
+            if notation is None:
+                yield json_arguments(index, offered, keys, is_required=is_required)
+            else:
+                yield noted_arguments(index, offered, notation, control, is_required=is_required)
+
+    def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
+        added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []
+        ids = {
+            str(token["content"]): self._tokenizer.tokenize_str(token["content"], parse_special=True)
+            for token in added_tokens
+        }
+        return {text: one for text, (one, *more) in ids.items() if not more and self._tokenizer.is_special_token(one)}
+
+    def _compiled(self, first: list[lark.Grammar], parts: list[Part]) -> Grammar:
+        text = lark.grammar_set(*first, *(part.grammar for part in parts))
+        limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
+        if not self._is_known(text):
+            self._try_out(text, parts, limits)
+            self._remember(text)
+        grammar = Grammar(partial(self._matcher, text, limits), [], parts[-1].field)
+        grammar.prepare()
+        return grammar
+
+    def _try_out(self, text: str, parts: list[Part], limits: LLParserLimits) -> None:
+        probes = [(part, probe) for part in parts for probe in part.probes]
+        num_ways = sum(part.num_ways for part in parts)
+        if len(text) > _MAX_TEXT_LENGTH or num_ways > MAX_WAYS or len(probes) > _MAX_PROBES:
+            raise refused("tools", "their schemas are too large or too complex together")
+        if error := self._error_of(text, limits):
+            raise self._refusal(parts, error, limits)
+        for part, probe in probes:
+            self._check_probe(part.field, probe, limits)
+
+    def _is_known(self, text: str) -> bool:
+        with self._lock:
+            if text not in self._known:
+                return False
+            self._known.move_to_end(text)
+            return True
+
+    def _remember(self, text: str) -> None:
+        with self._lock:
+            self._known[text] = None
+            while len(self._known) > 1 and sum(map(len, self._known)) > self._cache_bytes:
+                self._known.popitem(last=False)
+
+    def _matcher(self, text: str, limits: LLParserLimits) -> LLMatcher:
+        return LLMatcher(self._tokenizer, text, limits=limits, log_level=0)
+
+    def _error_of(self, text: str, limits: LLParserLimits) -> str:
+        """The compiler's error message, if any: some show with the first tokens only."""
+        scout = self._matcher(text, limits)
+        for _ in range(_NUM_PROBED_TOKENS):
+            allowed = np.unpackbits(np.frombuffer(scout.compute_bitmask(), np.uint8), bitorder="little")
+            if scout.is_stopped():
+                break
+            scout.consume_token(int(allowed.argmax()))
+        return scout.get_error()
+
+    def _check_probe(self, field: str, probe: Probe, limits: LLParserLimits) -> None:
+        text = lark.grammar_set({"lark_grammar": probe.grammar})
+        if error := self._error_of(text, limits):
+            raise refused(field, f"{probe.description}: {reason(error, has_lines=False)}")
+
+    def _refusal(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
+        """Blames the part that does not compile by itself."""
+        for part in parts:
+            text = lark.grammar_set(part.grammar)
+            if own_error := self._error_of(text, limits):
+                return refused(part.field, reason(own_error, has_lines=part.has_lines))
+        return refused(parts[-1].field, reason(error, has_lines=False))
+
+
+def _deep_workers() -> ThreadPoolExecutor:
+    """Threads with stacks for what descends far; only the part of a stack that is used takes memory."""
+    workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="grammar")
+    all_there = threading.Barrier(_NUM_WORKERS)
+    previous = threading.stack_size(_STACK_BYTES)
+    try:
+        started = [workers.submit(all_there.wait) for _ in range(_NUM_WORKERS)]
+    finally:
+        threading.stack_size(previous)
+    for start in started:
+        start.result()
+    return workers

@@ -1,0 +1,85 @@
+"""Checks a grammar that a caller wrote, and rewrites the JSON schemas in it; it knows Lark's lexemes, not its rules."""
+
+import json
+import re
+
+from onward_server.grammar.json_schema import SchemaRefused, enforceable
+from onward_server.grammar.lark import JSON_OPTIONS
+
+_LEXEME = re.compile(
+    r"""
+    (?P<regex> /(?![/])(?:\\.|[^/\\])+/ )
+  | (?P<text> "(?:\\.|[^"\\])*" | //[^\n]* | \#[^\n]* )
+  | (?P<json> %json\b )
+  | (?P<control> <[^<>\s]+> )
+  | (?P<refused> %llguidance\b | @[A-Za-z0-9_-]+ | \b(?:stop|max_tokens|temperature)\s*= )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# What can nest: rules, terminals, groups and repetitions. The compiler descends into them on its stack.
+_NESTING = re.compile(r"[:(\[{*+?]")
+_MAX_NESTING = 2000
+_MAX_REGEX_LENGTH = 2000
+
+
+class GrammarRefused(Exception):
+    """A grammar that holds what a caller may not use; the message says where and what."""
+
+
+def checked(definition: str) -> str:
+    """The grammar, with its schemas rewritten to what can be enforced; line numbers stay.
+
+    Raises:
+        GrammarRefused: It names control tokens or other grammars, sets what is ours to set, or a schema is refused.
+    """
+    num_nesting = len(_NESTING.findall(definition))
+    if num_nesting > _MAX_NESTING:
+        raise GrammarRefused(f"{num_nesting} rules, groups and repetitions, of which {_MAX_NESTING} are allowed")
+    pieces: list[str] = []
+    position = 0
+    while match := _LEXEME.search(definition, position):
+        if why := _why_refused(match):
+            raise GrammarRefused(f"{_place(definition, match.start())}: {why}")
+        pieces.append(definition[position : match.end()])
+        position = match.end()
+        if match.lastgroup == "json":
+            end = _end_of_json(definition, position)
+            pieces.append(_schema(definition, position, end))
+            position = end
+    return "".join(pieces) + definition[position:]
+
+
+def _why_refused(lexeme: re.Match[str]) -> str | None:
+    match lexeme.lastgroup:
+        case "control":
+            return f"control tokens such as {lexeme[0]} cannot be used"
+        case "refused":
+            return f"{lexeme[0]!r} cannot be used"
+        case "regex" if len(lexeme[0]) > _MAX_REGEX_LENGTH:
+            return f"regular expressions have at most {_MAX_REGEX_LENGTH} characters"
+        case _:
+            return None
+
+
+def _end_of_json(definition: str, start: int) -> int:
+    skipped = len(definition[start:]) - len(definition[start:].lstrip())
+    try:
+        return json.JSONDecoder().raw_decode(definition, start + skipped)[1]
+    except (ValueError, RecursionError):
+        raise GrammarRefused(f"{_place(definition, start)}: a JSON schema is expected after %json") from None
+
+
+def _schema(definition: str, start: int, end: int) -> str:
+    try:
+        schema = enforceable(definition[start:end])
+    except SchemaRefused as error:
+        raise GrammarRefused(f"{_place(definition, start)}: {error}") from error
+    rewritten = json.dumps({**schema, "x-guidance": JSON_OPTIONS})
+    line_breaks = "\n" * definition.count("\n", start, end)
+    return f" {{{line_breaks}{rewritten[1:]}"
+
+
+def _place(definition: str, position: int) -> str:
+    line = definition.count("\n", 0, position) + 1
+    column = position - definition.rfind("\n", 0, position)
+    return f"line {line}, column {column}"

@@ -1,0 +1,175 @@
+"""A model folder, checked before anything opens its weights; it does not know ONNX Runtime or tokenizers.
+
+Files: `model.onnx` (or `onnx/model.onnx`, or the only `.onnx` file) with external data beside it; `config.json` or
+`genai_config.json`; optionally `generation_config.json`. Trust comes from paths and sizes: external data must lie
+inside the folder and be whole.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from onward_server.domain import SamplingOverrides
+from onward_server.errors import ModelFolderError
+from onward_server.model.json_file import JsonObject, read_json_object
+from onward_server.model.onnx_file import ExternalTensor, OnnxFile
+
+_CONTEXT_LENGTH_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "seq_length",
+    "context_length",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder:
+    """What a folder says of the model in it."""
+
+    path: Path
+    onnx_path: Path
+    onnx_file: OnnxFile
+    config: JsonObject
+    context_length: int
+    eos_token_ids: frozenset[int]
+    default_sampling: SamplingOverrides
+    weight_bytes: int
+
+    @classmethod
+    def read(cls, path: Path) -> "ModelFolder":
+        """Reads and checks a folder.
+
+        Raises:
+            ModelFolderError: a file is missing, truncated, malformed or lies outside the folder.
+        """
+        if not path.is_dir():
+            raise ModelFolderError(
+                f"{path} is not a folder; --model takes one with model.onnx, config.json and tokenizer.json"
+            )
+        onnx_path = _onnx_path(path)
+        onnx_file = OnnxFile.read(onnx_path)
+        external = {_checked_file(onnx_path.parent, path, tensor) for tensor in onnx_file.external_tensors}
+        config, genai = read_json_object(path / "config.json"), read_json_object(path / "genai_config.json")
+        generation = read_json_object(path / "generation_config.json")
+        genai_model, genai_search = _object(genai.get("model")), _object(genai.get("search"))
+        return cls(
+            path=path,
+            onnx_path=onnx_path,
+            onnx_file=onnx_file,
+            config={**_object(genai_model.get("decoder")), **config},
+            context_length=_context_length(path, config, genai_model),
+            eos_token_ids=frozenset(
+                token_id
+                for source in (generation, config, genai_model)
+                for token_id in _token_ids(path, source.get("eos_token_id"))
+            ),
+            default_sampling=_default_sampling(path, generation or genai_search),
+            weight_bytes=sum(file.stat().st_size for file in {onnx_path, *external}),
+        )
+
+    def fingerprint(self, *parts: str) -> str:
+        """A short digest over all that decides an answer: the folder's files and `parts`, such as the version."""
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part.encode() + b"\0")
+        for file in sorted(_served_files(self)):
+            digest.update(file.relative_to(self.path).as_posix().encode() + b"\0")
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return f"fp_{digest.hexdigest()[:16]}"
+
+
+def _served_files(folder: ModelFolder) -> Iterator[Path]:
+    external = {folder.onnx_path.parent / tensor.location for tensor in folder.onnx_file.external_tensors}
+    yield from {folder.onnx_path, *external}
+    yield from (file for pattern in ("*.json", "*.jinja") for file in folder.path.glob(pattern))
+
+
+def _onnx_path(folder: Path) -> Path:
+    for candidate in (folder / "model.onnx", folder / "onnx" / "model.onnx"):
+        if candidate.is_file():
+            return candidate
+    others = sorted(folder.glob("*.onnx"))
+    if len(others) == 1:
+        return others[0]
+    found = "none" if not others else ", ".join(file.name for file in others)
+    raise ModelFolderError(f"{folder} has no model.onnx (other .onnx files: {found})")
+
+
+def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path:
+    """The file of one external tensor, which lies inside the folder and is long enough."""
+    location = PurePosixPath(tensor.location)
+    if not tensor.location or "\0" in tensor.location or location.is_absolute() or ".." in location.parts:
+        raise ModelFolderError(
+            f"{folder}: the model refers to external data at {tensor.location!r}; it must lie inside the folder"
+        )
+    file = directory / location
+    if not file.is_file():
+        raise ModelFolderError(f"{folder}: the external data file {tensor.location} is missing")
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise ModelFolderError(
+            f"{folder}: the external data file {tensor.location} is a link that leaves the folder; copy the file in"
+        )
+    size = file.stat().st_size
+    end = tensor.offset + (tensor.num_bytes or 0)
+    if tensor.offset < 0 or (tensor.num_bytes or 0) < 0 or end > size:
+        raise ModelFolderError(
+            f"{folder}: the external data file {tensor.location} is truncated: "
+            f"a tensor ends at byte {end:,}, the file has {size:,}"
+        )
+    return file
+
+
+def _object(value: object) -> JsonObject:
+    return cast(JsonObject, value) if isinstance(value, dict) else {}
+
+
+def _context_length(folder: Path, config: JsonObject, genai_model: JsonObject) -> int:
+    text_config = _object(config.get("text_config"))
+    for source in (genai_model, config, text_config):
+        for key in _CONTEXT_LENGTH_KEYS:
+            value = source.get(key)
+            if isinstance(value, int) and value > 0:
+                return value
+    raise ModelFolderError(
+        f"{folder}: the context length is unknown; config.json must give max_position_embeddings "
+        "(or genai_config.json context_length)"
+    )
+
+
+def _token_ids(folder: Path, value: object) -> Iterator[int]:
+    values = cast(list[object], value) if isinstance(value, list) else [value]
+    for token_id in values:
+        if isinstance(token_id, int) and token_id >= 0:
+            yield token_id
+        elif token_id is not None:
+            raise ModelFolderError(f"{folder}: eos_token_id {token_id!r} is not a token id")
+
+
+def _default_sampling(folder: Path, generation: JsonObject) -> SamplingOverrides:
+    """Defaults of generation_config.json; `do_sample: false` means greedy."""
+
+    def number(key: str, low: float, high: float) -> float | None:
+        value = generation.get(key)
+        if value is None:
+            return None
+        if isinstance(value, int | float) and low <= value <= high:
+            return float(value)
+        raise ModelFolderError(f"{folder}: generation_config.json has {key} = {value!r}, outside [{low}, {high}]")
+
+    def count(key: str, low: int) -> int | None:
+        value = number(key, low, 2**31 - 1)
+        return None if value is None else int(value)
+
+    return SamplingOverrides(
+        temperature=0.0 if generation.get("do_sample") is False else number("temperature", 0, 2),
+        top_p=number("top_p", 0, 1) or None,
+        top_k=count("top_k", 0),
+        min_p=number("min_p", 0, 1),
+        repetition_penalty=number("repetition_penalty", 0, 2) or None,
+        max_tokens=count("max_new_tokens", 1),
+    )

@@ -1,0 +1,198 @@
+"""From a checked folder to a CausalLM in memory: layout, memory and load independence; it does not know requests."""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+from onward_server.model.causal_lm import CausalLM, Logits
+from onward_server.model.decoder_io import DecoderIO
+from onward_server.model.folder import ModelFolder
+from onward_server.model.growing_causal_lm import GrowingCausalLM
+from onward_server.model.onnx_session import OnnxSession, SessionOptions
+from onward_server.model.slot_causal_lm import SlotCausalLM
+
+logger = logging.getLogger(__name__)
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP_MEMORY = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model ready to serve."""
+
+    causal_lm: CausalLM
+    deterministic: bool
+    """Whether a probe at load gave the same bits alone, among neighbours and in chunks."""
+    precision: str
+    execution_provider: str
+
+
+def load_model(
+    folder: ModelFolder,
+    options: SessionOptions,
+    *,
+    num_slots: int,
+    max_context_length: int | None,
+    prefill_chunk: int,
+) -> LoadedModel:
+    """Opens the session and allocates the KV memory of all slots.
+
+    `prefill_chunk`: tokens that one `prefill` may get; their logits need memory too.
+
+    Raises:
+        StartupError: it does not fit in memory, or the execution provider cannot be used.
+        ModelFolderError: the graph is not one that can be served, or a first Run of it fails.
+    """
+    _require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantised export")
+    session = OnnxSession(folder.onnx_path, options)
+    io = DecoderIO.of(session, folder.config)
+    context_length = min(folder.context_length, max_context_length or folder.context_length)
+    layout = _layout(folder, io)
+    cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
+    if session.is_cpu:
+        chunk = min(prefill_chunk, context_length)
+        _require_memory(
+            f"the KV cache ({num_slots} slots of {context_length} tokens) and the logits of {chunk} tokens at once",
+            cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
+            "; lower --slots, --context-length or --prefill-chunk",
+        )
+    causal_lm = _allocate(layout, session, io, num_slots=num_slots, context_length=context_length)
+    logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
+    started_s = time.perf_counter()
+    try:
+        deterministic = measure_load_independence(causal_lm)
+    except EngineFailed as error:
+        raise ModelFolderError(f"{folder.path}: the model loads, but does not run: {error}") from error
+    _require_whole_context(folder, causal_lm)
+    logger.info(
+        "load independence: %s, measured in %.1f s", "yes" if deterministic else "no", time.perf_counter() - started_s
+    )
+    return LoadedModel(
+        causal_lm=causal_lm,
+        deterministic=deterministic,
+        precision=_precision(folder, io),
+        execution_provider=session.execution_provider,
+    )
+
+
+def measure_load_independence(model: CausalLM) -> bool:
+    """Compares the bits of a probe's logits alone, among few, some and all neighbours, and with its prompt in chunks.
+
+    A SlotCausalLM whose lone row differs gets lone rows padded to two. The slots are empty before and after.
+    """
+    crowded = _probe(model, model.num_slots)
+    if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), crowded):
+        model.min_decode_rows = 2
+    sizes = {min(num_rows, model.num_slots) for num_rows in (1, 2, 8)}
+    return all(np.array_equal(_probe(model, size), crowded) for size in sizes) and _is_chunk_invariant(model)
+
+
+def _probe(model: CausalLM, num_rows: int) -> Logits:
+    """Logits (V,) of slot 0 after a decode step of so many slots."""
+    slots = range(num_rows)
+    for slot in slots[:2]:
+        model.prefill(slot, _token_ids(model, _prompt_length(model), salt=slot))
+    for slot in slots[2:]:
+        model.copy(1, slot)
+    logits = model.decode(slots, [int(_token_ids(model, 1, salt=slot)[0]) for slot in slots])[0].copy()
+    for slot in slots:
+        model.release(slot)
+    return logits
+
+
+def _is_chunk_invariant(model: CausalLM) -> bool:
+    if model.context_length < 4:
+        return True
+    token_ids = _token_ids(model, min(7, model.context_length), salt=0)
+    whole = model.prefill(0, token_ids).copy()
+    model.release(0)
+    model.prefill(0, token_ids[:2])
+    chunked = model.prefill(0, token_ids[2:]).copy()
+    model.release(0)
+    return np.array_equal(whole, chunked)
+
+
+def _prompt_length(model: CausalLM) -> int:
+    return min(4, model.context_length - 1)
+
+
+def _token_ids(model: CausalLM, count: int, *, salt: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return (np.arange(1, count + 1, dtype=np.int64) * 7919 + salt * 104729) % model.vocabulary_size
+
+
+def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
+    """Slots where every cache feeds GroupQueryAttention alone, growing where none does."""
+    readers = [folder.onnx_file.consumers.get(cache.past_name, set[str]()) for cache in io.caches]
+    shared = [ops == {"GroupQueryAttention"} for ops in readers]
+    if all(shared):
+        return SlotCausalLM
+    if any(shared) or any("PagedAttention" in ops for ops in readers):
+        op_types = ", ".join(sorted(set[str]().union(*readers)))
+        raise ModelFolderError(f"{folder.path}: its attention operators are not supported together: {op_types}")
+    return GrowingCausalLM
+
+
+def _allocate(
+    layout: type[SlotCausalLM] | type[GrowingCausalLM],
+    session: OnnxSession,
+    io: DecoderIO,
+    *,
+    num_slots: int,
+    context_length: int,
+) -> SlotCausalLM | GrowingCausalLM:
+    try:
+        return layout(session, io, num_slots=num_slots, context_length=context_length)
+    except MemoryError as error:
+        asked = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
+        raise StartupError(
+            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {_gib(asked)}, which could not be "
+            f"allocated: {error}; lower --slots or --context-length"
+        ) from error
+
+
+def _require_whole_context(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> None:
+    try:
+        causal_lm.run_at_end()
+    except EngineFailed as error:
+        raise ModelFolderError(
+            f"{folder.path}: the model does not run at the end of its context of {causal_lm.context_length} tokens; "
+            f"correct the length in config.json or genai_config.json, or lower --context-length ({error})"
+        ) from error
+
+
+def _precision(folder: ModelFolder, io: DecoderIO) -> str:
+    if folder.onnx_file.weight_bits:
+        return f"int{min(folder.onnx_file.weight_bits)}"
+    if folder.onnx_file.op_types & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"}:
+        return "int8"
+    return "fp16" if io.caches[0].element_type.numpy == np.float16 else "fp32"
+
+
+def _require_memory(what: str, needed: int, advice: str) -> None:
+    available = _available_memory()
+    if available is not None and needed > available:
+        raise StartupError(
+            f"{what} take {_gib(needed)}, {_gib(available)} of memory are available: "
+            f"{_gib(needed - available)} are missing{advice}"
+        )
+
+
+def _available_memory() -> int | None:
+    """Bytes this process can still take: what the kernel reports, cut by a control group's limit. None: unknown."""
+    available: list[int] = []
+    if _MEMINFO.is_file():
+        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())
+        available.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    limit, used = _CGROUP_MEMORY / "memory.max", _CGROUP_MEMORY / "memory.current"
+    if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="ascii").strip()) != "max":
+        available.append(int(text) - int(used.read_text(encoding="ascii")))
+    return min(available, default=None)
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB"

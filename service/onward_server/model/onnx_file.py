@@ -1,0 +1,172 @@
+"""Reads the structure of an ONNX file (nodes and external data) without loading weights; it does not know ONNX Runtime.
+
+An ONNX file is a protobuf message. This walks its wire format (protobuf.dev/programming-guides/encoding) over a memory
+map and skips what it does not need, so a file of many gigabytes costs neither memory nor the `onnx` package. Field
+numbers are those of onnx.proto.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onward_server.errors import ModelFolderError
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MAX_VARINT_BYTES = 10
+_MAX_DEPTH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalTensor:
+    """Where a tensor's bytes lie outside the model file."""
+
+    location: str
+    offset: int
+    num_bytes: int | None
+    """None: up to the end of the file."""
+
+
+@dataclass(slots=True)
+class OnnxFile:
+    """What a model file says of itself."""
+
+    op_types: set[str] = field(default_factory=set[str])
+    consumers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """Value name to the operator types that read it."""
+    external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
+    weight_bits: set[int] = field(default_factory=set[int])
+    """Widths of the weights of MatMulNBits nodes."""
+
+    @classmethod
+    def read(cls, path: Path) -> "OnnxFile":
+        """Walks the file.
+
+        Raises:
+            ModelFolderError: it is empty, truncated or no ONNX model.
+        """
+        onnx_file = cls()
+        try:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                view = memoryview(data)
+                try:
+                    onnx_file._walk("model", view, 0, len(view), 0)
+                finally:
+                    view.release()
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ModelFolderError(f"{path} is not a whole ONNX model: {error}") from error
+        if not onnx_file.op_types:
+            raise ModelFolderError(f"{path} is not an ONNX model: it has no nodes")
+        return onnx_file
+
+    def _walk(self, kind: str, data: memoryview, start: int, end: int, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"messages are nested more than {_MAX_DEPTH} deep")
+        if kind == "node":
+            self._node(data, start, end, depth)
+            return
+        if kind == "tensor":
+            self._tensor(data, start, end)
+            return
+        for number, value in _fields(data, start, end):
+            child = _CHILDREN[kind].get(number)
+            if child and isinstance(value, tuple):
+                self._walk(child, data, *value, depth + 1)
+
+    def _node(self, data: memoryview, start: int, end: int, depth: int) -> None:
+        inputs: list[str] = []
+        bits: list[int] = []
+        op_type = ""
+        for number, value in _fields(data, start, end):
+            if not isinstance(value, tuple):
+                continue
+            if number == 1:
+                inputs.append(_text(data, value))
+            elif number == 4:
+                op_type = _text(data, value)
+            elif number == 5:
+                bits += _integer_attribute(data, value, "bits")
+                self._walk("attribute", data, *value, depth + 1)
+        self.op_types.add(op_type)
+        if op_type == "MatMulNBits":
+            self.weight_bits |= set(bits or [4])
+        for name in inputs:
+            self.consumers.setdefault(name, set()).add(op_type)
+
+    def _tensor(self, data: memoryview, start: int, end: int) -> None:
+        entries: dict[str, str] = {}
+        is_external = False
+        for number, value in _fields(data, start, end):
+            if number == 13 and isinstance(value, tuple):
+                pair = {key: _text(data, span) for key, span in _fields(data, *value) if isinstance(span, tuple)}
+                entries[pair.get(1, "")] = pair.get(2, "")
+            elif number == 14:
+                is_external = value == 1
+        if is_external or entries:
+            length = entries.get("length")
+            self.external_tensors.append(
+                ExternalTensor(
+                    location=entries.get("location", ""),
+                    offset=int(entries.get("offset", "0")),
+                    num_bytes=None if length is None else int(length),
+                )
+            )
+
+
+_CHILDREN: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+"""Message kind to the fields that hold further messages of interest."""
+
+
+def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
+    """Field numbers with a number, or with the span of a length-delimited value."""
+    position = start
+    while position < end:
+        key, position = _varint(data, position, end)
+        number, wire_type = key >> 3, key & 7
+        if wire_type == _VARINT:
+            value, position = _varint(data, position, end)
+            yield number, value
+            continue
+        if wire_type == _BYTES:
+            size, position = _varint(data, position, end)
+        elif wire_type in (_FIXED32, _FIXED64):
+            size = 4 if wire_type == _FIXED32 else 8
+        else:
+            raise ValueError(f"wire type {wire_type} at byte {position}")
+        if position + size > end:
+            raise ValueError(
+                f"it ends early: a value at byte {position} needs {size} bytes, {end - position} are there"
+            )
+        yield number, (position, position + size)
+        position += size
+
+
+def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(_MAX_VARINT_BYTES):
+        if position >= end:
+            raise ValueError(f"it ends early, at byte {position}")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << (7 * shift)
+        if byte < 0x80:
+            return value, position
+    raise ValueError(f"a number before byte {position} is too long")
+
+
+def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: str) -> list[int]:
+    """The integer of an attribute with the wanted name; empty for another."""
+    fields = list(_fields(data, *span))
+    names = [_text(data, value) for number, value in fields if number == 1 and isinstance(value, tuple)]
+    return [value for number, value in fields if number == 3 and isinstance(value, int) and names == [wanted]]
+
+
+def _text(data: memoryview, span: tuple[int, int]) -> str:
+    return bytes(data[span[0] : span[1]]).decode()

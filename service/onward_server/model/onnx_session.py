@@ -1,0 +1,345 @@
+"""The only importer of onnxruntime: sessions, device buffers and raw I/O bindings; it knows no models.
+
+Bindings take raw pointers (`SessionIOBinding.bind_input`), because the public wrapper makes an OrtDevice object for
+every tensor, which costs more than all else that a bind does. Whoever binds a buffer keeps it alive.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+
+logger = logging.getLogger(__name__)
+
+AnyArray = npt.NDArray[np.generic]
+
+_CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
+_COMPUTE = re.compile("Attention|MatMul|Gemm|MoE")
+"""Operators that a model on CUDA needs there; onnxruntime keeps others on the CPU on purpose, to compute shapes."""
+
+
+class ExecutionProvider(StrEnum):
+    """Where the model runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a session is made."""
+
+    execution_provider: ExecutionProvider = ExecutionProvider.AUTO
+    device_id: int = 0
+    num_threads: int | None = None
+    """None: the processors that this process may use."""
+    spinning: bool = True
+    """Whether idle worker threads spin between operators: quicker steps, more processor time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElementType:
+    """A tensor element type: its ONNX number, and the numpy type of the same width."""
+
+    onnx: int
+    numpy: np.dtype[np.generic]
+
+
+_ELEMENT_TYPES = {
+    "tensor(float)": ElementType(1, np.dtype(np.float32)),
+    "tensor(int32)": ElementType(6, np.dtype(np.int32)),
+    "tensor(int64)": ElementType(7, np.dtype(np.int64)),
+    "tensor(bool)": ElementType(9, np.dtype(np.bool_)),
+    "tensor(float16)": ElementType(10, np.dtype(np.float16)),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorInfo:
+    """An input or output of the graph."""
+
+    name: str
+    type_name: str
+    shape: tuple[int | str | None, ...]
+
+    @property
+    def element_type(self) -> ElementType:
+        """Its element type.
+
+        Raises:
+            ModelFolderError: a type that is not supported.
+        """
+        if self.type_name not in _ELEMENT_TYPES:
+            raise ModelFolderError(f"the model's tensor {self.name} has type {self.type_name}, which is not supported")
+        return _ELEMENT_TYPES[self.type_name]
+
+
+class DeviceBuffer:
+    """Zeroed memory on the session's device, owned here, addressed by pointer."""
+
+    def __init__(self, session: "OnnxSession", shape: Sequence[int], element_type: ElementType) -> None:
+        """Allocates it.
+
+        Raises:
+            MemoryError: the device does not give so much.
+        """
+        self.shape = tuple(shape)
+        self.element_type = element_type
+        self.host: AnyArray | None = None
+        """The memory itself where the device is the CPU."""
+        self._value: ort.OrtValue | None = None
+        self._session = session
+        if session.is_cpu:
+            self.host = np.empty(self.shape, element_type.numpy)
+            self.host.fill(0)  # touches every page: what is reserved is really there
+            self.pointer = int(self.host.ctypes.data)
+        else:
+            self._value = _zeros_on_cuda(self.shape, element_type, session.device_id)
+            self.pointer = int(self._value.data_ptr())
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of the first axis."""
+        return int(np.prod(self.shape[1:])) * self.element_type.numpy.itemsize
+
+    def row_pointer(self, row: int) -> int:
+        """Address of one row of the first axis."""
+        return self.pointer + row * self.row_bytes
+
+    def copy_row(self, source: int, target: int, length: int | None = None) -> None:
+        """Copies `[source, :, :length]` to `[target, :, :length]`, or the whole row.
+
+        On a device it is always the whole row, through the host.
+        """
+        if self.host is not None:
+            region = np.s_[...] if length is None else np.s_[:, :length]
+            self.host[target][region] = self.host[source][region]
+            return
+        row_shape = (1, *self.shape[1:])
+        views = [self._session.view(self.row_pointer(row), row_shape, self.element_type) for row in (source, target)]
+        views[1].update_inplace(views[0].numpy())
+
+
+class Binding:
+    """Inputs and outputs of one Run, bound by address; rebinding a name replaces it."""
+
+    def __init__(self, session: "OnnxSession") -> None:
+        self._cpu = session.cpu_device
+        self._device = session.device
+        self._is_cpu = session.is_cpu
+        self.raw = ort_state.SessionIOBinding(session.raw)
+        self._host_inputs: dict[str, AnyArray] = {}
+        self._host_outputs: dict[str, AnyArray] = {}
+
+    def bind_host_input(self, name: str, array: AnyArray) -> None:
+        """Binds a C-contiguous array in host memory, which is kept and may be written in place between runs."""
+        self._host_inputs[name] = array
+        if self._is_cpu:
+            self._bind_host_input(name, array)
+
+    def copy_host_inputs(self) -> None:
+        """Brings them to a device: to bind is to copy there, so that what is written later needs another bind."""
+        if not self._is_cpu:
+            for name, array in self._host_inputs.items():
+                self._bind_host_input(name, array)
+
+    def bind_host_output(self, name: str, array: AnyArray) -> None:
+        """Binds a C-contiguous array in host memory, which is kept and filled by each run."""
+        self._host_outputs[name] = array
+        self.raw.bind_output(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
+
+    def bind_device_input(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
+        """Binds memory on the session's device."""
+        self._host_inputs.pop(name, None)
+        self.raw.bind_input(name, self._device, element_type.onnx, list(shape), pointer)
+
+    def bind_device_output(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
+        """Binds memory on the session's device."""
+        self.raw.bind_output(name, self._device, element_type.onnx, list(shape), pointer)
+
+    def _bind_host_input(self, name: str, array: AnyArray) -> None:
+        self.raw.bind_input(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
+
+
+class OnnxSession:
+    """An inference session on one device."""
+
+    def __init__(self, path: Path, options: SessionOptions) -> None:
+        """Loads a model; with `auto`, on CUDA where that can run it, else on the CPU.
+
+        Raises:
+            StartupError: CUDA was asked for and cannot be used.
+            ModelFolderError: the model cannot be loaded.
+        """
+        started_s = time.perf_counter()
+        session = _load(path, options)
+        self.execution_provider: str = session.get_providers()[0]
+        self._session = session
+        self.raw = session._sess  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.is_cpu = self.execution_provider == _CPU
+        self.device_id = 0 if self.is_cpu else options.device_id
+        self.cpu_device = _device("cpu", 0)
+        self.device = self.cpu_device if self.is_cpu else _device("cuda", self.device_id)
+        self.inputs = _tensors(session.get_inputs())
+        self.outputs = _tensors(session.get_outputs())
+        logger.info("loaded %s on %s in %.1f s", path, self.execution_provider, time.perf_counter() - started_s)
+
+    def run(self, binding: Binding) -> None:
+        """Runs the graph on what is bound.
+
+        Raises:
+            EngineFailed: onnxruntime reported an error.
+        """
+        try:
+            binding.copy_host_inputs()
+            self.raw.run_with_iobinding(binding.raw, None)
+        except Exception as error:  # onnxruntime raises a class of its own per status code
+            raise EngineFailed(f"the forward pass failed: {error}") from error
+
+    def view(self, pointer: int, shape: Sequence[int], element_type: ElementType) -> ort.OrtValue:
+        """A tensor over memory on this session's device, without a copy."""
+        binding = ort_state.SessionIOBinding(self.raw)
+        binding.bind_output(next(iter(self.outputs)), self.device, element_type.onnx, list(shape), pointer)
+        return ort.OrtValue(binding.get_outputs()[0])
+
+
+def usable_processors() -> int:
+    """Processors that this process may use: its affinity, cut by a control group's quota that onnxruntime ignores."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if _CGROUP_CPU_MAX.is_file():
+        quota, period = _CGROUP_CPU_MAX.read_text(encoding="ascii").split()
+        if quota != "max":
+            processors = min(processors, max(1, int(quota) // int(period)))
+    return processors
+
+
+def runtime_version() -> str:
+    """Version of onnxruntime."""
+    return str(ort.__version__)
+
+
+def _load(path: Path, options: SessionOptions) -> ort.InferenceSession:
+    asked = options.execution_provider
+    if asked is ExecutionProvider.CUDA or (asked is ExecutionProvider.AUTO and _has_cuda_device()):
+        try:
+            return _load_on_cuda(path, options)
+        except StartupError as error:
+            if asked is ExecutionProvider.CUDA:
+                raise
+            logger.warning("auto takes the CPU: %s", error)
+    try:
+        return _load_on(_CPU, path, options)
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise ModelFolderError(f"{path} cannot be loaded: {_first_line(error)}") from error
+
+
+def _has_cuda_device() -> bool:
+    return _CUDA in ort.get_available_providers() and Path("/dev/nvidiactl").exists()
+
+
+def _load_on_cuda(path: Path, options: SessionOptions) -> ort.InferenceSession:
+    if _CUDA not in ort.get_available_providers():
+        raise StartupError(
+            "execution provider cuda was asked for, but this onnxruntime was built without it; "
+            "on Linux x86-64 install onnxruntime-gpu (and not onnxruntime beside it)"
+        )
+    ort.preload_dlls()
+    try:
+        session = _load_on(_CUDA, path, options)
+    except Exception as error:  # onnxruntime raises a class of its own per status code
+        raise StartupError(
+            f"{path} cannot be loaded on CUDA: {_first_line(error)}; check the driver and --device-id, "
+            "or use --execution-provider cpu"
+        ) from error
+    if session.get_providers()[0] != _CUDA:
+        raise StartupError(
+            "the CUDA libraries could not be loaded; install onward-server[cuda] and check the driver, "
+            "or use --execution-provider cpu"
+        )
+    if left_out := _compute_on_cpu(session):
+        raise StartupError(
+            f"{path} cannot run on CUDA, which has no kernel for its {', '.join(left_out)}; an export for CUDA "
+            "is needed (GroupQueryAttention in fp16), or use --execution-provider cpu"
+        )
+    return session
+
+
+def _load_on(provider: str, path: Path, options: SessionOptions) -> ort.InferenceSession:
+    """A session on a provider, or on the CPU if onnxruntime finds no libraries for it; its log alone says so."""
+    return ort.InferenceSession(
+        str(path),
+        _session_options(options, provider),
+        providers=[_with_options(provider, options)],
+        enable_fallback=False,  # it would try the CPU after an error, and print the error that is wanted here
+    )
+
+
+def _compute_on_cpu(session: ort.InferenceSession) -> list[str]:
+    """Types of operators that belong on the device, and that onnxruntime left to the CPU."""
+    op_types = {
+        node.op_type
+        for assigned in session.get_provider_graph_assignment_info()
+        if assigned.ep_name == _CPU
+        for node in assigned.get_nodes()
+    }
+    return sorted(filter(_COMPUTE.search, op_types))
+
+
+def _session_options(options: SessionOptions, provider: str) -> ort.SessionOptions:
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = options.num_threads or usable_processors()
+    session_options.inter_op_num_threads = 1
+    session_options.log_severity_level = 3
+    session_options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
+    if provider == _CUDA:
+        session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return session_options
+
+
+def _with_options(provider: str, options: SessionOptions) -> str | tuple[str, dict[str, str]]:
+    if provider == _CPU:
+        return provider
+    return provider, {
+        "device_id": str(options.device_id),
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0",
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _zeros_on_cuda(shape: Sequence[int], element_type: ElementType, device_id: int) -> ort.OrtValue:
+    try:
+        value = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), element_type.numpy, "cuda", device_id)
+        value.update_inplace(np.zeros(shape, element_type.numpy))
+    except Exception as error:  # onnxruntime has no class of its own for want of memory
+        raise MemoryError(_first_line(error)) from error
+    return value
+
+
+def _device(kind: str, device_id: int) -> ort_state.OrtDevice:
+    return ort.OrtDevice.make(kind, device_id)._get_c_device()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _tensors(arguments: Sequence[ort.NodeArg]) -> Mapping[str, TensorInfo]:
+    return {
+        argument.name: TensorInfo(name=argument.name, type_name=argument.type, shape=tuple(argument.shape))
+        for argument in arguments
+    }

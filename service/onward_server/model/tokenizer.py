@@ -1,0 +1,273 @@
+"""The model's tokenizer: text to ids and ids to bytes; it does not know requests or chat templates.
+
+The only importer of `tokenizers`. Ids are Hugging Face's, but for one case that `encode_prompt` states.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import tokenizers
+
+from onward_server.domain import PromptToken
+from onward_server.errors import ModelFolderError
+from onward_server.model.json_file import read_json_object
+from onward_server.model.token_bound import TokenBound
+from onward_server.model.token_bytes import TokenDecoder, UnsupportedDecoder
+
+_NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedText:
+    """A rendered prompt, and where it may not be read as a control token."""
+
+    text: str
+    cuts: tuple[int, ...] = ()
+    """Ascending character positions; a control string with one strictly inside is text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """Tokens of a text."""
+
+    text: str
+    ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+    """Character range of each token as Hugging Face reports it; `Tokenizer.prompt_tokens` has exact byte ranges."""
+
+
+class Tokenizer:
+    """A tokenizer.json in memory; safe to use from several threads."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, named_tokens: Mapping[str, str]) -> None:
+        """Takes a tokenizer whose special tokens are all registered.
+
+        Raises:
+            UnsupportedDecoder: its tokens have no bytes of their own.
+        """
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self.named_tokens = dict(named_tokens)
+        """Texts of `bos_token`, `eos_token` and so on, under these names."""
+        added = tokenizer.get_added_tokens_decoder()
+        self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
+        self.special_strings = frozenset(added[token_id].content for token_id in self.special_ids)
+        self._control_strings = {
+            token_id: token.content for token_id, token in added.items() if token.special or _has_word(token.content)
+        }
+        self.control_strings = frozenset(self._control_strings.values())
+        """All added tokens but white space and the like."""
+        self._unknown_id = _unknown_id(tokenizer)
+        decoder = TokenDecoder(_state(tokenizer.decoder))
+        self.has_space_before_text = decoder.has_space_before_text
+        """Whether encoding puts a space before a text, so that decoding drops one where tokens begin a text."""
+        self._bytes = _byte_table(tokenizer, decoder)
+        self.min_tokens = TokenBound(json.loads(tokenizer.to_str()))
+        """Tokens that encoding makes of a text at least, without encoding it."""
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """Reads tokenizer.json, and names of special tokens from tokenizer_config.json and special_tokens_map.json.
+
+        Raises:
+            ModelFolderError: the folder has no tokenizer.json, or one that cannot be used.
+        """
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelFolderError(f"{folder} has no tokenizer.json")
+        config = read_json_object(folder / "tokenizer_config.json")
+        named_tokens = _named_tokens(read_json_object(folder / "special_tokens_map.json")) | _named_tokens(config)
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelFolderError(f"{path} is not a tokenizer that can be read: {error}") from error
+        _register_special_tokens(tokenizer, named_tokens, config)
+        try:
+            return cls(tokenizer, named_tokens)
+        except UnsupportedDecoder as error:
+            raise ModelFolderError(f"{path} has a decoder that is not supported: {error}") from error
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Highest id + 1."""
+        return len(self._bytes)
+
+    def token_id(self, token: str) -> int | None:
+        """Id of a vocabulary entry or added token."""
+        return self._tokenizer.token_to_id(token)
+
+    def to_json(self) -> str:
+        """The tokenizer.json, special tokens registered."""
+        return self._tokenizer.to_str()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
+        """Encodes a text in which control strings are control tokens. Linear in the text; releases the GIL."""
+        encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        return Encoding(text=text, ids=tuple(encoding.ids), spans=tuple(encoding.offsets))
+
+    def encode_prompt(self, prompt: MarkedText) -> Encoding:
+        """Encodes a rendered prompt; a control string that spans a cut is spelt out as the text it is.
+
+        Without such a string the ids are exactly those of `encode`. A control string of one character cannot be cut.
+        """
+        encoding = self.encode(prompt.text, add_special_tokens=False)
+        controls = [index for index, token_id in enumerate(encoding.ids) if token_id in self._control_strings]
+        forged = {index for index in controls if self._is_forged(prompt, encoding.ids[index], encoding.spans[index])}
+        if not forged:
+            return encoding
+        genuine = [index for index in controls if index not in forged]
+        tokens: list[tuple[int, Span]] = []
+        for first, last in zip([-1, *genuine], [*genuine, len(encoding.ids)], strict=True):
+            if forged.isdisjoint(range(first + 1, last)):
+                tokens.extend(zip(encoding.ids[first + 1 : last], encoding.spans[first + 1 : last], strict=True))
+            else:
+                start = encoding.spans[first][1] if first >= 0 else 0
+                end = encoding.spans[last][0] if last < len(encoding.ids) else len(prompt.text)
+                tokens.extend(self._encode_plain(prompt.text, start, end))
+            if last < len(encoding.ids):
+                tokens.append((encoding.ids[last], encoding.spans[last]))
+        return Encoding(
+            text=prompt.text, ids=tuple(token_id for token_id, _ in tokens), spans=tuple(span for _, span in tokens)
+        )
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Exact bytes of a token; empty for ids that the tokenizer does not have."""
+        return self._bytes[token_id] if 0 <= token_id < len(self._bytes) else b""
+
+    def prompt_tokens(self, encoding: Encoding) -> tuple[PromptToken, ...]:
+        """Tokens with their byte ranges: where a token's bytes stand in the text, else what Hugging Face reports.
+
+        Special tokens and spaces that are not in the text take up no room in it.
+        """
+        text = encoding.text.encode()
+        byte_at = _byte_positions(encoding.text)
+        tokens: list[PromptToken] = []
+        position = 0
+        next_starts = chain((start for start, _ in encoding.spans[1:]), [len(encoding.text)])
+        for token_id, (start, end), next_start in zip(encoding.ids, encoding.spans, next_starts, strict=False):
+            token = self.token_bytes(token_id)
+            bare = token.removeprefix(b" ") if self.has_space_before_text else token
+            begin = position
+            if start == end or (not bare and start == next_start):
+                pass
+            elif text.startswith(token, position):
+                position += len(token)
+            elif bare and text.startswith(bare, position):
+                position += len(bare)
+            else:
+                begin, position = byte_at[start], byte_at[end]
+            tokens.append(PromptToken(id=token_id, token=token, start_offset=begin, end_offset=position))
+        return tuple(tokens)
+
+    def decode(self, ids: Sequence[int], *, keep_special_tokens: bool) -> str:
+        """Text of tokens that begin a text; invalid UTF-8 is replaced."""
+        hidden: frozenset[int] = frozenset() if keep_special_tokens else self.special_ids
+        data = b"".join(self.token_bytes(token_id) for token_id in ids if token_id not in hidden)
+        return data.removeprefix(b" " if self.has_space_before_text else b"").decode("utf-8", "replace")
+
+    def _is_forged(self, prompt: MarkedText, token_id: int, span: Span) -> bool:
+        """Whether a control token came from other than its own uncut text: normalisation, or a caller's words."""
+        content = self._control_strings[token_id]
+        start = prompt.text.find(content, *span)
+        if start < 0:
+            return token_id != self._unknown_id
+        next_cut = bisect_right(prompt.cuts, start)
+        return next_cut < len(prompt.cuts) and prompt.cuts[next_cut] < start + len(content)
+
+    def _encode_plain(self, text: str, start: int, end: int) -> Iterator[tuple[int, Span]]:
+        """Tokens of text[start:end], of which none is a control token, as if it stood between two."""
+        first = max(0, start - 1)  # with the character before it, since tokenizers treat the start of a text apart
+        pretokenized = tokenizers.PreTokenizedString(text[first:end])
+        if start > first:
+            pretokenized.split(_split_first_character)
+        if self._tokenizer.normalizer is not None:
+            pretokenized.normalize(self._tokenizer.normalizer.normalize)
+        if self._tokenizer.pre_tokenizer is not None:
+            self._tokenizer.pre_tokenizer.pre_tokenize(pretokenized)
+        pretokenized.tokenize(self._tokenizer.model.tokenize)
+        encoding = pretokenized.to_encoding()
+        for token_id, (begin, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+            if first + begin >= start:
+                yield from ((part, (first + begin, first + stop)) for part in self._without_control(token_id))
+
+    def _without_control(self, token_id: int) -> Iterator[int]:
+        """The id, or the ids of its shorter parts where the model itself makes a control token from text."""
+        token = cast(str, self._tokenizer.id_to_token(token_id))
+        if token_id not in self._control_strings or token_id == self._unknown_id or len(token) == 1:
+            yield token_id
+            return
+        for part in (token[0], token[1:]):
+            for piece in self._tokenizer.model.tokenize(part):
+                yield from self._without_control(piece.id)
+
+
+def _split_first_character(_: int, text: tokenizers.NormalizedString) -> list[tokenizers.NormalizedString | None]:
+    return [text[:1], text[1:]]
+
+
+def _named_tokens(config: Mapping[str, object]) -> dict[str, str]:
+    contents = {name: _content(config.get(name)) for name in _NAMED_TOKENS}
+    return {name: content for name, content in contents.items() if content}
+
+
+def _content(token: object) -> str:
+    """The text of a token that a configuration gives as such, or as an object."""
+    match token:
+        case str(content) | {"content": str(content)}:
+            return content
+        case _:
+            return ""
+
+
+def _register_special_tokens(
+    tokenizer: tokenizers.Tokenizer, named_tokens: Mapping[str, str], config: Mapping[str, object]
+) -> None:
+    """Makes special the vocabulary entries that the configuration calls so and tokenizer.json does not."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    additional = config.get("additional_special_tokens")
+    wanted = [*named_tokens.values(), *map(_content, cast(list[object], additional or []))]
+    tokenizer.add_special_tokens(  # pyright: ignore[reportUnknownMemberType] (a bare `list` in its stub)
+        [token for token in wanted if token not in special and tokenizer.token_to_id(token) is not None]
+    )
+
+
+def _has_word(token: str) -> bool:
+    return any(character.isalnum() for character in token)
+
+
+def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
+    """The token of what the vocabulary cannot spell, if there is one: what the model makes of a noncharacter."""
+    pieces = tokenizer.model.tokenize("\U0010ffff")
+    return pieces[0].id if len(pieces) == 1 else None
+
+
+def _state(decoder: Any) -> Mapping[str, object] | None:  # noqa: ANN401 (the library's own annotation)
+    return None if decoder is None else json.loads(decoder.__getstate__())
+
+
+def _byte_table(tokenizer: tokenizers.Tokenizer, decoder: TokenDecoder) -> list[bytes]:
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    table = [b""] * (1 + max(vocabulary.values(), default=-1))
+    for token, token_id in vocabulary.items():
+        table[token_id] = decoder.bytes_of(token)
+    for token_id, token in tokenizer.get_added_tokens_decoder().items():
+        table[token_id] = decoder.added_bytes(token.content, special=token.special)
+    return table
+
+
+def _byte_positions(text: str) -> Sequence[int]:
+    """Byte position of each character, and of the end."""
+    if text.isascii():
+        return range(len(text) + 1)
+    positions = [0]
+    for character in text:
+        positions.append(positions[-1] + len(character.encode()))
+    return positions

@@ -1,0 +1,241 @@
+"""The one place where asyncio meets a thread: owns the engine, carries requests in and events out.
+
+Coroutines put commands into a queue, which the thread takes between steps. The thread puts each step's events into a
+deque and wakes the loop with `call_soon_threadsafe`, unless a wake-up is on its way; the loop hands them out. These are
+all that is shared: no locks, since either side only appends to the one and only takes from the other. A stream that is
+not read piles up at most the events of its `max_tokens`.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from onward_server.engine.engine import Engine
+from onward_server.engine.generation import (
+    EngineEvent,
+    GenerationRequest,
+    RequestFailed,
+    SequenceExpired,
+    SequenceFailed,
+    TokenSampled,
+)
+from onward_server.errors import EngineFailed, EngineOverloaded
+from onward_server.runtime.pacing import PrefillPacer
+
+logger = logging.getLogger(__name__)
+
+_SMOOTHING = 0.2
+_MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
+
+
+TimedEvent = tuple[EngineEvent, float]
+"""What happened, and when by `time.monotonic()`: a token was drawn when its step ended, all else when it started."""
+
+
+class Generation:
+    """A running request as the loop sees it."""
+
+    def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
+        self.unfinished = set(range(num_choices))
+        """Choices that have neither finished nor been stopped."""
+        self._stop_choice = stop_choice
+        self._arrived: deque[TimedEvent] = deque()
+        self._has_arrived = asyncio.Event()
+
+    def put(self, timed: TimedEvent) -> None:
+        """Takes what happened next."""
+        event, _ = timed
+        if isinstance(event, SequenceExpired) or (isinstance(event, TokenSampled) and event.finish is not None):
+            self.unfinished.discard(event.index)
+        self._arrived.append(timed)
+        self._has_arrived.set()
+
+    async def events(self) -> AsyncIterator[TimedEvent]:
+        """Events until every choice is finished; those of a choice that was stopped may still come.
+
+        What fails after that was a surplus step, and is no failure.
+
+        Raises:
+            EngineFailed: a forward pass or the engine failed.
+            InvalidRequest: the constraint allows nothing more though it is not fulfilled, or is too costly.
+        """
+        while self.unfinished or self._arrived:
+            if not self._arrived:
+                self._has_arrived.clear()
+                await self._has_arrived.wait()
+            timed = self._arrived.popleft()
+            match timed[0]:
+                case SequenceFailed(index=index, error=error):
+                    if index in self.unfinished:
+                        raise error
+                case RequestFailed(error=error):
+                    if self.unfinished:
+                        raise error
+                case _:
+                    yield timed
+
+    def stop_choice(self, index: int) -> None:
+        """Ends one choice before it ends by itself, because of what its text says."""
+        if index in self.unfinished:
+            self.unfinished.remove(index)
+            self._stop_choice(index)
+
+
+class EngineThread:
+    """Owns an engine and its thread. Every public method is called on the loop that called `start`."""
+
+    def __init__(
+        self, engine: Engine, *, num_slots: int, max_queue: int, pacer: PrefillPacer, on_failure: Callable[[], None]
+    ) -> None:
+        """`on_failure` is called on the loop, once, when the engine is dead."""
+        self._engine = engine
+        self._num_slots = num_slots
+        self._max_queue = max_queue
+        self._pacer = pacer
+        self._on_failure = on_failure
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._outbox: deque[TimedEvent] = deque()  # filled by the thread, emptied by the loop
+        self._is_loop_called = False
+        self._limits: dict[str, float] = {}  # time limits by request, touched by the thread only
+        self._is_stopping = False  # touched by the thread only
+        self._generations: dict[str, Generation] = {}  # touched by the loop only
+        self._failure: EngineFailed | None = None
+        self._request_s = 1.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends the thread after the step it is in; requests that still run are not finished."""
+        self._commands.put(self._set_stopping)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def num_sequences(self) -> int:
+        """Choices that wait or run."""
+        return sum(len(generation.unfinished) for generation in self._generations.values())
+
+    def check_capacity(self) -> None:
+        """Refuses early, before work is done for a request that the queue cannot take.
+
+        Raises:
+            EngineFailed: the engine is dead.
+            EngineOverloaded: the queue is full.
+        """
+        if self._failure is not None:
+            raise self._failure
+        queue_depth = self.num_sequences - self._num_slots
+        if queue_depth >= self._max_queue:
+            retry_after_s = self._request_s * (1 + queue_depth / self._num_slots)
+            raise EngineOverloaded(
+                queue_depth=queue_depth,
+                queue_limit=self._max_queue,
+                retry_after_s=min(max(retry_after_s, _MIN_RETRY_S), _MAX_RETRY_S),
+            )
+
+    @asynccontextmanager
+    async def generate(
+        self, request: GenerationRequest, *, time_limit_at_s: float | None = None
+    ) -> AsyncGenerator[Generation]:
+        """Runs a request; leaving the block, for whatever reason, frees its slots within a step.
+
+        `time_limit_at_s` is on the clock of `time.monotonic()`.
+
+        Raises:
+            EngineFailed, EngineOverloaded: see `check_capacity`.
+        """
+        self.check_capacity()
+        generation = Generation(
+            len(request.seeds), lambda index: self._commands.put(lambda: self._engine.abort(request.id, index))
+        )
+        self._generations[request.id] = generation
+        self._commands.put(lambda: self._add(request, time_limit_at_s))
+        started_s = time.monotonic()
+        try:
+            yield generation
+            self._request_s += _SMOOTHING * (time.monotonic() - started_s - self._request_s)
+        finally:
+            del self._generations[request.id]
+            self._commands.put(lambda: self._forget(request.id))
+
+    # On the loop, called by the thread.
+
+    def _deliver(self) -> None:
+        self._is_loop_called = False  # before the first look: what is added from here on calls again
+        while self._outbox:
+            timed = self._outbox.popleft()
+            generation = self._generations.get(timed[0].request_id)
+            if generation is not None:  # else it left; the abort is on its way
+                generation.put(timed)
+
+    def _fail(self, failure: EngineFailed) -> None:
+        self._failure = failure
+        for request_id, generation in self._generations.items():
+            generation.put((RequestFailed(request_id=request_id, error=failure), time.monotonic()))
+        self._on_failure()
+
+    # On the thread.
+
+    def _run(self) -> None:
+        try:
+            while not self._is_stopping:
+                self._obey_commands()
+                if self._engine.has_work:
+                    self._step()
+        except Exception as error:  # whatever it is, the engine's state is unknown: all its requests end
+            logger.exception("the engine failed")
+            self._call(partial(self._fail, EngineFailed(f"the engine failed: {error}")))
+        finally:
+            self._engine.close()
+
+    def _obey_commands(self) -> None:
+        """Waits for a command only where there is nothing else to do."""
+        if not self._engine.has_work:
+            self._commands.get()()
+        while not self._commands.empty():
+            self._commands.get()()
+
+    def _step(self) -> None:
+        started_s = time.monotonic()
+        self._expire(started_s)
+        pacer = self._pacer
+        result = self._engine.step(pacer.max_chunk, budget_beside_decoding=pacer.budget_beside_decoding)
+        ended_s = time.monotonic()
+        pacer.observe(result, ended_s - started_s)
+        for event in result.events:
+            self._outbox.append((event, ended_s if isinstance(event, TokenSampled) else started_s))
+        if self._outbox and not self._is_loop_called:  # one wake-up is enough for all that comes before it is served
+            self._is_loop_called = True
+            self._call(self._deliver)
+
+    def _expire(self, now_s: float) -> None:
+        for request_id, limit_s in tuple(self._limits.items()):
+            if limit_s <= now_s:
+                del self._limits[request_id]
+                self._outbox.extend((event, now_s) for event in self._engine.expire(request_id))
+
+    def _add(self, request: GenerationRequest, time_limit_at_s: float | None) -> None:
+        if time_limit_at_s is not None:
+            self._limits[request.id] = time_limit_at_s
+        self._engine.add(request)
+
+    def _forget(self, request_id: str) -> None:
+        self._limits.pop(request_id, None)
+        self._engine.abort(request_id)
+
+    def _set_stopping(self) -> None:
+        self._is_stopping = True
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback)

@@ -1,0 +1,104 @@
+"""The form of the log: one line a record, as text or as JSON; it does not know what is logged, or when.
+
+An exception is written as its types and places. Its text may quote a prompt, so it is left out above DEBUG.
+"""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal
+
+_MAX_VALUE_CHARACTERS = 512
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
+    """Sends every log record to standard error in one form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def fields(**values: object) -> dict[str, Mapping[str, object]]:
+    """The `extra` of a log call: named values beside the message. Long strings are clipped: callers choose some."""
+    return {"fields": values}
+
+
+class _Formatter(logging.Formatter):
+    """What both forms share: UTC times, and exceptions without their text."""
+
+    converter = time.gmtime
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  logging's name
+        """Types and places, outermost cause first."""
+        if logging.getLogger().isEnabledFor(logging.DEBUG):
+            return super().formatException(ei)
+        return "\n".join(_without_text(ei[1]))
+
+
+class TextFormatter(_Formatter):
+    """`2026-01-31T12:00:00.123Z INFO onward_server.api.server message key=value key="two words"`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback below it."""
+        pairs = [f"{name}={_as_text(value)}" for name, value in _fields_of(record).items()]
+        line = " ".join(
+            [self.formatTime(record), record.levelname, record.name, _one_line(record.getMessage()), *pairs]
+        )
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line: time, level, logger, message, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, the traceback in it."""
+        line: dict[str, object] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: _clipped(value) for name, value in _fields_of(record).items()},
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _fields_of(record: logging.LogRecord) -> Mapping[str, object]:
+    found: Mapping[str, object] = record.__dict__.get("fields", {})
+    return found
+
+
+def _without_text(error: BaseException | None) -> list[str]:
+    if error is None:
+        return []
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return [*_without_text(cause), f"Traceback (text at log level debug):\n{frames}{type(error).__qualname__}"]
+
+
+def _one_line(message: str) -> str:
+    """A caller's text in a message must not fake a second line."""
+    return message.replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _clipped(value: object) -> object:
+    if isinstance(value, str) and len(value) > _MAX_VALUE_CHARACTERS:
+        return value[:_MAX_VALUE_CHARACTERS] + "…"
+    return value
+
+
+def _as_text(value: object) -> str:
+    value = _clipped(value)
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, str) and value and value.isprintable() and not set(value) & set(' "='):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)

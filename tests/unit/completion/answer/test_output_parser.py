@@ -1,0 +1,457 @@
+import functools
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from onward_server.completion.answer.output_parser import AnswerContext, Channel, OutputParser, ParsedDelta
+from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
+from onward_server.completion.answer.tool_formats.answer import random_call_id
+from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
+from onward_server.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
+from tests.parsed_answers import ParsedAnswer, parsed, tool
+
+_DATA = Path(__file__).parents[4].parent / "shared/data"
+_CASES_FILE = _DATA / "tool-calls/parse-cases.json"
+_CALL = '<tool_call>{"name": "noop", "arguments": {}}</tool_call>'
+
+
+_offering_noop = functools.partial(AnswerContext, tools=(tool("noop"),))
+
+
+def _parser(context: AnswerContext | None = None, *, tools: str = "hermes", reasoning: str = "think") -> OutputParser:
+    return OutputParser(choose_output_format("", tools=tools, reasoning=reasoning), context or _offering_noop())
+
+
+# The recorded cases: real templates, raw outputs, and what they mean.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    name: str
+    output: str
+    output_format: OutputFormat
+    context: AnswerContext
+    prefix: tuple[str, str]
+    """Text and reasoning that the answer goes on with."""
+    expected: tuple[str, str, list[tuple[str, object]]]
+    """Text, reasoning, and names with arguments as values."""
+
+
+_CONTINUATIONS = {
+    None: None,
+    "COMMON_CHAT_CONTINUATION_CONTENT": Channel.CONTENT,
+    "COMMON_CHAT_CONTINUATION_REASONING": Channel.REASONING,
+}
+
+
+@functools.cache
+def _recorded() -> dict[str, Any]:
+    if not _CASES_FILE.exists():
+        return {"cases": [], "tools": {}}
+    return json.loads(_CASES_FILE.read_text())
+
+
+def _prompt(template: str, *, enable_thinking: bool) -> str:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(template).render(
+        messages=[{"role": "user", "content": "Hello"}],
+        add_generation_prompt=True,
+        enable_thinking=enable_thinking,
+        strftime_now="today {}".format,
+    )
+
+
+def _case(number: int, raw: dict[str, Any]) -> _Case:
+    template = (_DATA / "templates" / raw["template"]).read_text()
+    continues = _CONTINUATIONS[raw.get("continue_final_message")]
+    message = raw["messages"][-1] if continues else {"content": "", "reasoning_content": ""}
+    expected = raw.get("expect", {})
+    calls = raw.get("expect_tool_calls", expected.get("tool_calls", []))
+    functions = [_recorded()["tools"][name]["function"] for name in raw.get("tools", ())]
+    return _Case(
+        name=f"{number}-{raw['template'].removesuffix('.jinja')}",
+        output=raw["output"],
+        output_format=choose_output_format(template),
+        context=AnswerContext(
+            tools=tuple(tool(function["name"], json.dumps(function["parameters"])) for function in functions),
+            prompt="" if continues else _prompt(template, enable_thinking=raw.get("enable_thinking", True)),
+            continues=continues,
+            response_format=JsonObjectFormat() if "json_schema" in raw else None,
+        ),
+        prefix=(message["content"], message["reasoning_content"]),
+        expected=(
+            raw.get("expect_content", expected.get("content", "")),
+            raw.get("expect_reasoning", expected.get("reasoning_content", message["reasoning_content"])),
+            [(call["name"], json.loads(call["arguments"])) for call in calls],
+        ),
+    )
+
+
+_CASES = [_case(number, raw) for number, raw in enumerate(_recorded()["cases"])]
+_needs_cases = pytest.mark.skipif(not _CASES, reason="../shared/data is not there")
+
+
+def _answer_to(case: _Case, pieces: Iterable[str]) -> ParsedAnswer:
+    return parsed(OutputParser(case.output_format, case.context), pieces)
+
+
+def _meaning(case: _Case, answer: ParsedAnswer) -> tuple[str, str, list[tuple[str, object]]]:
+    text, reasoning = case.prefix
+    calls = [(name, json.loads(arguments)) for name, arguments in answer.calls]
+    return text + answer.text, reasoning + answer.reasoning, calls
+
+
+def _whole(text: str) -> list[str]:
+    return [text]
+
+
+def _characters(text: str) -> list[str]:
+    return list(text)
+
+
+@functools.cache
+def _tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(_DATA / "tok-smollm2/tokenizer.json"))
+
+
+def _tokens(text: str) -> list[str]:
+    ends = sorted({end for _, end in _tokenizer().encode(text).offsets} | {0, len(text)})
+    return [text[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _cut(text: str, ends: Iterable[int]) -> list[str]:
+    inside = sorted({0, len(text), *(end for end in ends if end < len(text))})
+    return [text[start:end] for start, end in itertools.pairwise(inside)]
+
+
+@_needs_cases
+def test_all_recorded_cases_are_there() -> None:
+    assert len(_CASES) == 64
+
+
+@pytest.mark.parametrize("split", [_whole, _characters, _tokens], ids=["whole", "characters", "tokens"])
+@pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
+def test_a_recorded_output_means_what_it_is_said_to(case: _Case, split: Callable[[str], list[str]]) -> None:
+    answer = _answer_to(case, split(case.output))
+
+    assert _meaning(case, answer) == case.expected
+    # The one message to a recipient that is not offered: the Python of gpt-oss.
+    assert bool(answer.invalid_tool_call) == ("to=python" in case.output)
+
+
+@_needs_cases
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_recorded_output_means_the_same_in_any_pieces(data: st.DataObject) -> None:
+    case = data.draw(st.sampled_from(_CASES))
+    ends = data.draw(st.sets(st.integers(1, max(1, len(case.output) - 1)), max_size=20))
+
+    assert _answer_to(case, _cut(case.output, ends)) == _answer_to(case, [case.output])
+
+
+@pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
+def test_a_recorded_output_cut_short_keeps_what_it_has_shown(case: _Case) -> None:
+    whole = _answer_to(case, case.output)
+
+    for end in range(len(case.output)):
+        parser = OutputParser(case.output_format, case.context)
+        shown = [parser.feed(character) for character in case.output[:end]]
+        assert whole.text.startswith("".join(delta.text for delta in shown))
+        assert whole.reasoning.startswith("".join(delta.reasoning for delta in shown))
+        answer = _answer_to(case, case.output[:end])
+        assert whole.calls[: len(answer.calls)] == answer.calls
+        assert case.output[:end].endswith(answer.invalid_tool_call)
+
+
+# Anything at all.
+
+_FRAGMENTS = sorted(
+    {
+        *itertools.chain.from_iterable((*f.control_strings, *f.triggers, *f.start_triggers) for f in TOOL_FORMATS),
+        *itertools.chain.from_iterable((f.begin, f.end, *f.dropped) for f in REASONING_FORMATS),
+        *(
+            "noop",
+            '"name"',
+            '{"name": "noop", ',
+            '"arguments": ',
+            '"parameters": ',
+            "{}",
+            '{"a": [1, "\\""]}',
+            "}",
+            "]",
+        ),
+        *("<function=noop>", "<parameter=a>", "</parameter>", "</function>", "call:noop{", "a:1", " to=functions.noop"),
+        *(
+            "```json\n",
+            "\n```",
+            "analysis",
+            "final",
+            "\n",
+            " ",
+            "\\",
+            '"',
+            ",",
+            ":",
+            "[",
+            "]",
+            "{",
+            "}",
+            ";",
+            "<",
+            "é",
+            "🙂",
+        ),
+    }
+)
+_any_output = st.lists(
+    st.one_of(st.sampled_from(_FRAGMENTS), st.sampled_from(_FRAGMENTS).map(lambda text: text[:-1]), st.text(max_size=4))
+).map("".join)
+_any_format = st.builds(
+    OutputFormat,
+    tools=st.one_of(st.none(), st.sampled_from(TOOL_FORMATS)),
+    reasoning=st.one_of(st.none(), st.sampled_from(REASONING_FORMATS)),
+)
+_any_context = st.builds(
+    AnswerContext,
+    tools=st.sampled_from([(), (tool("noop"), tool("get", '{"properties": {"a": {"type": "string"}}}'))]),
+    prompt=st.sampled_from(["", "<think>\n", "<think></think>", "<|channel>thought\n<channel|>"]),
+    continues=st.sampled_from([None, *Channel]),
+    single_call=st.booleans(),
+    response_format=st.sampled_from([None, JsonObjectFormat(), RegexFormat(pattern="a")]),
+)
+
+
+@settings(max_examples=1500, deadline=None, derandomize=True)
+@given(output=_any_output, output_format=_any_format, context=_any_context, ends=st.sets(st.integers(1, 60)))
+def test_any_output_means_the_same_in_any_pieces(
+    output: str, output_format: OutputFormat, context: AnswerContext, ends: set[int]
+) -> None:
+    whole = parsed(OutputParser(output_format, context), [output])
+
+    assert parsed(OutputParser(output_format, context), output) == whole
+    assert parsed(OutputParser(output_format, context), _cut(output, ends)) == whole
+    assert output.endswith(whole.invalid_tool_call)
+    for name, arguments in whole.calls:
+        assert name in {"noop", "get"}
+        assert isinstance(json.loads(arguments), dict)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(output=_any_output, output_format=_any_format, context=_any_context)
+def test_no_more_is_held_back_than_a_mark_may_need(
+    output: str, output_format: OutputFormat, context: AnswerContext
+) -> None:
+    """What is unread is bounded, so each piece costs the same however long the answer is."""
+    longest = max(map(len, (*_FRAGMENTS, "function<\uff5ctool▁sep\uff5c>")))
+    parser = OutputParser(output_format, context)
+
+    for character in output:
+        parser.feed(character)
+        reader = parser._answer.reader
+        assert parser.is_finished or len(reader._text) - reader._position <= longest
+
+
+# One behaviour each.
+
+
+def test_text_of_a_model_without_formats_passes_through_at_once() -> None:
+    parser = OutputParser(OutputFormat(), AnswerContext(tools=(tool("noop"),)))
+
+    assert parser.feed("\n<think> <tool_") == ParsedDelta(text="\n<think> <tool_")
+    assert parser.finish() == ParsedDelta()
+
+
+def test_without_tools_what_looks_like_a_call_is_text() -> None:
+    assert parsed(_parser(AnswerContext()), [_CALL]).text == _CALL
+
+
+def test_text_is_held_back_only_while_it_may_become_a_mark() -> None:
+    parser = _parser()
+
+    assert parser.feed("a < b <tool") == ParsedDelta(text="a < b ")
+    assert parser.feed("_") == ParsedDelta()
+    assert parser.feed("box") == ParsedDelta(text="<tool_box")
+
+
+def test_a_call_streams_its_name_first_and_then_its_arguments_as_they_come() -> None:
+    output_format = choose_output_format("", tools="hermes", reasoning="none")
+    parser = OutputParser(output_format, AnswerContext(tools=(tool("noop"),)), make_call_id=lambda: "abcdefgh1")
+
+    pieces = ['<tool_call>\n{"name": "no', 'op", "arguments"', ': {"a": ', "[1, 2", "]}", "}\n</tool_call>"]
+    deltas = [parser.feed(piece).tool_calls for piece in pieces]
+
+    assert deltas == [
+        (),
+        (ToolCallDelta(index=0, id="abcdefgh1", name="noop"),),
+        (ToolCallDelta(index=0, arguments='{"a": '),),
+        (ToolCallDelta(index=0, arguments="[1, 2"),),
+        (ToolCallDelta(index=0, arguments="]}"),),
+        (),
+    ]
+
+
+def test_call_ids_are_nine_alphanumerics_and_differ() -> None:
+    ids = {random_call_id() for _ in range(100)}
+
+    assert len(ids) == 100
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", call_id) for call_id in ids)
+
+
+def test_a_broken_call_without_a_name_still_opens_the_call_that_is_void() -> None:
+    parser = _parser(reasoning="none")
+
+    deltas = [*parser.feed(f"{_CALL}<tool_call>oops").tool_calls, *parser.finish().tool_calls]
+
+    assert [(delta.index, delta.name) for delta in deltas] == [(0, "noop"), (1, "")]
+    assert parser.invalid_tool_call == "<tool_call>oops"
+
+
+def test_all_that_follows_a_broken_call_belongs_to_its_raw_text() -> None:
+    answer = parsed(_parser(), ["Well: <tool_call>oops</tool_call>", " and ", _CALL])
+
+    assert answer.text == "Well: "
+    assert answer.invalid_tool_call == f"<tool_call>oops</tool_call> and {_CALL}"
+
+
+def test_a_single_call_finishes_the_answer() -> None:
+    parser = _parser(_offering_noop(single_call=True))
+
+    first, later = parser.feed(_CALL), parser.feed(f" more {_CALL}")
+
+    assert parser.is_finished
+    assert not parser.is_invalid
+    assert [delta.name for delta in first.tool_calls] == ["noop"]
+    assert later == parser.finish() == ParsedDelta()
+
+
+def test_white_space_around_calls_is_dropped_and_around_text_kept() -> None:
+    answer = parsed(_parser(), [f" Let me see.\n{_CALL}\n\n{_CALL}\n Done. \n"])
+
+    assert answer.text == " Let me see.\n\n Done. \n"
+    assert len(answer.calls) == 2
+
+
+def test_an_answer_of_white_space_is_given_as_it_is() -> None:
+    assert parsed(_parser(), [" \n"]).text == " \n"
+
+
+def test_reasoning_is_known_while_it_lasts() -> None:
+    parser = _parser(_offering_noop(prompt="<|im_start|>assistant\n<think>\n"))
+
+    states = [parser.is_thinking]
+    for piece in ("Hm", ".\n", "</think>", "\n\nYes"):
+        parser.feed(piece)
+        states.append(parser.is_thinking)
+
+    assert states == [True, True, True, False, False]
+
+
+def test_newlines_at_the_end_of_reasoning_wait_for_what_follows() -> None:
+    parser = _parser()
+
+    pieces = ["<think>\na\n", "\n", "b\n", "</think>"]
+
+    assert [parser.feed(piece).reasoning for piece in pieces] == ["a", "", "\n\nb", ""]
+
+
+def test_reasoning_cut_short_stays_reasoning() -> None:
+    assert parsed(_parser(), ["<think>a\n"]) == ParsedAnswer(text="", reasoning="a\n", calls=(), invalid_tool_call="")
+
+
+def test_continued_reasoning_keeps_its_first_newline() -> None:
+    answer = parsed(_parser(_offering_noop(continues=Channel.REASONING)), ["\nmore</think>\n\nYes"])
+
+    assert (answer.reasoning, answer.text) == ("\nmore", "Yes")
+
+
+def test_a_tag_within_continued_text_is_text() -> None:
+    assert parsed(_parser(_offering_noop(continues=Channel.CONTENT)), ["<think>"]).text == "<think>"
+
+
+def test_a_model_that_calls_before_it_thinks_has_called() -> None:
+    answer = parsed(_parser(_offering_noop(prompt="<think>\n")), [_CALL])
+
+    assert answer.calls == (("noop", "{}"),)
+
+
+def test_thinking_that_begins_with_what_is_no_call_stays_thinking() -> None:
+    parser = _parser(_offering_noop(prompt="<think>\n"), tools="qwen3_coder")
+
+    answer = parsed(parser, ["<function=x> is what I need</think>Yes"])
+
+    assert (answer.reasoning, answer.text) == ("<function=x> is what I need", "Yes")
+
+
+def test_a_harmony_message_without_a_channel_is_text() -> None:
+    assert parsed(_parser(tools="harmony", reasoning="harmony"), ["<|message|>Hi<|end|>"]).text == "Hi"
+
+
+def test_granite_answers_lose_the_frame_that_follows_reasoning() -> None:
+    answer = parsed(_parser(reasoning="granite"), ["<think>a</think><response>b</response>"])
+
+    assert (answer.reasoning, answer.text) == ("a", "b")
+
+
+def test_mistral_may_think_in_the_midst_of_an_answer() -> None:
+    answer = parsed(_parser(reasoning="mistral"), ["a[THINK]b[/THINK]c"])
+
+    assert (answer.reasoning, answer.text) == ("b", "ac")
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ('```json\n{"a": 1}\n```', '{"a": 1}'),
+        ('\n```\n{"a": 1}\n```\n', '{"a": 1}'),
+        ('```json\n{"a": "``', '{"a": "``'),
+        (' {"a": 1}', ' {"a": 1}'),
+        ("```python\n1", "```python\n1"),
+    ],
+)
+def test_a_fence_around_a_json_answer_is_dropped(output: str, text: str) -> None:
+    assert parsed(_parser(_offering_noop(response_format=JsonObjectFormat())), output).text == text
+
+
+@pytest.mark.parametrize(
+    ("tools", "reasoning", "output", "text"),
+    [
+        ("hermes", "think", f'["{_CALL}"]', f'["{_CALL}"]'),
+        ("hermes", "think", '<think>a</think>\n\n["</think><think>"]', '["</think><think>"]'),
+        ("mistral", "mistral", '["[THINK]a[/THINK]"]', '["[THINK]a[/THINK]"]'),
+        ("granite", "granite", '<think>a</think>["<response>"]', '["<response>"]'),
+        ("harmony", "harmony", '<|channel|>final<|message|>["<|end|>"]', '["<|end|>"]'),
+    ],
+)
+def test_what_looks_like_a_mark_in_a_bound_answer_is_text(tools: str, reasoning: str, output: str, text: str) -> None:
+    """A string of a JSON answer that held a mark once lost it, or became a call."""
+    parser = _parser(_offering_noop(response_format=JsonObjectFormat()), tools=tools, reasoning=reasoning)
+    answer = parsed(parser, output)
+
+    assert (answer.text, answer.calls, answer.invalid_tool_call) == (text, (), "")
+
+
+def test_a_bound_answer_may_still_be_a_call() -> None:
+    parser = _parser(_offering_noop(response_format=JsonObjectFormat()))
+
+    assert parsed(parser, f"<think>a</think>\n\n{_CALL}").calls == (("noop", "{}"),)
+
+
+@pytest.mark.parametrize("output", ["\n\na", "\n", " "])
+def test_a_bound_answer_keeps_the_white_space_that_its_format_asks_for(output: str) -> None:
+    parser = _parser(_offering_noop(response_format=RegexFormat(pattern=r"[\n a]+")))
+
+    assert parsed(parser, f"<think>b</think>{output}").text == output
+
+
+def test_a_fence_is_kept_where_text_is_asked_for() -> None:
+    assert parsed(_parser(), ["```json\n1\n```"]).text == "```json\n1\n```"

@@ -1,0 +1,309 @@
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from onward_server.completion.answer.output_parser import AnswerContext, OutputParser
+from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
+from onward_server.completion.answer.tool_formats.tool_format import OutputFormat, ReasoningFormat, ToolFormat
+from onward_server.errors import StartupError
+from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
+from tests.parsed_answers import ParsedAnswer, parsed, tool
+
+_TEMPLATES = Path(__file__).parents[4].parent / "shared/data/templates"
+_FORMATS_BY_TEMPLATE = {
+    "HuggingFaceTB-SmolLM3-3B": (None, "think"),
+    "Mistral-Small-3.2-24B-Instruct-2506": ("mistral_call_id", None),
+    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": ("hermes", None),
+    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": ("hermes", None),
+    "Qwen-Qwen2.5-7B-Instruct": ("hermes", None),
+    "Qwen-Qwen3-0.6B": ("hermes", "think"),
+    "Qwen3-Coder": ("qwen3_coder", None),
+    "Qwen3.5-4B": ("qwen3_coder", "think"),
+    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": ("deepseek_r1", "think"),
+    "deepseek-ai-DeepSeek-V3.1": ("deepseek_v31", "think"),
+    "google-gemma-2-2b-it": (None, None),
+    "google-gemma-4-31B-it": ("gemma4", "gemma"),
+    "ibm-granite-granite-3.3-2B-Instruct": ("granite", "granite"),
+    "ibm-granite-granite-4.0": ("hermes", None),
+    "meta-llama-Llama-3.1-8B-Instruct": ("llama3", None),
+    "meta-llama-Llama-3.2-3B-Instruct": ("llama3", None),
+    "microsoft-Phi-3.5-mini-instruct": (None, None),
+    "mistralai-Ministral-3-14B-Reasoning-2512": ("mistral", "mistral"),
+    "mistralai-Mistral-Nemo-Instruct-2407": ("mistral_list", None),
+    "openai-gpt-oss-120b": ("harmony", "harmony"),
+}
+_WEATHER = tool(
+    "get_weather",
+    json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string"},
+                "days": {"type": "integer"},
+                "limit": {"type": "number"},
+                "metric": {"type": "boolean"},
+                "unit": {"enum": ["c", "f", 5]},
+                "near": {"type": "array"},
+                "note": {"type": ["string", "null"]},
+                "when": {"anyOf": [{"$ref": "#/$defs/day"}, {"type": "null"}]},
+            },
+            "$defs": {"day": {"allOf": [{"type": "string"}, {"enum": ["1", "2"]}]}},
+        }
+    ),
+)
+_TOOLS = (_WEATHER, tool("noop"))
+
+
+def _answer_to(format_name: str, output: str) -> ParsedAnswer:
+    parser = OutputParser(choose_output_format("", tools=format_name, reasoning="none"), AnswerContext(tools=_TOOLS))
+    return parsed(parser, output)
+
+
+@pytest.mark.skipif(not _TEMPLATES.exists(), reason="../shared/data is not there")
+def test_every_real_template_gets_its_formats() -> None:
+    chosen = {path.stem: choose_output_format(path.read_text()) for path in _TEMPLATES.glob("*.jinja")}
+
+    assert {
+        name: (format_.tools and format_.tools.name, format_.reasoning and format_.reasoning.name)
+        for name, format_ in chosen.items()
+    } == _FORMATS_BY_TEMPLATE
+
+
+def test_a_name_overrides_what_the_template_says() -> None:
+    chosen = choose_output_format("<think> <tool_call>", tools="llama3", reasoning="none")
+
+    assert chosen.tools is not None
+    assert chosen.tools.name == "llama3"
+    assert chosen.reasoning is None
+    assert chosen.names == ("llama3", "none")
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(StartupError, match="no tool format is named 'qwen'; known are none, harmony, gemma4"):
+        choose_output_format("", tools="qwen")
+    with pytest.raises(StartupError, match="no reasoning format is named 'hermes'; known are none, harmony, gemma,"):
+        choose_output_format("", reasoning="hermes")
+
+
+def test_control_strings_of_tools_are_asked_for_only_with_tools() -> None:
+    chosen = choose_output_format("", tools="hermes", reasoning="think")
+
+    assert chosen.control_strings(with_tools=False) == ("<think>", "</think>")
+    assert chosen.control_strings(with_tools=True) == ("<think>", "</think>", "<tool_call>", "</tool_call>")
+
+
+def test_a_format_without_marks_needs_no_control_strings() -> None:
+    assert OutputFormat().control_strings(with_tools=True) == ()
+
+
+@pytest.mark.parametrize("tools", TOOL_FORMATS, ids=lambda format_: format_.name)
+@pytest.mark.parametrize("reasoning", REASONING_FORMATS, ids=lambda format_: format_.name)
+def test_no_mark_hides_another_when_they_come_in_pieces(tools: ToolFormat, reasoning: ReasoningFormat) -> None:
+    marks = {*tools.triggers, *tools.start_triggers, reasoning.begin, *reasoning.dropped}
+
+    hidden = [
+        (one, other) for one, other in itertools.permutations(marks, 2) if one in other and not other.endswith(one)
+    ]
+
+    allowed = [("<|channel|>", reasoning.begin)] if reasoning.name == "harmony" else []
+    assert [pair for pair in hidden if pair not in allowed] == []
+
+
+def _written(notation: ElementNotation | BareNotation | None, arguments: dict[str, str | int]) -> str:
+    match notation:
+        case None:
+            return json.dumps(arguments)
+        case ElementNotation(begin=begin, name_end=name_end, end=end):
+            return "".join(f"{begin}{name}{name_end}{value}{end}" for name, value in arguments.items())
+        case BareNotation(quote=quote):
+            values = (value if isinstance(value, int) else f"{quote}{value}{quote}" for value in arguments.values())
+            return ",".join(f"{name}:{value}" for name, value in zip(arguments, values, strict=True))
+
+
+def _framed(frame: CallFrame, calls: list[tuple[str, dict[str, str | int]]]) -> str:
+    call_id = frame.id_begin and f"{frame.id_begin}abcDEF123"
+    texts = [
+        f"{frame.begin}{name}{call_id}{frame.arguments_begin}{_written(frame.notation, arguments)}{frame.end}"
+        for name, arguments in calls
+    ]
+    return frame.section_begin + (frame.separator or "").join(texts) + frame.section_end
+
+
+@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
+def test_what_a_frame_describes_is_what_its_format_reads(format_: ToolFormat) -> None:
+    frame = format_.frame
+    calls: list[tuple[str, dict[str, str | int]]] = [("get_weather", {"city": "Bern {", "days": 2}), ("noop", {})]
+    if frame.separator is None:
+        del calls[1:]
+    output = _framed(frame, calls)
+
+    answer = _answer_to(format_.name, output)
+
+    assert output.startswith(frame.trigger)
+    assert (answer.text, answer.invalid_tool_call) == ("", "")
+    assert [(name, json.loads(arguments)) for name, arguments in answer.calls] == calls
+
+
+@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
+def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat) -> None:
+    arguments: dict[str, str | int] = {"city": "Bern"}
+    output = _framed(format_.frame, [("get_weather", arguments)])
+    begun = output.index(_written(format_.frame.notation, arguments)) + 1
+
+    for end in range(begun, len(output)):
+        answer = _answer_to(format_.name, output[:end])
+        whole = [(name, json.loads(text)) for name, text in answer.calls] == [("get_weather", arguments)]
+        assert answer.text == ""
+        assert whole or (answer.calls == () and answer.invalid_tool_call == output[:end])
+
+
+@pytest.mark.parametrize(
+    ("format_name", "output", "arguments"),
+    [
+        ("hermes", '<tool_call>{"arguments": {"days": 1}, "name": "get_weather"}</tool_call>', '{"days": 1}'),
+        ("hermes", '<tool_call>{"name": "get_weather", "arguments": "{\\"days\\": 1}"}</tool_call>', '{"days": 1}'),
+        ("hermes", '<tool_call>{"id": [1, "}"], "name": "get_weather", "arguments": {}}', "{}"),
+        ("hermes", '<tool_call>{"name": "get_weather"}</tool_call>', "{}"),
+        ("hermes", '<tool_call>{"name":"get_weather","arguments":{"city":"\\"}\\\\"}}', '{"city":"\\"}\\\\"}'),
+        ("llama3", '{"name": "get_weather", "parameters": {"days": 1}}', '{"days": 1}'),
+        ("llama3", '\n{ "name" : "get_weather" , "arguments" : {"days": 1} }', '{"days": 1}'),
+        ("llama3", '{"type": "function", "name": "get_weather", "parameters": {}}', "{}"),
+        ("llama3", '<|python_tag|>{"name": "get_weather", "parameters": {"days": 1}}', '{"days": 1}'),
+        ("granite", '<|tool_call|>[{"name": "get_weather", "arguments": {"days": 1}}]', '{"days": 1}'),
+        ("granite", '<|tool_call|>{"name": "get_weather", "arguments": {"days": 1}}', '{"days": 1}'),
+        ("mistral", '[TOOL_CALLS][{"name": "get_weather", "arguments": {"days": 1}, "id": "a"}]', '{"days": 1}'),
+        ("mistral", '[TOOL_CALLS]get_weather{"days": 1}', '{"days": 1}'),
+        ("qwen3_coder", "<function=get_weather>\n<parameter=days>\n1\n</parameter>\n</function>", '{"days": 1}'),
+        ("harmony", ' to=functions.get_weather<|channel|>commentary json<|message|>{"days":1}<|call|>', '{"days":1}'),
+        ("harmony", '<|channel|>commentary to=functions.get_weather<|message|>{"city":"<|end|>"}<|call|>',
+         '{"city":"<|end|>"}'),
+        ("gemma4", '<|tool_call>call:get_weather{city:None,near:[1,[<|"|>a"b<|"|>]]}<tool_call|>',
+         '{"city":null,"near":[1,["a\\"b"]]}'),
+        ("gemma4", "<|tool_call>call:get_weather{city:New York}<tool_call|>", '{"city":"New York"}'),
+        ("gemma4", '<|tool_call>call:get_weather{<|"|>city<|"|>:<|"|><|"|>}', '{"city":""}'),
+    ],
+)  # fmt: skip
+def test_what_models_write_beside_their_template_is_a_call_too(format_name: str, output: str, arguments: str) -> None:
+    answer = _answer_to(format_name, output)
+
+    assert answer == ParsedAnswer(text="", reasoning="", calls=(("get_weather", arguments),), invalid_tool_call="")
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "value"),
+    [
+        ("city", "5", "5"),
+        ("city", "a\n\n b ", "a\n\n b "),
+        ("days", "5", 5),
+        ("days", "five", "five"),
+        ("limit", "5", 5),
+        ("limit", "-0.5e3", -500.0),
+        ("metric", "True", True),
+        ("unit", "c", "c"),
+        ("unit", "5", 5),
+        ("near", '["a",\n1]', ["a", 1]),
+        ("near", "['a']", "['a']"),
+        ("note", "null", None),
+        ("note", "None", None),
+        ("note", "7", "7"),
+        ("near", '["</parameter>", "\\n</parameter>\\""]', ["</parameter>", '\n</parameter>"']),
+        ("when", "1", "1"),
+        ("when", "null", None),
+        ("not_in_the_schema", '{"a": 1}', {"a": 1}),
+        ("not_in_the_schema", "NaN", "NaN"),
+    ],
+)
+def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, written: str, value: object) -> None:
+    output = (
+        f"<tool_call>\n<function=get_weather>\n<parameter={name}>\n{written}\n</parameter>\n</function>\n</tool_call>"
+    )
+
+    answer = _answer_to("qwen3_coder", output)
+
+    assert [json.loads(arguments) for _, arguments in answer.calls] == [{name: value}]
+
+
+@pytest.mark.parametrize(
+    ("format_name", "output"),
+    [
+        ("hermes", "<tool_call>"),
+        ("hermes", "<tool_call>get_weather</tool_call>"),
+        ("hermes", "<tool_call>{}</tool_call>"),
+        ("hermes", '<tool_call>{"name": "unknown", "arguments": {}}</tool_call>'),
+        ("hermes", '<tool_call>{"arguments": {}}</tool_call>'),
+        ("hermes", '<tool_call>{"name": 5, "arguments": {}}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "name": "noop"}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": }</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": [1]}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": "text"}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": {"a": NaN}}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": {"a": [}]}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": {}} and more</tool_call>'),
+        ("hermes", '<tool_call>{"name": "no\nop"}</tool_call>'),
+        ("hermes", '<tool_call>{"name": "noop", "arguments": ' + '{"a":' * 5000 + "1" + "}" * 5000 + "}</tool_call>"),
+        ("qwen3_coder", "<tool_call><function=unknown></function></tool_call>"),
+        ("qwen3_coder", "<tool_call><function=noop><parameter=a"),
+        ("qwen3_coder", "<tool_call><function=noop><parameter=a>1"),
+        ("qwen3_coder", f"<tool_call><function=noop><parameter=a>{'[' * 5000 + ']' * 5000}</parameter></function>"),
+        ("qwen3_coder", '<tool_call><function=noop><parameter=a>["</parameter></function></tool_call>'),
+        ("qwen3_coder", '<tool_call>{"name": "noop", "arguments": {}}</tool_call>'),
+        ("mistral", "[TOOL_CALLS]noop[ARGS]now"),
+        ("mistral", "[TOOL_CALLS]unknown[ARGS]{}"),
+        ("llama3", "<|python_tag|>print(1)"),
+        ("llama3", '{"name": "noop", "parameters": {"a": [1, 2'),
+        ("deepseek_v31", "<\uff5ctool▁calls▁begin\uff5c>noop"),
+        ("deepseek_v31", "<\uff5ctool▁calls▁begin\uff5c><\uff5ctool▁call▁begin\uff5c>noop"),
+        ("deepseek_r1", "<\uff5ctool▁call▁begin\uff5c>function<\uff5ctool▁sep\uff5c>noop\n{}"),
+        ("harmony", " to=functions.noop<|channel|>comm"),
+        ("harmony", '<|channel|>commentary to=functions.noop<|message|>{"a":<|call|>'),
+        ("harmony", "<|channel|>commentary to=browser<|message|>{}<|call|>"),
+        ("gemma4", "<|tool_call>noop"),
+        ("gemma4", "<|tool_call>call:unknown{}<tool_call|>"),
+        ("gemma4", "<|tool_call>call:noop{a:[1}]<tool_call|>"),
+        ("gemma4", "<|tool_call>call:noop{a:1"),
+        ("gemma4", "<|tool_call>call:noop{a:<b}<tool_call|>"),
+        ("gemma4", '<|tool_call>call:noop{a:<|"|>b'),
+    ],
+)  # fmt: skip
+def test_a_call_that_is_none_is_given_raw(format_name: str, output: str) -> None:
+    answer = _answer_to(format_name, output)
+
+    assert answer == ParsedAnswer(text="", reasoning="", calls=(), invalid_tool_call=output)
+
+
+@pytest.mark.parametrize(
+    ("format_name", "output"),
+    [
+        ("llama3", '{"answer": 42}'),
+        ("llama3", ' {"name": "Bern", "parameters": {}}'),
+        ("llama3", '{"name": "noop", "age": 3}'),
+        ("llama3", "{ "),
+        ("llama3", 'As JSON: {"name": "noop", "parameters": {}}'),
+        ("qwen3_coder", "write <function=name> and\n <function="),
+        ("harmony", "no header at all"),
+    ],
+)
+def test_what_only_looks_like_a_call_is_text(format_name: str, output: str) -> None:
+    assert _answer_to(format_name, output) == ParsedAnswer(text=output, reasoning="", calls=(), invalid_tool_call="")
+
+
+@pytest.mark.parametrize(
+    ("format_name", "output"),
+    [
+        ("hermes", '<tool_call>{"name": "noop"}\n{"name": "noop"}</tool_call>'),
+        ("llama3", '{"name": "noop", "parameters": {}}; {"name": "noop", "parameters": {}}'),
+        ("qwen3_coder", "<tool_call><function=noop></function><function=noop></function></tool_call>"),
+        ("harmony", ("<|channel|>commentary to=functions.noop<|message|>{}<|call|><|start|>assistant" * 2)[:-18]),
+    ],
+)
+def test_several_calls_in_one_block_are_read(format_name: str, output: str) -> None:
+    assert _answer_to(format_name, output).calls == (("noop", "{}"), ("noop", "{}"))
+
+
+def test_a_broken_call_does_not_void_the_one_before_it() -> None:
+    answer = _answer_to("mistral_list", '[TOOL_CALLS][{"name": "noop", "arguments": {}}, {"name": "unknown')
+
+    assert answer.calls == (("noop", "{}"),)
+    assert answer.invalid_tool_call == ', {"name": "unknown'

@@ -1,0 +1,74 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onward_server.completion.prompt.control_marks import ControlStrings, unmark, unused_characters
+
+CONTROL = ("<s>", "</s>", "<|im_end|>", "s><b", "]")
+MARK = "\ufdd0"
+
+
+@given(pieces=st.lists(st.sampled_from([*CONTROL, "<", "s", ">", "|", " ", "é", "im_end"]), max_size=8))
+def test_every_control_string_in_a_text_is_cut(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    marked = ControlStrings(CONTROL).mark(text, MARK)
+    assert not any(control in marked for control in CONTROL if len(control) > 1)
+    assert unmark(marked, MARK).text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [("a<s>b", "a<M s>b"), ("<s><b", "<M s>M <b".replace("s>M <b", "sM ><b")), ("none", "none"), ("]", "]")],
+)
+def test_the_mark_stands_behind_the_first_character(text: str, marked: str) -> None:
+    assert ControlStrings(CONTROL).mark(text, "M ") == marked
+
+
+@pytest.mark.parametrize("text", ["a <s>", "<s>", "x\n<|im_end|>y"])
+def test_a_control_string_is_found(text: str) -> None:
+    assert ControlStrings(CONTROL).are_in(text)
+
+
+@pytest.mark.parametrize("text", ["", "< s>", "im_end", "]", "<S>"])
+def test_other_text_is_not_found(text: str) -> None:
+    assert not ControlStrings(CONTROL).are_in(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("a <", "a <M"),
+        ("a <|im_ \n", "a <|im_M \n"),
+        (" >b", " M>b"),
+        ("m_end", "Mm_end"),
+        ("s", "MsM"),
+        ("plain", "plain"),
+        (" ", " "),
+    ],
+)
+def test_ends_that_could_join_what_stands_beside_them_are_marked(text: str, marked: str) -> None:
+    controls = ControlStrings(CONTROL)
+    assert controls.mark_ends(text, "M") == marked
+    assert controls.may_join(text) is (marked != text)
+
+
+def test_without_control_strings_nothing_is_marked() -> None:
+    controls = ControlStrings(["x"])
+    assert not controls.are_in("x<s>")
+    assert not controls.may_join("x")
+    assert controls.mark_ends(controls.mark("x", MARK), MARK) == "x"
+
+
+def test_a_mark_is_a_character_that_no_text_holds() -> None:
+    assert unused_characters(2, ["a\ufdd0", "\ufdd2"]) == ["\ufdd1", "\ufdd3"]
+
+
+def test_marks_are_told_by_their_places() -> None:
+    marked = unmark("aMbcMMd", "M")
+    assert (marked.text, marked.cuts) == ("abcd", (1, 3, 3))
+
+
+def test_a_thousand_control_strings_are_looked_for_at_once() -> None:
+    controls = ControlStrings([f"<|reserved_{number}|>" for number in range(1000)])
+    assert controls.are_in("<" * 200_000 + "<|reserved_777|>")
+    assert not controls.are_in("<|reserved_" * 20_000)
