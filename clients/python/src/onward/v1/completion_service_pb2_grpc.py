@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CompletionServiceStub(object):
-    """Answers from a causal language model.
+    """Completions from causal language models.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class CompletionServiceStub(object):
 
 
 class CompletionServiceServicer(object):
-    """Answers from a causal language model.
+    """Completions from causal language models.
     """
 
     def Complete(self, request, context):
-        """Returns whole answers.
+        """Returns a completion when it is finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamComplete(self, request, context):
-        """Returns the same answers as they are made.
+        """Streams the same completion while it is generated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_CompletionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CompletionService(object):
-    """Answers from a causal language model.
+    """Completions from causal language models.
     """
 
     @staticmethod

@@ -27,29 +27,29 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CompletionServiceStub:
-    """Answers from a causal language model."""
+    """Completions from causal language models."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CompletionServiceAsyncStub: ...
     Complete: _grpc.UnaryUnaryMultiCallable[_completion_pb2.CompleteRequest, _completion_pb2.CompleteResponse]
-    """Returns whole answers."""
+    """Returns a completion when it is finished."""
     StreamComplete: _grpc.UnaryStreamMultiCallable[_completion_pb2.StreamCompleteRequest, _completion_pb2.StreamCompleteResponse]
-    """Returns the same answers as they are made."""
+    """Streams the same completion while it is generated."""
 
 @_typing.type_check_only
 class CompletionServiceAsyncStub(CompletionServiceStub):
-    """Answers from a causal language model."""
+    """Completions from causal language models."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Complete: _aio.UnaryUnaryMultiCallable[_completion_pb2.CompleteRequest, _completion_pb2.CompleteResponse]  # type: ignore[assignment]
-    """Returns whole answers."""
+    """Returns a completion when it is finished."""
     StreamComplete: _aio.UnaryStreamMultiCallable[_completion_pb2.StreamCompleteRequest, _completion_pb2.StreamCompleteResponse]  # type: ignore[assignment]
-    """Returns the same answers as they are made."""
+    """Streams the same completion while it is generated."""
 
 class CompletionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers from a causal language model."""
+    """Completions from causal language models."""
 
     @_abc_1.abstractmethod
     def Complete(
@@ -57,7 +57,7 @@ class CompletionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _completion_pb2.CompleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_completion_pb2.CompleteResponse, _abc.Awaitable[_completion_pb2.CompleteResponse]]:
-        """Returns whole answers."""
+        """Returns a completion when it is finished."""
 
     @_abc_1.abstractmethod
     def StreamComplete(
@@ -65,6 +65,6 @@ class CompletionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _completion_pb2.StreamCompleteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_completion_pb2.StreamCompleteResponse], _abc.AsyncIterator[_completion_pb2.StreamCompleteResponse]]:
-        """Returns the same answers as they are made."""
+        """Streams the same completion while it is generated."""
 
 def add_CompletionServiceServicer_to_server(servicer: CompletionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """What this server serves.
+    """The models of this server.
     """
 
     def __init__(self, channel):
@@ -48,11 +48,11 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """What this server serves.
+    """The models of this server.
     """
 
     def ListModels(self, request, context):
-        """Lists models.
+        """Lists the models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """What this server serves.
+    """The models of this server.
     """
 
     @staticmethod

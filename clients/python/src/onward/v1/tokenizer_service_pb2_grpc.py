@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TokenizerServiceStub(object):
-    """Tokenisation, exactly as `CompletionService` does it.
+    """Tokenizes text and requests exactly as `CompletionService` does.
     """
 
     def __init__(self, channel):
@@ -53,18 +53,18 @@ class TokenizerServiceStub(object):
 
 
 class TokenizerServiceServicer(object):
-    """Tokenisation, exactly as `CompletionService` does it.
+    """Tokenizes text and requests exactly as `CompletionService` does.
     """
 
     def CountTokens(self, request, context):
-        """Counts what a completion would cost, without running the model.
+        """Counts the prompt tokens of a request without running the model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Tokenize(self, request, context):
-        """Turns text, or a whole completion request, into tokens.
+        """Turns text, or the prompt of a request, into tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +104,7 @@ def add_TokenizerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TokenizerService(object):
-    """Tokenisation, exactly as `CompletionService` does it.
+    """Tokenizes text and requests exactly as `CompletionService` does.
     """
 
     @staticmethod

@@ -27,33 +27,33 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TokenizerServiceStub:
-    """Tokenisation, exactly as `CompletionService` does it."""
+    """Tokenizes text and requests exactly as `CompletionService` does."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TokenizerServiceAsyncStub: ...
     CountTokens: _grpc.UnaryUnaryMultiCallable[_tokenizer_service_pb2.CountTokensRequest, _tokenizer_service_pb2.CountTokensResponse]
-    """Counts what a completion would cost, without running the model."""
+    """Counts the prompt tokens of a request without running the model."""
     Tokenize: _grpc.UnaryUnaryMultiCallable[_tokenizer_service_pb2.TokenizeRequest, _tokenizer_service_pb2.TokenizeResponse]
-    """Turns text, or a whole completion request, into tokens."""
+    """Turns text, or the prompt of a request, into tokens."""
     Detokenize: _grpc.UnaryUnaryMultiCallable[_tokenizer_service_pb2.DetokenizeRequest, _tokenizer_service_pb2.DetokenizeResponse]
     """Turns tokens into text."""
 
 @_typing.type_check_only
 class TokenizerServiceAsyncStub(TokenizerServiceStub):
-    """Tokenisation, exactly as `CompletionService` does it."""
+    """Tokenizes text and requests exactly as `CompletionService` does."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CountTokens: _aio.UnaryUnaryMultiCallable[_tokenizer_service_pb2.CountTokensRequest, _tokenizer_service_pb2.CountTokensResponse]  # type: ignore[assignment]
-    """Counts what a completion would cost, without running the model."""
+    """Counts the prompt tokens of a request without running the model."""
     Tokenize: _aio.UnaryUnaryMultiCallable[_tokenizer_service_pb2.TokenizeRequest, _tokenizer_service_pb2.TokenizeResponse]  # type: ignore[assignment]
-    """Turns text, or a whole completion request, into tokens."""
+    """Turns text, or the prompt of a request, into tokens."""
     Detokenize: _aio.UnaryUnaryMultiCallable[_tokenizer_service_pb2.DetokenizeRequest, _tokenizer_service_pb2.DetokenizeResponse]  # type: ignore[assignment]
     """Turns tokens into text."""
 
 class TokenizerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tokenisation, exactly as `CompletionService` does it."""
+    """Tokenizes text and requests exactly as `CompletionService` does."""
 
     @_abc_1.abstractmethod
     def CountTokens(
@@ -61,7 +61,7 @@ class TokenizerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tokenizer_service_pb2.CountTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tokenizer_service_pb2.CountTokensResponse, _abc.Awaitable[_tokenizer_service_pb2.CountTokensResponse]]:
-        """Counts what a completion would cost, without running the model."""
+        """Counts the prompt tokens of a request without running the model."""
 
     @_abc_1.abstractmethod
     def Tokenize(
@@ -69,7 +69,7 @@ class TokenizerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tokenizer_service_pb2.TokenizeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_tokenizer_service_pb2.TokenizeResponse, _abc.Awaitable[_tokenizer_service_pb2.TokenizeResponse]]:
-        """Turns text, or a whole completion request, into tokens."""
+        """Turns text, or the prompt of a request, into tokens."""
 
     @_abc_1.abstractmethod
     def Detokenize(
