@@ -1,11 +1,12 @@
-"""How few tokens a text can have, by the parts of tokenizer.json; it encodes nothing.
+"""A lower bound of the number of tokens in a text, computed from the parts of tokenizer.json.
 
-A token stands for no more bytes than the longest entry of the vocabulary. So a text has no fewer tokens than its bytes
-hold that length, once those are left out that may cost no token: bytes that the vocabulary cannot spell, and white
-space where an added token swallows it.
+A token covers at most as many bytes as the longest vocabulary entry, so a text has at least (bytes / longest entry)
+tokens. Bytes that encoding may drop are not counted: bytes that are missing from the vocabulary, and white space if an
+added token strips it.
 
-Composition (NFC) takes bytes away. No character decomposes into more than 3/2 as many code points as it has bytes, so
-there code points are counted, by their first bytes, and a token stands for 3/2 of its bytes.
+NFC composes several code points into one and so removes bytes. No character decomposes into more than 3/2 times as
+many code points as it has bytes. With NFC the bound therefore counts code points, by their first byte, and a token
+covers at most 3/2 of its bytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +18,21 @@ from onward_server.model.token_bytes import BYTE_OF_CHARACTER
 _SPACE_MARK = "\u2581"
 _CONTINUATION_BYTES = frozenset(range(0x80, 0xC0))
 _CODE_POINTS_A_BYTE = Fraction(3, 2)
-"""Of composed text, at most: three for U+0390, which has two bytes."""
+"""Most code points that one byte of composed text decomposes into: U+0390 has two bytes and three code points."""
 _NORMAL_GROWTH = 3
-"""Times as many bytes as before, at most, by NFC or by a space mark put before."""
+"""Most that NFC or a prepended space mark multiplies the bytes of a token by."""
 
 _State = Mapping[str, Any]
 
 
 class TokenBound:
-    """A lower bound of the number of a text's tokens; no bound for kinds of tokenizers that may drop text."""
+    """Lower bound of the number of tokens in a text; 0 for a tokenizer that may drop text."""
 
     def __init__(self, tokenizer: _State) -> None:
-        """Takes the tokenizer.json."""
+        """Takes the parsed tokenizer.json."""
         self._uncounted = b""
         self._longest: Fraction | None = None
-        """Counted bytes that one token stands for, at most."""
+        """Most counted bytes in one token; None: there is no bound."""
         normalizers = list(_steps(tokenizer["normalizer"]))
         splitters = list(_steps(tokenizer["pre_tokenizer"]))
         if not (_spells_text(tokenizer["model"]) and all(map(_keeps_text, [*normalizers, *splitters]))):
@@ -41,20 +42,20 @@ class TokenBound:
         missing = _missing_bytes(tokenizer["model"], is_byte_level=is_byte_level)
         if missing and (is_composed or not is_byte_level):
             return
-        uncounted = {*missing, *_swallowed_bytes(tokenizer["added_tokens"]), *_SPACE_MARK.encode()}
+        uncounted = {*missing, *_stripped_bytes(tokenizer["added_tokens"]), *_SPACE_MARK.encode()}
         self._uncounted = bytes(uncounted | _CONTINUATION_BYTES if is_composed else uncounted)
         longest = max(_lengths(tokenizer, is_byte_level=is_byte_level), default=1)
         self._longest = longest * (_CODE_POINTS_A_BYTE if is_composed else Fraction(1))
 
     def __call__(self, text: str) -> int:
-        """Tokens that encoding makes of a text, at least; 0 without a bound. Costs a copy of the text."""
+        """Least number of tokens that encoding the text gives. Linear in the text, and copies it once."""
         if self._longest is None:
             return 0
         return int(len(text.encode().translate(None, self._uncounted)) / self._longest)
 
 
 def _steps(config: _State | None) -> Iterator[_State]:
-    """The steps of a normaliser or pre-tokenizer, out of their sequences."""
+    """The steps of a normalizer or pre-tokenizer, with sequences flattened."""
     if config is None:
         return
     if config["type"] != "Sequence":
@@ -65,12 +66,12 @@ def _steps(config: _State | None) -> Iterator[_State]:
 
 
 def _spells_text(model: _State) -> bool:
-    """Whether every token of the model stands for its own text: not for an unknown word, nor a part of one."""
+    """Whether every token is a piece of the text itself: no unknown words, no prefixes or suffixes of word parts."""
     return model["type"] == "BPE" and not model["continuing_subword_prefix"] and not model["end_of_word_suffix"]
 
 
 def _keeps_text(step: _State) -> bool:
-    """Whether a normaliser or pre-tokenizer is known to drop no text, but for what NFC composes."""
+    """Whether a step of a normalizer or pre-tokenizer is known to drop no text, apart from NFC composition."""
     match step:
         case {"type": "NFC" | "ByteLevel" | "Digits"}:
             return True
@@ -85,7 +86,7 @@ def _keeps_text(step: _State) -> bool:
 
 
 def _missing_bytes(model: _State, *, is_byte_level: bool) -> set[int]:
-    """Bytes without a token of their own, which encoding drops, or takes together as an unknown."""
+    """Bytes without a token of their own. Encoding drops them or joins them into one unknown token."""
     if is_byte_level:
         return {byte for character, byte in BYTE_OF_CHARACTER.items() if character not in model["vocab"]}
     if model["byte_fallback"]:
@@ -93,14 +94,14 @@ def _missing_bytes(model: _State, *, is_byte_level: bool) -> set[int]:
     return set(range(256))
 
 
-def _swallowed_bytes(added_tokens: Sequence[_State]) -> set[int]:
+def _stripped_bytes(added_tokens: Sequence[_State]) -> set[int]:
     if not any(token["lstrip"] or token["rstrip"] for token in added_tokens):
         return set()
     return {byte for code in range(0x3001) if chr(code).isspace() for byte in chr(code).encode()}
 
 
 def _lengths(tokenizer: _State, *, is_byte_level: bool) -> Iterator[int]:
-    """Bytes that each token stands for at most."""
+    """Most bytes that each token covers."""
     for token in tokenizer["model"]["vocab"]:
         yield len(token) if is_byte_level else len(token.replace(_SPACE_MARK, " ").encode())
     for token in tokenizer["added_tokens"]:

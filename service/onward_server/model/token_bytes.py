@@ -1,4 +1,4 @@
-"""What bytes a vocabulary entry stands for, by the `decoder` of tokenizer.json; it knows no text around a token."""
+"""The bytes of each vocabulary entry, according to the `decoder` section of tokenizer.json."""
 
 import json
 import re
@@ -9,20 +9,20 @@ _BYTE_FALLBACK = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class UnsupportedDecoder(Exception):
-    """The decoder needs a token's neighbours, so its tokens have no bytes of their own."""
+    """The decoder has a step that is unknown, or in which the bytes of a token depend on its neighbors."""
 
 
 class TokenDecoder:
-    """Turns vocabulary entries into bytes, one by one.
+    """Turns single vocabulary entries into bytes.
 
-    `has_space_before_text` says that encoders put a space before a text, for decoders to drop.
+    `has_space_before_text` is true if encoding prepends a space to a text, which decoding then removes.
     """
 
     def __init__(self, config: Mapping[str, object] | None) -> None:
-        """Takes the `decoder` section; None joins words by spaces, as Hugging Face does.
+        """Takes the `decoder` section; without one, words are joined by spaces, as Hugging Face does.
 
         Raises:
-            UnsupportedDecoder: a step is unknown.
+            UnsupportedDecoder: A step is not supported.
         """
         self.has_space_before_text = config is None
         self._prefix = " " if config is None else ""
@@ -42,7 +42,7 @@ class TokenDecoder:
         return (self._prefix + token).encode()
 
     def added_bytes(self, token: str, *, special: bool) -> bytes:
-        """The bytes of an added token: its text, in which U+2581 is a space unless the token is special."""
+        """The bytes of an added token: its text. U+2581 means a space there, unless the token is special."""
         return token.encode() if special or self._is_byte_level else self.bytes_of(token)
 
     def _add(self, step: Mapping[str, object]) -> None:
@@ -78,16 +78,16 @@ def _steps(config: Mapping[str, object] | None) -> Iterator[Mapping[str, object]
 def _byte_level_bytes(token: str) -> bytes:
     try:
         return bytes(BYTE_OF_CHARACTER[character] for character in token)
-    except KeyError:  # not of the byte alphabet, so it stands for itself
+    except KeyError:  # not written in the byte alphabet, so the entry is plain text
         return token.encode()
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 stands for itself, every other byte for the next character from U+0100 on."""
+    """GPT-2's alphabet: printable Latin-1 characters map to themselves, other bytes to characters from U+0100 on."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(0x100) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
 BYTE_OF_CHARACTER = _byte_alphabet()
-"""What each character of a byte-level vocabulary stands for."""
+"""The byte of each character in a byte-level vocabulary."""

@@ -1,6 +1,6 @@
-"""The model's tokenizer: text to ids and ids to bytes; it does not know requests or chat templates.
+"""The model's tokenizer: text to token ids, and token ids to bytes.
 
-The only importer of `tokenizers`. Ids are Hugging Face's, but for one case that `encode_prompt` states.
+The only importer of `tokenizers`. Token ids are those of Hugging Face, except where `encode_prompt` says otherwise.
 """
 
 import json
@@ -25,17 +25,17 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedText:
-    """A rendered prompt, and where it may not be read as a control token."""
+class RenderedPrompt:
+    """A prompt after the chat template, and the positions that no control token may span."""
 
     text: str
-    cuts: tuple[int, ...] = ()
-    """Ascending character positions; a control string with one strictly inside is text."""
+    boundaries: tuple[int, ...] = ()
+    """Ascending character positions. A control string with a position strictly inside it is encoded as plain text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """Tokens of a text."""
+    """A text and its tokens."""
 
     text: str
     ids: tuple[int, ...]
@@ -47,16 +47,16 @@ class Tokenizer:
     """A tokenizer.json in memory; safe to use from several threads."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, named_tokens: Mapping[str, str]) -> None:
-        """Takes a tokenizer whose special tokens are all registered.
+        """Takes a tokenizer that has all of its special tokens registered.
 
         Raises:
-            UnsupportedDecoder: its tokens have no bytes of their own.
+            UnsupportedDecoder: The bytes of a token depend on its neighbors.
         """
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.named_tokens = dict(named_tokens)
-        """Texts of `bos_token`, `eos_token` and so on, under these names."""
+        """Text of `bos_token`, `eos_token` and so on, by that name."""
         added = tokenizer.get_added_tokens_decoder()
         self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self.special_strings = frozenset(added[token_id].content for token_id in self.special_ids)
@@ -64,59 +64,60 @@ class Tokenizer:
             token_id: token.content for token_id, token in added.items() if token.special or _has_word(token.content)
         }
         self.control_strings = frozenset(self._control_strings.values())
-        """All added tokens but white space and the like."""
+        """Text of every added token that is special or contains a letter or digit."""
         self._unknown_id = _unknown_id(tokenizer)
         decoder = TokenDecoder(_state(tokenizer.decoder))
         self.has_space_before_text = decoder.has_space_before_text
-        """Whether encoding puts a space before a text, so that decoding drops one where tokens begin a text."""
+        """Whether encoding prepends a space to a text, which decoding then removes from the start."""
         self._bytes = _byte_table(tokenizer, decoder)
         self.min_tokens = TokenBound(json.loads(tokenizer.to_str()))
-        """Tokens that encoding makes of a text at least, without encoding it."""
+        """Lower bound of the number of tokens in a text, found without encoding it."""
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
-        """Reads tokenizer.json, and names of special tokens from tokenizer_config.json and special_tokens_map.json.
+        """Reads tokenizer.json, and the names of special tokens in tokenizer_config.json and special_tokens_map.json.
 
         Raises:
-            ModelFolderError: the folder has no tokenizer.json, or one that cannot be used.
+            ModelFolderError: tokenizer.json is missing, unreadable or of an unsupported kind.
         """
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise ModelFolderError(f"{folder} has no tokenizer.json")
+            raise ModelFolderError(f"{folder} has no tokenizer.json; export the model together with its tokenizer")
         config = read_json_object(folder / "tokenizer_config.json")
         named_tokens = _named_tokens(read_json_object(folder / "special_tokens_map.json")) | _named_tokens(config)
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing narrower
-            raise ModelFolderError(f"{path} is not a tokenizer that can be read: {error}") from error
+            raise ModelFolderError(f"{path} cannot be read as a tokenizer: {error}") from error
         _register_special_tokens(tokenizer, named_tokens, config)
         try:
             return cls(tokenizer, named_tokens)
         except UnsupportedDecoder as error:
-            raise ModelFolderError(f"{path} has a decoder that is not supported: {error}") from error
+            raise ModelFolderError(f"{path} has a decoder step that is not supported: {error}") from error
 
     @property
     def vocabulary_size(self) -> int:
-        """Highest id + 1."""
+        """The highest token id + 1."""
         return len(self._bytes)
 
     def token_id(self, token: str) -> int | None:
-        """Id of a vocabulary entry or added token."""
+        """Token id of a vocabulary entry or added token; None if there is no such token."""
         return self._tokenizer.token_to_id(token)
 
     def to_json(self) -> str:
-        """The tokenizer.json, special tokens registered."""
+        """The tokenizer as JSON text, including the special tokens that `load` registered."""
         return self._tokenizer.to_str()
 
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
-        """Encodes a text in which control strings are control tokens. Linear in the text; releases the GIL."""
+        """Encodes a text; control strings in it become control tokens. Linear in the text; releases the GIL."""
         encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return Encoding(text=text, ids=tuple(encoding.ids), spans=tuple(encoding.offsets))
 
-    def encode_prompt(self, prompt: MarkedText) -> Encoding:
-        """Encodes a rendered prompt; a control string that spans a cut is spelt out as the text it is.
+    def encode_prompt(self, prompt: RenderedPrompt) -> Encoding:
+        """Encodes a rendered prompt; a control string that spans one of its boundaries is encoded as plain text.
 
-        Without such a string the ids are exactly those of `encode`. A control string of one character cannot be cut.
+        Without such a string the token ids are exactly those of `encode`. A control string of one character spans
+        no boundary, so it always becomes a control token.
         """
         encoding = self.encode(prompt.text, add_special_tokens=False)
         controls = [index for index, token_id in enumerate(encoding.ids) if token_id in self._control_strings]
@@ -139,13 +140,14 @@ class Tokenizer:
         )
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Exact bytes of a token; empty for ids that the tokenizer does not have."""
+        """Exact bytes of a token; empty for an id outside the vocabulary."""
         return self._bytes[token_id] if 0 <= token_id < len(self._bytes) else b""
 
     def prompt_tokens(self, encoding: Encoding) -> tuple[PromptToken, ...]:
-        """Tokens with their byte ranges: where a token's bytes stand in the text, else what Hugging Face reports.
+        """Tokens with their byte ranges in the UTF-8 text.
 
-        Special tokens and spaces that are not in the text take up no room in it.
+        A range covers the token's bytes where the text has them at that position; otherwise it is the range that
+        Hugging Face reports. Special tokens and spaces that the text does not contain get an empty range.
         """
         text = encoding.text.encode()
         byte_at = _byte_positions(encoding.text)
@@ -168,23 +170,23 @@ class Tokenizer:
         return tuple(tokens)
 
     def decode(self, ids: Sequence[int], *, keep_special_tokens: bool) -> str:
-        """Text of tokens that begin a text; invalid UTF-8 is replaced."""
+        """The text of tokens that start at the beginning of a text; invalid UTF-8 becomes U+FFFD."""
         hidden: frozenset[int] = frozenset() if keep_special_tokens else self.special_ids
         data = b"".join(self.token_bytes(token_id) for token_id in ids if token_id not in hidden)
         return data.removeprefix(b" " if self.has_space_before_text else b"").decode("utf-8", "replace")
 
-    def _is_forged(self, prompt: MarkedText, token_id: int, span: Span) -> bool:
-        """Whether a control token came from other than its own uncut text: normalisation, or a caller's words."""
+    def _is_forged(self, prompt: RenderedPrompt, token_id: int, span: Span) -> bool:
+        """Whether a control token came from normalization or from user text, not from the chat template."""
         content = self._control_strings[token_id]
         start = prompt.text.find(content, *span)
         if start < 0:
             return token_id != self._unknown_id
-        next_cut = bisect_right(prompt.cuts, start)
-        return next_cut < len(prompt.cuts) and prompt.cuts[next_cut] < start + len(content)
+        index = bisect_right(prompt.boundaries, start)
+        return index < len(prompt.boundaries) and prompt.boundaries[index] < start + len(content)
 
     def _encode_plain(self, text: str, start: int, end: int) -> Iterator[tuple[int, Span]]:
-        """Tokens of text[start:end], of which none is a control token, as if it stood between two."""
-        first = max(0, start - 1)  # with the character before it, since tokenizers treat the start of a text apart
+        """Tokens of text[start:end] without control tokens, as they are between two control tokens."""
+        first = max(0, start - 1)  # one character earlier, because tokenizers treat the start of a text differently
         pretokenized = tokenizers.PreTokenizedString(text[first:end])
         if start > first:
             pretokenized.split(_split_first_character)
@@ -199,7 +201,7 @@ class Tokenizer:
                 yield from ((part, (first + begin, first + stop)) for part in self._without_control(token_id))
 
     def _without_control(self, token_id: int) -> Iterator[int]:
-        """The id, or the ids of its shorter parts where the model itself makes a control token from text."""
+        """The token id, or those of its shorter parts if the model merged plain text into a control token."""
         token = cast(str, self._tokenizer.id_to_token(token_id))
         if token_id not in self._control_strings or token_id == self._unknown_id or len(token) == 1:
             yield token_id
@@ -219,7 +221,7 @@ def _named_tokens(config: Mapping[str, object]) -> dict[str, str]:
 
 
 def _content(token: object) -> str:
-    """The text of a token that a configuration gives as such, or as an object."""
+    """The text of a token that a configuration file gives as a string or as an object; empty otherwise."""
     match token:
         case str(content) | {"content": str(content)}:
             return content
@@ -230,7 +232,7 @@ def _content(token: object) -> str:
 def _register_special_tokens(
     tokenizer: tokenizers.Tokenizer, named_tokens: Mapping[str, str], config: Mapping[str, object]
 ) -> None:
-    """Makes special the vocabulary entries that the configuration calls so and tokenizer.json does not."""
+    """Registers the vocabulary entries that the configuration calls special and tokenizer.json does not."""
     special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
     additional = config.get("additional_special_tokens")
     wanted = [*named_tokens.values(), *map(_content, cast(list[object], additional or []))]
@@ -244,7 +246,7 @@ def _has_word(token: str) -> bool:
 
 
 def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
-    """The token of what the vocabulary cannot spell, if there is one: what the model makes of a noncharacter."""
+    """The unknown token, found by encoding a noncharacter; None if the model has no unknown token."""
     pieces = tokenizer.model.tokenize("\U0010ffff")
     return pieces[0].id if len(pieces) == 1 else None
 
@@ -264,7 +266,7 @@ def _byte_table(tokenizer: tokenizers.Tokenizer, decoder: TokenDecoder) -> list[
 
 
 def _byte_positions(text: str) -> Sequence[int]:
-    """Byte position of each character, and of the end."""
+    """Byte position of each character, and of the end of the text."""
     if text.isascii():
         return range(len(text) + 1)
     positions = [0]

@@ -1,4 +1,4 @@
-"""A text never has fewer tokens than its bound, whatever its tokenizer drops, composes or swallows."""
+"""A text never has fewer tokens than `TokenBound` says, for tokenizers that drop, compose or strip characters."""
 
 import json
 import unicodedata
@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers import normalizers
 
-from onward_server.model.tokenizer import MarkedText, Tokenizer
+from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
 from tests.sample_tokenizers import FAMILIES, REAL, byte_level, load, stripping
 
 BOUNDED = ("byte_level", "ignore_merges", "byte_fallback", "stripping", "composing", "missing", *REAL)
 ODD = ("\u0390", "e\u0301", "\u1fef", "\u212a", "\u2001", " \n\t", "Q", "▁")
-"""Composed, decomposed, of shorter forms, white, missing, and SentencePiece's space."""
+"""Composed, decomposed, with shorter normal forms, white space, missing, and SentencePiece's space."""
 
 
 def composing() -> LibraryTokenizer:
-    """Qwen's kind: NFC, which makes one character of several."""
+    """Like Qwen's: NFC composes several characters into one."""
     tokenizer = stripping()
     tokenizer.normalizer = normalizers.NFC()
     return tokenizer
 
 
 def missing() -> LibraryTokenizer:
-    """Byte level, whose vocabulary lacks Q: text of it has no tokens."""
+    """A byte-level vocabulary without Q, so that a text of Qs has no tokens."""
     state = json.loads(byte_level().to_str())
     del state["model"]["vocab"]["Q"]
     return LibraryTokenizer.from_str(json.dumps(state))
@@ -61,22 +61,22 @@ def test_no_text_has_fewer_tokens_than_its_bound(name: str, data: st.DataObject)
     pieces = st.sampled_from([*longest_tokens(name), *ODD])
     text = "".join(data.draw(st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12), label="pieces"))
     repeated = text * data.draw(st.integers(1, 20), label="times")
-    cuts = tuple(data.draw(st.sets(st.integers(0, len(repeated)), max_size=3), label="cuts"))
-    prompt = MarkedText(text=repeated, cuts=tuple(sorted(cuts)))
+    boundaries = tuple(data.draw(st.sets(st.integers(0, len(repeated)), max_size=3), label="boundaries"))
+    prompt = RenderedPrompt(text=repeated, boundaries=tuple(sorted(boundaries)))
     bound = tokenizer.min_tokens(repeated)
     assert bound <= len(tokenizer.encode(repeated, add_special_tokens=False).ids)
     assert bound <= len(tokenizer.encode_prompt(prompt).ids)
 
 
 @pytest.mark.parametrize("name", BOUNDED)
-def test_a_long_text_is_known_to_be_long(name: str) -> None:
+def test_the_bound_of_a_long_text_grows_with_the_text(name: str) -> None:
     tokenizer = tokenizer_of(name)
     text = "The cat sat on the mat. " * 4000
     assert len(tokenizer.encode(text, add_special_tokens=False).ids) / 200 < tokenizer.min_tokens(text)
 
 
 @pytest.mark.parametrize("name", ["byte_level", "smollm2"])
-def test_the_bound_is_the_count_where_a_text_is_made_of_the_longest_token(name: str) -> None:
+def test_the_bound_of_a_text_made_of_the_longest_token_is_exact(name: str) -> None:
     text = longest_tokens(name)[-1] * 50
     assert tokenizer_of(name).min_tokens(text) == 50
 
@@ -100,7 +100,7 @@ def test_no_character_decomposes_into_more_than_three_code_points_for_two_bytes(
     ],
     ids=["NFKC", "replacement", "accents", "white space", "no bytes", "unigram", "words"],
 )
-def test_no_text_is_called_long_where_text_may_be_dropped(make: Callable[[], LibraryTokenizer | Tokenizer]) -> None:
+def test_a_tokenizer_that_may_drop_text_has_no_bound(make: Callable[[], LibraryTokenizer | Tokenizer]) -> None:
     made = make()
     tokenizer = made if isinstance(made, Tokenizer) else Tokenizer(made, {})
     assert tokenizer.min_tokens("x" * 1_000_000) == 0

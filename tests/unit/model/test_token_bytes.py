@@ -62,7 +62,7 @@ def test_an_added_token_has_the_bytes_of_its_text(
         (None, True),
     ],
 )
-def test_the_decoder_says_whether_a_space_stands_before_a_text(
+def test_the_decoder_says_whether_encoding_prepends_a_space(
     config: dict[str, object] | None, *, has_space: bool
 ) -> None:
     assert TokenDecoder(config).has_space_before_text is has_space
@@ -77,6 +77,6 @@ def test_the_decoder_says_whether_a_space_stands_before_a_text(
         {"type": "Replace", "pattern": {"Regex": "x"}, "content": ""},
     ],
 )
-def test_a_step_that_needs_other_tokens_is_not_supported(step: dict[str, object]) -> None:
+def test_a_decoder_step_that_needs_neighboring_tokens_is_not_supported(step: dict[str, object]) -> None:
     with pytest.raises(UnsupportedDecoder, match=str(step["type"])):
         TokenDecoder(sequence(SPACES, step))

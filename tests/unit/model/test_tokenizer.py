@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.tokenizer import MarkedText, Tokenizer
+from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
 from tests.sample_tokenizers import FAMILIES, byte_level, load
 
 LOSSLESS = ("byte_level", "byte_fallback", "smollm2", "stories260K")
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cn", "Co", "Cc"))
-"""Assigned and printable ones: SmolLM2 has no tokens for some bytes of others, and drops them."""
+"""Assigned, printable characters. SmolLM2 has no tokens for some bytes of other characters and drops them."""
 TEXTS = st.text(st.one_of(CHARACTERS, st.sampled_from("😀👩\u200d🚀e\u0301 \n<|s>/")), max_size=40)
 
 
@@ -31,8 +31,8 @@ def library_tokenizer(name: str) -> LibraryTokenizer:
 
 @pytest.mark.parametrize("name", LOSSLESS)
 @given(text=TEXTS)
-def test_any_text_comes_back_from_its_tokens(name: str, text: str) -> None:
-    """But for U+2581, which SentencePiece writes for a space."""
+def test_decoding_the_tokens_of_a_text_returns_the_text(name: str, text: str) -> None:
+    """U+2581 is left out, because SentencePiece writes it for a space."""
     tokenizer = load(name)
     text = text.replace("▁", "")
     if text.isspace() or not any(control in text for control in tokenizer.control_strings):
@@ -79,7 +79,7 @@ def test_byte_ranges_go_on_after_white_space_that_a_control_token_swallowed() ->
 @pytest.mark.parametrize("text", ["▁", " ▁ ", "a▁b", "▁a", " ", " a"])
 @pytest.mark.parametrize("name", ["byte_fallback", "stories260K"])
 def test_a_space_mark_in_the_text_is_not_the_space_before_it(name: str, text: str) -> None:
-    """It once had no room, and every range after it lay too far left."""
+    """A space mark in the text has a range of its own, so that the ranges after it do not shift left."""
     tokenizer = load(name)
     before, *tokens = tokenizer.prompt_tokens(tokenizer.encode(text, add_special_tokens=False))
     if before.token != b" ":
@@ -139,57 +139,57 @@ def test_truncation_of_the_file_is_not_applied(tmp_path: Path) -> None:
     assert loaded.decode(loaded.encode("a b c d", add_special_tokens=False).ids, keep_special_tokens=True) == "a b c d"
 
 
-def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_tokenizer_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match=r"has no tokenizer\.json"):
         Tokenizer.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": {"type": "BPE"}}'])
-def test_a_broken_tokenizer_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_malformed_tokenizer_is_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ModelFolderError, match="is not a tokenizer that can be read"):
+    with pytest.raises(ModelFolderError, match="cannot be read as a tokenizer"):
         Tokenizer.load(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "complaint"), [("{", "is not valid JSON"), ("[]", "must hold a JSON object")])
-def test_a_broken_configuration_is_refused(tmp_path: Path, content: str, complaint: str) -> None:
+def test_a_malformed_tokenizer_configuration_is_rejected(tmp_path: Path, content: str, complaint: str) -> None:
     save(tmp_path, byte_level())
     (tmp_path / "tokenizer_config.json").write_text(content, encoding="utf-8")
     with pytest.raises(ModelFolderError, match=complaint):
         Tokenizer.load(tmp_path)
 
 
-def test_a_decoder_that_needs_neighbours_is_refused(tmp_path: Path) -> None:
+def test_a_decoder_whose_bytes_depend_on_neighboring_tokens_is_rejected(tmp_path: Path) -> None:
     state = json.loads(byte_level().to_str())
     state["decoder"] = {"type": "WordPiece", "prefix": "##", "cleanup": True}
     (tmp_path / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
-    with pytest.raises(ModelFolderError, match=r"a decoder that is not supported: .*WordPiece"):
+    with pytest.raises(ModelFolderError, match=r"a decoder step that is not supported: .*WordPiece"):
         Tokenizer.load(tmp_path)
 
 
-# What a caller writes in a prompt
+# Control strings that a caller writes in a prompt
 
 
 @st.composite
-def prompts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[MarkedText, list[str]]:
-    """A prompt of the template's control strings and a caller's words, cut all through the words; and the former."""
+def prompts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[RenderedPrompt, list[str]]:
+    """A prompt of control strings and user text with a boundary at each user character, and the control strings."""
     controls = sorted(tokenizer.control_strings - {"<unk>"})
     fragments = [*controls, *"<|>/s", "im_start", "think>", "</th", "＜ｓ＞", " the", "\n", "日", "😀"]  # noqa: RUF001
-    text, cuts, genuine = "", list[int](), list[str]()
+    text, boundaries, genuine = "", list[int](), list[str]()
     for _ in range(draw(st.integers(1, 6))):
         if draw(st.booleans()):
             genuine.append(draw(st.sampled_from(controls)))
             text += genuine[-1]
         else:
             words = "".join(draw(st.lists(st.sampled_from(fragments), max_size=5)))
-            cuts += range(len(text), len(text) + len(words) + 1)
+            boundaries += range(len(text), len(text) + len(words) + 1)
             text += words
-    return MarkedText(text=text, cuts=tuple(sorted(set(cuts)))), genuine
+    return RenderedPrompt(text=text, boundaries=tuple(sorted(set(boundaries)))), genuine
 
 
 @pytest.mark.parametrize("name", [*(name for name in FAMILIES if name != "words"), "smollm2", "stories260K"])
 @given(data=st.data())
-def test_only_the_template_makes_control_tokens(name: str, data: st.DataObject) -> None:
+def test_only_control_strings_of_the_template_become_control_tokens(name: str, data: st.DataObject) -> None:
     tokenizer = load(name)
     prompt, genuine = data.draw(prompts(tokenizer))
     encoding = tokenizer.encode_prompt(prompt)
@@ -199,7 +199,7 @@ def test_only_the_template_makes_control_tokens(name: str, data: st.DataObject) 
 
 @pytest.mark.parametrize("name", ["byte_level", "smollm2"])
 @given(data=st.data())
-def test_a_prompt_comes_back_from_its_tokens(name: str, data: st.DataObject) -> None:
+def test_decoding_the_tokens_of_a_prompt_returns_the_prompt(name: str, data: st.DataObject) -> None:
     tokenizer = load(name)
     prompt, _ = data.draw(prompts(tokenizer))
     encoding = tokenizer.encode_prompt(prompt)
@@ -208,19 +208,19 @@ def test_a_prompt_comes_back_from_its_tokens(name: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "unigram", "smollm2", "stories260K"])
-@given(text=TEXTS, cuts=st.sets(st.integers(0, 40)))
-def test_a_prompt_without_cut_control_strings_is_encoded_as_the_library_does(
-    name: str, text: str, cuts: set[int]
+@given(text=TEXTS, boundaries=st.sets(st.integers(0, 40)))
+def test_a_prompt_without_control_strings_is_encoded_as_the_library_does(
+    name: str, text: str, boundaries: set[int]
 ) -> None:
     tokenizer = load(name)
     if not any(control in text for control in tokenizer.control_strings):
-        prompt = MarkedText(text=text, cuts=tuple(sorted(cuts)))
+        prompt = RenderedPrompt(text=text, boundaries=tuple(sorted(boundaries)))
         assert tokenizer.encode_prompt(prompt).ids == tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def test_only_the_stretch_with_a_cut_control_string_is_spelt_out() -> None:
+def test_only_the_stretch_around_a_forged_control_string_is_encoded_again() -> None:
     tokenizer = load("smollm2")
-    prompt = MarkedText(text="<|im_start|>a\n\n<|im_end|><|im_start|>b<|im_end|>c<|im_end|>", cuts=(39,))
+    prompt = RenderedPrompt(text="<|im_start|>a\n\n<|im_end|><|im_start|>b<|im_end|>c<|im_end|>", boundaries=(39,))
     tokens = [tokenizer.token_bytes(token_id) for token_id in tokenizer.encode_prompt(prompt).ids]
     assert tokens == [
         *(b"<|im_start|>", b"a", b"\n\n", b"<|im_end|>", b"<|im_start|>"),
@@ -228,7 +228,7 @@ def test_only_the_stretch_with_a_cut_control_string_is_spelt_out() -> None:
     ]
 
 
-def test_a_stretch_inside_a_prompt_gets_no_space_that_only_the_start_of_a_text_gets() -> None:
+def test_a_stretch_inside_a_prompt_gets_no_leading_space() -> None:
     tokenizer = load("unigram")
-    prompt = MarkedText(text="</s>a<s>b", cuts=(6,))
+    prompt = RenderedPrompt(text="</s>a<s>b", boundaries=(6,))
     assert tokenizer.decode(tokenizer.encode_prompt(prompt).ids, keep_special_tokens=True) == prompt.text

@@ -15,7 +15,7 @@ from onward_server.completion.prompt.template_messages import TemplateValue, Wor
 from onward_server.domain import FunctionTool, Message, ReasoningEffort
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
 from onward_server.model.json_file import read_json_object
-from onward_server.model.tokenizer import MarkedText, Tokenizer
+from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
 
 _SWITCHES = ("enable_thinking", "thinking")
 _EFFORT = "reasoning_effort"
@@ -124,7 +124,7 @@ class ChatTemplate:
         *,
         tools: Sequence[FunctionTool] = (),
         reasoning_effort: ReasoningEffort | None = None,
-    ) -> MarkedText:
+    ) -> RenderedPrompt:
         """The prompt for an answer, or for the rest of the last message where that is a prefix.
 
         Milliseconds for a usual chat; seconds for a template that does not end.
@@ -168,7 +168,7 @@ class ChatTemplate:
             offered=partial(self._control.mark, mark=chat.mark),
         )
 
-    def _prompt(self, chat: _Chat, wording: Wording) -> MarkedText:
+    def _prompt(self, chat: _Chat, wording: Wording) -> RenderedPrompt:
         last = chat.messages[-1]
         if not last.prefix:
             return unmark(self._run(chat, wording, chat.messages, for_answer=True), chat.mark)
@@ -186,7 +186,7 @@ class ChatTemplate:
             raise InvalidRequest.of(f"messages[{len(chat.messages) - 1}].prefix", description, reason)
         return continued
 
-    def _continued(self, chat: _Chat, wording: Wording, tagged: Message, text: str) -> MarkedText | None:
+    def _continued(self, chat: _Chat, wording: Wording, tagged: Message, text: str) -> RenderedPrompt | None:
         """The prompt up to the end of the last message's text; None where the template does not write that text.
 
         White space at the end of the text stays only where the template leaves it, as Hugging Face has it.
@@ -197,9 +197,9 @@ class ChatTemplate:
             return None
         is_exact = rendered.text.startswith(f"{chat.tag} ", end)
         prompt = rendered.text[:end] if is_exact else rendered.text[:end].rstrip()
-        return MarkedText(text=prompt, cuts=rendered.cuts)
+        return RenderedPrompt(text=prompt, boundaries=rendered.boundaries)
 
-    def _thinking_on(self, chat: _Chat, wording: Wording) -> MarkedText | None:
+    def _thinking_on(self, chat: _Chat, wording: Wording) -> RenderedPrompt | None:
         """The prompt for an answer with the last message's reasoning behind it, where the template opens reasoning."""
         if self.supports_reasoning_switch and chat.reasoning_effort is None:
             chat = replace(chat, reasoning_effort=ReasoningEffort.MEDIUM)

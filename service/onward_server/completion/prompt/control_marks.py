@@ -7,7 +7,7 @@ control token may be read across it in the rendering.
 import re
 from collections.abc import Iterable, Sequence
 
-from onward_server.model.tokenizer import MarkedText
+from onward_server.model.tokenizer import RenderedPrompt
 
 _FIRST_NONCHARACTER, _LAST_CHARACTER = 0xFDD0, 0x10FFFF
 
@@ -64,14 +64,14 @@ def unused_characters(count: int, texts: Sequence[str]) -> list[str]:
     raise AssertionError("a request is smaller than Unicode")
 
 
-def unmark(text: str, mark: str) -> MarkedText:
+def unmark(text: str, mark: str) -> RenderedPrompt:
     """Takes the marks out of a rendering."""
-    cuts: list[int] = []
+    boundaries: list[int] = []
     position = 0
     for piece in text.split(mark)[:-1]:
         position += len(piece)
-        cuts.append(position)
-    return MarkedText(text=text.replace(mark, ""), cuts=tuple(cuts))
+        boundaries.append(position)
+    return RenderedPrompt(text=text.replace(mark, ""), boundaries=tuple(boundaries))
 
 
 def _any_of(strings: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.domain import FunctionTool, Message, ReasoningEffort, Role, ToolCall
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
-from onward_server.model.tokenizer import MarkedText, Tokenizer
+from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
 from tests.sample_tokenizers import DATA, byte_level, load
 
 CHATML = """\
@@ -334,8 +334,8 @@ def test_a_control_token_in_an_answer_is_text_if_it_is_special() -> None:
 
 
 def test_an_added_token_that_the_template_does_not_write_is_no_control_token() -> None:
-    assert chat_template(CHATML).render([user("<think> \n\n")]).cuts == ()
-    assert chat_template(THINKING).render([user("<think> \n\n")]).cuts != ()
+    assert chat_template(CHATML).render([user("<think> \n\n")]).boundaries == ()
+    assert chat_template(THINKING).render([user("<think> \n\n")]).boundaries != ()
 
 
 def test_words_that_join_into_a_control_token_are_text() -> None:
@@ -351,7 +351,7 @@ def test_a_template_that_reads_a_word_reads_it_unmarked() -> None:
     template = chat_template(
         "<think>{% for m in messages %}{{ 'yes' if m.content == 'think' else m.content }}{% endfor %}"
     )
-    assert template.render([user("think")]) == MarkedText(text="<think>yes")
+    assert template.render([user("think")]) == RenderedPrompt(text="<think>yes")
 
 
 def test_two_parts_of_a_message_do_not_join_into_a_control_token() -> None:

@@ -65,7 +65,7 @@ def test_a_mark_is_a_character_that_no_text_holds() -> None:
 
 def test_marks_are_told_by_their_places() -> None:
     marked = unmark("aMbcMMd", "M")
-    assert (marked.text, marked.cuts) == ("abcd", (1, 3, 3))
+    assert (marked.text, marked.boundaries) == ("abcd", (1, 3, 3))
 
 
 def test_a_thousand_control_strings_are_looked_for_at_once() -> None:
