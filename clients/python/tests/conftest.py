@@ -1,15 +1,19 @@
-"""A fake server, and clients of it of both kinds."""
+"""Fixtures of a fake server and of clients connected to it, one of each kind."""
 
 import asyncio
 from collections.abc import Iterator
 from typing import Unpack
 
 import pytest
+from hypothesis import settings
 
+from both_clients import Connect, blocking, waiting
+from fake_server import FakeServer
 from onward_client import TLS, Client
 from onward_client.calls import Options
-from tests.unit.onward_client.both_clients import Connect, blocking, waiting
-from tests.unit.onward_client.fake_server import FakeServer
+
+settings.register_profile("client", deadline=None, derandomize=True, database=None)
+settings.load_profile("client")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onward.v1.completion_pb2 import CompleteResponse, StreamCompleteResponse
 from onward.v1.usage_pb2 import FinishReason
 from onward_client.assembly import Assembly
-from tests.unit.onward_client.responses import answer, call, events, logprob, response, text_response
+from responses import answer, call, events, logprob, response, text_response
 
 TEXT = st.text(max_size=20)
 NAME = st.text(min_size=1, max_size=5)

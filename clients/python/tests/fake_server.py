@@ -1,4 +1,4 @@
-"""A server on a free port of this machine that answers what a test scripted; it runs no model and checks no request."""
+"""A gRPC server on a free local port that answers each RPC with the next step of a test's script."""
 
 import threading
 from collections import deque
@@ -70,6 +70,8 @@ class FakeServer:
     def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
         self.script: deque[Step | list[Step]] = deque()
         self.seen: list[Seen] = []
+        self.called = threading.Event()
+        """Set when the first RPC has arrived."""
         self.health = HealthServicer()
         options = [("grpc.max_receive_message_length", _MAX_BYTES), ("grpc.max_send_message_length", _MAX_BYTES)]
         self._server = grpc.server(ThreadPoolExecutor(max_workers=4), options=options)
@@ -105,6 +107,7 @@ class FakeServer:
         if not context.add_callback(ended.set):
             ended.set()
         self.seen.append(Seen(request, dict(context.invocation_metadata()), context.time_remaining(), ended))
+        self.called.set()
         context.set_trailing_metadata((("x-request-id", "server-id"),))
         return self.script.popleft()
 

@@ -11,12 +11,12 @@ from typing import Any
 import grpc
 import pytest
 
+from both_clients import Connect
+from fake_server import FakeServer
 from onward_client import TLS, RequestError, UnavailableError, rpcs
 from onward_client.calls import ClientOptions
 from onward_client.channels import Destination, service_config
-from tests.unit.onward_client.both_clients import Connect
-from tests.unit.onward_client.fake_server import FakeServer
-from tests.unit.onward_client.responses import text_response
+from responses import text_response
 
 LOOPBACK = [
     "localhost:50051",

@@ -3,15 +3,11 @@
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-
-import pytest
 
 USAGE = Path(__file__).with_name("typed_usage.txt")
 
 
-@pytest.mark.skipif(find_spec("basedpyright") is None, reason="needs the type checker")
 def test_wrong_uses_are_found_and_right_ones_are_not(tmp_path: Path) -> None:
     lines = USAGE.read_text(encoding="utf-8").splitlines()
     (tmp_path / "usage.py").write_text("\n".join(lines), encoding="utf-8")

@@ -5,6 +5,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, RetryInfo
 
+from both_clients import Connect
+from fake_server import NEVER, SOON, Failure, FakeServer, Hang, failure
 from onward.v1.error_reason_pb2 import ErrorReason
 from onward_client import (
     APIError,
@@ -21,9 +23,7 @@ from onward_client import (
     PermissionDeniedError,
     UnavailableError,
 )
-from tests.unit.onward_client.both_clients import Connect
-from tests.unit.onward_client.fake_server import NEVER, SOON, Failure, FakeServer, Hang, failure
-from tests.unit.onward_client.responses import events, text_response
+from responses import events, text_response
 
 Code = grpc.StatusCode
 

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from fake_server import FakeServer
 from onward.v1.completion_pb2 import Choice
 from onward.v1.usage_pb2 import FinishReason as FinishReasonValue
 from onward_client import (
@@ -17,8 +18,7 @@ from onward_client import (
     complete_request,
 )
 from onward_client.results import to_completion, to_parsed, to_reply
-from tests.unit.onward_client.fake_server import FakeServer
-from tests.unit.onward_client.responses import answer, call, response, text_response
+from responses import answer, call, response, text_response
 
 
 class City(BaseModel):

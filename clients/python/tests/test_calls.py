@@ -5,6 +5,8 @@ from itertools import count
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from both_clients import Connect
+from fake_server import FakeServer
 from onward.v1.completion_pb2 import CompleteRequest
 from onward.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse, Model
 from onward.v1.tokenizer_service_pb2 import (
@@ -17,9 +19,7 @@ from onward.v1.tokenizer_service_pb2 import (
     TokenizeResponse,
 )
 from onward_client import Client, RequestError, UnavailableError, complete_request, rpcs, user
-from tests.unit.onward_client.both_clients import Connect
-from tests.unit.onward_client.fake_server import FakeServer
-from tests.unit.onward_client.responses import answer, response, text_response
+from responses import answer, response, text_response
 
 
 def test_complete_gives_the_generated_response_and_its_text(client: Client, server: FakeServer) -> None:

@@ -4,22 +4,16 @@ import asyncio
 
 import pytest
 
-from onward_client import AsyncClient
-from tests.unit.onward_client.fake_server import FakeServer, Hang
-from tests.unit.onward_client.responses import events, text_response
-
-
-async def seen(server: FakeServer) -> None:
-    """Waits for the first call to arrive."""
-    while not server.seen:
-        await asyncio.sleep(0)
+from fake_server import FakeServer, Hang
+from onward_client import AsyncClient, AsyncCompletionStream
+from responses import events, text_response
 
 
 async def test_cancelling_the_task_cancels_the_call(server: FakeServer) -> None:
     server.script.append(Hang())
     async with AsyncClient(server.target) as client:
         task = asyncio.create_task(client.complete("Hi"))
-        await seen(server)
+        assert await asyncio.to_thread(server.called.wait, 10)
 
         task.cancel()
 
@@ -30,17 +24,21 @@ async def test_cancelling_the_task_cancels_the_call(server: FakeServer) -> None:
 
 async def test_cancelling_the_task_of_a_stream_cancels_the_call(server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello."))[:2], Hang()])
-    async with AsyncClient(server.target) as client, client.stream("Hi") as stream:
+    has_read = asyncio.Event()
+
+    async def read(stream: AsyncCompletionStream) -> None:
         async for _ in stream.text:
-            break
-        task = asyncio.create_task(stream.final())
-        await asyncio.sleep(0)
+            has_read.set()
+
+    async with AsyncClient(server.target) as client, client.stream("Hi") as stream:
+        task = asyncio.create_task(read(stream))
+        await has_read.wait()
 
         task.cancel()
 
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert await asyncio.to_thread(server.seen[0].ended.wait, 10)
+        assert await asyncio.to_thread(server.seen[0].ended.wait, 10)
 
 
 async def test_calls_are_made_side_by_side(server: FakeServer) -> None:

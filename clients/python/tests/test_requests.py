@@ -21,7 +21,7 @@ from onward.v1.sampling_pb2 import (
 )
 from onward_client import RequestError, assistant, complete_request, system, tool_result, user
 from onward_client.requests import RequestOptions, SamplingOptions
-from tests.unit.onward_client.responses import call
+from responses import call
 
 SAMPLING: dict[str, Any] = {
     "temperature": 0.7,

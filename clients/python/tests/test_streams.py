@@ -2,10 +2,10 @@
 
 import pytest
 
+from fake_server import FakeServer, Hang
 from onward.v1.completion_pb2 import StreamCompleteRequest
 from onward_client import CancelledError, Client, OutputError, RequestError, complete_request
-from tests.unit.onward_client.fake_server import FakeServer, Hang
-from tests.unit.onward_client.responses import answer, call, events, response, text_response
+from responses import answer, call, events, response, text_response
 
 
 def test_text_comes_in_pieces(client: Client, server: FakeServer) -> None:

@@ -6,12 +6,12 @@ from types import ModuleType
 
 import pytest
 
+from fake_server import FakeServer
 from onward.v1.chat_pb2 import Role
 from onward.v1.completion_pb2 import CompleteRequest
-from tests.unit.onward_client.fake_server import FakeServer
-from tests.unit.onward_client.responses import answer, call, events, response, text_response
+from responses import answer, call, events, response, text_response
 
-EXAMPLES = Path(__file__).parents[3] / "clients" / "python" / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def example(name: str) -> ModuleType:

@@ -5,7 +5,7 @@ import pytest
 from onward.v1.completion_pb2 import Choice
 from onward_client import Completion, Conversation, RequestError, assistant, complete_request, system, tool_result, user
 from onward_client.results import to_completion, to_reply
-from tests.unit.onward_client.responses import answer, call, response
+from responses import answer, call, response
 
 
 def said(choice: Choice) -> Completion:
