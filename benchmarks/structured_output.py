@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.random_model import RandomModel, Vocabulary
 from benchmarks.report import write_result
-from onward_server.domain import EndOfSequence, FinishReason, SamplingParams
+from onward_server.domain import EndOfSequence, FinishReason
 from onward_server.engine.generation import (
     EngineEvent,
     Finish,
@@ -35,6 +35,7 @@ from onward_server.engine.generation import (
 )
 from onward_server.errors import InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.sampling import SamplingParams
 from tests.constraint_cases import SUITE, Case, call_cases, forced_call_cases, own_cases, suite_cases
 from tests.drawing import EOS_TOKEN_IDS, SMOLLM2, SMOLLM2_EOS_TOKEN_IDS, small_tokenizer_json
 from tests.text_cases import text_cases

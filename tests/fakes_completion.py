@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from onward_server import domain
 from onward_server.errors import FieldViolation, InvalidRequest, ModelNotFound
+from onward_server.sampling import SamplingParams
 
 CARD = domain.ModelCard(
     id="fake",
@@ -16,7 +17,7 @@ CARD = domain.ModelCard(
     context_length=128,
     max_output_tokens=127,
     vocabulary_size=256,
-    default_sampling=domain.SamplingOverrides(temperature=0.7, max_tokens=16),
+    default_sampling={"temperature": 0.7, "max_tokens": 16},
     capabilities=domain.ModelCapabilities(
         chat=True,
         tools=False,
@@ -162,7 +163,7 @@ def _started(model: str) -> domain.CompletionStarted:
         model=model,
         system_fingerprint="fp-1",
         prompt_tokens=3,
-        effective_sampling=domain.SamplingParams(max_tokens=16, seed=7),
+        effective_sampling=SamplingParams(max_tokens=16, seed=7),
     )
 
 

@@ -6,6 +6,8 @@ Names and meanings are those of `proto/onward/v1`, so a field path in an error i
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
+from onward_server.sampling import SamplingOverrides, SamplingParams, SamplingValue
+
 
 class Role(StrEnum):
     """Who speaks in a message; values are what chat templates call them."""
@@ -132,48 +134,6 @@ class ReasoningEffort(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingOverrides:
-    """Sampling parameters as a request or a model gives them: None means unset."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    repetition_penalty: float | None = None
-    max_tokens: int | None = None
-    min_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    stop_token_ids: tuple[int, ...] = ()
-    include_stop: bool | None = None
-    ignore_eos: bool | None = None
-    logit_bias: tuple[tuple[int, float], ...] = ()
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParams:
-    """Resolved sampling parameters: what a sequence is drawn with."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    min_p: float = 0.0
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
-    repetition_penalty: float = 1.0
-    max_tokens: int
-    min_tokens: int = 0
-    stop: tuple[str, ...] = ()
-    stop_token_ids: tuple[int, ...] = ()
-    include_stop: bool = False
-    ignore_eos: bool = False
-    logit_bias: tuple[tuple[int, float], ...] = ()
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
     """What a caller asks for, decoded but not yet validated."""
 
@@ -181,7 +141,7 @@ class CompletionRequest:
     """Id or alias; empty is the default model."""
     messages: tuple[Message, ...] = ()
     raw_prompt: RawText | RawTokens | None = None
-    sampling: SamplingOverrides = field(default_factory=SamplingOverrides)
+    sampling: SamplingOverrides = field(default_factory=dict[str, SamplingValue])
     tools: tuple[FunctionTool, ...] = ()
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onward_server.domain import SamplingParams
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import GenerationRequest, RawLogprobs, TokenSampled
 from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
@@ -15,6 +14,7 @@ from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model, measure_load_independence
 from onward_server.model.onnx_session import SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from onward_server.sampling import SamplingParams
 from tests.tiny_model import write_tiny_model
 
 NUM_SLOTS = 8

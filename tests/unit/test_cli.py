@@ -50,7 +50,7 @@ async def test_complete_sends_a_message_and_says_so(output: Output) -> None:
         ("system", ("Be brief.",)),
         ("user", ("Hi",)),
     ]
-    assert (request.sampling.temperature, request.sampling.stop, request.sampling.top_p) == (0, ("x",), None)
+    assert request.sampling == {"temperature": 0, "stop": ("x",)}
 
 
 @pytest.mark.parametrize(

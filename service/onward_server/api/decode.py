@@ -16,6 +16,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2, tokenizer_service_pb2
 from onward_server import domain
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.sampling import SamplingOverrides, SamplingValue
 
 _MAX_VIOLATIONS = 64
 """A request with more is told of these; a hostile one must not cost more."""
@@ -292,27 +293,17 @@ def _raw_prompt(prompt: completion_pb2.RawPrompt, violations: _Violations) -> do
     return domain.RawText(text=prompt.text, no_special_tokens=prompt.no_special_tokens)
 
 
-def _sampling(params: sampling_pb2.SamplingParams, violations: _Violations) -> domain.SamplingOverrides:
-    has = params.HasField
-    return domain.SamplingOverrides(
-        temperature=params.temperature if has("temperature") else None,
-        top_p=params.top_p if has("top_p") else None,
-        top_k=params.top_k if has("top_k") else None,
-        min_p=params.min_p if has("min_p") else None,
-        frequency_penalty=params.frequency_penalty if has("frequency_penalty") else None,
-        presence_penalty=params.presence_penalty if has("presence_penalty") else None,
-        repetition_penalty=params.repetition_penalty if has("repetition_penalty") else None,
-        max_tokens=params.max_tokens if has("max_tokens") else None,
-        min_tokens=params.min_tokens if has("min_tokens") else None,
-        stop=tuple(params.stop),
-        stop_token_ids=tuple(params.stop_token_ids),
-        include_stop=params.include_stop if has("include_stop") else None,
-        ignore_eos=params.ignore_eos if has("ignore_eos") else None,
-        logit_bias=tuple(
-            sorted(pair for _, pair in violations.items(params.logit_bias.items(), "sampling.logit_bias"))
-        ),
-        seed=params.seed if has("seed") else None,
-    )
+def _sampling(params: sampling_pb2.SamplingParams, violations: _Violations) -> SamplingOverrides:
+    """The parameters that are set; a list or map counts as unset when it is empty."""
+    values: dict[str, SamplingValue] = {
+        field.name: tuple(value) if field.is_repeated else value
+        for field, value in params.ListFields()
+        if field.message_type is None
+    }
+    if params.logit_bias:
+        pairs = violations.items(params.logit_bias.items(), "sampling.logit_bias")
+        values["logit_bias"] = tuple(sorted(pair for _, pair in pairs))
+    return values
 
 
 def _tool(tool: chat_pb2.Tool, path: str, violations: _Violations) -> domain.FunctionTool:

@@ -1,13 +1,14 @@
 """Domain to protobuf: one function a message; it does not know calls, streams or errors."""
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2, tokenizer_service_pb2, usage_pb2
 from onward_server import domain
+from onward_server.sampling import SamplingOverrides
 
 _NANOS = 10**9
 
@@ -37,7 +38,7 @@ def completion(answer: domain.Completion) -> completion_pb2.CompleteResponse:
         choices=[_choice(choice) for choice in answer.choices],
         usage=_usage(answer.ended.usage),
         timings=_timings(answer.ended.timings),
-        effective_sampling=sampling(answer.started.effective_sampling),
+        effective_sampling=sampling(answer.started.effective_sampling.values()),
     )
 
 
@@ -57,28 +58,11 @@ def completion_event(event: domain.CompletionEvent) -> completion_pb2.StreamComp
             assert_never(event)
 
 
-def sampling(params: domain.SamplingParams | domain.SamplingOverrides) -> sampling_pb2.SamplingParams:
-    """`SamplingParams`; what is None stays unset."""
-    message = sampling_pb2.SamplingParams(
-        temperature=params.temperature,
-        top_p=params.top_p,
-        top_k=params.top_k,
-        min_p=params.min_p,
-        frequency_penalty=params.frequency_penalty,
-        presence_penalty=params.presence_penalty,
-        repetition_penalty=params.repetition_penalty,
-        max_tokens=params.max_tokens,
-        min_tokens=params.min_tokens,
-        stop=params.stop,
-        stop_token_ids=params.stop_token_ids,
-        logit_bias=dict(params.logit_bias),
-        seed=params.seed,
-    )
-    if params.include_stop is not None:
-        message.include_stop = params.include_stop
-    if params.ignore_eos is not None:
-        message.ignore_eos = params.ignore_eos
-    return message
+def sampling(values: SamplingOverrides) -> sampling_pb2.SamplingParams:
+    """`SamplingParams` with these fields set; the others stay unset."""
+    fields: dict[str, Any] = dict(values)
+    fields["logit_bias"] = dict(fields.get("logit_bias", ()))
+    return sampling_pb2.SamplingParams(**fields)
 
 
 def model(card: domain.ModelCard) -> model_service_pb2.Model:
@@ -156,7 +140,7 @@ def _start(event: domain.CompletionStarted) -> completion_pb2.StreamStart:
         system_fingerprint=event.system_fingerprint,
         prompt_tokens=event.prompt_tokens,
         cached_prompt_tokens=event.cached_prompt_tokens,
-        effective_sampling=sampling(event.effective_sampling),
+        effective_sampling=sampling(event.effective_sampling.values()),
     )
 
 

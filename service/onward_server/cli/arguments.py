@@ -4,6 +4,8 @@ import os
 from argparse import ArgumentParser
 from pathlib import Path
 
+from onward_server.sampling import PARAMETERS
+
 # The client commands read these two themselves: pydantic, behind Settings, would double the time of a health check.
 _ENVIRONMENT = os.environ  # noqa: TID251
 _DEFAULT_TARGET = "127.0.0.1:50051"
@@ -37,14 +39,17 @@ def add_health(parser: ArgumentParser) -> None:
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("sampling", "What is left out is the model's own default.")
-    for name in ("temperature", "top-p", "min-p", "frequency-penalty", "presence-penalty", "repetition-penalty"):
-        group.add_argument(f"--{name}", type=float, metavar="X")
-    for name in ("top-k", "max-tokens", "min-tokens", "seed"):
-        group.add_argument(f"--{name}", type=int, metavar="N")
-    group.add_argument(
-        "--stop", action="append", metavar="TEXT", help="end the answer before this text; may be repeated"
-    )
+    group = parser.add_argument_group("sampling", "A parameter that is left out has the model's default.")
+    for name, parameter in PARAMETERS.items():
+        flag = f"--{name.replace('_', '-')}"
+        allowed = "" if parameter.range is None else f"in {parameter.range}"
+        if parameter.value_type is float:
+            group.add_argument(flag, type=float, metavar="X", help=allowed)
+        elif parameter.value_type is int:
+            group.add_argument(flag, type=int, metavar="N", help=allowed)
+        elif parameter.value_type == tuple[str, ...]:
+            allowed = f"may be repeated, up to {parameter.max_items} times"
+            group.add_argument(flag, action="append", metavar="TEXT", help=allowed)
 
 
 def _add_connection(parser: ArgumentParser, *, timeout_s: float) -> None:

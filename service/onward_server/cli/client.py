@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
@@ -14,6 +15,7 @@ from onward_client import TLS, Client, Completion, OnwardError
 from onward_client.messages import MessageDict
 from onward_client.requests import CompleteOptions, Messages
 from onward_server.cli.exit_code import ExitCode
+from onward_server.sampling import PARAMETERS
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -51,7 +53,7 @@ def _complete(parsed: argparse.Namespace, client: Client) -> int:
         _say(f"{model.id} has no chat template that could render a system message")
         return ExitCode.FAILED
     prompt: str = sys.stdin.read() if parsed.prompt in {None, "-"} else parsed.prompt
-    options = _sampling(parsed)
+    options = cast(CompleteOptions, {name: value for name, value in vars(parsed).items() if name in PARAMETERS})
     options["model"] = model.id
     messages: Messages | None = None
     if is_raw:
@@ -81,22 +83,6 @@ def _streamed(client: Client, messages: Messages | None, options: CompleteOption
         if not as_json:
             _write("\n")
         return stream.final()
-
-
-def _sampling(parsed: argparse.Namespace) -> CompleteOptions:
-    return CompleteOptions(
-        temperature=parsed.temperature,
-        top_p=parsed.top_p,
-        top_k=parsed.top_k,
-        min_p=parsed.min_p,
-        frequency_penalty=parsed.frequency_penalty,
-        presence_penalty=parsed.presence_penalty,
-        repetition_penalty=parsed.repetition_penalty,
-        max_tokens=parsed.max_tokens,
-        min_tokens=parsed.min_tokens,
-        seed=parsed.seed,
-        stop=parsed.stop,
-    )
 
 
 def _models(parsed: argparse.Namespace, client: Client) -> int:

@@ -2,6 +2,7 @@
 
 from onward_server.domain import CompletionRequest, RawText
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.sampling import SamplingParams, override
 
 
 def tokens_left(request: CompletionRequest, context_length: int, num_prompt: int, *, is_bound: bool = False) -> int:
@@ -13,7 +14,7 @@ def tokens_left(request: CompletionRequest, context_length: int, num_prompt: int
         InvalidRequest: fewer than are asked for, or none.
     """
     left = context_length - num_prompt + 1
-    asked = request.sampling.max_tokens or 1
+    asked = override(SamplingParams(max_tokens=1, seed=0), request.sampling).max_tokens
     if left >= asked:
         return left
     violation = FieldViolation(

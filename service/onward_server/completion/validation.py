@@ -17,16 +17,17 @@ from onward_server.domain import (
     RawText,
     RawTokens,
     Role,
-    SamplingOverrides,
     ToolCall,
     ToolChoiceMode,
 )
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
 from onward_server.grammar import values
+from onward_server.sampling import PARAMETERS, Range, SamplingOverrides, SamplingParams, override
 
 MAX_CHOICES = 16
 MAX_TOP_LOGPROBS = 20
-_MAX_STOPS, _MAX_STOP_BYTES, _MAX_STOP_TOKEN_IDS, _MAX_BIASES, _MAX_BIAS = 16, 256, 64, 1024, 100
+_MAX_STOP_BYTES = 256
+_BIAS_RANGE = Range(-100, 100)
 _MAX_VIOLATIONS = 64
 """A request with more is told of the first of them; a hostile one must not cost more."""
 _MAX_TOOLS = 128
@@ -184,45 +185,46 @@ def _message_text(path: str, text: str, max_bytes: int) -> Iterator[FieldViolati
         yield _message_violation(path, fault)
 
 
-def _sampling(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
-    yield from _range("temperature", sampling.temperature, 0, 2)
-    yield from _range("top_p", sampling.top_p, 0, 1, low_is_open=True)
-    yield from _range("top_k", sampling.top_k, 0, None)
-    yield from _range("min_p", sampling.min_p, 0, 1)
-    yield from _range("frequency_penalty", sampling.frequency_penalty, -2, 2)
-    yield from _range("presence_penalty", sampling.presence_penalty, -2, 2)
-    yield from _range("repetition_penalty", sampling.repetition_penalty, 0, 2, low_is_open=True)
-    yield from _range("max_tokens", sampling.max_tokens, 1, limits.card.max_output_tokens)
-    yield from _range("min_tokens", sampling.min_tokens, 0, sampling.max_tokens or limits.card.max_output_tokens)
-    yield from _stops(sampling, limits)
-    if len(sampling.logit_bias) > _MAX_BIASES:
-        yield _violation(
-            "sampling.logit_bias", f"has {len(sampling.logit_bias)} entries; at most {_MAX_BIASES} are allowed"
-        )
-    for token_id, bias in sampling.logit_bias[:_MAX_BIASES]:
-        if not 0 <= token_id < limits.num_sampleable:
-            yield _violation(
-                f"sampling.logit_bias[{token_id}]", f"is not a token id; allowed are 0 to {limits.num_sampleable - 1}"
-            )
-        if not -_MAX_BIAS <= bias <= _MAX_BIAS:
-            yield _violation(f"sampling.logit_bias[{token_id}]", f"{bias} is outside [-{_MAX_BIAS}, {_MAX_BIAS}]")
+def _sampling(asked: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
+    max_output_tokens = limits.card.max_output_tokens
+    params = override(SamplingParams(max_tokens=max_output_tokens, seed=0), asked)
+    ranges = {
+        "max_tokens": Range(1, max_output_tokens),
+        "min_tokens": Range(0, params.max_tokens or max_output_tokens),
+    }
+    for name, value in asked.items():
+        allowed, max_items = ranges.get(name, PARAMETERS[name].range), PARAMETERS[name].max_items
+        if isinstance(value, tuple):
+            if max_items is not None and len(value) > max_items:
+                yield _violation(f"sampling.{name}", f"has {len(value)} items; at most {max_items} are allowed")
+        elif allowed is not None and value not in allowed:
+            yield _violation(f"sampling.{name}", f"{value} is outside {allowed}")
+    yield from _stops(params, limits)
+    yield from _biases(params, limits)
 
 
-def _stops(sampling: SamplingOverrides, limits: ModelLimits) -> Iterator[FieldViolation]:
-    if len(sampling.stop) > _MAX_STOPS:
-        yield _violation("sampling.stop", f"has {len(sampling.stop)} strings; at most {_MAX_STOPS} are allowed")
-    for index, stop in enumerate(sampling.stop[:_MAX_STOPS]):
+def _stops(params: SamplingParams, limits: ModelLimits) -> Iterator[FieldViolation]:
+    for index, stop in enumerate(params.stop[: PARAMETERS["stop"].max_items]):
         size = len(stop.encode())
         if not 1 <= size <= _MAX_STOP_BYTES:
             yield _violation(f"sampling.stop[{index}]", f"has {size} bytes; 1 to {_MAX_STOP_BYTES} are allowed")
-    if len(sampling.stop_token_ids) > _MAX_STOP_TOKEN_IDS:
-        count = len(sampling.stop_token_ids)
-        yield _violation("sampling.stop_token_ids", f"has {count} ids; at most {_MAX_STOP_TOKEN_IDS} are allowed")
-    stop_token_ids = sampling.stop_token_ids[:_MAX_STOP_TOKEN_IDS]
+    stop_token_ids = params.stop_token_ids[: PARAMETERS["stop_token_ids"].max_items]
     yield from check_token_ids("sampling.stop_token_ids", stop_token_ids, limits.num_sampleable)
-    ends = {*stop_token_ids, *(() if sampling.ignore_eos else limits.eos_token_ids)}
-    if sampling.min_tokens and len(ends) >= limits.num_sampleable:
-        yield _violation("sampling.min_tokens", "cannot be met: every token of the vocabulary ends the answer")
+    ends = {*stop_token_ids, *(() if params.ignore_eos else limits.eos_token_ids)}
+    if params.min_tokens and len(ends) >= limits.num_sampleable:
+        yield _violation(
+            "sampling.min_tokens",
+            f"{params.min_tokens} cannot be reached: every token of the vocabulary ends the output",
+        )
+
+
+def _biases(params: SamplingParams, limits: ModelLimits) -> Iterator[FieldViolation]:
+    for token_id, bias in params.logit_bias[: PARAMETERS["logit_bias"].max_items]:
+        path = f"sampling.logit_bias[{token_id}]"
+        if not 0 <= token_id < limits.num_sampleable:
+            yield _violation(path, f"{token_id} is not a token id; allowed are 0 to {limits.num_sampleable - 1}")
+        if bias not in _BIAS_RANGE:
+            yield _violation(path, f"{bias} is outside {_BIAS_RANGE}")
 
 
 def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -291,18 +293,6 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
             yield _violation("metadata", f"the key {clipped!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes")
         elif len(value.encode()) > _MAX_METADATA_VALUE_BYTES:
             yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
-
-
-def _range(
-    field: str, value: float | None, low: float, high: float | None, *, low_is_open: bool = False
-) -> Iterator[FieldViolation]:
-    """A violation where a number lies outside [low, high], or is none (NaN fails every comparison)."""
-    if value is None:
-        return
-    if (low < value if low_is_open else low <= value) and (high is None or value <= high):
-        return
-    allowed = f">= {low}" if high is None else f"in {'(' if low_is_open else '['}{low}, {high}]"
-    yield _violation(f"sampling.{field}", f"{value} is not allowed; it must be {allowed}")
 
 
 def _json_object_fault(text: str, max_bytes: int) -> str | None:

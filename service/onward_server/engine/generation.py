@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onward_server.domain import FinishReason, SamplingParams, StopCause
+from onward_server.domain import FinishReason, StopCause
 from onward_server.errors import EngineFailed, InvalidRequest
 from onward_server.grammar.compiler import Grammar
+from onward_server.sampling import SamplingParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

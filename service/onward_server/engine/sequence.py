@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence as ReadOnly
 from dataclasses import dataclass, field
 
-from onward_server.domain import SamplingParams
 from onward_server.engine.generation import GenerationRequest
 from onward_server.grammar.matcher import GrammarMatcher
+from onward_server.sampling import SamplingParams
 
 
 @dataclass(slots=True, kw_only=True)

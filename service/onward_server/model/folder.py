@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from onward_server.domain import SamplingOverrides
 from onward_server.errors import ModelFolderError
 from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.onnx_file import ExternalTensor, OnnxFile
+from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 
+_MAX_INT32 = 2**31 - 1
 _CONTEXT_LENGTH_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -151,25 +152,19 @@ def _token_ids(folder: Path, value: object) -> Iterator[int]:
 
 
 def _default_sampling(folder: Path, generation: JsonObject) -> SamplingOverrides:
-    """Defaults of generation_config.json; `do_sample: false` means greedy."""
-
-    def number(key: str, low: float, high: float) -> float | None:
-        value = generation.get(key)
-        if value is None:
-            return None
-        if isinstance(value, int | float) and low <= value <= high:
-            return float(value)
-        raise ModelFolderError(f"{folder}: generation_config.json has {key} = {value!r}, outside [{low}, {high}]")
-
-    def count(key: str, low: int) -> int | None:
-        value = number(key, low, 2**31 - 1)
-        return None if value is None else int(value)
-
-    return SamplingOverrides(
-        temperature=0.0 if generation.get("do_sample") is False else number("temperature", 0, 2),
-        top_p=number("top_p", 0, 1) or None,
-        top_k=count("top_k", 0),
-        min_p=number("min_p", 0, 1),
-        repetition_penalty=number("repetition_penalty", 0, 2) or None,
-        max_tokens=count("max_new_tokens", 1),
-    )
+    """Defaults of generation_config.json: `do_sample: false` means greedy, a value at an open bound means unset."""
+    if generation.get("do_sample") is False:
+        generation = {**generation, "temperature": 0}
+    defaults: dict[str, SamplingValue] = {}
+    for name, parameter in PARAMETERS.items():
+        key, allowed = parameter.generation_config_key, parameter.range
+        if key is None or allowed is None or (value := generation.get(key)) is None:
+            continue
+        high = min(allowed.high, _MAX_INT32)
+        if not (isinstance(value, int | float) and allowed.low <= value <= high):
+            raise ModelFolderError(
+                f"{folder}: generation_config.json has {key} = {value!r}, outside [{allowed.low}, {high}]"
+            )
+        if value in allowed:
+            defaults[name] = parameter.value_type(value)
+    return defaults

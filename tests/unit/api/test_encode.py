@@ -5,6 +5,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2, tokenizer_service_pb2, usage_pb2
 from onward_server import domain
 from onward_server.api import encode
+from onward_server.sampling import SamplingParams
 from tests.fakes_completion import CARD
 
 STARTED = domain.CompletionStarted(
@@ -14,7 +15,7 @@ STARTED = domain.CompletionStarted(
     system_fingerprint="fp",
     prompt_tokens=3,
     cached_prompt_tokens=1,
-    effective_sampling=domain.SamplingParams(
+    effective_sampling=SamplingParams(
         temperature=0.7, max_tokens=5, seed=9, stop=("x",), stop_token_ids=(4,), logit_bias=((2, 1.5),)
     ),
 )

@@ -15,13 +15,13 @@ from onward_server.domain import (
     CompletionStarted,
     FinishReason,
     Logprob,
-    SamplingParams,
     Timings,
     TokenLogprob,
     ToolCall,
     ToolCallDelta,
     Usage,
 )
+from onward_server.sampling import SamplingParams
 
 STARTED = CompletionStarted(
     id="cmpl_1",

@@ -13,17 +13,18 @@ from onward_server.completion.completer import Completer
 from onward_server.completion.prompt.builder import Prompt, PromptBuilder
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.completion.validation import ModelLimits
-from onward_server.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
+from onward_server.domain import CompletionRequest, Message, RawText, RawTokens, Role
 from onward_server.engine.engine import Engine
 from onward_server.errors import InvalidRequest
 from onward_server.model.tokenizer import Encoding, Tokenizer
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.sampling import SamplingOverrides
 from tests.fakes import FakeCausalLM
 from tests.fakes_completion import CARD
 from tests.tiny_model import write_tiny_tokenizer
 
-ONE_TOKEN = SamplingOverrides(max_tokens=1)
+ONE_TOKEN: SamplingOverrides = {"max_tokens": 1}
 VERY_LONG = "The tide came in. " * 1000
 
 

@@ -3,14 +3,14 @@
 import pytest
 
 from onward_server.completion.context_window import tokens_left
-from onward_server.domain import CompletionRequest, Message, RawText, RawTokens, Role, SamplingOverrides
+from onward_server.domain import CompletionRequest, Message, RawText, RawTokens, Role
 from onward_server.errors import InvalidReason, InvalidRequest
 
 TEXT = CompletionRequest(raw_prompt=RawText(text="x"))
 
 
 def asking(max_tokens: int) -> CompletionRequest:
-    return CompletionRequest(raw_prompt=RawText(text="x"), sampling=SamplingOverrides(max_tokens=max_tokens))
+    return CompletionRequest(raw_prompt=RawText(text="x"), sampling={"max_tokens": max_tokens})
 
 
 @pytest.mark.parametrize(("num_prompt", "left"), [(1, 8), (7, 2), (8, 1)])

@@ -1,12 +1,13 @@
-"""Which sampling parameters a request runs with: its own, else the model's, else neutral ones."""
+"""Where the sampling parameters of a request come from: itself, else the model, else a value that changes nothing."""
 
 import pytest
 
 from onward_server.completion.sampling_defaults import resolve
-from onward_server.domain import FinishReason, SamplingOverrides, SamplingParams
+from onward_server.domain import FinishReason
+from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingParams, SamplingValue
 
 NEUTRAL = SamplingParams(max_tokens=50, seed=9)
-OTHERS = {
+TWO_VALUES: dict[str, tuple[SamplingValue, SamplingValue]] = {
     "temperature": (0.5, 0.0),
     "top_p": (0.9, 1.0),
     "top_k": (40, 0),
@@ -23,27 +24,23 @@ OTHERS = {
     "logit_bias": (((1, 2.0),), ((3, 4.0),)),
     "seed": (7, 0),
 }
-"""Of every parameter, two values that are not None; the second is falsy where one can be."""
+"""The second value is falsy where a set value can be."""
 
 
 def resolved(asked: SamplingOverrides, model: SamplingOverrides) -> SamplingParams:
     return resolve(asked, model, window_left=50, new_seed=9)[0]
 
 
-def only(name: str, value: object) -> SamplingOverrides:
-    return SamplingOverrides(**{name: value})  # type: ignore[arg-type]
-
-
 def test_every_parameter_has_two_values_here() -> None:
-    assert set(OTHERS) == set(SamplingOverrides.__dataclass_fields__) == set(SamplingParams.__dataclass_fields__)
+    assert list(TWO_VALUES) == list(PARAMETERS)
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_a_parameter_is_the_requests_or_the_models_or_neutral(name: str) -> None:
-    one, other = OTHERS[name]
-    assert getattr(resolved(only(name, other), only(name, one)), name) == other
-    assert getattr(resolved(SamplingOverrides(), only(name, one)), name) == one
-    assert getattr(resolved(SamplingOverrides(), SamplingOverrides()), name) == getattr(NEUTRAL, name)
+@pytest.mark.parametrize("name", TWO_VALUES)
+def test_a_parameter_comes_from_the_request_then_the_model_then_is_neutral(name: str) -> None:
+    one, other = TWO_VALUES[name]
+    assert getattr(resolved({name: other}, {name: one}), name) == other
+    assert getattr(resolved({}, {name: one}), name) == one
+    assert getattr(resolved({}, {}), name) == getattr(NEUTRAL, name)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +55,13 @@ def test_a_parameter_is_the_requests_or_the_models_or_neutral(name: str) -> None
         (20, 51, 20, FinishReason.LENGTH),
     ],
 )
-def test_the_limit_that_is_lowest_says_how_an_answer_ends(
+def test_the_lowest_limit_decides_the_finish_reason(
     asked: int | None, model: int | None, max_tokens: int, reason: FinishReason
 ) -> None:
-    params, length_reason = resolve(
-        SamplingOverrides(max_tokens=asked), SamplingOverrides(max_tokens=model), window_left=50, new_seed=9
-    )
+    params, length_reason = resolve(setting(asked), setting(model), window_left=50, new_seed=9)
+
     assert (params.max_tokens, length_reason) == (max_tokens, reason)
+
+
+def setting(max_tokens: int | None) -> SamplingOverrides:
+    return {} if max_tokens is None else {"max_tokens": max_tokens}

@@ -16,12 +16,12 @@ from onward_server.domain import (
     RawTokens,
     ReasoningEffort,
     Role,
-    SamplingOverrides,
     ToolCall,
     ToolChoice,
     ToolChoiceMode,
 )
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.sampling import SamplingValue
 from tests.fakes_completion import CARD
 
 ABLE = ModelCapabilities(
@@ -59,8 +59,8 @@ def chat(*messages: Message, **options: object) -> CompletionRequest:
     return CompletionRequest(messages=messages, **options)  # type: ignore[arg-type]
 
 
-def sampling(**values: object) -> CompletionRequest:
-    return chat(USER, sampling=SamplingOverrides(**values))  # type: ignore[arg-type]
+def sampling(**values: SamplingValue) -> CompletionRequest:
+    return chat(USER, sampling=values)
 
 
 def json_of(num_bytes: int) -> str:
@@ -287,7 +287,7 @@ def test_a_result_with_a_long_id_is_told_so_beside_its_call() -> None:
 
 def test_a_request_of_many_faults_is_told_of_the_first_64() -> None:
     """One of a million stopped the server for half a minute, while all of them were described."""
-    found = violations(chat(*(Message(role=Role.USER) for _ in range(100)), sampling=SamplingOverrides(top_k=-1)))
+    found = violations(chat(*(Message(role=Role.USER) for _ in range(100)), sampling={"top_k": -1}))
     assert [violation.field for violation in found] == [f"messages[{index}].content" for index in range(64)]
 
 
@@ -320,7 +320,7 @@ def test_what_the_door_found_is_reported_with_the_rest() -> None:
 
 def test_min_tokens_that_every_token_would_break_is_refused() -> None:
     request = sampling(min_tokens=1, stop_token_ids=(0, 1))
-    with pytest.raises(InvalidRequest, match="every token of the vocabulary ends the answer"):
+    with pytest.raises(InvalidRequest, match="1 cannot be reached: every token of the vocabulary ends the output"):
         validate(request, dataclasses.replace(limits(), num_sampleable=3))
 
 
@@ -328,7 +328,7 @@ def test_min_tokens_that_every_token_would_break_is_refused() -> None:
 def test_message_rules_are_not_applied_to_messages_that_the_door_could_not_read(field: str) -> None:
     found = FieldViolation(field=field, description="unknown value")
     with pytest.raises(InvalidRequest) as refusal:
-        validate(chat(RESULT, sampling=SamplingOverrides(top_k=-1)), limits(), [found])
+        validate(chat(RESULT, sampling={"top_k": -1}), limits(), [found])
     assert [violation.field for violation in refusal.value.violations] == [field, "sampling.top_k"]
 
 

@@ -13,7 +13,6 @@ from onward_server.domain import (
     FinishReason,
     RegexFormat,
     ResponseFormat,
-    SamplingParams,
 )
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import EngineEvent, Finish, GenerationRequest, SequenceFailed, TokenSampled
@@ -21,6 +20,7 @@ from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.matcher import GrammarMatcher
 from onward_server.model.tokenizer import Tokenizer
+from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
 from tests.tiny_model import write_tiny_tokenizer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onward_server.domain import EndOfSequence, FinishReason, SamplingParams, StopToken
+from onward_server.domain import EndOfSequence, FinishReason, StopToken
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import (
     EngineEvent,
@@ -15,6 +15,7 @@ from onward_server.engine.generation import (
     TokenSampled,
 )
 from onward_server.errors import EngineFailed
+from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
 
 ALL = 10_000

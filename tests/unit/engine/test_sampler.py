@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onward_server.domain import SamplingParams
 from onward_server.engine.generation import GenerationRequest
 from onward_server.engine.sampler import raw_logprobs, sample
 from onward_server.engine.seeds import MAX_SEED, choice_seed, uniform
 from onward_server.engine.sequence import Sequence
 from onward_server.errors import EngineFailed
+from onward_server.sampling import SamplingParams
 
 V = 50
 

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from onward_server.domain import SamplingOverrides
 from onward_server.errors import ModelFolderError
 from onward_server.model.folder import ModelFolder
 from onward_server.model.onnx_file import OnnxFile
@@ -114,13 +113,13 @@ def test_ends_of_sequence_come_from_every_file_that_names_one(folder: Path) -> N
 
 def test_defaults_come_from_generation_config(folder: Path) -> None:
     edit_json(folder / "generation_config.json", temperature=0.6, top_k=20, max_new_tokens=9, repetition_penalty=1.1)
-    expected = SamplingOverrides(temperature=0.6, top_k=20, max_tokens=9, repetition_penalty=1.1)
+    expected = {"temperature": 0.6, "top_k": 20, "max_tokens": 9, "repetition_penalty": 1.1}
     assert ModelFolder.read(folder).default_sampling == expected
 
 
 def test_do_sample_false_means_greedy(folder: Path) -> None:
     edit_json(folder / "generation_config.json", do_sample=False, temperature=0.6)
-    assert ModelFolder.read(folder).default_sampling.temperature == 0
+    assert ModelFolder.read(folder).default_sampling["temperature"] == 0
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "tokenizer.json", "config.json"])

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from onward_server.domain import SamplingParams
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import (
     EngineEvent,
@@ -20,6 +19,7 @@ from onward_server.engine.generation import (
 from onward_server.errors import EngineFailed, EngineOverloaded
 from onward_server.runtime.engine_thread import EngineThread, Generation
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
 
 LONG = 10**6

@@ -12,7 +12,6 @@ from onward_server.domain import (
     EndOfSequence,
     FinishReason,
     Logprob,
-    SamplingParams,
     StopCause,
     StopString,
     StopToken,
@@ -20,6 +19,7 @@ from onward_server.domain import (
 )
 from onward_server.engine.generation import RawLogprobs, TokenSampled
 from onward_server.model.tokenizer import Tokenizer
+from onward_server.sampling import SamplingParams
 
 
 class ChoiceStream:

@@ -13,12 +13,12 @@ from onward_server.domain import (
     EndOfSequence,
     FinishReason,
     FunctionTool,
-    SamplingParams,
     StopString,
     StopToken,
 )
 from onward_server.engine.generation import Finish, RawLogprobs, TokenSampled
 from onward_server.model.tokenizer import Tokenizer
+from onward_server.sampling import SamplingParams
 from tests.tiny_model import write_tiny_tokenizer
 
 EOS = 2
