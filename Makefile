@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-oldest coverage bench evaluate-pocket smoke-pocket check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-oldest coverage bench check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,12 +44,6 @@ bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-gena
 	$(BIN)/python -m benchmarks.hostile $(SHAPE)/fp32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
 	$(BIN)/python -m benchmarks.structured_output
 	$(BIN)/python -m benchmarks.tables
-
-evaluate-pocket: $(if $(findstring --target,$(ARGS)),setup,$(VENV)/.torch) ## Judge the embedded model in PyTorch, or by a server: ARGS="--target HOST:PORT"
-	$(BIN)/python models/pocket/evaluate.py $(ARGS)
-
-smoke-pocket: $(VENV)/.torch ## Run the embedded model's whole recipe small, in PyTorch
-	$(BIN)/python models/pocket/smoke.py
 
 check: format-check lint types contracts proto check-generated ## Everything CI checks, short of the tests
 
@@ -110,11 +104,6 @@ lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer ver
 
 clean: ## Remove what make made, environments too
 	rm -rf $(VENV) $(GENERATOR) $(OLDEST) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
-
-# In no lock: its wheels differ with the processor and the GPU.
-$(VENV)/.torch: $(VENV)/.installed
-	$(BIN)/python $(INSTALL) torch==2.13.0 tqdm
-	@touch $@
 
 # What serving needs, and no more: the checkers and test tools come with .installed.
 $(VENV)/.serving: requirements/server.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python

@@ -1,4 +1,4 @@
-"""The locks agree with pyproject.toml and with each other; it does not ask any index."""
+"""The locks agree with pyproject.toml and with each other."""
 
 import re
 import tomllib
@@ -8,7 +8,8 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
+RECIPE = ROOT / "models/pocket/requirements.lock"
+LOCKS = [*sorted((ROOT / "requirements").glob("*.lock")), RECIPE]
 SERVER = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CLIENT = tomllib.loads((ROOT / "clients/python/pyproject.toml").read_text())
 SERVER_ENVIRONMENTS = ("server", "cuda", "dev")
@@ -46,6 +47,11 @@ def test_environments_of_the_server_hold_the_same_versions() -> None:
     server, cuda, dev = (pins(ROOT / f"requirements/{name}.lock") for name in SERVER_ENVIRONMENTS)
     assert {name: cuda[name] for name in server} == server
     assert {name: dev[name] for name in server} == server
+
+
+def test_the_embedded_models_recipe_runs_on_the_versions_that_the_server_is_tested_with() -> None:
+    server, recipe = (pins(lock) for lock in (ROOT / "requirements/server.lock", RECIPE))
+    assert {name: recipe[name] for name in server} == server
 
 
 @pytest.mark.parametrize("requirement", CLIENT["project"]["dependencies"])
