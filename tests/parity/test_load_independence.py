@@ -1,4 +1,4 @@
-"""The answer does not depend on the load: the same request alone, crowded, chunked and late gives the same bits."""
+"""Tokens do not depend on the load: a request alone, crowded, chunked and late gives the same bits."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from tests.tiny_model import write_tiny_model
 NUM_SLOTS = 8
 ALL = 10_000
 
-Answer = list[tuple[int, RawLogprobs | None]]
+Tokens = list[tuple[int, RawLogprobs | None]]
 
 
 @pytest.fixture(scope="module", params=[None, 4], ids=["fp32", "int4"])
@@ -50,17 +50,17 @@ def request(name: str, length: int, *, temperature: float = 1.0, num_choices: in
     )
 
 
-def neighbours(name: str = "neighbour") -> list[GenerationRequest]:
+def neighbors(name: str = "neighbor") -> list[GenerationRequest]:
     return [request(f"{name} {number}", 3 + 17 * number) for number in range(NUM_SLOTS - 1)]
 
 
 def steps(engine: Engine, budget: int) -> Iterator[dict[tuple[str, int], tuple[int, RawLogprobs | None]]]:
     while engine.has_work:
-        drawn = [event for event in engine.step(budget).events if isinstance(event, TokenSampled)]
-        yield {(event.request_id, event.index): (event.token_id, event.logprobs) for event in drawn}
+        sampled = [event for event in engine.step(budget).events if isinstance(event, TokenSampled)]
+        yield {(event.request_id, event.index): (event.token_id, event.logprobs) for event in sampled}
 
 
-def answer_of(
+def tokens_of(
     model: LoadedModel,
     wanted: GenerationRequest,
     *,
@@ -68,8 +68,8 @@ def answer_of(
     after: Sequence[GenerationRequest] = (),
     budget: int = ALL,
     late_by: int = 0,
-) -> Answer:
-    """The wanted request's first choice, run with others that arrive before and after it."""
+) -> Tokens:
+    """Tokens of the wanted request's first choice, run with others that arrive before and after it."""
     engine = Engine(model.causal_lm)
     for other in before:
         engine.add(other)
@@ -78,29 +78,29 @@ def answer_of(
         next(running)
     for other in (wanted, *after):
         engine.add(other)
-    answer = [step[wanted.id, 0] for step in running if (wanted.id, 0) in step]
+    tokens = [step[wanted.id, 0] for step in running if (wanted.id, 0) in step]
     engine.check_integrity()
     assert engine.num_free_slots == NUM_SLOTS
-    return answer
+    return tokens
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("length", [1, 3, 67])
-def test_a_request_gives_the_same_bits_in_every_company(model: LoadedModel, length: int, temperature: float) -> None:
+def test_a_request_gives_the_same_bits_beside_any_others(model: LoadedModel, length: int, temperature: float) -> None:
     wanted = request("wanted", length, temperature=temperature)
-    alone = answer_of(model, wanted)
+    alone = tokens_of(model, wanted)
     assert len(alone) == 24
     assert len({token_id for token_id, _ in alone}) > 10
-    assert answer_of(model, wanted, after=neighbours()) == alone
-    assert answer_of(model, wanted, before=neighbours()) == alone
-    assert answer_of(model, wanted, before=neighbours(), late_by=5) == alone
+    assert tokens_of(model, wanted, after=neighbors()) == alone
+    assert tokens_of(model, wanted, before=neighbors()) == alone
+    assert tokens_of(model, wanted, before=neighbors(), late_by=5) == alone
     for budget in (5, 16):
-        assert answer_of(model, wanted, before=neighbours(), after=neighbours("later"), budget=budget) == alone
+        assert tokens_of(model, wanted, before=neighbors(), after=neighbors("later"), budget=budget) == alone
 
 
 @pytest.mark.parametrize("lengths", [range(4, 70), [225, *range(250, 257)]], ids=["short", "to the end of the context"])
-def test_a_prompt_gives_the_same_bits_however_it_is_cut(model: LoadedModel, lengths: Sequence[int]) -> None:
-    """Attention works in tiles, here of 32 rows, and took the kernel of one row for one that was left over."""
+def test_a_prompt_gives_the_same_bits_in_any_chunks(model: LoadedModel, lengths: Sequence[int]) -> None:
+    """Attention works in tiles of rows, here 32, and runs another kernel for a row that is alone in its tile."""
     causal_lm = model.causal_lm
     for length in lengths:
         token_ids = np.arange(length, dtype=np.int64) * 7 % 500
@@ -118,9 +118,9 @@ def prefilled(causal_lm: CausalLM, token_ids: TokenIds, cuts: Sequence[int]) -> 
     return both
 
 
-def test_the_first_of_several_choices_is_the_single_answer(model: LoadedModel) -> None:
-    alone = answer_of(model, request("wanted", 20))
-    assert answer_of(model, request("wanted", 20, num_choices=3), before=neighbours()) == alone
+def test_the_first_of_several_choices_equals_the_only_choice(model: LoadedModel) -> None:
+    alone = tokens_of(model, request("wanted", 20))
+    assert tokens_of(model, request("wanted", 20, num_choices=3), before=neighbors()) == alone
 
 
 def test_loading_measures_that_the_model_is_load_independent(model: LoadedModel) -> None:
@@ -128,7 +128,7 @@ def test_loading_measures_that_the_model_is_load_independent(model: LoadedModel)
 
 
 def test_a_lone_row_that_differs_is_padded_to_two(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for processors where the int4 kernel of one row gives other bits than that of two."""
+    """Simulates a processor whose int4 kernel gives different bits for one row than for two."""
     causal_lm = model.causal_lm
     assert isinstance(causal_lm, SlotCausalLM)
     monkeypatch.setattr(causal_lm, "min_decode_rows", 1)
@@ -143,18 +143,18 @@ def test_a_lone_row_that_differs_is_padded_to_two(model: LoadedModel, monkeypatc
     assert causal_lm.min_decode_rows == 2
 
 
-def test_padding_a_lone_row_changes_no_answer(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = answer_of(model, request("wanted", 20))
+def test_padding_a_lone_row_changes_no_bits(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = tokens_of(model, request("wanted", 20))
     monkeypatch.setattr(model.causal_lm, "min_decode_rows", 2)
-    assert answer_of(model, request("wanted", 20)) == alone
+    assert tokens_of(model, request("wanted", 20)) == alone
 
 
-def test_growing_caches_answer_as_shared_slots_do(tmp_path: Path) -> None:
-    answers: list[list[int]] = []
+def test_growing_caches_give_the_tokens_of_shared_slots(tmp_path: Path) -> None:
+    by_layout: list[list[int]] = []
     for layout in ("slots", "growing"):
         write_tiny_model(tmp_path / layout, layout=layout)
         wanted = request("wanted", 40, temperature=0.0)
-        alone = answer_of(load(tmp_path / layout), wanted)
-        answers.append([token_id for token_id, _ in alone])
-        assert answer_of(load(tmp_path / layout), wanted, before=neighbours()) == alone
-    assert answers[0] == answers[1]
+        alone = tokens_of(load(tmp_path / layout), wanted)
+        by_layout.append([token_id for token_id, _ in alone])
+        assert tokens_of(load(tmp_path / layout), wanted, before=neighbors()) == alone
+    assert by_layout[0] == by_layout[1]

@@ -1,1 +1,1 @@
-"""The decoding loop; it knows no text, clock, thread, protobuf or I/O."""
+"""The decoding loop: token ids in, token events out. Imports no asyncio, threads or clock: see the contract."""

@@ -1,12 +1,12 @@
-"""The decoding loop: one step decodes every running sequence once, then prefills what the budget allows.
+"""The decoding loop: a step decodes each running sequence by one token, then prefills as much as the budget allows.
 
-    step():  admit ─▶ decode Run ─▶ sample, commit ─▶ prefill Runs ─▶ sample, commit ─▶ events
+    step():  admit ─▶ decode run ─▶ sample, commit ─▶ prefill runs ─▶ sample, commit ─▶ events
 
-It knows no clock: the caller chooses the budget. Requests join and leave between steps.
+Requests join and leave between steps.
 """
 
 import logging
-from collections.abc import Sequence as ReadOnly
+from collections import abc
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,16 +40,22 @@ class StepResult:
 
     events: list[EngineEvent]
     num_decoded: int = 0
-    """Sequences that drew a token in the decode Run."""
+    """Sequences in the decode run."""
     num_prefilled: int = 0
-    """Prompt tokens that were prefilled."""
+    """Prompt tokens in the prefill runs."""
 
 
 class Engine:
-    """Runs sequences on a model; every method is called by one thread."""
+    """Runs sequences on a model. All methods must be called from one thread."""
 
     def __init__(self, model: CausalLM, *, num_sampleable: int | None = None, num_mask_threads: int = 1) -> None:
-        """`num_sampleable`: ids from here on are padding rows of the logits and never drawn; None: all can be."""
+        """Allocates the masks of all slots.
+
+        Args:
+            model: The model; the engine is its only user.
+            num_sampleable: Number of token ids that can be sampled. Higher ids are padding of the logits. Default: all.
+            num_mask_threads: Threads that fill the masks of constrained sequences.
+        """
         self._model = model
         self._num_sampleable = num_sampleable or model.vocabulary_size
         self._scheduler = Scheduler(model.num_slots)
@@ -65,7 +71,7 @@ class Engine:
 
     @property
     def num_free_slots(self) -> int:
-        """Slots that nobody owns."""
+        """Slots without a sequence."""
         return self._scheduler.slots.num_free
 
     def check_integrity(self) -> None:
@@ -73,11 +79,11 @@ class Engine:
         self._scheduler.slots.check_integrity()
 
     def add(self, request: GenerationRequest) -> None:
-        """Queues a request; cannot fail for a reason that its sender could have caused."""
+        """Queues a request. Never fails, because requests are validated before they get here."""
         self._scheduler.add(SequenceGroup.of(request))
 
     def abort(self, request_id: str, index: int | None = None) -> None:
-        """Ends a request, or one of its choices, without a word; what has ended is left alone."""
+        """Aborts a request or one choice. Emits no event; finished choices and unknown requests are ignored."""
         group = self._scheduler.find(request_id)
         if group is None:
             return
@@ -87,11 +93,11 @@ class Engine:
             self._release(group.sequences[index])
 
     def close(self) -> None:
-        """Ends the threads that fill masks; nothing may be called after it."""
+        """Stops the threads that fill masks. No other method may be called afterwards."""
         self._masks.close()
 
     def expire(self, request_id: str) -> list[EngineEvent]:
-        """Ends what is left of a request because its time limit is reached."""
+        """Aborts a request that has reached its time limit, and returns an event for each unfinished choice."""
         group = self._scheduler.find(request_id)
         if group is None:
             return []
@@ -103,11 +109,11 @@ class Engine:
         """Decodes every running sequence by one token, then prefills up to `prefill_budget` prompt tokens.
 
         Args:
-            prefill_budget: Where no sequence decodes, so that nobody waits for the prefill.
-            budget_beside_decoding: Where one does; None: the same.
+            prefill_budget: Prompt tokens if no sequence decodes in this step.
+            budget_beside_decoding: Prompt tokens if sequences decode in this step. Default: `prefill_budget`.
 
         Raises:
-            EngineFailed: several Runs in a row failed; the engine is not to be trusted any more.
+            EngineFailed: Three runs in a row failed. The engine must not be used afterwards.
         """
         result = StepResult(events=[])
         self._scheduler.admit()
@@ -122,21 +128,21 @@ class Engine:
             self._prefill(chunk, result)
         return result
 
-    def _decode(self, sequences: ReadOnly[Sequence], result: StepResult) -> None:
-        slots = [_slot(sequence) for sequence in sequences]
+    def _decode(self, sequences: abc.Sequence[Sequence], result: StepResult) -> None:
+        slots = [sequence.held_slot for sequence in sequences]
         self._masks.start(sequences)
         try:
             logits = self._model.decode(slots, [sequence.token_ids[-1] for sequence in sequences])
         except EngineFailed as error:
             self._count_failure(error)
-            self._fail({sequence.request.id for sequence in sequences}, error, result)
+            self._fail(dict.fromkeys(sequence.request.id for sequence in sequences), error, result)
             return
         finally:
             self._masks.wait()
         self._num_failures = 0
         result.num_decoded = len(sequences)
         for sequence, row in zip(sequences, logits, strict=True):
-            self._draw(sequence, row, result)
+            self._sample(sequence, row, result)
 
     def _prefill(self, chunk: PrefillChunk, result: StepResult) -> None:
         group = chunk.group
@@ -146,10 +152,10 @@ class Engine:
         token_ids = np.asarray(group.request.prompt_ids[chunk.start : chunk.end], np.int64)
         self._masks.start(group.sequences if chunk.is_last else ())
         try:
-            logits = self._model.prefill(_slot(group.sequences[0]), token_ids)
+            logits = self._model.prefill(group.sequences[0].held_slot, token_ids)
         except EngineFailed as error:
             self._count_failure(error)
-            self._fail({group.request.id}, error, result)
+            self._fail((group.request.id,), error, result)
             return
         finally:
             self._masks.wait()
@@ -158,12 +164,12 @@ class Engine:
         if not chunk.is_last:
             return
         for sequence in group.sequences[1:]:
-            self._model.copy(_slot(group.sequences[0]), _slot(sequence))
+            self._model.copy(group.sequences[0].held_slot, sequence.held_slot)
         for sequence in group.sequences:
-            self._draw(sequence, logits, result)
+            self._sample(sequence, logits, result)
 
-    def _draw(self, sequence: Sequence, logits: Logits, result: StepResult) -> None:
-        """Draws a token from a row of logits, commits it and says so."""
+    def _sample(self, sequence: Sequence, logits: Logits, result: StepResult) -> None:
+        """Samples a token from logits (V,), commits it and adds its event."""
         row = logits[: self._num_sampleable]
         try:
             token_id, finish = self._commit(sequence, row)
@@ -185,7 +191,7 @@ class Engine:
         )
 
     def _commit(self, sequence: Sequence, row: Logits) -> tuple[int, Finish | None]:
-        """Takes the next token, forced or drawn, and says what it ends."""
+        """Appends the next token, forced or sampled; returns it, and why the sequence finished if it did."""
         may_end = sequence.matcher is not None or not sampler.ends_are_blocked(sequence)
         if sequence.forced_ids:
             token_id = sequence.forced_ids.popleft()
@@ -207,17 +213,15 @@ class Engine:
         if self._num_failures >= _MAX_FAILURES_IN_A_ROW:
             raise error
 
-    def _fail(self, request_ids: set[str], error: EngineFailed, result: StepResult) -> None:
-        """Ends the requests of a Run that failed."""
-        logger.error("a forward pass failed, %d requests end: %s", len(request_ids), error)
+    def _fail(self, request_ids: abc.Collection[str], error: EngineFailed, result: StepResult) -> None:
+        """Ends the requests of a run that failed."""
+        logger.error("a run failed and ended %d requests: %s", len(request_ids), error)
         for request_id in request_ids:
-            group = self._scheduler.find(request_id)
-            if group is not None:
-                self._end(group)
+            self.abort(request_id)
             result.events.append(RequestFailed(request_id=request_id, error=error))
 
     def _end(self, group: SequenceGroup) -> None:
-        """Frees all that a group holds."""
+        """Frees the slots of a group, or takes it out of the queue."""
         if not group.active:
             self._scheduler.forget_waiting(group)
             return
@@ -228,14 +232,8 @@ class Engine:
         self._model.release(self._scheduler.finish(sequence))
 
 
-def _slot(sequence: Sequence) -> int:
-    if sequence.slot is None:
-        raise AssertionError(f"choice {sequence.index} of {sequence.request.id} has no slot")
-    return sequence.slot
-
-
 def _stop_token(sequence: Sequence, token_id: int) -> StopCause | None:
-    """What a token stands for that ends a sequence; None: it does not."""
+    """Why a token ends its sequence; None if it does not."""
     params = sequence.sampling
     if token_id in sequence.request.eos_token_ids and not params.ignore_eos:
         return EndOfSequence(token_id)
@@ -245,7 +243,7 @@ def _stop_token(sequence: Sequence, token_id: int) -> StopCause | None:
 
 
 def _completes_constraint(sequence: Sequence, token_id: int) -> bool:
-    """Moves the constraint on by a token; whether it then allows nothing more."""
+    """Advances the constraint by a token; returns whether the sequence is complete under it."""
     if sequence.matcher is None:
         return False
     sequence.matcher.accept(token_id)

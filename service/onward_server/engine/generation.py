@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out: token ids in, token events out; it knows no text."""
+"""The input and output of the engine: generation requests and token events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,23 +11,24 @@ from onward_server.sampling import SamplingParams
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """One prompt and the answers to draw for it; validated above, so the engine can serve it.
+    """A prompt and how to sample each of its choices.
 
-    `prompt_ids` is not empty, `len(prompt_ids) + sampling.max_tokens - 1` fits the context, and `len(seeds)` the slots.
+    The sender guarantees that `prompt_ids` is not empty, that `len(prompt_ids) + sampling.max_tokens - 1` fits the
+    context, and that there are at least `len(seeds)` slots.
     """
 
     id: str
     prompt_ids: Sequence[int]
     sampling: SamplingParams
     seeds: tuple[int, ...]
-    """One a choice."""
+    """Random seed of each choice; their number is the number of choices."""
     eos_token_ids: frozenset[int] = frozenset()
     top_logprobs: int | None = None
-    """None: no log probabilities."""
+    """How many alternatives to report with each token; None: report no log probabilities."""
     grammar: Grammar | None = None
-    """Binds every choice; None: they are free."""
+    """Constraint on every choice; None: unconstrained."""
     length_reason: FinishReason = FinishReason.LENGTH
-    """What reaching `max_tokens` means: CONTEXT_LENGTH where the window set it."""
+    """Finish reason at `max_tokens`; CONTEXT_LENGTH if the context length set that limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,14 @@ class RawLogprobs:
     """Natural-log probabilities under the model, before penalties, bias, temperature and constraints."""
 
     chosen: float
+    """Of the sampled token."""
     top: tuple[tuple[int, float], ...]
-    """Token ids with theirs, best first, ties by id."""
+    """Token ids with their log probabilities, most likely first, ties by lowest id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Why a sequence ended; `cause` is set for STOP."""
+    """Why a sequence finished; `cause` is set if the reason is STOP."""
 
     reason: FinishReason
     cause: StopCause | None = None
@@ -56,7 +58,7 @@ class PrefillStarted:
 
 @dataclass(slots=True, kw_only=True)
 class TokenSampled:
-    """One token of one choice; with `finish` its last event. Not frozen, for speed."""
+    """A token of one choice; the last event of the choice if `finish` is set. Not frozen, for speed."""
 
     request_id: str
     index: int
@@ -67,7 +69,7 @@ class TokenSampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceExpired:
-    """The time limit ended this choice; its last event."""
+    """A choice reached the time limit. Its last event."""
 
     request_id: str
     index: int
@@ -75,7 +77,7 @@ class SequenceExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
-    """A forward pass of this request failed; the last event for all of its choices."""
+    """A run with this request failed. The last event of all its choices."""
 
     request_id: str
     error: EngineFailed
@@ -83,7 +85,7 @@ class RequestFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceFailed:
-    """The logits of this choice were no numbers, or its constraint died; its last event."""
+    """A choice got logits that are not finite, or its constraint failed. Its last event."""
 
     request_id: str
     index: int

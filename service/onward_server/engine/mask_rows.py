@@ -1,4 +1,4 @@
-"""Masks of the sequences that are constrained, filled while the model runs; it does not know what a constraint says."""
+"""Masks of allowed tokens for constrained sequences, filled while the model runs."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -8,7 +8,7 @@ from onward_server.grammar.matcher import Mask, MaskFiller, allocate_masks
 
 
 class MaskRows:
-    """One row a slot."""
+    """One mask for each slot, filled by threads that `onward_server.grammar` owns."""
 
     def __init__(self, *, num_slots: int, vocabulary_size: int, num_threads: int) -> None:
         self._masks = allocate_masks(num_slots, vocabulary_size)
@@ -16,7 +16,7 @@ class MaskRows:
         self._filling: Future[None] | None = None
 
     def start(self, sequences: Iterable[Sequence]) -> None:
-        """Begins to fill the rows of those that draw their next token under a constraint; `wait` must follow."""
+        """Starts filling the masks of the sequences that sample under a constraint; call `wait` afterwards."""
         rows = [
             (sequence.matcher, sequence.slot)
             for sequence in sequences
@@ -25,20 +25,20 @@ class MaskRows:
         self._filling = self._filler.start(rows, self._masks) if rows else None
 
     def wait(self) -> None:
-        """Returns when the rows are filled."""
+        """Returns once the masks are filled; at once if none are being filled."""
         if self._filling is not None:
             self._filling.result()
             self._filling = None
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Stops the threads."""
         self._filler.close()
 
     def row_of(self, sequence: Sequence) -> Mask | None:
-        """What a sequence may draw; None: anything.
+        """The tokens that a sequence may sample next; None: any token.
 
         Raises:
-            InvalidRequest: its constraint allows nothing more, or is too costly.
+            InvalidRequest: The constraint allows no further token, or is too costly to follow.
         """
         if sequence.matcher is None or sequence.slot is None:
             return None

@@ -1,15 +1,16 @@
-"""From logits to a token, one row at a time; it does not know other rows, so what they do cannot matter.
+"""Samples one token from the logits of one sequence. The other sequences of a run have no influence on it.
 
 Order of operations:
     1. log probabilities are taken from the raw logits
-    2. what the constraint does not allow is blocked; so are end-of-sequence and stop tokens while `min_tokens` is not
-       reached, unless the constraint allows nothing else
+    2. tokens that the constraint does not allow are blocked; until `min_tokens` is reached, so are end-of-sequence
+       and stop tokens, unless the constraint allows no other token
     3. logit_bias
-    4. repetition_penalty (prompt and answer), frequency_penalty and presence_penalty (answer)
-    5. temperature; under 1e-5 the best token is taken, ties by lowest id, and what follows is skipped
-    6. min_p, then top_k, then top_p over what is left, renormalised
-    7. one uniform u = hash(choice seed, position); inverse of the cumulative distribution, in order of descending
-       probability, ties by id; where nothing was filtered, in order of id
+    4. repetition_penalty (prompt and sampled tokens), frequency_penalty and presence_penalty (sampled tokens)
+    5. temperature; below 1e-5 the token with the highest score is taken, ties by lowest id, and steps 6 and 7 are
+       skipped
+    6. min_p, then top_k, then top_p over the remaining tokens, renormalized
+    7. a uniform number u = hash(choice seed, position) selects the token by the inverse of the cumulative
+       distribution: in order of descending probability with ties by lowest id, or by id if step 6 filters nothing
 """
 
 import math
@@ -31,31 +32,36 @@ TokenIndices = npt.NDArray[np.intp]
 
 
 def sample(logits: Row, sequence: Sequence, mask: Mask | None = None) -> int:
-    """Draws the next token of a sequence, one that `mask` allows.
+    """Samples the next token of a sequence.
+
+    Args:
+        logits: (V,); left unchanged.
+        sequence: Gives the sampling parameters, the seed and the tokens so far.
+        mask: The tokens that the constraint allows; None: all.
 
     Raises:
-        EngineFailed: the logits are not numbers.
+        EngineFailed: A logit is infinite or not a number.
     """
     scores = _processed(logits, sequence, mask)
     best = int(scores.argmax())
     check(float(scores[best]))
     if sequence.sampling.temperature < _GREEDY_TEMPERATURE:
         return best
-    return _draw(scores, float(scores[best]), sequence)
+    return _sample_scaled(scores, float(scores[best]), sequence)
 
 
 def check(logit: float) -> None:
-    """A logit that is taken must be a number.
+    """Checks that a logit is finite.
 
     Raises:
-        EngineFailed: it is none.
+        EngineFailed: The logit is infinite or not a number.
     """
     if not math.isfinite(logit):
-        raise EngineFailed(f"the model gave a logit of {logit}")
+        raise EngineFailed(f"the model returned a logit of {logit}; logits must be finite")
 
 
 def raw_logprobs(logits: Row, token_id: int, num_top: int) -> RawLogprobs:
-    """Log-softmax of one token and of the `num_top` best."""
+    """Log-softmax of one token and of the `num_top` most likely tokens, from logits (V,)."""
     values = logits.astype(np.float64)
     peak = values.max()
     log_total = peak + math.log(np.exp(values - peak).sum())
@@ -67,12 +73,12 @@ def raw_logprobs(logits: Row, token_id: int, num_top: int) -> RawLogprobs:
 
 
 def ends_are_blocked(sequence: Sequence) -> bool:
-    """Whether the next token must not end the sequence."""
+    """Whether `min_tokens` forbids the next token to end the sequence."""
     return len(sequence.token_ids) < sequence.sampling.min_tokens
 
 
 def _processed(logits: Row, sequence: Sequence, mask: Mask | None) -> Row:
-    """The logits with everything before temperature applied: a copy where anything is."""
+    """The logits after steps 2 to 4: the same array if they change nothing, else a copy."""
     if mask is None and not sequence.changes_logits and not ends_are_blocked(sequence):
         return logits
     params = sequence.sampling
@@ -93,9 +99,10 @@ def _processed(logits: Row, sequence: Sequence, mask: Mask | None) -> Row:
 
 
 def _blocked_ends(sequence: Sequence) -> set[int]:
-    """Tokens that must not be drawn now because they would end the sequence.
+    """Tokens that would end the sequence and must not be sampled next.
 
-    Under a constraint, `ignore_eos` has to block what it elsewhere lets pass: nothing can follow an end there.
+    `ignore_eos` normally samples past the end of a sequence. Under a constraint it blocks the end-of-sequence tokens
+    instead, because a constraint allows nothing after them.
     """
     params, eos_token_ids = sequence.sampling, sequence.request.eos_token_ids
     blocked: set[int] = set()
@@ -106,10 +113,10 @@ def _blocked_ends(sequence: Sequence) -> set[int]:
     return blocked
 
 
-def _draw(scores: Row, best_score: float, sequence: Sequence) -> int:
+def _sample_scaled(scores: Row, best_score: float, sequence: Sequence) -> int:
     """Steps 5 to 7, in double precision."""
     params = sequence.sampling
-    scaled = (scores.astype(np.float64) - best_score) / params.temperature  # (V,), the best is 0
+    scaled = (scores.astype(np.float64) - best_score) / params.temperature  # (V,), at most 0
     u = uniform(sequence.seed, sequence.position)
     if not params.min_p and not params.top_k and params.top_p >= 1:
         return _inverse_cdf(_cumulative_weights(scaled), u)
@@ -121,7 +128,7 @@ def _draw(scores: Row, best_score: float, sequence: Sequence) -> int:
 
 
 def _candidates(scaled: npt.NDArray[np.float64], min_p: float, top_k: int) -> TokenIndices:
-    """Ids that pass min_p and top_k."""
+    """Token ids that pass min_p and top_k."""
     size = len(scaled)
     floor = math.log(min_p) if min_p else -math.inf
     if not top_k or top_k >= size:
@@ -131,10 +138,10 @@ def _candidates(scaled: npt.NDArray[np.float64], min_p: float, top_k: int) -> To
 
 
 def _nucleus(scaled: npt.NDArray[np.float64], candidates: TokenIndices, top_p: float) -> TokenIndices:
-    """The fewest best candidates that hold `top_p` of their mass.
+    """The fewest candidates, most likely first, that together hold `top_p` of the candidates' weight.
 
-    The best one weighs 1, so what lies below ln((1 - top_p) / size) weighs less than 1 - top_p of all together: the
-    nucleus lies above it, and the long tail need not be sorted.
+    The most likely token has weight 1, so all candidates below ln((1 - top_p) / size) together hold less than
+    1 - top_p of the total. The nucleus lies above that bound, and the tail below it need not be sorted.
     """
     total = float(np.exp(scaled[candidates]).sum())
     upper = candidates[scaled[candidates] >= math.log((1 - top_p) / len(candidates))]
@@ -144,7 +151,7 @@ def _nucleus(scaled: npt.NDArray[np.float64], candidates: TokenIndices, top_p: f
 
 
 def _best_first(scaled: npt.NDArray[np.float64], token_ids: TokenIndices) -> TokenIndices:
-    """Ids by descending score, ties by id."""
+    """Token ids by descending score, ties by lowest id."""
     ascending = np.sort(token_ids)
     return ascending[np.argsort(-scaled[ascending], kind="stable")]
 
@@ -154,12 +161,12 @@ def _cumulative_weights(scaled: npt.NDArray[np.float64]) -> npt.NDArray[np.float
 
 
 def _inverse_cdf(cumulative: npt.NDArray[np.float64], u: float) -> int:
-    """The first index whose cumulative weight exceeds u of the total: one that has weight."""
+    """The first index whose cumulative weight exceeds u times the total; its own weight is never 0."""
     total = float(cumulative[-1])
-    last = int(np.searchsorted(cumulative, total))  # rounding must not lead past the last weight
+    last = int(np.searchsorted(cumulative, total))  # the last index with weight: rounding must not go past it
     return min(int(np.searchsorted(cumulative, u * total, side="right")), last)
 
 
 def _best(values: npt.NDArray[np.float64], count: int) -> TokenIndices:
-    """The ids of the `count` largest values, best first, ties by id."""
+    """Token ids of the `count` largest values, largest first, ties by lowest id."""
     return _best_first(values, _candidates(values, 0.0, count)) if count else np.empty(0, np.intp)

@@ -1,8 +1,8 @@
-"""Who runs this step: admission in order of arrival, and which prompt is prefilled next; it runs nothing itself.
+"""Decides which sequences run in a step: admission in order of arrival, and the next prompt to prefill.
 
-A request's slots are reserved together and for its whole length, so a sequence that was admitted always finishes: no
-preemption, no running out of memory. Prompts with the least left go first, and one that was passed over
-`_MAX_PASSED_OVER` times goes before them.
+A request gets the slots of all its choices at once, and a slot has room for the whole context. So an admitted
+sequence always finishes: there is no preemption, and serving cannot run out of memory. The prompt with the fewest
+tokens left is prefilled first, but a prompt that was passed over `_MAX_PASSED_OVER` times goes before it.
 """
 
 from collections import deque
@@ -13,14 +13,14 @@ from onward_server.engine.kv_slots import KvSlots
 from onward_server.engine.sequence import Sequence, SequenceGroup
 
 MIN_CHUNK = 2
-"""A continuation of one token would take the decode kernel, and other bits."""
+"""A later chunk of one token would run the decode kernel, which gives different bits."""
 _MAX_PASSED_OVER = 8
 _ALIGNMENT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillChunk:
-    """Prompt tokens [start, end) of a group, for its first sequence's slot."""
+    """Prompt tokens [start, end) of a group, to be prefilled into the slot of its first sequence."""
 
     group: SequenceGroup
     start: int
@@ -28,12 +28,12 @@ class PrefillChunk:
 
     @property
     def is_last(self) -> bool:
-        """Whether the prompt is complete after it."""
+        """Whether it ends the prompt."""
         return self.end == len(self.group.request.prompt_ids)
 
 
 class Scheduler:
-    """Holds every group from arrival to its end."""
+    """Holds every group from arrival until its last sequence finishes."""
 
     def __init__(self, num_slots: int) -> None:
         self.slots = KvSlots(num_slots)
@@ -50,7 +50,7 @@ class Scheduler:
         self._waiting.append(group)
 
     def admit(self) -> None:
-        """Gives slots to waiting groups in order of arrival, as long as the first one fits."""
+        """Gives slots to waiting groups in order of arrival, until the first in the queue does not fit."""
         while self._waiting and len(self._waiting[0].sequences) <= self.slots.num_free:
             group = self._waiting.popleft()
             for sequence in group.sequences:
@@ -58,7 +58,7 @@ class Scheduler:
             self._running[group.request.id] = group
 
     def decoding(self) -> list[Sequence]:
-        """Sequences that draw a token this step."""
+        """Sequences that sample a token in this step."""
         return [
             sequence
             for group in self._running.values()
@@ -68,7 +68,7 @@ class Scheduler:
         ]
 
     def next_chunk(self, budget: int) -> PrefillChunk | None:
-        """The chunk to prefill next, of at most `budget` tokens but never less than can be; None: no prompt is left."""
+        """The chunk to prefill next, of about `budget` tokens (see `_chunk_size`); None: no prompt is left."""
         groups = [group for group in self._running.values() if group.num_prompt_left]
         if not groups:
             return None
@@ -80,14 +80,12 @@ class Scheduler:
         return PrefillChunk(chosen, start, start + _chunk_size(chosen.num_prompt_left, budget))
 
     def find(self, request_id: str) -> SequenceGroup | None:
-        """The group of a request, waiting or running; None: it has ended."""
+        """The group of a waiting or running request; None: it has finished."""
         return self._running.get(request_id) or next(self._waiting_with(request_id), None)
 
     def finish(self, sequence: Sequence) -> int:
-        """Takes back the slot of a sequence and forgets its group with the last one; returns the slot."""
-        slot = sequence.slot
-        if slot is None:
-            raise AssertionError(f"choice {sequence.index} of {sequence.request.id} finished twice")
+        """Frees the slot of a sequence and returns it; forgets the group with its last sequence."""
+        slot = sequence.held_slot
         sequence.slot = None
         self.slots.give_back(slot)
         if not self._running[sequence.request.id].active:
@@ -95,7 +93,7 @@ class Scheduler:
         return slot
 
     def forget_waiting(self, group: SequenceGroup) -> None:
-        """Drops a group that has no slots yet."""
+        """Takes a group without slots out of the queue."""
         self._waiting.remove(group)
 
     def _waiting_with(self, request_id: str) -> Iterator[SequenceGroup]:
@@ -103,7 +101,10 @@ class Scheduler:
 
 
 def _chunk_size(left: int, budget: int) -> int:
-    """At most `budget` where that is possible, aligned, and never leaving a single token behind."""
+    """Size of the next chunk: at most `budget`, aligned, and never leaving one token for the last chunk.
+
+    It exceeds the budget only where a smaller chunk, or the rest after it, would be a single token.
+    """
     if left <= max(budget, MIN_CHUNK):
         return left
     size = max(budget, MIN_CHUNK)

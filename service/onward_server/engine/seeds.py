@@ -1,4 +1,4 @@
-"""Randomness without state: a draw is a hash of (choice seed, position), so it does not depend on what else runs.
+"""Randomness without state: each random number is a hash of (choice seed, position), whatever else runs.
 
 The hash is SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014).
 """
@@ -6,16 +6,16 @@ The hash is SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number 
 _MASK = 2**64 - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 MAX_SEED = 2**53
-"""Derived and server-made seeds are below this: exact in a double, so in every client language."""
+"""Derived seeds and seeds made by the server are below this, so that a double holds them exactly in any client."""
 
 
 def choice_seed(seed: int, index: int) -> int:
-    """The seed of choice `index`: the request's own for choice 0, one derived from both for the others."""
+    """The seed of a choice: the request's own for choice 0, else derived from it and the index."""
     return seed if index == 0 else _mix(_mix(seed) + index) % MAX_SEED
 
 
 def uniform(seed: int, position: int) -> float:
-    """A number in [0, 1) for the token at `position` of its sequence, prompt included."""
+    """A number in [0, 1) for the token at `position` of a sequence, counted from the start of the prompt."""
     return (_mix(_mix(seed) + position) >> 11) * 2.0**-53
 
 

@@ -1,13 +1,12 @@
-"""A request inside the engine and its sequences, one a choice.
+"""A request inside the engine, with a sequence for each of its choices.
 
     WAITING ──slots──▶ PREFILLING ──last chunk──▶ DECODING ──▶ finished
 
-The states are not stored: a request without slots waits, one with prompt tokens left prefills, the rest decode. A
-sequence finishes exactly once, and its slot is freed exactly once.
+The state is not stored: a group without slots is waiting, a group with prompt tokens left is prefilling, and any
+other group is decoding. A sequence finishes exactly once, and its slot is freed exactly once.
 """
 
-from collections import deque
-from collections.abc import Sequence as ReadOnly
+from collections import abc, deque
 from dataclasses import dataclass, field
 
 from onward_server.engine.generation import GenerationRequest
@@ -22,46 +21,57 @@ class Sequence:
     request: GenerationRequest
     index: int
     slot: int | None = None
-    """None: waiting, or finished."""
+    """None: waiting or finished."""
     token_ids: list[int] = field(default_factory=list[int])
-    """Drawn so far."""
+    """Tokens sampled or forced so far."""
     matcher: GrammarMatcher | None = None
-    """Where it stands in its constraint; None: it is free."""
+    """State of its constraint; None: unconstrained, or still waiting."""
     forced_ids: deque[int] = field(default_factory=deque[int])
-    """What the constraint leaves no choice about; taken next, without a draw."""
+    """The next tokens if the constraint allows only them; they are appended without sampling."""
     changes_logits: bool = field(init=False)
-    """Whether bias or penalties do; fixed by the request, and asked at every token."""
+    """Whether bias or penalties apply; stored, because it is needed for every token."""
 
     def __post_init__(self) -> None:
-        """Works out what does not change."""
+        """Sets `changes_logits`."""
         params = self.request.sampling
         penalties = (params.frequency_penalty, params.presence_penalty, params.repetition_penalty - 1)
         self.changes_logits = bool(params.logit_bias) or any(penalties)
 
     def start(self, slot: int) -> None:
-        """Admits it."""
+        """Gives the sequence its slot and the start of its constraint."""
         self.slot = slot
         if self.request.grammar is not None:
             self.matcher = self.request.grammar.matcher()
 
     @property
-    def prompt_ids(self) -> ReadOnly[int]:
-        """The prompt."""
+    def held_slot(self) -> int:
+        """Its slot.
+
+        Raises:
+            AssertionError: It has none, because it is waiting or finished.
+        """
+        if self.slot is None:
+            raise AssertionError(f"choice {self.index} of {self.request.id} has no slot")
+        return self.slot
+
+    @property
+    def prompt_ids(self) -> abc.Sequence[int]:
+        """Token ids of the prompt."""
         return self.request.prompt_ids
 
     @property
     def sampling(self) -> SamplingParams:
-        """How its tokens are drawn."""
+        """Its sampling parameters."""
         return self.request.sampling
 
     @property
     def seed(self) -> int:
-        """What its draws are hashed with."""
+        """Its random seed."""
         return self.request.seeds[self.index]
 
     @property
     def position(self) -> int:
-        """Index, prompt included, of the token to be drawn next."""
+        """Index of the next token, counted from the start of the prompt."""
         return len(self.request.prompt_ids) + len(self.token_ids)
 
 
@@ -72,19 +82,19 @@ class SequenceGroup:
     request: GenerationRequest
     sequences: tuple[Sequence, ...]
     num_prefilled: int = 0
-    """Prompt tokens that are in the first sequence's slot."""
+    """Prompt tokens in the slot of the first sequence."""
     num_passed_over: int = 0
-    """Prefill chunks that others got since its last one."""
+    """Chunks prefilled for other groups since the last one of this group."""
 
     @classmethod
     def of(cls, request: GenerationRequest) -> "SequenceGroup":
-        """A waiting group."""
+        """Makes a waiting group."""
         sequences = tuple(Sequence(request=request, index=index) for index in range(len(request.seeds)))
         return cls(request=request, sequences=sequences)
 
     @property
     def num_prompt_left(self) -> int:
-        """Prompt tokens still to be prefilled."""
+        """Prompt tokens that are not prefilled yet."""
         return len(self.request.prompt_ids) - self.num_prefilled
 
     @property

@@ -41,11 +41,11 @@ def compiler(tokenizer: Tokenizer) -> GrammarCompiler:
 
 
 def noise(token_ids: list[int]) -> int:
-    """A model that never helps: a winner that depends on everything so far."""
+    """A model of pseudo-random output: its most likely token depends on all tokens so far."""
     return int(np.random.default_rng(token_ids).integers(VOCABULARY_SIZE))
 
 
-def answers(
+def run(
     grammar: Grammar | None, *, num_choices: int = 1, max_tokens: int = 200, **sampling: object
 ) -> list[EngineEvent]:
     model = FakeCausalLM(noise, vocabulary_size=VOCABULARY_SIZE, context_length=1000)
@@ -65,77 +65,76 @@ def answers(
     while engine.has_work:
         events += engine.step(100).events
     engine.check_integrity()
+    engine.close()
     assert engine.num_free_slots == model.num_slots
     return events
 
 
 def text_and_finish(events: list[EngineEvent], tokenizer: Tokenizer, index: int = 0) -> tuple[str, Finish | None]:
-    drawn = [event for event in events if isinstance(event, TokenSampled) and event.index == index]
-    text = tokenizer.decode([event.token_id for event in drawn], keep_special_tokens=False)
-    return text, drawn[-1].finish
+    sampled = [event for event in events if isinstance(event, TokenSampled) and event.index == index]
+    text = tokenizer.decode([event.token_id for event in sampled], keep_special_tokens=False)
+    return text, sampled[-1].finish
 
 
 @pytest.mark.parametrize("temperature", [0.0, 2.0])
-def test_every_choice_is_bound_for_itself_and_ends_when_its_constraint_is_complete(
+def test_each_choice_follows_the_constraint_and_ends_when_it_is_complete(
     compiler: GrammarCompiler, tokenizer: Tokenizer, temperature: float
 ) -> None:
     grammar = compiler.compile(ChoiceFormat(choices=("harbour", "ferry", "gulls"))).result()
-    events = answers(grammar, num_choices=4, temperature=temperature)
+    events = run(grammar, num_choices=4, temperature=temperature)
     for index in range(4):
         text, finish = text_and_finish(events, tokenizer, index)
         assert text in ("harbour", "ferry", "gulls")
         assert finish == Finish(FinishReason.STOP, ConstraintComplete())
 
 
-def test_an_answer_may_end_where_its_constraint_is_fulfilled_but_could_go_on(
-    compiler: GrammarCompiler, tokenizer: Tokenizer
-) -> None:
+def test_a_choice_may_end_once_its_constraint_is_satisfied(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
     grammar = compiler.compile(RegexFormat(pattern="[0-9]+")).result()
-    text, finish = text_and_finish(answers(grammar, logit_bias=((2, 8.0),)), tokenizer)
+    text, finish = text_and_finish(run(grammar, logit_bias=((2, 8.0),)), tokenizer)
     assert text.isdecimal()
     assert finish == Finish(FinishReason.STOP, EndOfSequence(2))
 
 
 @pytest.mark.parametrize("sampling", [{"ignore_eos": True}, {"min_tokens": 40}], ids=str)
-def test_an_end_that_is_not_wanted_is_not_drawn_as_long_as_the_constraint_can_go_on(
+def test_an_unwanted_end_is_not_sampled_while_the_constraint_allows_other_tokens(
     compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, Any]
 ) -> None:
     grammar = compiler.compile(RegexFormat(pattern="[0-9]+")).result()
-    events = answers(grammar, max_tokens=40, logit_bias=((2, 50.0),), **sampling)
+    events = run(grammar, max_tokens=40, logit_bias=((2, 50.0),), **sampling)
     text, finish = text_and_finish(events, tokenizer)
     assert len(text) >= 40
     assert finish == Finish(FinishReason.LENGTH)
 
 
 @pytest.mark.parametrize("sampling", [{"ignore_eos": True}, {"min_tokens": 50}], ids=str)
-def test_a_complete_constraint_ends_an_answer_whatever_else_is_asked(
+def test_a_complete_constraint_ends_a_choice_despite_ignore_eos_and_min_tokens(
     compiler: GrammarCompiler, tokenizer: Tokenizer, sampling: dict[str, Any]
 ) -> None:
     grammar = compiler.compile(RegexFormat(pattern="[a-c]{3}")).result()
-    text, finish = text_and_finish(answers(grammar, **sampling), tokenizer)
+    text, finish = text_and_finish(run(grammar, **sampling), tokenizer)
     assert len(text) == 3
     assert finish == Finish(FinishReason.STOP, ConstraintComplete())
 
 
-def test_forced_tokens_are_taken_whatever_the_model_says(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
+def test_forced_tokens_are_appended_whatever_the_logits_are(compiler: GrammarCompiler, tokenizer: Tokenizer) -> None:
     wanted = "the harbour master was wrong about fog"
-    text, _ = text_and_finish(answers(compiler.compile(RegexFormat(pattern=f"{wanted}!")).result()), tokenizer)
+    text, _ = text_and_finish(run(compiler.compile(RegexFormat(pattern=f"{wanted}!")).result()), tokenizer)
     assert text == f"{wanted}!"
 
 
 @pytest.mark.parametrize(
     "response_format", [RegexFormat(pattern="[a-c]{9}"), ChoiceFormat(choices=("bxqzkj", "kvwbqz"))]
 )
-def test_max_tokens_still_bounds_a_bound_answer(
+def test_max_tokens_limits_a_constrained_choice(
     compiler: GrammarCompiler, tokenizer: Tokenizer, response_format: ResponseFormat
 ) -> None:
-    events = answers(compiler.compile(response_format).result(), max_tokens=2)
+    events = run(compiler.compile(response_format).result(), max_tokens=2)
     assert sum(isinstance(event, TokenSampled) for event in events) == 2
     _, finish = text_and_finish(events, tokenizer)
     assert finish == Finish(FinishReason.LENGTH)
 
 
-def test_a_constraint_that_dies_ends_its_request_with_its_reason(
+def test_a_constraint_that_fails_ends_its_choice_with_the_reason(
     compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grammar = compiler.compile(RegexFormat(pattern="[0-9]{50}")).result()
@@ -146,7 +145,7 @@ def test_a_constraint_that_dies_ends_its_request_with_its_reason(
         nonlocal num_accepted
         num_accepted += 1
         if num_accepted == 3:
-            raise InvalidRequest.of("response_format.regex.pattern", "died", InvalidReason.INVALID_RESPONSE_FORMAT)
+            raise InvalidRequest.of("response_format.regex.pattern", "failed", InvalidReason.INVALID_RESPONSE_FORMAT)
         type(matcher).accept(matcher, token_id)
 
     monkeypatch.setattr(matcher, "accept", accept)
@@ -155,6 +154,6 @@ def test_a_constraint_that_dies_ends_its_request_with_its_reason(
         return matcher
 
     monkeypatch.setattr(Grammar, "matcher", the_same_matcher)
-    last = answers(grammar)[-1]
+    last = run(grammar)[-1]
     assert isinstance(last, SequenceFailed)
     assert isinstance(last.error, InvalidRequest)

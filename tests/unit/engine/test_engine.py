@@ -1,4 +1,4 @@
-"""The decoding loop on a fake model: who runs when, what ends a sequence, and that slots always come back."""
+"""The decoding loop on a fake model: what runs when, what ends a sequence, and that slots always come back."""
 
 import pytest
 
@@ -14,6 +14,8 @@ from onward_server.engine.generation import (
     SequenceFailed,
     TokenSampled,
 )
+from onward_server.engine.scheduler import Scheduler
+from onward_server.engine.sequence import Sequence
 from onward_server.errors import EngineFailed
 from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
@@ -41,7 +43,7 @@ def request(
 
 
 def run(engine: Engine, *requests: GenerationRequest, budget: int = ALL) -> list[EngineEvent]:
-    """Runs to the end; every slot must come back."""
+    """Runs the engine until it has no work, and checks that every slot came back."""
     for item in requests:
         engine.add(item)
     events: list[EngineEvent] = []
@@ -70,41 +72,41 @@ def failed(events: list[EngineEvent]) -> set[str]:
     return {event.request_id for event in events if isinstance(event, RequestFailed | SequenceFailed)}
 
 
-def test_a_greedy_answer_follows_the_model_up_to_max_tokens() -> None:
+def test_greedy_tokens_follow_the_model_up_to_max_tokens() -> None:
     events = run(Engine(FakeCausalLM()), request())
     assert tokens(events) == [13, 14, 15, 16]
     assert finishes(events) == [Finish(FinishReason.LENGTH)]
 
 
-def test_reaching_a_limit_that_the_window_set_says_so() -> None:
+def test_a_limit_that_the_context_set_has_its_own_finish_reason() -> None:
     events = run(Engine(FakeCausalLM()), request(length_reason=FinishReason.CONTEXT_LENGTH))
     assert finishes(events) == [Finish(FinishReason.CONTEXT_LENGTH)]
 
 
-def test_end_of_sequence_ends_the_answer_with_its_token() -> None:
+def test_an_end_of_sequence_token_ends_the_choice_and_is_its_last_token() -> None:
     events = run(Engine(FakeCausalLM()), request(eos_token_ids=frozenset({14})))
     assert tokens(events) == [13, 14]
     assert finishes(events) == [Finish(FinishReason.STOP, EndOfSequence(14))]
 
 
-def test_a_stop_token_ends_the_answer_with_its_token() -> None:
+def test_a_stop_token_ends_the_choice_and_is_its_cause() -> None:
     events = run(Engine(FakeCausalLM()), request(stop_token_ids=(15,)))
     assert finishes(events) == [Finish(FinishReason.STOP, StopToken(15))]
 
 
-def test_ignore_eos_goes_past_end_of_sequence_and_not_past_stop_tokens() -> None:
+def test_ignore_eos_ignores_end_of_sequence_tokens_but_not_stop_tokens() -> None:
     events = run(Engine(FakeCausalLM()), request(eos_token_ids=frozenset({14}), ignore_eos=True, stop_token_ids=(15,)))
     assert tokens(events) == [13, 14, 15]
 
 
-def test_min_tokens_keeps_ends_from_being_drawn_until_it_is_reached() -> None:
+def test_tokens_that_end_a_choice_are_not_sampled_before_min_tokens() -> None:
     engine = Engine(FakeCausalLM(lambda _: 14))
     events = run(engine, request(eos_token_ids=frozenset({14}), min_tokens=2, max_tokens=5))
     assert len(tokens(events)) == 3
     assert tokens(events).index(14) == 2
 
 
-def test_padding_rows_of_the_logits_are_never_drawn() -> None:
+def test_padding_of_the_logits_is_never_sampled() -> None:
     events = run(Engine(FakeCausalLM(lambda _: 99), num_sampleable=50), request(temperature=1.0, max_tokens=20))
     assert max(tokens(events)) < 50
 
@@ -136,7 +138,7 @@ def test_a_prompt_is_prefilled_in_chunks_that_never_leave_one_token(budget: int,
     assert tokens(events) == [length + 1]
 
 
-def test_decoding_goes_on_while_a_long_prompt_is_prefilled() -> None:
+def test_decoding_continues_while_a_long_prompt_is_prefilled() -> None:
     engine = Engine(FakeCausalLM())
     engine.add(request("a", max_tokens=20))
     engine.step(ALL)
@@ -146,7 +148,7 @@ def test_decoding_goes_on_while_a_long_prompt_is_prefilled() -> None:
     assert [len(tokens(events, "b")) for events in during] == [0, 0, 1]
 
 
-def test_a_prompt_gets_its_smaller_budget_only_beside_sequences_that_decode() -> None:
+def test_the_smaller_budget_applies_only_while_sequences_decode() -> None:
     engine = Engine(FakeCausalLM())
     engine.add(request("a", list(range(1, 41)), max_tokens=20))
     engine.add(request("b", list(range(1, 51)), max_tokens=20))
@@ -155,7 +157,7 @@ def test_a_prompt_gets_its_smaller_budget_only_beside_sequences_that_decode() ->
     assert [step.num_prefilled for step in steps] == [48, 16, 16, 10, 0]
 
 
-def test_a_short_prompt_overtakes_a_long_one_but_not_for_ever() -> None:
+def test_short_prompts_overtake_a_long_one_only_for_a_while() -> None:
     engine = Engine(FakeCausalLM(num_slots=40))
     engine.add(request("long", list(range(1, 33)), max_tokens=1))
     order: list[str] = []
@@ -206,8 +208,22 @@ def test_one_choice_can_be_stopped_while_the_others_go_on() -> None:
     engine.add(request(num_choices=2))
     engine.step(ALL)
     engine.abort("a", 0)
+    engine.abort("a", 0)
     events = run(engine)
     assert (len(tokens(events, index=0)), len(tokens(events, index=1))) == (0, 3)
+
+
+def test_aborting_a_choice_of_a_request_that_waits_changes_nothing() -> None:
+    engine = Engine(FakeCausalLM(num_slots=1))
+    engine.add(request("a", num_choices=1, max_tokens=2))
+    engine.abort("a", 0)
+    assert len(tokens(run(engine))) == 2
+
+
+def test_a_sequence_without_a_slot_cannot_finish() -> None:
+    sequence = Sequence(request=request(), index=0)
+    with pytest.raises(AssertionError, match="choice 0 of a has no slot"):
+        Scheduler(1).finish(sequence)
 
 
 @pytest.mark.parametrize("steps_before", [0, 1])
@@ -222,7 +238,7 @@ def test_a_time_limit_ends_every_unfinished_choice_once(steps_before: int) -> No
     assert engine.num_free_slots == 4
 
 
-def test_a_failing_run_ends_the_requests_in_it_and_no_others() -> None:
+def test_a_failed_run_ends_its_own_requests_only() -> None:
     model = FakeCausalLM()
     engine = Engine(model)
     engine.add(request("a"))
@@ -234,7 +250,7 @@ def test_a_failing_run_ends_the_requests_in_it_and_no_others() -> None:
     assert tokens([*events, *run(engine)], "b") == [22, 23, 24, 25]
 
 
-def test_logits_that_are_no_numbers_end_their_own_request_only() -> None:
+def test_logits_that_are_not_finite_end_their_own_request_only() -> None:
     engine = Engine(FakeCausalLM(lambda ids: -1 if ids[0] == 66 else ids[-1] + 1))
     for _ in range(5):
         events = run(engine, request("bad", [66]), request("good"))
@@ -242,7 +258,7 @@ def test_logits_that_are_no_numbers_end_their_own_request_only() -> None:
         assert tokens(events, "good") == [13, 14, 15, 16]
 
 
-def test_runs_that_fail_again_and_again_are_fatal() -> None:
+def test_three_failed_runs_in_a_row_end_the_engine() -> None:
     model = FakeCausalLM()
     model.fail_next = 3
     engine = Engine(model)
@@ -252,12 +268,13 @@ def test_runs_that_fail_again_and_again_are_fatal() -> None:
         engine.step(ALL)
 
 
-def test_a_choice_whose_logits_are_no_numbers_leaves_its_siblings_alone() -> None:
-    answers: dict[int, list[int]] = {}
+def test_a_choice_whose_logits_are_not_finite_does_not_affect_the_other_choices() -> None:
+    num_rows = 0
 
     def script(token_ids: list[int]) -> int:
-        answers[len(answers)] = token_ids
-        return -1 if len(answers) == 3 else token_ids[-1] + 1
+        nonlocal num_rows
+        num_rows += 1
+        return -1 if num_rows == 3 else token_ids[-1] + 1
 
     events = run(Engine(FakeCausalLM(script)), request(num_choices=2))
     assert [event.index for event in events if isinstance(event, SequenceFailed)] == [1]

@@ -1,4 +1,4 @@
-"""Each step of the sampler against a plain reading of its definition, and the draws against the distribution."""
+"""Each step of the sampler against a plain implementation, and the samples against the distribution."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ V = 50
 def sequence(
     seed: int = 0,
     prompt_ids: tuple[int, ...] = (1, 2),
-    drawn: tuple[int, ...] = (),
+    sampled_ids: tuple[int, ...] = (),
     eos_token_ids: frozenset[int] = frozenset(),
     **sampling: object,
 ) -> Sequence:
@@ -30,7 +30,7 @@ def sequence(
     request = GenerationRequest(
         id="a", prompt_ids=prompt_ids, sampling=SamplingParams(**params), seeds=(seed,), eos_token_ids=eos_token_ids
     )
-    return Sequence(request=request, index=0, slot=0, token_ids=list(drawn))
+    return Sequence(request=request, index=0, slot=0, token_ids=list(sampled_ids))
 
 
 def random_logits(seed: int, *, size: int = V, scale: float = 2.0) -> npt.NDArray[np.float32]:
@@ -56,7 +56,7 @@ def plain_scores(logits: npt.NDArray[np.float32], item: Sequence) -> list[float]
 
 
 def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
-    """All steps."""
+    """All steps of the documented order, with Python numbers."""
     params = item.sampling
     scores = plain_scores(logits, item)
     if params.temperature < 1e-5:
@@ -87,7 +87,7 @@ def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
 @given(
     logits_seed=st.integers(0, 10_000),
     seed=st.integers(-(2**63), 2**63 - 1),
-    drawn=st.lists(st.integers(0, V - 1), max_size=6).map(tuple),
+    sampled_ids=st.lists(st.integers(0, V - 1), max_size=6).map(tuple),
     sampling=st.fixed_dictionaries(
         {
             "temperature": st.sampled_from([0.0, 0.3, 1.0, 1.7]),
@@ -103,18 +103,18 @@ def plain_sample(logits: npt.NDArray[np.float32], item: Sequence) -> int:
         }
     ),
 )
-def test_a_draw_is_what_the_documented_order_of_operations_gives(
-    logits_seed: int, seed: int, drawn: tuple[int, ...], sampling: dict[str, Any]
+def test_a_sampled_token_is_what_the_documented_order_of_operations_gives(
+    logits_seed: int, seed: int, sampled_ids: tuple[int, ...], sampling: dict[str, Any]
 ) -> None:
     logits = random_logits(logits_seed)
     before = logits.copy()
-    item = sequence(seed, drawn=drawn, eos_token_ids=frozenset({0}), **sampling)
+    item = sequence(seed, sampled_ids=sampled_ids, eos_token_ids=frozenset({0}), **sampling)
     assert sample(logits, item) == plain_sample(logits, item)
     assert np.array_equal(logits, before)
 
 
 def test_the_tail_counts_towards_top_p_though_it_is_never_sorted() -> None:
-    """The mass of what lay below the nucleus was once left out of the total, which made the nucleus too small."""
+    """Without the weight of the tail in the total, the nucleus would be too small."""
     for logits_seed in range(200):
         logits = random_logits(logits_seed, scale=4.0)
         item = sequence(logits_seed, top_p=0.95)
@@ -123,29 +123,29 @@ def test_the_tail_counts_towards_top_p_though_it_is_never_sorted() -> None:
 
 def test_equal_logits_are_taken_in_order_of_their_ids() -> None:
     assert sample(np.zeros(V, np.float32), sequence(temperature=0.0)) == 0
-    drawn = {sample(np.zeros(V, np.float32), sequence(seed, top_k=3)) for seed in range(50)}
-    assert drawn == {0, 1, 2}
+    sampled_ids = {sample(np.zeros(V, np.float32), sequence(seed, top_k=3)) for seed in range(50)}
+    assert sampled_ids == {0, 1, 2}
 
 
 @pytest.mark.parametrize("sampling", [{}, {"top_p": 0.9}, {"min_p": 0.02}, {"top_k": 10}], ids=str)
-def test_draws_over_many_seeds_follow_the_distribution(sampling: dict[str, Any]) -> None:
-    """Chi-square at V - 1 degrees of freedom: a false alarm has a chance below 1e-6."""
+def test_samples_over_many_seeds_follow_the_distribution(sampling: dict[str, Any]) -> None:
+    """Chi-square at 19 degrees of freedom at most: a false alarm has a chance below 1e-6."""
     logits = random_logits(1, size=20, scale=1.0)
-    num_draws = 4000
-    counts = np.bincount([sample(logits, sequence(seed, **sampling)) for seed in range(num_draws)], minlength=20)
+    num_samples = 4000
+    counts = np.bincount([sample(logits, sequence(seed, **sampling)) for seed in range(num_samples)], minlength=20)
     weights = np.exp(logits.astype(np.float64))
     weights[counts == 0] = 0
-    expected = num_draws * weights / weights.sum()
-    drawable = expected > 0
-    assert ((counts - expected)[drawable] ** 2 / expected[drawable]).sum() < 70
+    expected = num_samples * weights / weights.sum()
+    possible = expected > 0
+    assert ((counts - expected)[possible] ** 2 / expected[possible]).sum() < 70
 
 
 @pytest.mark.parametrize("penalty", [0.0, 5e-324, 1e-45, 1e-38])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_the_smallest_penalties_favour_what_was_seen_and_stay_numbers(penalty: float, temperature: float) -> None:
-    """In single precision they were zero, and made infinities that ended the request as the engine's failure.
+def test_the_smallest_penalties_favor_seen_tokens_and_stay_finite(penalty: float, temperature: float) -> None:
+    """Such a penalty is zero in single precision, and dividing by it would give an infinite logit.
 
-    Zero stands for a thread that takes the tiniest numbers for it.
+    Zero stands for a thread that flushes denormal numbers to zero.
     """
     logits = random_logits(1)
     logits[:3] = 0, -1, 1
@@ -160,7 +160,7 @@ def test_a_tiny_top_p_is_greedy() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_no_numbers_are_refused(bad: float, temperature: float) -> None:
+def test_logits_that_are_not_finite_fail(bad: float, temperature: float) -> None:
     logits = random_logits(1)
     logits[7] = bad
     with pytest.raises(EngineFailed):
@@ -178,15 +178,15 @@ def test_log_probabilities_are_those_of_the_raw_model() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, V - 1, V, V + 5])
-def test_any_number_of_alternatives_can_be_asked_for_and_comes_best_first(count: int) -> None:
-    """As many as there are tokens, they once came in order of their ids."""
+def test_any_number_of_alternatives_comes_most_likely_first(count: int) -> None:
+    """Also when all tokens are asked for, where nothing is partitioned."""
     logits = random_logits(3)
     best = sorted(range(V), key=lambda token_id: -logits[token_id])[:count]
     assert [token_id for token_id, _ in raw_logprobs(logits, 0, count).top] == best
 
 
 def test_seeds_give_uniform_independent_numbers() -> None:
-    """The mean of 20,000 uniforms, within four standard errors; the seeds are fixed, so it never alarms by chance."""
+    """The mean of 20,000 numbers is within four standard errors. The seeds are fixed, so it never fails by chance."""
     numbers = np.array([uniform(seed, position) for seed in range(-50, 50) for position in range(200)])
     assert ((numbers >= 0) & (numbers < 1)).all()
     assert abs(numbers.mean() - 0.5) < 4 * math.sqrt(1 / 12 / len(numbers))
