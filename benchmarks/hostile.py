@@ -37,7 +37,7 @@ from onward.v1.sampling_pb2 import (
     SamplingParams,
 )
 from onward_server import domain
-from tests.hostile_constraints import HOSTILE
+from testing.hostile_constraints import HOSTILE
 
 if TYPE_CHECKING:
     from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub

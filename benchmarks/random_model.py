@@ -1,7 +1,7 @@
-"""A small decoder with random weights, and what the service puts around one; it does not know what it is asked."""
+"""A small decoder with random weights, with its engine, tokenizer and grammar compiler."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from models.export.decoder_config import DecoderConfig
@@ -15,6 +15,7 @@ from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import SessionOptions, usable_processors
 from onward_server.model.tokenizer import Tokenizer
+from testing.vocabularies import Vocabulary
 
 _SHAPE = DecoderConfig(
     vocab_size=512,
@@ -26,15 +27,6 @@ _SHAPE = DecoderConfig(
     head_dim=16,
     max_positions=1040,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """A tokenizer, and the width of the logits that go with it."""
-
-    size: int
-    tokenizer_json: str
-    eos_token_ids: frozenset[int]
 
 
 class RandomModel:

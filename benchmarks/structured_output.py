@@ -1,15 +1,15 @@
-"""Lets a model with random weights answer under constraints until 500 answers of each group have ended; reads each.
+"""Samples outputs from a model with random weights until 500 have ended for each group of constraints; checks each.
 
     python -m benchmarks.structured_output
 
-Engine, sampler and masks are those of the service, sixteen answers at once and at temperature 1; the decoder is small,
-as it knows nothing anyway, with a vocabulary of 512 and with SmolLM2's 49,152. What comes to 1,024 tokens is cut and
-counted. The schemas are the JSON Schema test suite's and our own; JSON is checked by the jsonschema package with
-decimal numbers, as doubles find 0.7 to be no multiple of 0.0001. Regular expressions and grammars have other readers
-than ours; calls are read as the service reads them.
+Engine, sampler and masks are those of the service, with sixteen sequences at once and temperature 1. The decoder is
+small and has random weights, once with a vocabulary of 512 tokens and once with one of 49,152. An output that reaches
+1,024 tokens is truncated and counted. The jsonschema package checks JSON, with decimal numbers because the double 0.7
+is no multiple of 0.0001. Other parsers check regular expressions and grammars; the service's own parser reads tool
+calls.
 
-It exits with 1 where a bar is missed: an answer is invalid or stuck, fewer end than wanted, fewer than 100 schemas are
-accepted, more than a quarter of their answers with the small vocabulary is cut, or the test data is not there.
+It exits with 1 where a bar is missed: an output is invalid or stuck, fewer end than wanted, fewer than 100 schemas are
+accepted, or more than a quarter of their outputs with the small vocabulary is truncated.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.random_model import RandomModel, Vocabulary
+from benchmarks.random_model import RandomModel
 from benchmarks.report import write_result
 from onward_server.domain import EndOfSequence, FinishReason
 from onward_server.engine.generation import (
@@ -36,11 +36,11 @@ from onward_server.engine.generation import (
 from onward_server.errors import InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.sampling import SamplingParams
-from tests.constraint_cases import SUITE, Case, call_cases, forced_call_cases, own_cases, suite_cases
-from tests.drawing import EOS_TOKEN_IDS, SMOLLM2, SMOLLM2_EOS_TOKEN_IDS, small_tokenizer_json
-from tests.text_cases import text_cases
+from testing.constraint_cases import SUITE, Case, call_cases, forced_call_cases, own_cases, suite_cases
+from testing.text_cases import text_cases
+from testing.vocabularies import Vocabulary, large_vocabulary, small_vocabulary
 
-_SMALL, _LARGE = 512, 49_152
+_SMALL = 512
 _SCHEMAS = "schema"
 _SLOTS = 16
 _ALL = 1 << 20
@@ -162,8 +162,6 @@ def measure(vocabulary: Vocabulary, *, num_finished: int, max_tokens: int) -> It
 
 def missed_bars(rows: Sequence[Row], num_finished: int) -> Iterator[str]:
     """What is not as it should be."""
-    if not any(row.vocabulary == _LARGE for row in rows):
-        yield f"{SMOLLM2.name} of {_LARGE} tokens is not there"
     for row in rows:
         name = f"{row.group}, {row.vocabulary} tokens"
         if row.invalid or row.stuck:
@@ -218,11 +216,8 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=500)
     parser.add_argument("--max-tokens", type=int, default=1024)
     arguments = parser.parse_args()
-    vocabularies = [Vocabulary(_SMALL, small_tokenizer_json(), EOS_TOKEN_IDS)]
-    if SMOLLM2.exists():
-        vocabularies.append(Vocabulary(_LARGE, SMOLLM2.read_text(encoding="utf-8"), SMOLLM2_EOS_TOKEN_IDS))
     limits = {"num_finished": arguments.finished, "max_tokens": arguments.max_tokens}
-    rows = [row for vocabulary in vocabularies for row in measure(vocabulary, **limits)]
+    rows = [row for vocabulary in (small_vocabulary(), large_vocabulary()) for row in measure(vocabulary, **limits)]
     write_result("structured_output", sys.argv[1:], {**limits, "rows": [asdict(row) for row in rows]})
     if missed := list(missed_bars(rows, arguments.finished)):
         sys.exit("\n".join(f"missed: {bar}" for bar in missed))

@@ -27,7 +27,7 @@ from onward_server.domain import (
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar import compiler
 from onward_server.grammar.formats import Part
-from tests.drawing import RandomWriter
+from testing.sampling import RandomSampler
 
 PROMPT = Prompt(text="a", ids=(1,), is_empty_text=False)
 REQUEST = CompletionRequest(raw_prompt=RawText(text="a"), response_format=RegexFormat(pattern="yes"))
@@ -39,14 +39,14 @@ CALL = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|c
 
 
 @pytest.fixture
-def writer() -> Iterator[RandomWriter]:
-    writer = RandomWriter.small()
+def writer() -> Iterator[RandomSampler]:
+    writer = RandomSampler.small()
     yield writer
     writer.compiler.close()
 
 
 async def test_each_answer_of_a_request_has_an_automaton_of_its_own_before_the_engine_asks(
-    writer: RandomWriter,
+    writer: RandomSampler,
 ) -> None:
     def none_left() -> NoReturn:
         raise AssertionError("the engine's thread would have to make one")
@@ -58,7 +58,7 @@ async def test_each_answer_of_a_request_has_an_automaton_of_its_own_before_the_e
 
 
 async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_at_once(
-    writer: RandomWriter, monkeypatch: pytest.MonkeyPatch
+    writer: RandomSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread cannot be cancelled, so callers that came and left could once fill every thread for seconds."""
     release, started = threading.Event(), list[ResponseFormat]()
@@ -115,7 +115,7 @@ async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_a
     ],
 )
 async def test_where_channels_frame_an_answer_it_begins_in_its_own(
-    writer: RandomWriter,
+    writer: RandomSampler,
     request_: CompletionRequest,
     prompt: str,
     continues: Channel | None,
@@ -130,7 +130,7 @@ async def test_where_channels_frame_an_answer_it_begins_in_its_own(
     assert not writer.allows(grammar, other)
 
 
-async def test_reasoning_that_a_request_continues_ends_before_its_format(writer: RandomWriter) -> None:
+async def test_reasoning_that_a_request_continues_ends_before_its_format(writer: RandomSampler) -> None:
     context = AnswerContext(prompt="<think>I thin", continues=Channel.REASONING)
     asked = Prompt(
         text="<think>I thin",
@@ -145,7 +145,7 @@ async def test_reasoning_that_a_request_continues_ends_before_its_format(writer:
     assert not writer.allows(grammar, "yes")
 
 
-async def test_a_call_of_a_model_whose_calls_are_not_known_cannot_be_forced(writer: RandomWriter) -> None:
+async def test_a_call_of_a_model_whose_calls_are_not_known_cannot_be_forced(writer: RandomSampler) -> None:
     asked = Prompt(text="", ids=(1,), is_empty_text=False, context=AnswerContext(tools=FORCED.tools))
     with pytest.raises(InvalidRequest, match=r"^tool_choice.mode: how this model calls tools is not known") as refused:
         await Constraints(writer.compiler).of(FORCED, asked)

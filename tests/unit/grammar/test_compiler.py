@@ -21,8 +21,9 @@ from onward_server.domain import (
 from onward_server.errors import InvalidReason, InvalidRequest, StartupError
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
-from tests.constraint_cases import HERMES, LLAMA, MISTRAL, TOOLS
-from tests.drawing import EOS_TOKEN_IDS, RandomWriter, small_tokenizer_json
+from testing.constraint_cases import HERMES, LLAMA, MISTRAL, TOOLS
+from testing.sampling import RandomSampler
+from testing.vocabularies import EOS_TOKEN_IDS, small_vocabulary
 
 TEXT_FRAME = CallFrame(
     trigger="<call>", begin='<call>{"name": "', arguments_begin='", "arguments": ', end="}</call>", separator="\n"
@@ -35,18 +36,18 @@ THINK = ThinkingFrame(begin="<think>", end="</think>", is_open=False)
 
 
 @pytest.fixture(scope="module")
-def writer() -> RandomWriter:
-    return RandomWriter.small()
+def writer() -> RandomSampler:
+    return RandomSampler.small()
 
 
-def calls(writer: RandomWriter, frame: CallFrame, **constraint: object) -> Grammar:
+def calls(writer: RandomSampler, frame: CallFrame, **constraint: object) -> Grammar:
     given: dict[str, Any] = {"tools": TOOLS, "is_required": False, "is_parallel": True, **constraint}
     grammar = writer.compile_tool_calls(ToolCallConstraint(frame=frame, **given))
     assert grammar is not None
     return grammar
 
 
-def assert_allows(writer: RandomWriter, grammar: Grammar, allowed: list[str], others: list[str]) -> None:
+def assert_allows(writer: RandomSampler, grammar: Grammar, allowed: list[str], others: list[str]) -> None:
     assert [text for text in allowed + others if writer.allows(grammar, text)] == allowed
 
 
@@ -66,18 +67,18 @@ def assert_allows(writer: RandomWriter, grammar: Grammar, allowed: list[str], ot
     ids=str,
 )
 def test_a_format_allows_what_it_says_and_nothing_else(
-    writer: RandomWriter, response_format: ResponseFormat, allowed: list[str], others: list[str]
+    writer: RandomSampler, response_format: ResponseFormat, allowed: list[str], others: list[str]
 ) -> None:
     assert_allows(writer, writer.compile(response_format), allowed, others)
 
 
-def test_properties_come_in_the_order_of_the_schema(writer: RandomWriter) -> None:
+def test_properties_come_in_the_order_of_the_schema(writer: RandomSampler) -> None:
     schema = '{"type": "object", "properties": {"z": {}, "a": {}}, "required": ["a", "z"]}'
     grammar = writer.compile(JsonSchemaFormat(schema=schema))
     assert_allows(writer, grammar, ['{"z": 1, "a": 2}', '{"z": 1, "a": 2, "b": 3}'], ['{"a": 2, "z": 1}'])
 
 
-def test_a_key_cannot_be_written_in_a_second_way(writer: RandomWriter) -> None:
+def test_a_key_cannot_be_written_in_a_second_way(writer: RandomSampler) -> None:
     """An escape in a key once let it pass for another key, whose value anything could be."""
     schema = '{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": {"type": "string"}}'
     grammar = writer.compile(JsonSchemaFormat(schema=schema))
@@ -109,42 +110,42 @@ def test_a_key_cannot_be_written_in_a_second_way(writer: RandomWriter) -> None:
     ids=lambda value: str(value)[:60],
 )
 def test_what_is_refused_is_named_by_its_field(
-    writer: RandomWriter, response_format: ResponseFormat, message: str
+    writer: RandomSampler, response_format: ResponseFormat, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^{message}") as refused:
         writer.compile(response_format)
     assert refused.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
 
 
-def test_free_text_may_lead_to_calls_of_strict_tools_only(writer: RandomWriter) -> None:
+def test_free_text_may_lead_to_calls_of_strict_tools_only(writer: RandomSampler) -> None:
     grammar = calls(writer, HERMES)
     wrong = [HERMES_CALL.replace(*change) for change in (("add", "sub"), ("one", "two point five"), (', "y"', ', "z"'))]
     allowed = ["", "hello {", HERMES_CALL, f"hello\n{HERMES_CALL}\n{HERMES_CALL}"]
     assert_allows(writer, grammar, allowed, [*wrong, f"{HERMES_CALL}x", "<tool_call>", "a <|start|>", "a</tool_call>"])
 
 
-def test_a_trigger_in_plain_text_begins_a_call_too(writer: RandomWriter) -> None:
+def test_a_trigger_in_plain_text_begins_a_call_too(writer: RandomSampler) -> None:
     grammar = calls(writer, TEXT_FRAME)
     allowed = ["hello", "a < b <cal", TEXT_CALL, f"so: {TEXT_CALL}\n{TEXT_CALL}"]
     assert_allows(writer, grammar, allowed, ["<call>", "a <call> b", f"{TEXT_CALL}\n", TEXT_CALL.replace("1", "null")])
 
 
 @pytest.mark.parametrize("frame", [HERMES, MISTRAL], ids=["hermes", "mistral"])
-def test_a_trigger_that_is_spelled_out_is_no_text(writer: RandomWriter, frame: CallFrame) -> None:
+def test_a_trigger_that_is_spelled_out_is_no_text(writer: RandomSampler, frame: CallFrame) -> None:
     """Who reads the answer sees no difference to the control token, so it was a way around a strict schema once."""
     grammar = calls(writer, frame, tools=TOOLS[:1])
     assert writer.allows(grammar, "so: ", *frame.trigger[:-1])
     assert not writer.allows(grammar, "so: ", *frame.trigger)
 
 
-def test_the_end_of_thinking_that_is_spelled_out_is_no_thought(writer: RandomWriter) -> None:
+def test_the_end_of_thinking_that_is_spelled_out_is_no_thought(writer: RandomSampler) -> None:
     """It was a way around every format once."""
     grammar = writer.compile(JsonObjectFormat(), THINK)
     assert writer.allows(grammar, "<think>", *"</think", "</think>{}")
     assert not writer.allows(grammar, "<think>", *"</think>", "</think>{}")
 
 
-def test_thinking_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomWriter) -> None:
+def test_thinking_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomSampler) -> None:
     """A call there is one, as models do not always think; it was a way around a strict schema once."""
     opened = ThinkingFrame(begin="<think>", end="</think>", is_open=True)
     grammar = calls(writer, TEXT_FRAME, thinking=opened)
@@ -152,22 +153,22 @@ def test_thinking_that_the_prompt_has_begun_does_not_start_with_a_call(writer: R
     assert_allows(writer, grammar, allowed, [f"{TEXT_CALL}</think>{TEXT_CALL}", "\n<call> x</think>hello"])
 
 
-def test_a_call_that_is_the_whole_answer_begins_where_the_answer_does(writer: RandomWriter) -> None:
+def test_a_call_that_is_the_whole_answer_begins_where_the_answer_does(writer: RandomSampler) -> None:
     grammar = calls(writer, LLAMA)
     assert_allows(writer, grammar, ["hello", LLAMA_CALL, f"no {LLAMA_CALL}x"], ['{"a": 1}', ' {"a"', f"{LLAMA_CALL}x"])
 
 
-def test_a_required_call_is_all_there_is(writer: RandomWriter) -> None:
+def test_a_required_call_is_all_there_is(writer: RandomSampler) -> None:
     grammar = calls(writer, MISTRAL, is_required=True)
     assert_allows(writer, grammar, [MISTRAL_CALLS], ["hello", f"a{MISTRAL_CALLS}", "[TOOL_CALLS][]", "[TOOL_CALLS]"])
 
 
-def test_without_parallel_calls_there_is_one(writer: RandomWriter) -> None:
+def test_without_parallel_calls_there_is_one(writer: RandomSampler) -> None:
     one = '[TOOL_CALLS][{"name": "now", "arguments": {}}]'
     assert_allows(writer, calls(writer, MISTRAL, is_parallel=False), [one], [MISTRAL_CALLS])
 
 
-def test_a_tool_that_is_not_strict_takes_any_object_unless_it_is_required(writer: RandomWriter) -> None:
+def test_a_tool_that_is_not_strict_takes_any_object_unless_it_is_required(writer: RandomSampler) -> None:
     strict = OfferedTool(tool=FunctionTool(name="now", strict=True), field="tools[0].function")
     loose = OfferedTool(tool=FunctionTool(name="add", parameters='{"required": ["x"]}'), field="tools[1].function")
     any_call = HERMES_CALL.replace('{"x": 1, "y": "one"}', '{"a": null}')
@@ -175,18 +176,18 @@ def test_a_tool_that_is_not_strict_takes_any_object_unless_it_is_required(writer
     assert_allows(writer, calls(writer, HERMES, tools=(strict, loose), is_required=True), [HERMES_CALL], [any_call])
 
 
-def test_a_format_binds_answers_that_call_no_tool(writer: RandomWriter) -> None:
+def test_a_format_binds_answers_that_call_no_tool(writer: RandomSampler) -> None:
     grammar = calls(writer, HERMES, response_format=JsonObjectFormat())
     assert_allows(writer, grammar, ['{"a": 1}', HERMES_CALL], ["hello", f"{{}}{HERMES_CALL}", '{"a": "<tool_call>"}'])
 
 
-def test_a_json_answer_and_a_call_that_is_json_may_begin_alike(writer: RandomWriter) -> None:
+def test_a_json_answer_and_a_call_that_is_json_may_begin_alike(writer: RandomSampler) -> None:
     grammar = calls(writer, LLAMA, response_format=JsonSchemaFormat(schema='{"type": "object", "maxProperties": 1}'))
     allowed = [LLAMA_CALL, "{}", '{"a": 1}', '{"name": "add"}', '{"name": 1}']
     assert_allows(writer, grammar, allowed, ["hello", LLAMA_CALL.replace("1", '"1"'), f"{LLAMA_CALL};"])
 
 
-def test_call_ids_are_nine_alphanumerics(writer: RandomWriter) -> None:
+def test_call_ids_are_nine_alphanumerics(writer: RandomSampler) -> None:
     frame = CallFrame(trigger="[TOOL_CALLS]", begin="[TOOL_CALLS]", id_begin="#", arguments_begin=":", separator="")
     grammar = calls(writer, frame, is_required=True)
     one = "[TOOL_CALLS]now#abc123XYZ:{}"
@@ -194,20 +195,20 @@ def test_call_ids_are_nine_alphanumerics(writer: RandomWriter) -> None:
 
 
 @pytest.mark.parametrize("end", ["</think>", "</reason>"], ids=["control token", "plain text"])
-def test_the_constraint_starts_where_thinking_ends(writer: RandomWriter, end: str) -> None:
+def test_the_constraint_starts_where_thinking_ends(writer: RandomSampler, end: str) -> None:
     opened = ThinkingFrame(begin="", end=end, is_open=True)
     grammar = writer.compile(JsonObjectFormat(), opened)
     assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
 
 
-def test_newlines_after_thinking_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomWriter) -> None:
+def test_newlines_after_thinking_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern=r"\n*yes"), THINK)
     assert_allows(writer, grammar, ["\n\n\nyes", "<think>hm</think>\n\n\nyes"], [])
     grammar = writer.compile(RegexFormat(pattern="yes"), THINK)
     assert_allows(writer, grammar, ["<think>hm</think>yes"], ["<think>hm</think>\nyes"])
 
 
-def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomWriter) -> None:
+def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern="yes|no"), THINK)
     assert_allows(writer, grammar, ["yes", "<think>hm</think>no"], ["<think>yes", "hm</think>no", "<think></think>"])
     assert_allows(
@@ -215,13 +216,13 @@ def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomWr
     )
 
 
-def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomWriter) -> None:
+def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomSampler) -> None:
     think = ThinkingFrame(begin="<|start|>think", end="</think><|start|>", is_open=False)
     grammar = writer.compile(RegexFormat(pattern="yes"), think, answer_begin="answer:")
     assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
 
 
-def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: RandomWriter) -> None:
+def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: RandomSampler) -> None:
     frame = CallFrame(
         trigger="<|start|>to=",
         begin="<|start|>to=",
@@ -235,7 +236,7 @@ def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: Ra
     assert_allows(writer, bound, ["<|start|>final:{}", call], ["{}", "<|start|>final:hi"])
 
 
-def test_where_answers_have_a_beginning_thinking_ends_before_it(writer: RandomWriter) -> None:
+def test_where_answers_have_a_beginning_thinking_ends_before_it(writer: RandomSampler) -> None:
     frame = CallFrame(
         trigger="<|start|>to=", begin="<|start|>to=", arguments_begin=":", end="", answer_begin="<|start|>final:"
     )
@@ -247,7 +248,7 @@ def test_where_answers_have_a_beginning_thinking_ends_before_it(writer: RandomWr
     assert not writer.allows(grammar, "<|start|>think:", *"<|start|>", call)
 
 
-def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomWriter) -> None:
+def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomSampler) -> None:
     loose = OfferedTool(tool=FunctionTool(name="add"), field="tools[0].function")
     constraint = ToolCallConstraint(frame=HERMES, tools=(loose,), is_required=False, is_parallel=True)
     assert writer.compile_tool_calls(constraint) is None
@@ -261,13 +262,13 @@ def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomWri
         ('{"properties": {"a": false}, "required": ["a"]}', r"tools\[4\].function.parameters: no value"),
     ],
 )
-def test_the_tool_whose_schema_does_not_compile_is_named(writer: RandomWriter, parameters: str, message: str) -> None:
+def test_the_tool_whose_schema_does_not_compile_is_named(writer: RandomSampler, parameters: str, message: str) -> None:
     wrong = FunctionTool(name="wrong", parameters=parameters, strict=True)
     with pytest.raises(InvalidRequest, match=message):
         calls(writer, HERMES, tools=(*TOOLS, OfferedTool(tool=wrong, field="tools[4].function")))
 
 
-def test_many_tools_together_have_a_limit_too(writer: RandomWriter) -> None:
+def test_many_tools_together_have_a_limit_too(writer: RandomSampler) -> None:
     schema = {"properties": {"a": {"allOf": [{"anyOf": [{"minimum": i} for i in range(10)]}] * 2}}}
     tool = FunctionTool(name="wide", parameters=json.dumps(schema), strict=True)
     offered = tuple(OfferedTool(tool=tool, field=f"tools[{i}].function") for i in range(6))
@@ -281,7 +282,7 @@ def test_many_tools_together_have_a_limit_too(writer: RandomWriter) -> None:
     ids=["one that costs too much", "many that cost much"],
 )
 def test_answers_leave_others_of_the_same_constraint_all_they_may_cost(
-    writer: RandomWriter, pattern: str, letters: str, num_answers: int
+    writer: RandomSampler, pattern: str, letters: str, num_answers: int
 ) -> None:
     """Copies of one matcher shared the states that they found: the constraint was soon too costly for anybody."""
     for number in range(num_answers):
@@ -297,7 +298,7 @@ def test_answers_leave_others_of_the_same_constraint_all_they_may_cost(
 
 def test_what_was_tried_out_is_remembered_within_its_memory_the_latest_used_last() -> None:
     compiler = GrammarCompiler(
-        small_tokenizer_json(), vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=150
+        small_vocabulary().tokenizer_json, vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=150
     )
     remembered: list[str] = []
     for pattern in "abaca":
@@ -307,7 +308,7 @@ def test_what_was_tried_out_is_remembered_within_its_memory_the_latest_used_last
     compiler.close()
 
 
-def test_threads_may_compile_at_the_same_time(writer: RandomWriter) -> None:
+def test_threads_may_compile_at_the_same_time(writer: RandomSampler) -> None:
     def compiled(number: int) -> bool:
         grammar = writer.compile(RegexFormat(pattern=f"n{number % 7}"))
         return grammar.matcher().may_end
@@ -319,8 +320,8 @@ def test_threads_may_compile_at_the_same_time(writer: RandomWriter) -> None:
 @pytest.mark.parametrize(
     ("tokenizer_json", "vocabulary_size", "eos_token_ids", "message"),
     [
-        (small_tokenizer_json(), 512, frozenset[int](), "without an end-of-sequence token"),
-        (small_tokenizer_json(), 100, EOS_TOKEN_IDS, "with this tokenizer: vocab size too small"),
+        (small_vocabulary().tokenizer_json, 512, frozenset[int](), "without an end-of-sequence token"),
+        (small_vocabulary().tokenizer_json, 100, EOS_TOKEN_IDS, "with this tokenizer: vocab size too small"),
         ("{}", 512, EOS_TOKEN_IDS, "with this tokenizer"),
     ],
     ids=["no end", "more tokens than logits", "no tokenizer"],

@@ -26,15 +26,16 @@ from onward_server.grammar.compiler import Grammar
 from onward_server.grammar.matcher import allocate_masks
 from onward_server.grammar.tool_calls import OfferedTool, ToolCallConstraint
 from onward_server.grammar.values import JsonObject
-from tests.drawing import EOS_TOKEN_IDS, RandomWriter
-from tests.hostile_constraints import HOSTILE, nested, schema
+from testing.hostile_constraints import HOSTILE, nested, schema
+from testing.sampling import RandomSampler
+from testing.vocabularies import EOS_TOKEN_IDS
 
 _NUM_FIRST_TOKENS = 8
 
 
 @pytest.fixture(scope="module")
-def writer() -> RandomWriter:
-    return RandomWriter.small()
+def writer() -> RandomSampler:
+    return RandomSampler.small()
 
 
 def rules(count: int, rule: str, last: str) -> ResponseFormat:
@@ -172,20 +173,20 @@ def arguments(*, refused: bool) -> list[object]:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_constraint_is_refused_in_a_short_sentence(writer: RandomWriter, name: str) -> None:
+def test_a_hostile_constraint_is_refused_in_a_short_sentence(writer: RandomSampler, name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         write_first_tokens(writer.compile(FORMATS[name]))
     assert_refused_in_a_short_sentence(refused.value, REFUSED[name])
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name not in REFUSED])
-def test_a_hostile_constraint_that_is_taken_is_followed(writer: RandomWriter, name: str) -> None:
+def test_a_hostile_constraint_that_is_taken_is_followed(writer: RandomSampler, name: str) -> None:
     write_first_tokens(writer.compile(FORMATS[name]))
 
 
 @pytest.mark.parametrize(("tool_format", "name"), arguments(refused=True))
 def test_hostile_arguments_are_refused_in_a_short_sentence(
-    writer: RandomWriter, tool_format: ToolFormat, name: str
+    writer: RandomSampler, tool_format: ToolFormat, name: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
         write_first_tokens(writer.compile_tool_calls(constraint(tool_format, name)))
@@ -194,6 +195,6 @@ def test_hostile_arguments_are_refused_in_a_short_sentence(
 
 @pytest.mark.parametrize(("tool_format", "name"), arguments(refused=False))
 def test_hostile_arguments_that_are_taken_are_followed(
-    writer: RandomWriter, tool_format: ToolFormat, name: str
+    writer: RandomSampler, tool_format: ToolFormat, name: str
 ) -> None:
     write_first_tokens(writer.compile_tool_calls(constraint(tool_format, name)))

@@ -1,23 +1,26 @@
 """Masks, tokens taken, ends and failures of single answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from onward_server.domain import JsonSchemaFormat, RegexFormat
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar.matcher import GrammarMatcher, MaskFiller, Masks, allocate_masks, apply_mask
-from tests.drawing import CONTROL_TOKENS, EOS_TOKEN_IDS, RandomWriter, small_tokenizer_json
+from testing.sampling import RandomSampler
+from testing.vocabularies import CONTROL_TOKENS, EOS_TOKEN_IDS, small_vocabulary
 
 _DYING = RegexFormat(pattern="(a{1,1000}){1,1000}")
 """Costs more with each token, and too much after some."""
 
 
 @pytest.fixture(scope="module")
-def writer() -> RandomWriter:
-    return RandomWriter.small()
+def writer() -> RandomSampler:
+    return RandomSampler.small()
 
 
-def matcher(writer: RandomWriter, pattern: str) -> GrammarMatcher:
+def matcher(writer: RandomSampler, pattern: str) -> GrammarMatcher:
     return writer.compile(RegexFormat(pattern=pattern)).matcher()
 
 
@@ -40,7 +43,7 @@ def follow_both(one: GrammarMatcher, other: GrammarMatcher, token_id: int, masks
         one.accept(token_id)
 
 
-def test_the_end_of_the_sequence_is_allowed_exactly_where_the_constraint_is_fulfilled(writer: RandomWriter) -> None:
+def test_the_end_of_the_sequence_is_allowed_exactly_where_the_constraint_is_fulfilled(writer: RandomSampler) -> None:
     answer = matcher(writer, "12?")
     one, two = writer.ids_of("1")[0], writer.ids_of("2")[0]
     assert not allowed_ids(answer) & EOS_TOKEN_IDS
@@ -55,20 +58,20 @@ def test_the_end_of_the_sequence_is_allowed_exactly_where_the_constraint_is_fulf
     assert allowed_ids(answer) == EOS_TOKEN_IDS
 
 
-def test_an_empty_answer_may_end_at_once(writer: RandomWriter) -> None:
+def test_an_empty_answer_may_end_at_once(writer: RandomSampler) -> None:
     answer = matcher(writer, "")
     assert answer.may_end
     assert allowed_ids(answer) == EOS_TOKEN_IDS
 
 
 def test_ids_beyond_the_tokenizer_and_control_tokens_are_never_allowed() -> None:
-    writer = RandomWriter(small_tokenizer_json(), vocabulary_size=600, eos_token_ids=EOS_TOKEN_IDS, seed=0)
+    writer = RandomSampler(replace(small_vocabulary(), size=600))
     allowed = allowed_ids(matcher(writer, "(?s:.*)"), vocabulary_size=600)
     assert allowed & set(range(len(CONTROL_TOKENS))) == EOS_TOKEN_IDS
     assert max(allowed) == 511
 
 
-def test_forced_tokens_are_named_and_not_taken(writer: RandomWriter) -> None:
+def test_forced_tokens_are_named_and_not_taken(writer: RandomSampler) -> None:
     schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}}, "required": ["name"]}'
     answer = writer.compile(JsonSchemaFormat(schema=schema)).matcher()
     answer.accept(writer.ids_of("{")[0])
@@ -83,7 +86,7 @@ def test_forced_tokens_are_named_and_not_taken(writer: RandomWriter) -> None:
     assert not exact.is_complete
 
 
-def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomWriter) -> None:
+def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomSampler) -> None:
     patterns = ["a*", "[0-9]{3}", "x", "(?s:.*)"]
     alone, together = allocate_masks(4, 512), allocate_masks(6, 512)
     for row, pattern in enumerate(patterns):
@@ -96,7 +99,7 @@ def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomWriter) -> 
     assert (together[[1, 4]] == -1).all()
 
 
-def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_others(writer: RandomWriter) -> None:
+def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_others(writer: RandomSampler) -> None:
     dying, other = writer.compile(_DYING).matcher(), matcher(writer, "a*")
     masks = allocate_masks(2, 512)
     with pytest.raises(InvalidRequest) as failure:
@@ -110,12 +113,12 @@ def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_
     assert not other.is_complete
 
 
-def test_a_token_that_the_mask_does_not_allow_is_an_error(writer: RandomWriter) -> None:
+def test_a_token_that_the_mask_does_not_allow_is_an_error(writer: RandomSampler) -> None:
     with pytest.raises(InvalidRequest):
         matcher(writer, "a").accept(writer.ids_of("b")[0])
 
 
-def test_matchers_of_one_grammar_do_not_know_each_other(writer: RandomWriter) -> None:
+def test_matchers_of_one_grammar_do_not_know_each_other(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern="ab"))
     one, other = grammar.matcher(), grammar.matcher()
     for token_id in writer.ids_of("ab"):
@@ -136,7 +139,7 @@ def test_a_mask_leaves_what_it_allows_and_makes_the_rest_impossible(size: int) -
     assert scores.tolist() == expected.tolist()
 
 
-def test_a_mask_of_another_kind_is_refused(writer: RandomWriter) -> None:
+def test_a_mask_of_another_kind_is_refused(writer: RandomSampler) -> None:
     with pytest.raises(ValueError, match="int32"):
         matcher(writer, "a").fill(np.zeros(32, np.int32)[::2])
     with pytest.raises(ValueError, match="int32"):

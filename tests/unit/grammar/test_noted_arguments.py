@@ -12,7 +12,7 @@ from onward_server.domain import FunctionTool
 from onward_server.errors import InvalidRequest
 from onward_server.grammar.compiler import Grammar
 from onward_server.grammar.tool_calls import OfferedTool, ToolCallConstraint
-from tests.drawing import RandomWriter
+from testing.sampling import RandomSampler
 
 FORMATS = [QWEN3_CODER, GEMMA4]
 _STRING = {"type": "string"}
@@ -21,11 +21,11 @@ _PLACE = {"$ref": "#/$defs/place", "$defs": {"place": {"properties": {"x": {"typ
 
 
 @pytest.fixture(scope="module")
-def writer() -> RandomWriter:
-    return RandomWriter.small()
+def writer() -> RandomSampler:
+    return RandomSampler.small()
 
 
-def compiled(writer: RandomWriter, tool_format: ToolFormat, schema: object, *, strict: bool = True) -> Grammar:
+def compiled(writer: RandomSampler, tool_format: ToolFormat, schema: object, *, strict: bool = True) -> Grammar:
     tool = FunctionTool(name="f", strict=strict, parameters=json.dumps(schema))
     other = FunctionTool(name="g", strict=True)
     offered = tuple(OfferedTool(tool=one, field=f"tools[{index}].function") for index, one in enumerate((tool, other)))
@@ -35,7 +35,7 @@ def compiled(writer: RandomWriter, tool_format: ToolFormat, schema: object, *, s
     return grammar
 
 
-def allowed_of(writer: RandomWriter, tool_format: ToolFormat, grammar: Grammar, arguments: list[str]) -> list[str]:
+def allowed_of(writer: RandomSampler, tool_format: ToolFormat, grammar: Grammar, arguments: list[str]) -> list[str]:
     frame = tool_format.frame
     framed = {one: f"{frame.begin}f{frame.arguments_begin}{one}{frame.end}" for one in arguments}
     return [one for one, text in framed.items() if writer.allows(grammar, text)]
@@ -78,7 +78,7 @@ def element(value: str, name: str = "a") -> str:
     ids=str,
 )
 def test_an_element_holds_what_is_read_as_a_value_of_its_schema(
-    writer: RandomWriter, schema: dict[str, Any], allowed: list[str], others: list[str]
+    writer: RandomSampler, schema: dict[str, Any], allowed: list[str], others: list[str]
 ) -> None:
     given = one({key: value for key, value in schema.items() if key != "$defs"})
     grammar = compiled(writer, QWEN3_CODER, {**given, "$defs": schema.get("$defs", {})})
@@ -101,7 +101,7 @@ _QUOTED = '<|"|>'
     ids=str,
 )
 def test_a_string_between_marks_is_as_its_schema_says(
-    writer: RandomWriter, schema: object, allowed: list[str], others: list[str]
+    writer: RandomSampler, schema: object, allowed: list[str], others: list[str]
 ) -> None:
     grammar = compiled(writer, GEMMA4, one(schema))
     texts = [f"a:{_QUOTED}{text}{_QUOTED}" for text in allowed + others]
@@ -170,7 +170,7 @@ def test_a_string_between_marks_is_as_its_schema_says(
     ids=str,
 )
 def test_a_bare_value_is_as_its_schema_says(
-    writer: RandomWriter, schema: dict[str, Any], allowed: list[str], others: list[str]
+    writer: RandomSampler, schema: dict[str, Any], allowed: list[str], others: list[str]
 ) -> None:
     definitions = schema.get("$defs", {})
     given = {key: value for key, value in schema.items() if key != "$defs"}
@@ -178,7 +178,7 @@ def test_a_bare_value_is_as_its_schema_says(
     assert allowed_of(writer, GEMMA4, grammar, allowed + others) == allowed
 
 
-def test_arguments_come_in_the_order_of_the_schema_those_that_are_optional_perhaps(writer: RandomWriter) -> None:
+def test_arguments_come_in_the_order_of_the_schema_those_that_are_optional_perhaps(writer: RandomSampler) -> None:
     schema = {
         "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}},
         "required": ["b", "d"],
@@ -201,7 +201,7 @@ def test_arguments_come_in_the_order_of_the_schema_those_that_are_optional_perha
         ]
 
 
-def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(writer: RandomWriter) -> None:
+def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(writer: RandomSampler) -> None:
     schema = one({"type": "integer"})
     grammar = compiled(writer, QWEN3_CODER, schema, strict=False)
     texts = ["", element("x"), element("[1]"), element("x") + element("y", "b")]
@@ -257,7 +257,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
     ids=str,
 )
 def test_what_a_notation_cannot_enforce_is_refused_by_its_place(
-    writer: RandomWriter, tool_format: ToolFormat, schema: object, message: str
+    writer: RandomSampler, tool_format: ToolFormat, schema: object, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^tools\\[0\\].function.parameters: {message}"):
         compiled(writer, tool_format, schema)

@@ -6,15 +6,15 @@ import pytest
 
 from onward_server.domain import JsonSchemaFormat
 from onward_server.grammar.patterns import PatternRefused, rewritten
-from tests.drawing import RandomWriter
+from testing.sampling import RandomSampler
 
 
 @pytest.fixture(scope="module")
-def writer() -> RandomWriter:
-    return RandomWriter.small()
+def writer() -> RandomSampler:
+    return RandomSampler.small()
 
 
-def is_allowed(writer: RandomWriter, pattern: str, text: str) -> bool:
+def is_allowed(writer: RandomSampler, pattern: str, text: str) -> bool:
     schema = json.dumps({"type": "string", "pattern": pattern})
     written = json.dumps(text, ensure_ascii=False)
     return writer.allows(writer.compile(JsonSchemaFormat(schema=schema)), written)
@@ -51,7 +51,7 @@ def is_allowed(writer: RandomWriter, pattern: str, text: str) -> bool:
     ],
 )
 def test_a_pattern_allows_what_ecma_says(
-    writer: RandomWriter, pattern: str, matches: list[str], others: list[str]
+    writer: RandomSampler, pattern: str, matches: list[str], others: list[str]
 ) -> None:
     assert [text for text in matches + others if is_allowed(writer, pattern, text)] == matches
 

@@ -5,12 +5,12 @@ import pytest
 from onward_server.domain import GrammarFormat
 from onward_server.errors import InvalidRequest
 from onward_server.grammar.user_grammar import GrammarRefused, checked
-from tests.drawing import RandomWriter
+from testing.sampling import RandomSampler
 
 
 @pytest.fixture(scope="module")
-def writer() -> RandomWriter:
-    return RandomWriter.small()
+def writer() -> RandomSampler:
+    return RandomSampler.small()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_in_texts_expressions_and_comments_anything_may_stand(definition: str) -
     assert checked(definition) == definition
 
 
-def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomWriter) -> None:
+def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomSampler) -> None:
     definition = 'start: "a: " %json {\n  "properties": {"a": {"type": "null"}}, "type": "object"\n} "." b\n'
     grammar = writer.compile(GrammarFormat(definition=f'{definition}b: ""'))
     assert writer.allows(grammar, 'a: {"a": null, "b": 1}.')
@@ -70,7 +70,7 @@ def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomWri
     ],
     ids=lambda value: value[:40],
 )
-def test_what_does_not_compile_is_said_in_our_words(writer: RandomWriter, definition: str, message: str) -> None:
+def test_what_does_not_compile_is_said_in_our_words(writer: RandomSampler, definition: str, message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^response_format.grammar.definition: .*{message}$") as refused:
         writer.compile(GrammarFormat(definition=definition))
     assert "\n" not in str(refused.value)

@@ -18,7 +18,7 @@ from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL
 from onward_server.completion.answer.tool_formats.answer import random_call_id
 from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
 from onward_server.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
-from tests.parsed_answers import ParsedAnswer, parsed, tool
+from testing.parsed_outputs import ParsedAnswer, parsed, tool
 
 _DATA = Path(__file__).parents[4].parent / "shared/data"
 _CASES_FILE = _DATA / "tool-calls/parse-cases.json"

@@ -9,7 +9,7 @@ from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL
 from onward_server.completion.answer.tool_formats.tool_format import OutputFormat, ReasoningFormat, ToolFormat
 from onward_server.errors import StartupError
 from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
-from tests.parsed_answers import ParsedAnswer, parsed, tool
+from testing.parsed_outputs import ParsedAnswer, parsed, tool
 
 _TEMPLATES = Path(__file__).parents[4].parent / "shared/data/templates"
 _FORMATS_BY_TEMPLATE = {

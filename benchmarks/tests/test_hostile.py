@@ -7,7 +7,7 @@ import pytest
 from benchmarks.hostile import Result, Row, encoded, missed_bars
 from onward.v1.completion_pb2 import CompleteRequest
 from onward_server.api.decode import complete_request
-from tests.hostile_constraints import HOSTILE
+from testing.hostile_constraints import HOSTILE
 
 ROW = Row(constraint="nested repeats", ended="8 tokens", seconds=3.0, grown_mib=256)
 REFUSED = Row(constraint="lookahead", ended="INVALID_ARGUMENT", seconds=0.0, grown_mib=0)

@@ -29,7 +29,7 @@ from onward_server.domain import (
 )
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.tool_calls import CallFrame, OfferedTool
-from tests.parsed_answers import parsed
+from testing.parsed_outputs import parsed
 
 SUITE = Path(__file__).parents[2] / "shared/data/jsonschema/JSON-Schema-Test-Suite.tar.gz"
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.random_model import RandomModel, Vocabulary
+from benchmarks.random_model import RandomModel
 from benchmarks.structured_output import Row, Trial, missed_bars
 from onward_server.domain import JsonSchemaFormat, RegexFormat, ResponseFormat
-from tests.constraint_cases import Case, format_case
-from tests.drawing import EOS_TOKEN_IDS, small_tokenizer_json
+from testing.constraint_cases import Case, format_case
+from testing.vocabularies import small_vocabulary
 
 ROW = Row(
     vocabulary=512,
@@ -30,7 +30,7 @@ TOO_LONG = JsonSchemaFormat(schema='{"type": "array", "items": {"type": "null"},
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RandomModel]:
     directory = tmp_path_factory.mktemp("random")
-    model = RandomModel(directory, Vocabulary(512, small_tokenizer_json(), EOS_TOKEN_IDS), num_slots=4)
+    model = RandomModel(directory, small_vocabulary(), num_slots=4)
     yield model
     model.close()
 
@@ -59,7 +59,7 @@ def test_an_answer_that_its_reader_does_not_take_is_invalid(model: RandomModel) 
     assert count["invalid"] == count["finished"] >= 3
 
 
-def test_an_answer_that_is_too_long_is_cut(model: RandomModel) -> None:
+def test_an_answer_that_is_too_long_is_truncated(model: RandomModel) -> None:
     count = counted(model, case(TOO_LONG), case(RegexFormat(pattern="yes")))
     assert count["finished"] >= 3
     assert count["cut"] >= 2
@@ -102,8 +102,3 @@ def test_what_is_beyond_a_bar_is_named(row: Row, missed: str) -> None:
 
 def test_other_groups_may_be_cut_more_often() -> None:
     assert not list(missed_bars([ROW, LARGE, replace(ROW, group="regex", constraints=8, cut_share=0.5)], 500))
-
-
-def test_a_small_vocabulary_alone_is_not_enough() -> None:
-    (bar,) = missed_bars([ROW], 500)
-    assert "49152 tokens is not there" in bar
