@@ -21,7 +21,7 @@ from onward_server.api.access import load_access
 from onward_server.api.server import Server
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.loader import LoadedModel
-from onward_server.settings import Settings
+from onward_server.settings.server import Settings
 from onward_server.telemetry import configure_logging
 from tests.fakes_completion import FakeCatalogue, FakeCompleter
 from tests.tiny_model import TINY, write_tiny_model

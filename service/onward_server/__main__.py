@@ -1,4 +1,4 @@
-"""`python -m onward_server` and the `onward` command; it does not know the subcommands."""
+"""Entry point of `onward` and of `python -m onward_server`."""
 
 import sys
 

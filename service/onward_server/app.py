@@ -31,7 +31,7 @@ from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, 
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.pacing import PrefillPacer
-from onward_server.settings import Settings
+from onward_server.settings.server import Settings
 from onward_server.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pytest
 
 from onward_server.api.access import load_access
 from onward_server.app import load_models, started
-from onward_server.settings import Settings
+from onward_server.settings.server import Settings
 from tests.serving import Served
 from tests.tiny_model import write_tiny_model
 

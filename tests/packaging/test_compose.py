@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from onward_server.settings import read_settings
+from onward_server.settings.server import read_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

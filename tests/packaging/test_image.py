@@ -47,7 +47,7 @@ def test_the_installed_command_runs(root: Path) -> None:
 
 
 def test_the_installed_server_carries_the_embedded_model(root: Path) -> None:
-    find = "from onward_server.settings import Settings; print(*Settings().model_folders.values())"
+    find = "from onward_server.settings.server import Settings; print(*Settings().model_folders.values())"
     folder = Path(_output(root / "opt/onward/bin/python", "-c", find, cwd=root).strip())
     assert folder.is_relative_to(root)
     assert {file.name for file in folder.iterdir()} >= {"model.onnx", "config.json", "tokenizer.json"}

@@ -11,7 +11,8 @@ import pytest
 from onward_server import app
 from onward_server.cli import main
 from onward_server.domain import RawText
-from onward_server.settings import Settings
+from onward_server.settings.client import ClientSettings
+from onward_server.settings.server import Settings
 from tests.fakes_completion import CARD, FakeCompleter
 from tests.serving import Served, serving
 
@@ -45,7 +46,7 @@ async def test_complete_sends_a_message_and_says_so(output: Output) -> None:
     (request,) = completer.requests
     assert (code, out) == (0, "Hello world\n")
     assert "sending a message to fake" in err
-    assert "stop: 3 prompt tokens, 3 answer tokens" in err
+    assert "stop: 3 prompt tokens, 3 completion tokens" in err
     assert [(message.role, message.content) for message in request.messages] == [
         ("system", ("Be brief.",)),
         ("user", ("Hi",)),
@@ -176,6 +177,13 @@ async def test_the_target_comes_from_the_environment(monkeypatch: pytest.MonkeyP
         code = await asyncio.to_thread(main, ["health"])
 
     assert code == 0
+
+
+def test_empty_environment_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_TARGET", "")
+    monkeypatch.setenv("ONWARD_API_KEY", "")
+
+    assert ClientSettings.read() == ClientSettings(target="127.0.0.1:50051", api_key=None)
 
 
 def test_a_key_file_that_is_missing_is_a_failure_with_one_sentence(tmp_path: Path, output: Output) -> None:

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from onward_server.settings import Settings, WrongSettings, read_settings, reference
+from onward_server.settings.__main__ import reference
+from onward_server.settings.server import Settings, WrongSettings, read_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 

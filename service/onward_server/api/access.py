@@ -13,7 +13,7 @@ import grpc.aio
 
 from onward_server.api.boundary import Boundary, Context
 from onward_server.errors import CredentialsInvalid, StartupError
-from onward_server.settings import Settings
+from onward_server.settings.server import Settings
 
 logger = logging.getLogger(__name__)
 

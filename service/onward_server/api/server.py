@@ -19,7 +19,7 @@ from onward_server.api.model_servicer import ModelServicer
 from onward_server.api.ports import Catalogue
 from onward_server.api.tokenizer_servicer import TokenizerServicer
 from onward_server.errors import StartupError
-from onward_server.settings import Settings
+from onward_server.settings.server import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
-"""The `onward` command: reads its arguments and hands on; it does not know gRPC, models or settings.
+"""The `onward` command: parses its arguments and runs a subcommand.
 
-What a subcommand needs is imported when it runs, so that `onward health` starts fast.
+A subcommand's modules are imported when it runs, so that `onward health` starts fast.
 """
 
 import argparse
@@ -10,30 +10,38 @@ from importlib.metadata import version
 
 from onward_server.cli import arguments
 from onward_server.cli.exit_code import ExitCode
+from onward_server.settings.client import ClientSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit code."""
+    """Runs one subcommand and returns its exit code.
+
+    Args:
+        argv: Words after the command's name; default: those of this process.
+
+    Raises:
+        SystemExit: argparse printed a usage error (2), or the help or version that was asked for (0).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words[:1] == ["serve"]:
-            from onward_server.cli import serve  # noqa: PLC0415  loads what only a server needs
+            from onward_server.cli import serve  # noqa: PLC0415  imports pydantic
 
             return serve.run(words[1:])
-        parsed = _parser().parse_args(words)
-        from onward_server.cli import client  # noqa: PLC0415  loads gRPC
+        parsed = _parser(ClientSettings.read()).parse_args(words)
+        from onward_server.cli import client  # noqa: PLC0415  imports gRPC
 
         return client.run(parsed)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(settings: ClientSettings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onward", description="Completions from language models, over gRPC.")
     parser.add_argument("--version", action="version", version=f"onward {version('onward-server')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("serve", help="serve models; `onward serve --help` lists its settings")
-    arguments.add_complete(commands.add_parser("complete", help="ask for an answer"))
-    arguments.add_models(commands.add_parser("models", help="list what is served"))
-    arguments.add_health(commands.add_parser("health", help="check that the server takes requests"))
+    commands.add_parser("serve", help="serve models; `onward serve --help` lists the settings")
+    arguments.add_complete(commands.add_parser("complete", help="complete a prompt"), settings)
+    arguments.add_models(commands.add_parser("models", help="list the models that the server serves"), settings)
+    arguments.add_health(commands.add_parser("health", help="check that the server accepts requests"), settings)
     return parser

@@ -1,74 +1,74 @@
-"""The flags of the client commands; it does not know what they do."""
+"""The flags of the client commands."""
 
-import os
 from argparse import ArgumentParser
 from pathlib import Path
 
 from onward_server.sampling import PARAMETERS
-
-# The client commands read these two themselves: pydantic, behind Settings, would double the time of a health check.
-_ENVIRONMENT = os.environ  # noqa: TID251
-_DEFAULT_TARGET = "127.0.0.1:50051"
+from onward_server.settings.client import ClientSettings
 
 
-def add_complete(parser: ArgumentParser) -> None:
-    """`onward complete`."""
-    parser.description = "Writes an answer to standard output; what else there is to say, to standard error."
-    parser.add_argument("prompt", nargs="?", help="what to answer; without it, or with `-`, standard input")
-    parser.add_argument("--model", default="", help="id or alias; the server's default otherwise")
-    parser.add_argument("--system", help="a system message before the prompt")
+def add_complete(parser: ArgumentParser, settings: ClientSettings) -> None:
+    """Adds the flags of `onward complete`."""
+    parser.description = "Prints the completion to stdout and status messages to stderr."
+    parser.add_argument("prompt", nargs="?", help="the prompt; without it, or with `-`, it is read from stdin")
+    parser.add_argument("--model", default="", help="model id or alias; default: the server's default model")
+    parser.add_argument("--system", metavar="TEXT", help="system message to put before the prompt")
     parser.add_argument("--raw", action="store_true", help="send the prompt as raw text, without the chat template")
-    parser.add_argument("--stream", action="store_true", help="write the answer as it is made")
-    parser.add_argument("--json", action="store_true", help="write the response messages as JSON, one a line")
+    parser.add_argument("--stream", action="store_true", help="print the text as it is generated")
+    parser.add_argument("--json", action="store_true", help="print the response messages as JSON, one per line")
     _add_sampling(parser)
-    _add_connection(parser, timeout_s=120.0)
+    _add_connection(parser, settings, timeout_s=120.0)
 
 
-def add_models(parser: ArgumentParser) -> None:
-    """`onward models`."""
-    parser.description = "Lists what is served."
-    parser.add_argument("--json", action="store_true", help="write each model as JSON, one a line")
-    _add_connection(parser, timeout_s=10.0)
+def add_models(parser: ArgumentParser, settings: ClientSettings) -> None:
+    """Adds the flags of `onward models`."""
+    parser.description = "Lists the models that the server serves."
+    parser.add_argument("--json", action="store_true", help="print each model as JSON, one per line")
+    _add_connection(parser, settings, timeout_s=10.0)
 
 
-def add_health(parser: ArgumentParser) -> None:
-    """`onward health`."""
-    parser.description = "Exits with 0 only if the server is SERVING."
-    parser.add_argument("--service", default="", help="full name of one service; the whole server otherwise")
-    _add_connection(parser, timeout_s=5.0)
+def add_health(parser: ArgumentParser, settings: ClientSettings) -> None:
+    """Adds the flags of `onward health`."""
+    parser.description = "Prints the health of the server. Exits with 0 if it is SERVING, else with 1."
+    parser.add_argument("--service", default="", help="full name of one service; default: the server as a whole")
+    _add_connection(parser, settings, timeout_s=5.0)
 
 
 def _add_sampling(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("sampling", "A parameter that is left out has the model's default.")
+    """A flag for every parameter that is a number or a list of strings."""
+    group = parser.add_argument_group("sampling", "A parameter that is not given has the model's default.")
     for name, parameter in PARAMETERS.items():
         flag = f"--{name.replace('_', '-')}"
-        allowed = "" if parameter.range is None else f"in {parameter.range}"
+        in_range = "" if parameter.range is None else f"in {parameter.range}"
         if parameter.value_type is float:
-            group.add_argument(flag, type=float, metavar="X", help=allowed)
+            group.add_argument(flag, type=float, metavar="X", help=in_range)
         elif parameter.value_type is int:
-            group.add_argument(flag, type=int, metavar="N", help=allowed)
+            group.add_argument(flag, type=int, metavar="N", help=in_range)
         elif parameter.value_type == tuple[str, ...]:
-            allowed = f"may be repeated, up to {parameter.max_items} times"
-            group.add_argument(flag, action="append", metavar="TEXT", help=allowed)
+            group.add_argument(
+                flag, action="append", metavar="TEXT", help=f"repeat it for more, at most {parameter.max_items}"
+            )
 
 
-def _add_connection(parser: ArgumentParser, *, timeout_s: float) -> None:
+def _add_connection(parser: ArgumentParser, settings: ClientSettings, *, timeout_s: float) -> None:
     group = parser.add_argument_group("connection")
     group.add_argument(
         "--target",
-        default=_ENVIRONMENT.get("ONWARD_TARGET", _DEFAULT_TARGET),
+        default=settings.target,
         metavar="HOST:PORT",
-        help="server to call; ONWARD_TARGET otherwise, or %(default)s",
+        help="server to call; default: ONWARD_TARGET, here %(default)s",
     )
     group.add_argument(
         "--api-key-file",
         type=Path,
         metavar="FILE",
-        help="file with the API key; the key in ONWARD_API_KEY otherwise",
+        help="file with the API key; default: the key in ONWARD_API_KEY",
     )
     group.add_argument("--tls-ca", metavar="FILE", help="PEM file with the authorities to trust; turns TLS on")
-    group.add_argument("--tls-cert", metavar="FILE", help="PEM file with a client certificate")
-    group.add_argument("--tls-key", metavar="FILE", help="PEM file with its private key")
-    group.add_argument("--insecure", action="store_true", help="speak in the clear to another machine")
-    group.add_argument("--timeout", type=float, default=timeout_s, metavar="S", help="seconds; %(default)g otherwise")
-    parser.set_defaults(api_key=_ENVIRONMENT.get("ONWARD_API_KEY"))
+    group.add_argument("--tls-cert", metavar="FILE", help="PEM file with a client certificate; turns TLS on")
+    group.add_argument("--tls-key", metavar="FILE", help="PEM file with the private key of --tls-cert")
+    group.add_argument("--insecure", action="store_true", help="allow plaintext to a server on another machine")
+    group.add_argument(
+        "--timeout", type=float, default=timeout_s, metavar="S", help="time limit in seconds; default: %(default)g"
+    )
+    parser.set_defaults(api_key=settings.api_key)

@@ -1,4 +1,4 @@
-"""`onward complete`, `models` and `health`: one call each through the Python client; it does not know gRPC."""
+"""`onward complete`, `models` and `health`, by the Python client."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ from onward_server.sampling import PARAMETERS
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Runs the subcommand that was parsed; returns the exit code."""
+    """Runs the parsed subcommand and returns the exit code; a failure is printed to stderr in one line."""
     commands: Mapping[str, Callable[[argparse.Namespace, Client], int]] = {
         "complete": _complete,
         "models": _models,
@@ -28,10 +28,10 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         with _client(parsed) as client:
             return commands[parsed.command](parsed, client)
-    except BrokenPipeError:  # nobody reads on; without this Python complains once more at exit
+    except BrokenPipeError:  # the reader is gone; without this Python prints a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OnwardError, OSError) as error:
-        _say(f"{error}")
+        _say(str(error))
     return ExitCode.FAILED
 
 
@@ -50,7 +50,7 @@ def _complete(parsed: argparse.Namespace, client: Client) -> int:
     model = client.model(parsed.model) if parsed.model else next(m for m in client.models() if m.is_default)
     is_raw = parsed.raw or not model.capabilities.chat
     if is_raw and parsed.system is not None:
-        _say(f"{model.id} has no chat template that could render a system message")
+        _say(f"--system: {model.id} has no chat template to render a system message; leave it out")
         return ExitCode.FAILED
     prompt: str = sys.stdin.read() if parsed.prompt in {None, "-"} else parsed.prompt
     options = cast(CompleteOptions, {name: value for name, value in vars(parsed).items() if name in PARAMETERS})
@@ -63,19 +63,23 @@ def _complete(parsed: argparse.Namespace, client: Client) -> int:
         system = [] if parsed.system is None else [MessageDict(role="system", content=parsed.system)]
         messages = [*system, MessageDict(role="user", content=prompt)]
         _say(f"sending a message to {model.id}")
-    completion = (_streamed if parsed.stream else _whole)(client, messages, options, as_json=parsed.json)
+    completion = (_stream if parsed.stream else _complete_whole)(client, messages, options, as_json=parsed.json)
     usage = completion.usage
-    _say(f"{completion.finish_reason}: {usage.prompt_tokens} prompt tokens, {usage.completion_tokens} answer tokens")
-    return ExitCode.WELL
+    _say(
+        f"{completion.finish_reason}: {usage.prompt_tokens} prompt tokens, {usage.completion_tokens} completion tokens"
+    )
+    return ExitCode.OK
 
 
-def _whole(client: Client, messages: Messages | None, options: CompleteOptions, *, as_json: bool) -> Completion:
+def _complete_whole(
+    client: Client, messages: Messages | None, options: CompleteOptions, *, as_json: bool
+) -> Completion:
     completion = client.complete(messages, **options)
     _write(_json(completion.proto) if as_json else f"{completion.text}\n")
     return completion
 
 
-def _streamed(client: Client, messages: Messages | None, options: CompleteOptions, *, as_json: bool) -> Completion:
+def _stream(client: Client, messages: Messages | None, options: CompleteOptions, *, as_json: bool) -> Completion:
     with client.stream(messages, **options) as stream:
         pieces: Iterable[str] = map(_json, stream) if as_json else stream.text
         for piece in pieces:
@@ -88,7 +92,7 @@ def _streamed(client: Client, messages: Messages | None, options: CompleteOption
 def _models(parsed: argparse.Namespace, client: Client) -> int:
     for model in client.models():
         _write(_json(model) if parsed.json else f"{_model_line(model)}\n")
-    return ExitCode.WELL
+    return ExitCode.OK
 
 
 def _model_line(model: Model) -> str:
@@ -105,7 +109,7 @@ def _model_line(model: Model) -> str:
 def _health(parsed: argparse.Namespace, client: Client) -> int:
     is_serving = client.health(parsed.service, max_retries=0)
     _write("SERVING\n" if is_serving else "NOT_SERVING\n")
-    return ExitCode.WELL if is_serving else ExitCode.FAILED
+    return ExitCode.OK if is_serving else ExitCode.FAILED
 
 
 def _json(message: Message) -> str:

@@ -1,12 +1,12 @@
-"""What `onward` returns to the shell."""
+"""The exit codes of `onward`."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """0 well, 1 failed, 2 wrong usage (argparse's own code), 130 interrupted (128 + SIGINT, as shells say it)."""
+    """Exit codes of the shell's conventions: 2 is argparse's own for wrong usage, 130 is 128 + SIGINT."""
 
-    WELL = 0
+    OK = 0
     FAILED = 1
     WRONG_USAGE = 2
     INTERRUPTED = 130

@@ -1,19 +1,19 @@
-"""`onward serve`: settings from flags and environment, then the server; it does not know how a server is built."""
+"""`onward serve`: reads the settings and runs the server."""
 
 import sys
 from collections.abc import Sequence
 
 from onward_server.cli.exit_code import ExitCode
-from onward_server.settings import WrongSettings, read_settings
+from onward_server.settings.server import WrongSettings, read_settings
 
 
 def run(words: Sequence[str]) -> int:
-    """Serves until a signal; returns the exit code."""
+    """Serves until SIGTERM or SIGINT and returns the exit code; invalid settings are printed to stderr."""
     try:
         settings = read_settings(words)
     except WrongSettings as error:
         sys.stderr.writelines(f"onward serve: {problem}\n" for problem in error.problems)
         return ExitCode.WRONG_USAGE
-    from onward_server import app  # noqa: PLC0415  loads the runtimes; wrong usage and --help need none
+    from onward_server import app  # noqa: PLC0415  imports the runtimes, which --help and wrong usage do not need
 
     return app.run(settings)

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from onward.v1.completion_pb2 import CompleteRequest
 from onward_server.api.access import ApiKeys, load_access
 from onward_server.errors import StartupError
-from onward_server.settings import Settings
+from onward_server.settings.server import Settings
 from tests.fakes_completion import FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
 
