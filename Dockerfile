@@ -1,8 +1,8 @@
-# The server as a non-root container: locked wheels, no compiler, nothing written outside /tmp.
-# The base is named by tag; pin it by digest where a registry is at hand:
+# The server in a container: runs as a non-root user, from locked wheels, and writes only to /tmp.
+# The base image is named by tag. To pin it, append the digest that this prints:
 #   docker buildx imagetools inspect python:3.12-slim
 FROM python:3.12-slim AS build
-# server: for the CPU. cuda: with NVIDIA's CUDA and cuDNN wheels, for a GPU.
+# server: runs on the CPU. cuda: adds NVIDIA's CUDA and cuDNN wheels and runs on a GPU.
 ARG REQUIREMENTS=server
 WORKDIR /build
 COPY requirements/ requirements/
@@ -25,5 +25,6 @@ EXPOSE 50051
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["onward", "health"]
 ENTRYPOINT ["onward"]
-# Refused beyond loopback unless --insecure, or TLS with keys or client certificates, is said as well.
+# This address is not loopback, so the server refuses to start without further flags: --insecure, or TLS with API keys or
+# client certificates.
 CMD ["serve", "--listen", "0.0.0.0:50051"]

@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid by the compose schema, closed where it can be; it does not start a container."""
+"""docker-compose.yml follows its schema and gives its containers no more than they need."""
 
 import subprocess
 import sys
@@ -35,12 +35,12 @@ def test_a_service_has_no_privileges_and_writes_nothing_but_tmp(service: dict[st
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
-    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 # the container's own
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 # inside the container
     assert all(volume.endswith(":ro") for volume in service["volumes"])
 
 
 @every_service
-def test_an_open_server_says_so_and_is_published_on_loopback(service: dict[str, Any]) -> None:
+def test_a_server_without_keys_is_marked_insecure_and_published_on_loopback(service: dict[str, Any]) -> None:
     command, *words = service["command"]
     settings = read_settings(words)
     assert command == "serve"
@@ -60,7 +60,7 @@ def test_a_stopping_container_outlives_the_drain(service: dict[str, Any]) -> Non
 
 
 def test_the_gpu_profile_reserves_a_gpu_and_starts_with_the_embedded_model_too() -> None:
-    """That is fp32, which CUDA refuses: asked for it, the service ended and was started again without end."""
+    """The embedded model is fp32, which CUDA cannot run: with `cuda`, the container restarted forever."""
     service = SERVICES["onward-gpu"]
     assert service["profiles"] == ["gpu"]
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
