@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-oldest coverage bench check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-public test-cuda test-oldest coverage bench check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ serve: $(VENV)/.serving ## Serve a model: MODEL=dir, else the embedded one; furt
 
 test: setup ## Run every test; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
+	$(BIN)/python -m pytest tests/public --data "$$DATA" $(ARGS)
+
+test-cuda: setup ## Run the tests that need an NVIDIA GPU, with the CUDA libraries installed
+	$(BIN)/python -m pytest -m cuda $(ARGS)
 
 # The type checker is not part of this environment.
 test-oldest: $(OLDEST)/.installed ## Test the Python client on the oldest dependencies it allows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -63,8 +64,7 @@ def write_tiny_model(
     seed: int = 0,
 ) -> Path:
     """Writes a folder that the server loads, and returns it; `bits` quantises every matrix, float16 is for CUDA."""
-    weights = random_weights(config, seed=seed)
-    weights["model.norm.weight"] *= _PEAKEDNESS
+    weights = tiny_weights(config, seed=seed)
     integers = {4: WeightFormats(layers="int4", embeddings="int4"), 8: WeightFormats(layers="int8", embeddings="int8")}
     formats = WeightFormats() if bits is None else integers[bits]
     model = build_decoder(config, weights, layout=layout, formats=formats)
@@ -73,6 +73,13 @@ def write_tiny_model(
     write_decoder(directory, config, model, tokens=SpecialTokens(eos=(2, 0)))
     write_tiny_tokenizer(directory)
     return directory
+
+
+def tiny_weights(config: DecoderConfig, *, seed: int) -> dict[str, NDArray[np.float32]]:
+    """The weights that `write_tiny_model` writes, before it quantizes them."""
+    weights = random_weights(config, seed=seed)
+    weights["model.norm.weight"] *= _PEAKEDNESS
+    return weights
 
 
 def write_tiny_tokenizer(directory: Path, *, marks: tuple[str, ...] = ()) -> None:

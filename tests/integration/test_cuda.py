@@ -1,4 +1,4 @@
-"""What the server promises on an NVIDIA GPU, on float16 exports; every test is skipped where CUDA cannot be used."""
+"""What the server promises on an NVIDIA GPU, on float16 exports; run by `make test-cuda`, which needs such a GPU."""
 
 import asyncio
 import json
@@ -25,9 +25,11 @@ from onward_server.errors import StartupError
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
-from tests.integration.conftest import Serve
+from tests.model_serving import Serve
 from tests.serving import Served
 from tests.tiny_model import TINY, write_tiny_model
+
+pytestmark = pytest.mark.cuda
 
 POCKET = Path(__file__).parents[2] / "models" / "pocket" / "served"
 NUM_SLOTS = 4
@@ -53,7 +55,7 @@ CITY = {
 
 @pytest.fixture(scope="module", autouse=True)
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Skips where one matrix product cannot run on CUDA: a wheel built for it says nothing of libraries and driver."""
+    """Fails where one matrix product cannot run on CUDA: that a wheel is built for it does not tell."""
     folder = tmp_path_factory.mktemp("product")
     graph = Graph()
     rows = graph.input("rows", TensorProto.FLOAT, [1, 2])
@@ -63,7 +65,7 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> None:
     try:
         OnnxSession(folder / "model.onnx", SessionOptions(execution_provider=ExecutionProvider.CUDA))
     except StartupError as error:
-        pytest.skip(f"CUDA cannot be used here: {error}")
+        pytest.fail(f"CUDA cannot be used here: {error}")
 
 
 @pytest.fixture(scope="module")

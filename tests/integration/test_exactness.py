@@ -1,90 +1,83 @@
-"""Trained models answer exactly as their references do, through a real server: unary, streamed and in company."""
+"""Completions equal those of plain references, through a real server: unary, streamed and in company."""
 
 import asyncio
 import itertools
+import json
 import random
-from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
-from onward.v1.completion_pb2 import (
-    CompleteRequest,
-    CompleteResponse,
-    RawPrompt,
-    StreamCompleteRequest,
-    StreamCompleteResponse,
-    TokenIds,
-)
-from onward.v1.sampling_pb2 import LogprobOptions, SamplingParams
-from tests.integration.conftest import Serve
-from tests.nano_gpt import CHECKPOINT, write_nano_gpt
-from tests.serving import Served
-from tests.tiny_model import write_tiny_model
+from models.export.decoder_graph import Layout
+from onward.v1.completion_pb2 import CompleteResponse, StreamCompleteRequest
+from tests import write_pocket_golden as pocket
+from tests.gpt2_model import SHAPE, random_gpt2_weights, write_gpt2_model
+from tests.integration.exactness import greedy, greedy_ids, ids_of, sampled, streamed_text, text_of
+from tests.model_serving import Serve
+from tests.reference_decoder import reference_logits
+from tests.reference_gpt2 import Gpt2Reference
+from tests.tiny_model import TINY, tiny_weights, write_tiny_model
 
-STORIES = Path(__file__).parents[3] / "shared" / "data" / "stories260K"
-needs_stories = pytest.mark.skipif(not STORIES.is_dir(), reason="the trained stories260K model is not at hand")
-needs_nano_gpt = pytest.mark.skipif(not CHECKPOINT.is_file(), reason="the trained nano-gpt model is not at hand")
-
-STORY = CompleteRequest(
-    raw_prompt=RawPrompt(token_ids=TokenIds(ids=[1])), sampling=SamplingParams(temperature=0, max_tokens=200)
-)
+GOLDEN = json.loads(pocket.GOLDEN.read_text(encoding="utf-8"))
+NO_NEAR_TIE = 1e-3
+"""The server's float32 and numpy's float64 agree on the likeliest token where it leads by this much."""
 
 
-def text_of(response: CompleteResponse) -> str:
-    return response.choices[0].message.content[0].text
+async def test_the_embedded_model_streams_every_golden_completion_byte_for_byte(serve: Serve) -> None:
+    assert len(GOLDEN) >= 20
+    async with serve(pocket.SERVED) as served:
+        for case in GOLDEN:
+            request = greedy(case["prompt_ids"], pocket.MAX_TOKENS)
+            stream = served.completions.StreamComplete(StreamCompleteRequest(request=request))
+            assert await streamed_text(stream) == case["completion"]
 
 
-async def streamed_text(events: AsyncIterable[StreamCompleteResponse]) -> str:
-    return "".join([event.delta.text async for event in events])
-
-
-@needs_stories
-async def test_a_trained_export_tells_its_golden_story_byte_for_byte(serve: Serve) -> None:
-    golden = (STORIES / "golden_greedy.txt").read_text(encoding="utf-8")
-    async with serve(STORIES / "onnx") as served:
-        assert text_of(await served.completions.Complete(STORY)) == golden
-        stream = served.completions.StreamComplete(StreamCompleteRequest(request=STORY))
-        assert await streamed_text(stream) == golden
-
-
-@needs_stories
-async def test_the_golden_story_is_the_same_with_seven_others_running(serve: Serve) -> None:
-    golden = (STORIES / "golden_greedy.txt").read_text(encoding="utf-8")
-    async with serve(STORIES / "onnx") as served:
-        others = [served.completions.Complete(sampled("Once upon a time", seed, 300)) for seed in range(7)]
-        stream = served.completions.StreamComplete(StreamCompleteRequest(request=STORY))
-        unary, streamed = await asyncio.gather(served.completions.Complete(STORY), streamed_text(stream))
-        assert text_of(unary) == golden
-        assert streamed == golden
+async def test_the_golden_completions_are_the_same_in_company(serve: Serve) -> None:
+    async with serve(pocket.SERVED, max_queue=1000) as served:
+        others = [served.completions.Complete(sampled("Tell me a story.", seed, 150)) for seed in range(7)]
+        requests = [greedy(case["prompt_ids"], pocket.MAX_TOKENS) for case in GOLDEN]
+        responses = await asyncio.gather(*map(served.completions.Complete, requests))
+        for case, response in zip(GOLDEN, responses, strict=True):
+            assert (ids_of(response), text_of(response)) == (case["completion_ids"], case["completion"])
         await asyncio.gather(*others)
 
 
-@needs_nano_gpt
-async def test_the_sorting_model_sorts_every_input(serve: Serve, tmp_path: Path) -> None:
-    async with serve(write_nano_gpt(tmp_path / "nano"), max_queue=1000) as served:
-        inputs = list(itertools.product(range(3), repeat=6))
-        answers = await asyncio.gather(*(sort(served, symbols) for symbols in inputs))
-        assert answers == [sorted(symbols) for symbols in inputs]
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_decoder_of_random_weights_is_served_as_plain_numpy_computes_it(
+    serve: Serve, tmp_path: Path, layout: Layout, seed: int
+) -> None:
+    folder = write_tiny_model(tmp_path / "tiny", layout=layout, seed=seed)
+    prompts = [[5, 6, 7], [300, 20, 411, 90], [4], list(range(40, 60))]
+    expected = [reference_greedy(seed, prompt, 30) for prompt in prompts]
+    assert min(margin for _, margin in expected) > NO_NEAR_TIE
+    async with serve(folder) as served:
+        completions = await asyncio.gather(*(greedy_ids(served, prompt, 30) for prompt in prompts))
+    assert completions == [ids for ids, _ in expected]
 
 
-async def sort(served: Served, symbols: tuple[int, ...]) -> list[int]:
-    request = CompleteRequest(
-        raw_prompt=RawPrompt(token_ids=TokenIds(ids=symbols)),
-        sampling=SamplingParams(temperature=0, max_tokens=6),
-        logprobs=LogprobOptions(),
-    )
-    response = await served.completions.Complete(request)
-    return [logprob.chosen.token_id for logprob in response.choices[0].logprobs]
+def reference_greedy(seed: int, prompt: list[int], num_tokens: int) -> tuple[list[int], float]:
+    """The likeliest tokens, up to an end of sequence, and the least margin by which one was the likeliest."""
+    weights = tiny_weights(TINY, seed=seed)
+    ids, margin = list(prompt), np.inf
+    while len(ids) < len(prompt) + num_tokens and not {0, 2} & set(ids[len(prompt) :]):
+        logits = reference_logits(TINY, weights, np.array(ids))[-1]
+        second, first = np.sort(logits)[-2:]
+        margin = min(margin, float(first - second))
+        ids.append(int(logits.argmax()))
+    return ids[len(prompt) :], margin
 
 
-def sampled(text: str, seed: int, max_tokens: int) -> CompleteRequest:
-    return CompleteRequest(
-        raw_prompt=RawPrompt(text=text),
-        sampling=SamplingParams(temperature=1, top_p=0.9, seed=seed, max_tokens=max_tokens),
-        logprobs=LogprobOptions(top_logprobs=3),
-    )
+async def test_a_gpt2_style_decoder_completes_every_prompt_as_plain_numpy_does(serve: Serve, tmp_path: Path) -> None:
+    weights = random_gpt2_weights(seed=2)
+    prompts = np.array(list(itertools.product(range(SHAPE.vocab_size), repeat=6)))
+    expected, margin = Gpt2Reference(weights).greedy(prompts, 6)
+    assert margin > NO_NEAR_TIE
+    async with serve(write_gpt2_model(tmp_path / "gpt2", weights), max_queue=1000) as served:
+        completions = await asyncio.gather(*(greedy_ids(served, prompt, 6) for prompt in prompts.tolist()))
+    assert completions == expected.tolist()
 
 
 @pytest.mark.parametrize("bits", [None, 4], ids=["fp32", "int4"])

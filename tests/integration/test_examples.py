@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Serve
+from tests.model_serving import Serve
 
 REPOSITORY = Path(__file__).parents[2]
 POCKET = REPOSITORY / "models" / "pocket" / "served"

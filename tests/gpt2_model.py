@@ -1,13 +1,7 @@
-"""Exports a trained GPT-2 style model that sorts six symbols; it is data of others and lies outside this repository.
+"""Exports a decoder of GPT-2's architecture: learned positions, LayerNorm, biases and GELU; over three symbols."""
 
-Three symbols, A to C, and eleven learned positions: six are fed and six answered, the last of which is never fed back.
-"""
-
-import base64
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +14,12 @@ from models.export.decoder_config import DecoderConfig
 from models.export.graph import Graph
 from models.export.model_folder import write_json, write_model
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "nano-gpt-sort"
-CHECKPOINT = DATA / "gpt-nano-sort-model.json"
-REFERENCE = DATA / "gpt-nano-sort-t0-partials.json"
-"""Activations of the original, for three inputs of eleven symbols."""
+Weights = Mapping[str, NDArray[np.float32]]
 
 SYMBOLS = "ABC"
 
 SHAPE = DecoderConfig(
-    vocab_size=3,
+    vocab_size=len(SYMBOLS),
     hidden_size=48,
     intermediate_size=192,
     num_layers=3,
@@ -38,25 +29,45 @@ SHAPE = DecoderConfig(
     max_positions=11,
     rope_theta=None,
 )
+"""Eleven positions hold six symbols of a prompt and six of its completion, since the last one is never fed back."""
 
-_NORM_EPS = 1e-5
+NORM_EPS = 1e-5
 
 
-def read_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Reads the tensors of CHECKPOINT or REFERENCE by name."""
-    document = cast("Mapping[str, Mapping[str, object]]", json.loads(path.read_text(encoding="utf-8")))
-    return {
-        name: np.frombuffer(base64.b64decode(cast("str", entry["data"])), "<f4").reshape(
-            cast("list[int]", entry["shape"])
-        )
-        for name, entry in document.items()
-        if "data" in entry
+def random_gpt2_weights(*, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Weights by the names that minGPT gives them; matrices are [out, in]. The same seed gives the same weights."""
+    generator = np.random.default_rng(seed)
+
+    def normal(*shape: int, scale: float) -> NDArray[np.float32]:
+        return np.float32(scale) * generator.standard_normal(shape, dtype=np.float32)
+
+    hidden, wide = SHAPE.hidden_size, SHAPE.intermediate_size
+    weights = {
+        "transformer.wte.weight": normal(SHAPE.vocab_size, hidden, scale=1),
+        "transformer.wpe.weight": normal(SHAPE.max_positions, hidden, scale=1),
+        "lm_head.weight": normal(SHAPE.vocab_size, hidden, scale=1),
     }
+    norms = ["transformer.ln_f"]
+    for block in (f"transformer.h.{layer}" for layer in range(SHAPE.num_layers)):
+        norms += [f"{block}.ln_1", f"{block}.ln_2"]
+        linears = {
+            f"{block}.attn.c_attn": (3 * hidden, hidden),
+            f"{block}.attn.c_proj": (hidden, hidden),
+            f"{block}.mlp.c_fc": (wide, hidden),
+            f"{block}.mlp.c_proj": (hidden, wide),
+        }
+        for name, (rows, columns) in linears.items():
+            weights[f"{name}.weight"] = normal(rows, columns, scale=2 * columns**-0.5)
+            weights[f"{name}.bias"] = normal(rows, scale=0.1)
+    for name in norms:
+        weights[f"{name}.weight"] = np.float32(1) + normal(hidden, scale=0.1)
+        weights[f"{name}.bias"] = normal(hidden, scale=0.1)
+    return weights
 
 
-def write_nano_gpt(directory: Path) -> Path:
+def write_gpt2_model(directory: Path, weights: Weights) -> Path:
     """Writes a folder that the server loads in the slots layout, and returns it."""
-    write_model(_Exporter(read_tensors(CHECKPOINT)).run().model("nano-gpt"), directory)
+    write_model(_Exporter(weights).run().model("gpt2"), directory)
     shape = {
         "model_type": "gpt2",
         "vocab_size": SHAPE.vocab_size,
@@ -74,9 +85,9 @@ def write_nano_gpt(directory: Path) -> Path:
 
 
 class _Exporter:
-    """Turns minGPT's weights, matrices [out, in], into a graph."""
+    """Turns weights into a graph."""
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._graph = Graph()
 
@@ -94,7 +105,7 @@ class _Exporter:
             hidden = self._attend(attention, layer, block, hidden)
             hidden = self._mlp(block, hidden)
         normed = self._norm("transformer.ln_f", hidden)
-        graph.node("MatMul", [normed, self._constant("lm_head.weight", turned=True)], "logits")
+        graph.node("MatMul", [normed, self._constant("lm_head.weight", transposed=True)], "logits")
         return graph
 
     def _attend(self, attention: SlotAttention, layer: int, block: str, hidden: str) -> str:
@@ -106,17 +117,18 @@ class _Exporter:
 
     def _mlp(self, block: str, hidden: str) -> str:
         wide = self._linear(f"{block}.mlp.c_fc", self._norm(f"{block}.ln_2", hidden))
-        bent = self._graph.node("Gelu", [wide], f"{block}.mlp.gelu", approximate="tanh")
-        return self._graph.node("Add", [hidden, self._linear(f"{block}.mlp.c_proj", bent)], f"{block}.mlp.sum")
+        activated = self._graph.node("Gelu", [wide], f"{block}.mlp.gelu", approximate="tanh")
+        return self._graph.node("Add", [hidden, self._linear(f"{block}.mlp.c_proj", activated)], f"{block}.mlp.sum")
 
     def _linear(self, name: str, rows: str) -> str:
-        product = self._graph.node("MatMul", [rows, self._constant(f"{name}.weight", turned=True)], f"{name}.product")
+        weight = self._constant(f"{name}.weight", transposed=True)
+        product = self._graph.node("MatMul", [rows, weight], f"{name}.product")
         return self._graph.node("Add", [product, self._constant(f"{name}.bias")], f"{name}.output")
 
     def _norm(self, name: str, rows: str) -> str:
         inputs = [rows, self._constant(f"{name}.weight"), self._constant(f"{name}.bias")]
-        return self._graph.node("LayerNormalization", inputs, f"{name}.output", axis=-1, epsilon=_NORM_EPS)
+        return self._graph.node("LayerNormalization", inputs, f"{name}.output", axis=-1, epsilon=NORM_EPS)
 
-    def _constant(self, name: str, *, turned: bool = False) -> str:
+    def _constant(self, name: str, *, transposed: bool = False) -> str:
         value = self._weights[name]
-        return self._graph.constant(name, value.T if turned else value)
+        return self._graph.constant(name, value.T if transposed else value)

@@ -1,0 +1,28 @@
+"""A real server in process, on a free port, over model folders."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+
+from onward_server.api.access import load_access
+from onward_server.app import load_models, started
+from onward_server.settings.server import Settings
+from tests.serving import Served
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
+
+
+@asynccontextmanager
+async def serving_folder(folder: Path, **settings: object) -> AsyncGenerator[Served]:
+    """Serves a model folder, with any settings, for the length of an `async with` block."""
+    configured = Settings.model_validate({"model": (str(folder),), "listen": "127.0.0.1:0", **settings})
+    models = load_models(configured)
+    access = load_access(configured)
+    async with (
+        started(configured, models, access, asyncio.Event()) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        yield Served(server, channel)
