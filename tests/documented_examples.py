@@ -130,6 +130,8 @@ def _shell_examples(block: str, line: int) -> Iterator[Example]:
 def _is_as_shown(printed: str, shown: str | None, *, succeeded: bool) -> bool:
     if shown is None:
         return succeeded
+    if printed and not printed.endswith("\n"):
+        printed += "\n"  # a block in a document cannot end without one
     return doctest.OutputChecker().check_output(shown, printed, _OUTPUT_FLAGS)
 
 
