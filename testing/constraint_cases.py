@@ -12,12 +12,12 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from onward_server.completion.answer.output_parser import AnswerContext, OutputParser
-from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS
-from onward_server.completion.answer.tool_formats.reasoning import THINK
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat, ToolFormat
+from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat, ToolFormat
+from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.completion.answer.reasoning_formats import THINK
 from onward_server.completion.constraints import Constraints
-from onward_server.completion.prompt.builder import Prompt, offered_tools
 from onward_server.domain import (
     CompletionRequest,
     FunctionTool,
@@ -345,16 +345,15 @@ def format_case(kind: str, name: str, response_format: ResponseFormat, complaint
 
 def _answer_case(name: str, output_format: OutputFormat, prompt_text: str, request: CompletionRequest) -> Case:
     """What a whole request asks for, read as its answer is read."""
-    context = AnswerContext(
-        tools=offered_tools(request),
+    context = OutputContext(
+        tools=request.offered_tools,
         prompt=prompt_text,
         single_call=not request.parallel_tool_calls,
         response_format=request.response_format,
     )
-    prompt = Prompt(text=prompt_text, ids=(1,), is_empty_text=False, output_format=output_format, context=context)
 
     def compiled(compiler: GrammarCompiler) -> Grammar:
-        grammar = asyncio.run(Constraints(compiler).of(request, prompt))
+        grammar = asyncio.run(Constraints(compiler).compile(request, output_format, context))
         assert grammar is not None
         return grammar
 
@@ -362,7 +361,7 @@ def _answer_case(name: str, output_format: OutputFormat, prompt_text: str, reque
 
 
 def _answer_complaint(
-    output_format: OutputFormat, context: AnswerContext, request: CompletionRequest, text: str
+    output_format: OutputFormat, context: OutputContext, request: CompletionRequest, text: str
 ) -> str | None:
     answer = parsed(OutputParser(output_format, context), [text])
     if answer.invalid_tool_call:

@@ -13,7 +13,7 @@ def tool(name: str, parameters: str = "") -> FunctionTool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedAnswer:
+class ParsedOutput:
     """The sum of all deltas, with those of a void call left out."""
 
     text: str
@@ -23,7 +23,7 @@ class ParsedAnswer:
     invalid_tool_call: str
 
 
-def parsed(parser: OutputParser, pieces: Iterable[str]) -> ParsedAnswer:
+def parsed(parser: OutputParser, pieces: Iterable[str]) -> ParsedOutput:
     """Feeds the pieces and checks that the deltas are what the protocol promises."""
     deltas = [parser.feed(piece) for piece in pieces]
     deltas.append(parser.finish())
@@ -38,7 +38,7 @@ def parsed(parser: OutputParser, pieces: Iterable[str]) -> ParsedAnswer:
     if parser.invalid_tool_call:
         calls.pop()
     assert len(calls) == parser.num_calls
-    return ParsedAnswer(
+    return ParsedOutput(
         text="".join(delta.text for delta in deltas),
         reasoning="".join(delta.reasoning for delta in deltas),
         calls=tuple((name, arguments) for name, arguments in calls),

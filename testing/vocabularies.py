@@ -8,8 +8,8 @@ from random import Random
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS
-from onward_server.completion.answer.tool_formats.tool_format import ReasoningFormat, ToolFormat
+from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS
+from onward_server.completion.answer.output_format import ReasoningFormat, ToolFormat
 
 _FORMATS: tuple[ToolFormat | ReasoningFormat, ...] = (*TOOL_FORMATS, *REASONING_FORMATS)
 CONTROL_TOKENS = tuple(

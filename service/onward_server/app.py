@@ -13,8 +13,8 @@ from pathlib import Path
 
 from onward_server.api.access import Access, load_access
 from onward_server.api.server import Server
-from onward_server.completion.answer.tool_formats import choose_output_format
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
+from onward_server.completion.answer.format_registry import choose_output_format
+from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.catalogue import Catalogue
 from onward_server.completion.completer import Completer
 from onward_server.completion.constraints import Constraints
@@ -59,6 +59,7 @@ class ServedModel:
     loaded: LoadedModel
     limits: ModelLimits
     prompts: PromptBuilder
+    output_format: OutputFormat
     compiler: GrammarCompiler | None
     """None: the model's answers cannot be constrained."""
     tokenizer: Tokenizer
@@ -94,6 +95,7 @@ async def started(
                 Completer(
                     limits=model.limits,
                     prompts=model.prompts,
+                    output_format=model.output_format,
                     constraints=None if model.compiler is None else Constraints(model.compiler),
                     tokenizer=model.tokenizer,
                     engine=engine,
@@ -184,7 +186,8 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             eos_token_ids=folder.eos_token_ids,
             takes_tool_calls=template is not None and template.supports_tool_calls,
         ),
-        prompts=PromptBuilder(tokenizer, template, output_format),
+        prompts=PromptBuilder(tokenizer, template),
+        output_format=output_format,
         compiler=compiler,
         tokenizer=tokenizer,
     )

@@ -155,6 +155,14 @@ class CompletionRequest:
     metadata: tuple[tuple[str, str], ...] = ()
     reasoning_effort: ReasoningEffort | None = None
 
+    @property
+    def offered_tools(self) -> tuple[FunctionTool, ...]:
+        """The tools that the model is shown: none with mode NONE, else those that `function_names` allows."""
+        choice = self.tool_choice
+        if choice.mode is ToolChoiceMode.NONE:
+            return ()
+        return tuple(tool for tool in self.tools if not choice.function_names or tool.name in choice.function_names)
+
 
 class FinishReason(Enum):
     """Why an answer ended."""

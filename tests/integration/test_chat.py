@@ -120,7 +120,7 @@ async def test_unary_streamed_one_of_n_and_crowded_answers_are_equal(
 class Family:
     """How some models think and call, in little."""
 
-    template_marks: str
+    template_markers: str
     control_tokens: tuple[str, ...]
     prompt_end: str = ""
     likely: dict[str, int]
@@ -129,24 +129,24 @@ class Family:
 
 FAMILIES = {
     "Qwen 3": Family(
-        template_marks="<think> <tool_call>",
+        template_markers="<think> <tool_call>",
         control_tokens=("<think>", "</think>", "<tool_call>", "</tool_call>"),
         likely={"<think>": 25, "</think>": 5},
     ),
     "Qwen 3.5": Family(
-        template_marks="<think> <tool_call> <function=",
+        template_markers="<think> <tool_call> <function=",
         control_tokens=("<think>", "</think>", "<tool_call>", "</tool_call>"),
         prompt_end="<think>\n",
         likely={"</think>": 5},
     ),
     "gpt-oss": Family(
-        template_marks="<|channel|>analysis <|message|>",
+        template_markers="<|channel|>analysis <|message|>",
         control_tokens=("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>"),
         prompt_end="<|channel|>analysis<|message|>",
         likely={"<|end|>": 5},
     ),
     "Gemma 4": Family(
-        template_marks="<|channel>thought <|tool_call>call:",
+        template_markers="<|channel>thought <|tool_call>call:",
         control_tokens=("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", '<|"|>'),
         prompt_end="<|channel>thought\n",
         likely={"<channel|>": 5},
@@ -169,7 +169,7 @@ def thinking_folder(directory: Path, family: Family) -> Path:
     write_tiny_tokenizer(folder, marks=family.control_tokens)
     begin = "<|im_start|>assistant\n"
     template = TEMPLATE.replace(f"{begin}{{% endif %}}", f"{begin}{family.prompt_end}{{% endif %}}")
-    (folder / "chat_template.jinja").write_text(f"{{# {family.template_marks} #}}{template}")
+    (folder / "chat_template.jinja").write_text(f"{{# {family.template_markers} #}}{template}")
     return folder
 
 

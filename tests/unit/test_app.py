@@ -7,7 +7,6 @@ import pytest
 from tokenizers import Tokenizer
 
 from onward_server.app import ServedModel, how_to_call, load_models
-from onward_server.domain import CompletionRequest, Message, Role
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.settings.server import Settings
 from tests.tiny_model import CHATML, write_tiny_model
@@ -52,14 +51,7 @@ def test_no_more_alternatives_are_offered_than_there_are_tokens(folder: Path) ->
     assert load(folder).limits.card.capabilities.max_top_logprobs == 5
 
 
-async def formats(model: ServedModel) -> tuple[str | None, str | None]:
-    """Names of the formats in which the model's answers are read, of tool calls and of reasoning."""
-    prompt = await model.prompts.build(CompletionRequest(messages=(Message(role=Role.USER, content=("Hi",)),)))
-    tools, reasoning = prompt.output_format.tools, prompt.output_format.reasoning
-    return tools and tools.name, reasoning and reasoning.name
-
-
-async def test_formats_are_the_templates_unless_settings_name_others(folder: Path) -> None:
+def test_formats_are_the_templates_unless_settings_name_others(folder: Path) -> None:
     template = CHATML + "{# <tool_call> <think> #}"
     (folder / "chat_template.jinja").write_text(template)
     models = load_models(
@@ -73,15 +65,19 @@ async def test_formats_are_the_templates_unless_settings_name_others(folder: Pat
         )
     )
 
-    assert [await formats(model) for model in models] == [(None, None), ("llama3", "mistral"), ("hermes", "think")]
+    assert [model.output_format.names for model in models] == [
+        ("none", "none"),
+        ("llama3", "mistral"),
+        ("hermes", "think"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("setting", "values", "sentence"),
     [
-        ("tool_format", ("a=qwen",), "no tool format is named 'qwen'; known are none, harmony, "),
-        ("tool_format", ("qwen", "a=hermes"), "no tool format is named 'qwen'; known are none, harmony, "),
-        ("reasoning_format", ("a=",), "no reasoning format is named ''; known are none, harmony, "),
+        ("tool_format", ("a=qwen",), "unknown tool format 'qwen'; the valid names are none, harmony, "),
+        ("tool_format", ("qwen", "a=hermes"), "unknown tool format 'qwen'; the valid names are none, harmony, "),
+        ("reasoning_format", ("a=",), "unknown reasoning format ''; the valid names are none, harmony, "),
     ],
     ids=["of a model", "of no model, as each has its own", "an empty one"],
 )

@@ -1,1 +1,1 @@
-"""Text: from a request to a prompt, and from token ids to an answer; it knows no protobuf and no arrays."""
+"""Completions: from a request to a prompt, and from the token ids that the engine samples to events for the caller."""

@@ -1,4 +1,4 @@
-"""The models that this server serves, by id and alias; it does not know how they answer."""
+"""The models that the server serves, by id and alias."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from onward_server.errors import ModelNotFound
 
 
 class Catalogue:
-    """Completers by name; the first one is the default."""
+    """The completers of all models; the first one is the default."""
 
     def __init__(self, completers: Sequence[Completer]) -> None:
         self._default = completers[0]
@@ -17,10 +17,10 @@ class Catalogue:
         }
 
     def get(self, model: str) -> Completer:
-        """The completer of a model; an empty name is the default.
+        """Returns the completer of a model, given its id or alias; an empty name means the default model.
 
         Raises:
-            ModelNotFound: no model has this id or alias.
+            ModelNotFound: No model has this id or alias.
         """
         if not model:
             return self._default
@@ -29,6 +29,6 @@ class Catalogue:
         return self._by_name[model]
 
     def cards(self) -> tuple[ModelCard, ...]:
-        """What clients can know of each model, by id."""
+        """Returns what clients may know of each model, sorted by id."""
         cards = {completer.card.id: completer.card for completer in self._by_name.values()}
         return tuple(cards[model] for model in sorted(cards))

@@ -1,4 +1,4 @@
-"""Folds a stream of completion events into one finished answer, so that unary calls and streams cannot differ."""
+"""Assembles a stream of completion events into a completion, so that unary and streaming RPCs cannot differ."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class _ChoiceParts:
 
     def finish(self, finished: ChoiceFinished) -> Choice:
         calls = [self.tool_calls[index] for index in sorted(self.tool_calls)]
-        if finished.invalid_tool_call:  # the deltas of the call with the highest index are void
+        if finished.invalid_tool_call:  # the deltas of the tool call with the highest index are void
             calls = calls[:-1]
         text = "".join(self.text)
         return Choice(
@@ -71,10 +71,10 @@ class _ChoiceParts:
 
 
 async def collect(events: AsyncIterator[CompletionEvent]) -> Completion:
-    """Reads a stream to its end.
+    """Reads a stream to its end and returns the completion.
 
     Raises:
-        OnwardError: whatever the stream raises.
+        OnwardError: The stream raised it.
     """
     started: CompletionStarted | None = None
     ended: CompletionEnded | None = None
@@ -91,5 +91,5 @@ async def collect(events: AsyncIterator[CompletionEvent]) -> Completion:
             case CompletionEnded():
                 ended = event
     if started is None or ended is None:
-        raise AssertionError("the stream ended without its start or its end")
+        raise AssertionError("the stream had no CompletionStarted or no CompletionEnded event")
     return Completion(started=started, choices=tuple(choices[index] for index in sorted(choices)), ended=ended)

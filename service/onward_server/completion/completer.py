@@ -1,4 +1,4 @@
-"""The pipeline of one model: validate, build the prompt, generate, and turn tokens into events; it knows no protobuf.
+"""Serves the completions of one model: validates a request, builds its prompt, generates, and emits events.
 
 CompletionRequest ─▶ Prompt ─▶ GenerationRequest ─▶ EngineEvent ─▶ CompletionEvent
 """
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from onward_server.completion.answer.choice_stream import ChoiceStream
 from onward_server.completion.answer.detokenizer import Detokenizer
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.completion.collect import collect
 from onward_server.completion.constraints import Constraints
 from onward_server.completion.context_window import tokens_left
 from onward_server.completion.prompt.builder import Prompt, PromptBuilder, is_long
+from onward_server.completion.request_timeline import RequestTimeline
 from onward_server.completion.sampling_defaults import resolve
-from onward_server.completion.step_clock import StepClock
 from onward_server.completion.validation import ModelLimits, check_token_ids, validate
 from onward_server.domain import (
     ChoiceDelta,
@@ -48,28 +50,32 @@ from onward_server.runtime.engine_thread import EngineThread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """A request that is ready for the engine."""
+    """A request that is ready for the engine, and how its output is to be parsed."""
 
     prompt: Prompt
     generation: GenerationRequest
+    output_format: OutputFormat
+    context: OutputContext
 
 
 class Completer:
-    """Answers requests with one model."""
+    """Serves requests with one model."""
 
     def __init__(
         self,
         *,
         limits: ModelLimits,
         prompts: PromptBuilder,
+        output_format: OutputFormat,
         constraints: Constraints | None,
         tokenizer: Tokenizer,
         engine: EngineThread,
     ) -> None:
-        """`constraints`: None where the model's answers cannot be constrained; then validation lets none ask for it."""
+        """Takes the parts of a model. Without `constraints`, validation must reject requests that need any."""
         self.card: ModelCard = limits.card
         self._limits = limits
         self._prompts = prompts
+        self._output_format = output_format
         self._constraints = constraints
         self._tokenizer = tokenizer
         self._engine = engine
@@ -77,47 +83,61 @@ class Completer:
     async def stream(
         self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> AsyncGenerator[CompletionEvent]:
-        """The answer as it is made; closing the generator frees what it holds within a step.
+        """Yields the events of a completion as they occur.
+
+        Closing the generator ends the request, and frees what it holds within one step of the engine.
+
+        Args:
+            request: The request, not yet validated.
+            violations: What decoding the request found; reported together with what validation finds.
 
         Raises:
-            InvalidRequest: the request cannot be served; `violations`, found by the door, are reported with the rest.
-            EngineOverloaded: the queue is full.
-            EngineFailed: a forward pass or the engine failed.
+            InvalidRequest: The request is invalid, or asks for what the model does not support.
+            EngineOverloaded: The queue is full.
+            EngineFailed: A run of the model failed, or the engine is dead.
         """
         arrived_s = time.monotonic()
         await self._validate(request, violations)
         self._engine.check_capacity()
         plan = await self._plan(request)
         time_limit_at_s = None if request.time_limit_s is None else arrived_s + request.time_limit_s
-        clock, create_time_s = StepClock(arrived_s=arrived_s, admitted_s=time.monotonic()), time.time()
+        timeline, create_time_s = RequestTimeline(arrived_s=arrived_s, admitted_s=time.monotonic()), time.time()
         choices = self._choices(plan)
         is_started = False
         async with self._engine.generate(plan.generation, time_limit_at_s=time_limit_at_s) as generation:
             async for engine_event, at_s in generation.events():
-                events = _answer_events(engine_event, at_s, choices, clock)
-                if events and isinstance(events[-1], ChoiceFinished):  # before it is sent, which may take long
+                events = _choice_events(engine_event, at_s, choices, timeline)
+                if events and isinstance(events[-1], ChoiceFinished):  # before it is yielded, as sending may take long
                     generation.stop_choice(events[-1].index)
-                if not is_started and (clock.first_token_s or events):
+                if not is_started and (timeline.first_token_s or events):
                     is_started = True
                     yield self._started(plan, create_time_s)
                 for event in events:
                     yield event
-        yield CompletionEnded(usage=_usage(plan, choices), timings=clock.timings(time.monotonic()))
+        yield CompletionEnded(usage=_usage(plan, choices), timings=timeline.timings(time.monotonic()))
 
     async def complete(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> Completion:
-        """The whole answer. Raises what `stream` raises."""
+        """Returns the whole completion. Takes and raises what `stream` does."""
         async with aclosing(self.stream(request, violations=violations)) as events:
             return await collect(events)
 
     async def count_tokens(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> int:
-        """Tokens of the rendered prompt. Raises InvalidRequest."""
+        """Returns the number of tokens in the prompt, which may exceed the context length.
+
+        Raises:
+            InvalidRequest: The request is invalid.
+        """
         await self._validate(request, violations)
         return len((await self._prompts.build(request)).ids)
 
     async def tokenize(
         self, source: RawText | CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> tuple[str, tuple[PromptToken, ...]]:
-        """The prompt's text and its tokens. Raises InvalidRequest."""
+        """Returns the text of a prompt and its tokens.
+
+        Raises:
+            InvalidRequest: The request is invalid.
+        """
         if isinstance(source, RawText):
             if violations:
                 raise InvalidRequest(violations)
@@ -128,7 +148,11 @@ class Completer:
         return prompt.text, await self._prompts.tokens(prompt)
 
     def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:
-        """Text of the tokens, invalid UTF-8 replaced. Raises InvalidRequest."""
+        """Returns the text of tokens; invalid UTF-8 becomes replacement characters.
+
+        Raises:
+            InvalidRequest: A token id is not in the vocabulary.
+        """
         violations = list(check_token_ids("token_ids", token_ids, self._limits.num_sampleable))
         if violations:
             raise InvalidRequest(violations)
@@ -143,12 +167,18 @@ class Completer:
     async def _plan(self, request: CompletionRequest) -> _Plan:
         context_length = self.card.context_length
         prompt = await self._prompts.build(request, context_length=context_length)
+        output_format, context = OutputFormat(), OutputContext()  # the output of a raw prompt is text
+        if request.raw_prompt is None:
+            output_format, context = self._output_format, OutputContext.of_chat(request, prompt.text)
         sampling, length_reason = resolve(
             request.sampling,
             self.card.default_sampling,
             window_left=tokens_left(request, context_length, len(prompt.ids)),
             new_seed=secrets.randbelow(MAX_SEED),
         )
+        grammar = None
+        if self._constraints is not None:
+            grammar = await self._constraints.compile(request, output_format, context)
         generation = GenerationRequest(
             id=f"cmpl_{secrets.token_hex(12)}",
             prompt_ids=prompt.ids,
@@ -156,26 +186,25 @@ class Completer:
             seeds=tuple(choice_seed(sampling.seed, index) for index in range(request.n)),
             eos_token_ids=self._limits.eos_token_ids,
             top_logprobs=request.top_logprobs,
-            grammar=None if self._constraints is None else await self._constraints.of(request, prompt),
+            grammar=grammar,
             length_reason=length_reason,
         )
-        return _Plan(prompt=prompt, generation=generation)
+        return _Plan(prompt=prompt, generation=generation, output_format=output_format, context=context)
 
     def _choices(self, plan: _Plan) -> list[ChoiceStream]:
         sampling = plan.generation.sampling
         shown_stops = frozenset(sampling.stop_token_ids if sampling.include_stop else ())
+        control_strings = plan.output_format.control_strings(with_tools=bool(plan.context.tools))
+        control_ids = map(self._tokenizer.token_id, control_strings)
+        visible = shown_stops.union(token_id for token_id in control_ids if token_id is not None)
         return [
             ChoiceStream(
                 index=index,
                 seed=seed,
                 sampling=sampling,
                 tokenizer=self._tokenizer,
-                detokenizer=Detokenizer(
-                    self._tokenizer,
-                    at_text_start=plan.prompt.is_empty_text,
-                    visible=shown_stops | plan.prompt.visible_ids,
-                ),
-                parser=OutputParser(plan.prompt.output_format, plan.prompt.context),
+                detokenizer=Detokenizer(self._tokenizer, at_text_start=not plan.prompt.has_text, visible=visible),
+                parser=OutputParser(plan.output_format, plan.context),
             )
             for index, seed in enumerate(plan.generation.seeds)
         ]
@@ -191,22 +220,22 @@ class Completer:
         )
 
 
-def _answer_events(
-    event: EngineEvent, at_s: float, choices: Sequence[ChoiceStream], clock: StepClock
+def _choice_events(
+    event: EngineEvent, at_s: float, choices: Sequence[ChoiceStream], timeline: RequestTimeline
 ) -> Sequence[ChoiceDelta | ChoiceFinished]:
     match event:
         case TokenSampled():
             choice = choices[event.index]
             if not choice.is_finished:
-                clock.saw_token(at_s)
+                timeline.record_token(at_s)
             return choice.add(event)
         case PrefillStarted():
-            clock.saw_prefill(at_s)
+            timeline.record_prefill(at_s)
             return ()
         case SequenceExpired():
             return choices[event.index].expire()
         case _:
-            raise AssertionError(f"a stream does not carry {type(event).__name__}")
+            raise AssertionError(f"the stream of a request does not contain {type(event).__name__}")
 
 
 def _usage(plan: _Plan, choices: Sequence[ChoiceStream]) -> Usage:

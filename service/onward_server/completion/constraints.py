@@ -1,11 +1,11 @@
-"""From a request's format, tools and tool choice to the grammar that binds its answers; it matches nothing."""
+"""Compiles what a request demands of its output (response format, strict tools, tool choice) into a grammar."""
 
 import asyncio
 from dataclasses import replace
 
-from onward_server.completion.answer.tool_formats.answer import Channel
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
-from onward_server.completion.prompt.builder import Prompt
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat, ToolFormat
+from onward_server.completion.answer.parsing.parser_state import MessagePart
 from onward_server.domain import CompletionRequest, ToolChoiceMode
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
@@ -13,100 +13,103 @@ from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFra
 
 
 class Constraints:
-    """Compiles the constraints of one model's answers, off the event loop."""
+    """Compiles the constraints of one model, off the event loop."""
 
     def __init__(self, compiler: GrammarCompiler) -> None:
         self._compiler = compiler
 
-    async def of(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
-        """The constraint on a request's answers, ready for all of them; None: they are free.
+    async def compile(
+        self, request: CompletionRequest, output_format: OutputFormat, context: OutputContext
+    ) -> Grammar | None:
+        """Compiles the constraint of a request, ready for each of its choices; None: the output is unconstrained.
 
         Raises:
-            InvalidRequest: it does not compile, costs too much, or the model's way of calling tools cannot be forced.
+            InvalidRequest: The constraint does not compile or costs too much, or the model's tool format is unknown.
         """
-        grammar = await self._compiled(request, prompt)
+        grammar = await self._compiled(request, output_format, context)
         if grammar is not None:
             for _ in range(1, request.n):
                 await asyncio.wrap_future(self._compiler.prepare(grammar))
         return grammar
 
-    async def _compiled(self, request: CompletionRequest, prompt: Prompt) -> Grammar | None:
-        thinking = _thinking(prompt)
-        tool_calls = _tool_calls(request, prompt, thinking)
+    async def _compiled(
+        self, request: CompletionRequest, output_format: OutputFormat, context: OutputContext
+    ) -> Grammar | None:
+        thinking = _thinking(output_format, context)
+        tool_calls = _tool_calls(request, output_format, context, thinking)
         response_format = request.response_format
         if tool_calls is not None:
             return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls))
         if response_format is not None:
-            compiling = self._compiler.compile(response_format, thinking, _answer_begin(prompt))
-            return await asyncio.wrap_future(compiling)
+            text_begin = _text_begin(output_format, context)
+            return await asyncio.wrap_future(self._compiler.compile(response_format, thinking, text_begin))
         return None
 
 
-def _thinking(prompt: Prompt) -> ThinkingFrame | None:
-    """What the model may think before the constraint starts; None: it answers at once."""
-    reasoning = prompt.output_format.reasoning
-    is_answering = prompt.context.continues is Channel.CONTENT
-    if reasoning is None or is_answering or reasoning.is_closed_by(prompt.text):
+def _thinking(output_format: OutputFormat, context: OutputContext) -> ThinkingFrame | None:
+    """The reasoning that may come before the constrained output; None: there is none."""
+    reasoning = output_format.reasoning
+    if reasoning is None or _has_text_begun(output_format, context):
         return None
-    framing = _framing(prompt)
+    framing = _framing_format(output_format)
     return ThinkingFrame(
         begin=reasoning.begin,
         end=framing.frame.next_message if framing else reasoning.end,
-        is_open=prompt.context.continues is Channel.REASONING or reasoning.is_opened_by(prompt.text),
+        is_open=context.continues is MessagePart.REASONING or reasoning.is_opened_by(context.prompt),
         other_ends=framing.triggers if framing else (),
     )
 
 
-def _framing(prompt: Prompt) -> ToolFormat | None:
-    """The format that frames all that the model writes, if any."""
-    tool_format = prompt.output_format.tools
-    return tool_format if tool_format is not None and tool_format.frames_answer else None
+def _framing_format(output_format: OutputFormat) -> ToolFormat | None:
+    """The tool format, if it puts all output between markers."""
+    tool_format = output_format.tools
+    return tool_format if tool_format is not None and tool_format.frames_output else None
 
 
-def _answer_begin(prompt: Prompt) -> str:
-    """What comes before an answer, where the prompt has not begun it."""
-    framing = _framing(prompt)
-    return "" if framing is None or _has_begun(prompt) else framing.frame.answer_begin
+def _text_begin(output_format: OutputFormat, context: OutputContext) -> str:
+    """The markers that the model must write before the text; empty if the prompt has them."""
+    framing = _framing_format(output_format)
+    return "" if framing is None or _has_text_begun(output_format, context) else framing.frame.answer_begin
 
 
-def _has_begun(prompt: Prompt) -> bool:
-    """Whether the prompt leaves the model to go on with the answer's text."""
-    reasoning = prompt.output_format.reasoning
-    return prompt.context.continues is Channel.CONTENT or bool(reasoning and reasoning.is_closed_by(prompt.text))
+def _has_text_begun(output_format: OutputFormat, context: OutputContext) -> bool:
+    """Whether the prompt ends where the text of the message begins, or inside it."""
+    reasoning = output_format.reasoning
+    is_closed = reasoning is not None and reasoning.is_closed_by(context.prompt)
+    return context.continues is MessagePart.CONTENT or is_closed
 
 
-def _frame(tool_format: ToolFormat, prompt: Prompt) -> CallFrame:
-    """The frame of calls in this answer."""
+def _frame(tool_format: ToolFormat, output_format: OutputFormat, context: OutputContext) -> CallFrame:
+    """The frame of the tool calls, given where the prompt ends."""
     frame = tool_format.frame
-    if frame.answer_begin and _has_begun(prompt):
+    if frame.answer_begin and _has_text_begun(output_format, context):
         ended = frame.next_message
         frame = replace(frame, answer_begin="", section_begin=ended, trigger=ended + frame.trigger)
     return replace(
         frame,
-        other_triggers=tuple(mark for mark in tool_format.triggers if mark != frame.trigger),
+        other_triggers=tuple(trigger for trigger in tool_format.triggers if trigger != frame.trigger),
         start_triggers=tool_format.start_triggers,
     )
 
 
 def _tool_calls(
-    request: CompletionRequest, prompt: Prompt, thinking: ThinkingFrame | None
+    request: CompletionRequest, output_format: OutputFormat, context: OutputContext, thinking: ThinkingFrame | None
 ) -> ToolCallConstraint | None:
-    """The constraint where tools are offered and anything binds the answer."""
-    tools = prompt.context.tools
+    """The constraint of a request that offers tools and demands something of the output; None for other requests."""
     is_required = request.tool_choice.mode is ToolChoiceMode.REQUIRED
-    is_bound = is_required or request.response_format is not None or any(tool.strict for tool in tools)
-    if not tools or not is_bound:
+    is_bound = is_required or request.response_format is not None or any(tool.strict for tool in context.tools)
+    if not context.tools or not is_bound:
         return None
-    tool_format = prompt.output_format.tools
+    tool_format = output_format.tools
     if tool_format is None:
         field = "tool_choice.mode" if is_required else "tools"
-        raise InvalidRequest.of(field, "how this model calls tools is not known", InvalidReason.UNSUPPORTED_BY_MODEL)
+        raise InvalidRequest.of(field, "this model's tool format is unknown", InvalidReason.UNSUPPORTED_BY_MODEL)
     return ToolCallConstraint(
-        frame=_frame(tool_format, prompt),
+        frame=_frame(tool_format, output_format, context),
         tools=tuple(
             OfferedTool(tool=tool, field=f"tools[{index}].function")
             for index, tool in enumerate(request.tools)
-            if tool in tools
+            if tool in context.tools
         ),
         is_required=is_required,
         is_parallel=request.parallel_tool_calls,

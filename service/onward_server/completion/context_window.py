@@ -1,17 +1,25 @@
-"""How much of the context a prompt leaves to its answer, and the refusal where too little; it encodes nothing."""
+"""How many tokens of the context window a prompt leaves to the completion."""
 
 from onward_server.domain import CompletionRequest, RawText
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
 from onward_server.sampling import SamplingParams, override
 
 
-def tokens_left(request: CompletionRequest, context_length: int, num_prompt: int, *, is_bound: bool = False) -> int:
-    """Answer tokens that fit behind the prompt: the last one is never fed back, so it needs no room.
+def tokens_left(
+    request: CompletionRequest, context_length: int, num_prompt: int, *, is_lower_bound: bool = False
+) -> int:
+    """Returns how many tokens can be sampled after the prompt.
 
-    `is_bound`: the prompt was not counted, it has `num_prompt` tokens or more.
+    The last sampled token is never an input of the model, so it needs no room in the context window.
+
+    Args:
+        request: The request, whose `max_tokens` must fit.
+        context_length: Tokens in the context window.
+        num_prompt: Tokens in the prompt.
+        is_lower_bound: Whether the prompt may have more than `num_prompt` tokens, as it has not been encoded.
 
     Raises:
-        InvalidRequest: fewer than are asked for, or none.
+        InvalidRequest: Fewer tokens than `max_tokens` fit, or none at all.
     """
     left = context_length - num_prompt + 1
     asked = override(SamplingParams(max_tokens=1, seed=0), request.sampling).max_tokens
@@ -19,12 +27,12 @@ def tokens_left(request: CompletionRequest, context_length: int, num_prompt: int
         return left
     violation = FieldViolation(
         field="sampling.max_tokens" if left >= 1 else _prompt_field(request),
-        description=f"the prompt has {'at least ' if is_bound else ''}{num_prompt} tokens and {asked} are asked for; "
-        f"together, less one, they must fit the context of {context_length}",
+        description=f"the prompt has {'at least ' if is_lower_bound else ''}{num_prompt} tokens and {asked} more are "
+        f"requested; the sum must be at most {context_length + 1}, the context length plus one",
         reason=InvalidReason.CONTEXT_LENGTH_EXCEEDED,
     )
     figures = {
-        "min_prompt_tokens" if is_bound else "prompt_tokens": str(num_prompt),
+        "min_prompt_tokens" if is_lower_bound else "prompt_tokens": str(num_prompt),
         "requested_tokens": str(asked),
         "context_length": str(context_length),
     }

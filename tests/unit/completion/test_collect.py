@@ -121,5 +121,5 @@ async def test_choices_come_by_index_however_their_events_mix() -> None:
     "events", [(), (STARTED, finished()), (finished(), ENDED)], ids=["nothing", "no end", "no start"]
 )
 async def test_a_stream_that_is_not_whole_is_a_bug(events: tuple[CompletionEvent, ...]) -> None:
-    with pytest.raises(AssertionError, match="without its start or its end"):
+    with pytest.raises(AssertionError, match="no CompletionStarted or no CompletionEnded"):
         await collected(*events)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
+from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.completer import Completer
 from onward_server.completion.prompt.builder import Prompt, PromptBuilder
 from onward_server.completion.prompt.chat_template import ChatTemplate
@@ -51,13 +51,14 @@ async def engine() -> AsyncGenerator[EngineThread]:
 
 @pytest.fixture
 def completer(tokenizer: Tokenizer, engine: EngineThread) -> Completer:
-    return completer_of(PromptBuilder(tokenizer, None, OutputFormat()), tokenizer, engine)
+    return completer_of(PromptBuilder(tokenizer, None), tokenizer, engine)
 
 
 def completer_of(prompts: PromptBuilder, tokenizer: Tokenizer, engine: EngineThread) -> Completer:
     return Completer(
         limits=ModelLimits(card=CARD, num_sampleable=tokenizer.vocabulary_size, eos_token_ids=frozenset({2})),
         prompts=prompts,
+        output_format=OutputFormat(),
         constraints=None,
         tokenizer=tokenizer,
         engine=engine,
@@ -108,7 +109,7 @@ async def test_a_text_that_cannot_fit_is_refused_unread(
 ) -> None:
     """Eight megabytes once took 1.6 GB of memory and nine seconds, to be refused."""
     unread = UnreadTokenizer.load(tmp_path)
-    prompts = PromptBuilder(unread, ChatTemplate.load(tmp_path, unread), OutputFormat())
+    prompts = PromptBuilder(unread, ChatTemplate.load(tmp_path, unread))
     with pytest.raises(InvalidRequest, match="at least"):
         await completer_of(prompts, unread, engine).complete(request_)
 

@@ -8,13 +8,13 @@ from typing import NoReturn
 
 import pytest
 
-from onward_server.completion.answer.output_parser import AnswerContext, Channel
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat
+from onward_server.completion.answer.parsing.parser_state import MessagePart
+from onward_server.completion.answer.reasoning_formats import HARMONY as ANALYSIS
+from onward_server.completion.answer.reasoning_formats import THINK
 from onward_server.completion.answer.tool_formats.harmony import HARMONY
-from onward_server.completion.answer.tool_formats.reasoning import HARMONY as ANALYSIS
-from onward_server.completion.answer.tool_formats.reasoning import THINK
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
 from onward_server.completion.constraints import Constraints
-from onward_server.completion.prompt.builder import Prompt
 from onward_server.domain import (
     CompletionRequest,
     FunctionTool,
@@ -29,7 +29,6 @@ from onward_server.grammar import compiler
 from onward_server.grammar.formats import Part
 from testing.sampling import RandomSampler
 
-PROMPT = Prompt(text="a", ids=(1,), is_empty_text=False)
 REQUEST = CompletionRequest(raw_prompt=RawText(text="a"), response_format=RegexFormat(pattern="yes"))
 FORCED = CompletionRequest(
     tools=(FunctionTool(name="now"),), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED), parallel_tool_calls=False
@@ -51,7 +50,7 @@ async def test_each_answer_of_a_request_has_an_automaton_of_its_own_before_the_e
     def none_left() -> NoReturn:
         raise AssertionError("the engine's thread would have to make one")
 
-    grammar = await Constraints(writer.compiler).of(replace(REQUEST, n=3), PROMPT)
+    grammar = await Constraints(writer.compiler).compile(replace(REQUEST, n=3), OutputFormat(), OutputContext())
     assert grammar is not None
     grammar._new = none_left
     assert len({id(grammar.matcher().native) for _ in range(3)}) == 3
@@ -71,14 +70,14 @@ async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_a
     monkeypatch.setattr(compiler, "format_part", held)
     constraints = Constraints(writer.compiler)
     for _ in range(5):
-        task = asyncio.create_task(constraints.of(REQUEST, PROMPT))
+        task = asyncio.create_task(constraints.compile(REQUEST, OutputFormat(), OutputContext()))
         await asyncio.to_thread(lambda: None)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert len(started) == 2
     release.set()
     with pytest.raises(InvalidRequest):
-        await constraints.of(REQUEST, PROMPT)
+        await constraints.compile(REQUEST, OutputFormat(), OutputContext())
     assert len(started) == 3
 
 
@@ -103,50 +102,41 @@ async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_a
         (
             REQUEST,
             "<|channel|>analysis<|message|>I thin",
-            Channel.REASONING,
+            MessagePart.REASONING,
             "k<|end|><|start|>assistant<|channel|>final<|message|>yes",
             "yes",
         ),
         (REQUEST, "<|channel|>final<|message|>", None, "yes", "<|channel|>final<|message|>yes"),
-        (REQUEST, "<|channel|>final<|message|>Say: ", Channel.CONTENT, "yes", "<|channel|>final<|message|>yes"),
+        (REQUEST, "<|channel|>final<|message|>Say: ", MessagePart.CONTENT, "yes", "<|channel|>final<|message|>yes"),
         (FORCED, "", None, CALL, f"<|end|><|start|>assistant{CALL}"),
         (FORCED, "", None, f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant{CALL}", f"hm{CALL}"),
-        (FORCED, "<|channel|>final<|message|>Say: ", Channel.CONTENT, f"<|end|><|start|>assistant{CALL}", CALL),
+        (FORCED, "<|channel|>final<|message|>Say: ", MessagePart.CONTENT, f"<|end|><|start|>assistant{CALL}", CALL),
     ],
 )
 async def test_where_channels_frame_an_answer_it_begins_in_its_own(
     writer: RandomSampler,
     request_: CompletionRequest,
     prompt: str,
-    continues: Channel | None,
+    continues: MessagePart | None,
     allowed: str,
     other: str,
 ) -> None:
-    context = AnswerContext(tools=request_.tools, prompt=prompt, continues=continues, single_call=True)
-    asked = Prompt(text=prompt, ids=(1,), is_empty_text=False, output_format=GPT_OSS, context=context)
-    grammar = await Constraints(writer.compiler).of(request_, asked)
+    context = OutputContext(tools=request_.tools, prompt=prompt, continues=continues, single_call=True)
+    grammar = await Constraints(writer.compiler).compile(request_, GPT_OSS, context)
     assert grammar is not None
     assert writer.allows(grammar, allowed)
     assert not writer.allows(grammar, other)
 
 
 async def test_reasoning_that_a_request_continues_ends_before_its_format(writer: RandomSampler) -> None:
-    context = AnswerContext(prompt="<think>I thin", continues=Channel.REASONING)
-    asked = Prompt(
-        text="<think>I thin",
-        ids=(1,),
-        is_empty_text=False,
-        output_format=OutputFormat(reasoning=THINK),
-        context=context,
-    )
-    grammar = await Constraints(writer.compiler).of(REQUEST, asked)
+    context = OutputContext(prompt="<think>I thin", continues=MessagePart.REASONING)
+    grammar = await Constraints(writer.compiler).compile(REQUEST, OutputFormat(reasoning=THINK), context)
     assert grammar is not None
     assert writer.allows(grammar, "k</think>yes")
     assert not writer.allows(grammar, "yes")
 
 
 async def test_a_call_of_a_model_whose_calls_are_not_known_cannot_be_forced(writer: RandomSampler) -> None:
-    asked = Prompt(text="", ids=(1,), is_empty_text=False, context=AnswerContext(tools=FORCED.tools))
-    with pytest.raises(InvalidRequest, match=r"^tool_choice.mode: how this model calls tools is not known") as refused:
-        await Constraints(writer.compiler).of(FORCED, asked)
-    assert refused.value.reason is InvalidReason.UNSUPPORTED_BY_MODEL
+    with pytest.raises(InvalidRequest, match=r"^tool_choice.mode: this model's tool format is unknown") as rejected:
+        await Constraints(writer.compiler).compile(FORCED, OutputFormat(), OutputContext(tools=FORCED.tools))
+    assert rejected.value.reason is InvalidReason.UNSUPPORTED_BY_MODEL

@@ -39,12 +39,14 @@ def test_what_does_not_fit_is_refused_by_the_field_to_mend(
 
 
 def test_a_refusal_has_its_figures() -> None:
-    with pytest.raises(InvalidRequest, match="the prompt has 7 tokens and 3 are asked for") as refusal:
+    with pytest.raises(
+        InvalidRequest, match="the prompt has 7 tokens and 3 more are requested; the sum must be"
+    ) as refusal:
         tokens_left(asking(3), 8, 7)
     assert refusal.value.metadata == {"prompt_tokens": "7", "requested_tokens": "3", "context_length": "8"}
 
 
 def test_a_bound_is_not_given_as_a_count() -> None:
     with pytest.raises(InvalidRequest, match="the prompt has at least 9 tokens") as refusal:
-        tokens_left(TEXT, 8, 9, is_bound=True)
+        tokens_left(TEXT, 8, 9, is_lower_bound=True)
     assert refusal.value.metadata == {"min_prompt_tokens": "9", "requested_tokens": "1", "context_length": "8"}

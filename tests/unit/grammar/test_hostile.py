@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
 from onward_server.completion.answer.tool_formats.hermes import HERMES
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
 from onward_server.domain import (
     ChoiceFormat,
     FunctionTool,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
 from onward_server.domain import FunctionTool
 from onward_server.errors import InvalidRequest
 from onward_server.grammar.compiler import Grammar

@@ -4,11 +4,11 @@ from random import Random
 
 import pytest
 
-from onward_server.completion.answer.tool_formats import TOOL_FORMATS
+from onward_server.completion.answer.format_registry import TOOL_FORMATS
+from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
 from onward_server.completion.answer.tool_formats.hermes import HERMES
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
 from onward_server.domain import JsonSchemaFormat, RegexFormat
 from onward_server.errors import InvalidRequest
 from testing.constraint_cases import SUITE, Case, call_cases, forced_case, marked_call_cases, own_cases, suite_cases

@@ -1,1 +1,1 @@
-"""From token ids to the text, reasoning and tool calls of a choice."""
+"""From the token ids of a choice to its text, reasoning and tool calls."""

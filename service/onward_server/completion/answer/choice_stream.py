@@ -1,10 +1,11 @@
-"""One choice of an answer: from drawn tokens to text deltas and a finish; it does not know other choices or the engine.
+"""One choice of a completion: from sampled tokens to deltas and the reason why the choice finished.
 
 token id ─▶ detokenizer ─▶ stop scanner ─▶ output parser ─▶ ChoiceDelta …, ChoiceFinished
 """
 
 from onward_server.completion.answer.detokenizer import Detokenizer
-from onward_server.completion.answer.output_parser import OutputParser, ParsedDelta
+from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.completion.answer.parsing.parser_state import ParsedDelta
 from onward_server.completion.answer.stop_strings import StopScanner
 from onward_server.domain import (
     ChoiceDelta,
@@ -23,7 +24,7 @@ from onward_server.sampling import SamplingParams
 
 
 class ChoiceStream:
-    """Fed with one choice's events in order, gives what a caller may see of them."""
+    """Takes the events of one sequence in order and returns what the caller may see of them."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class ChoiceStream:
         self._pending_logprobs: list[TokenLogprob] = []
 
     def add(self, event: TokenSampled) -> list[ChoiceDelta | ChoiceFinished]:
-        """Takes the next token; what comes after the finish is ignored."""
+        """Takes the next token; tokens after the finish are ignored."""
         if self.is_finished:
             return []
         self._count(event)
@@ -62,12 +63,12 @@ class ChoiceStream:
         if event.finish:
             return self._finish(scan.text + self._stops.finish(), event.finish.reason, event.finish.cause)
         deltas = self._delta(self._parser.feed(scan.text))
-        if self._parser.is_finished and not self._parser.is_invalid:  # the only call that is wanted is there
+        if self._parser.is_finished and not self._parser.is_invalid:  # the single tool call is complete
             return [*deltas, *self._finish("", FinishReason.STOP, None)]
         return deltas
 
     def expire(self) -> list[ChoiceDelta | ChoiceFinished]:
-        """Ends the choice because its time limit is reached."""
+        """Finishes the choice because the time limit of the request was reached."""
         if self.is_finished:
             return []
         scan = self._stops.feed(self._detokenizer.finish(), may_stop=False)
@@ -76,12 +77,12 @@ class ChoiceStream:
     def _count(self, event: TokenSampled) -> None:
         self.num_tokens += 1
         self._num_pending += 1
-        self.num_reasoning_tokens += self._parser.is_thinking
+        self.num_reasoning_tokens += self._parser.is_reasoning
         if event.logprobs is not None:
             self._pending_logprobs.append(self._token_logprob(event.token_id, event.logprobs))
 
     def _is_hidden(self, event: TokenSampled) -> bool:
-        """Whether a token ended the answer and is not part of it."""
+        """Whether a token ended the choice and is not part of its text."""
         match event.finish.cause if event.finish else None:
             case EndOfSequence():
                 return True
@@ -91,9 +92,9 @@ class ChoiceStream:
                 return False
 
     def _delta(self, parsed: ParsedDelta) -> list[ChoiceDelta | ChoiceFinished]:
-        """A delta of what was parsed and of the tokens since the last one; none where there is nothing to show yet."""
-        has_news = parsed.text or parsed.reasoning or parsed.tool_calls or self._pending_logprobs
-        if not (has_news or (self.is_finished and self._num_pending)):
+        """Returns a delta of the parsed output and the tokens since the last one; an empty list without output."""
+        has_output = parsed.text or parsed.reasoning or parsed.tool_calls or self._pending_logprobs
+        if not (has_output or (self.is_finished and self._num_pending)):
             return []
         delta = ChoiceDelta(
             index=self._index,
@@ -110,7 +111,7 @@ class ChoiceStream:
     def _finish(self, text: str, reason: FinishReason, cause: StopCause | None) -> list[ChoiceDelta | ChoiceFinished]:
         self.is_finished = True
         parsed = self._parser.feed(text)
-        is_unparseable = self._parser.is_invalid  # else a call may only be cut short
+        is_malformed = self._parser.is_invalid  # after `finish` a truncated tool call is invalid, too
         rest = self._parser.finish()
         deltas = self._delta(
             ParsedDelta(
@@ -119,7 +120,7 @@ class ChoiceStream:
                 tool_calls=parsed.tool_calls + rest.tool_calls,
             )
         )
-        if is_unparseable or (reason is FinishReason.STOP and self._parser.invalid_tool_call):
+        if is_malformed or (reason is FinishReason.STOP and self._parser.invalid_tool_call):
             reason, cause = FinishReason.INVALID_TOOL_CALL, None
         elif reason is FinishReason.STOP and self._parser.num_calls:
             reason, cause = FinishReason.TOOL_CALLS, None

@@ -1,4 +1,4 @@
-"""Token ids to text, one answer at a time; it does not know what the text means."""
+"""Converts the sampled tokens of one choice to text."""
 
 import codecs
 
@@ -6,14 +6,15 @@ from onward_server.model.tokenizer import Tokenizer
 
 
 class Detokenizer:
-    """Turns the tokens of one answer into text as they come; the pieces joined are the text of the whole."""
+    """Returns text token by token; the pieces joined equal the decoded whole."""
 
     def __init__(self, tokenizer: Tokenizer, *, at_text_start: bool, visible: frozenset[int] = frozenset()) -> None:
-        """Begins an answer.
+        """Starts a choice.
 
         Args:
-            tokenizer: The model's.
-            at_text_start: Nothing but special tokens comes before, so a space that encoders put there is dropped.
+            tokenizer: The model's tokenizer.
+            at_text_start: Whether only special tokens come before. If so, the space is dropped that some tokenizers put
+                before every text.
             visible: Special tokens whose text is kept.
         """
         self._tokenizer = tokenizer
@@ -22,7 +23,7 @@ class Detokenizer:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, token_id: int) -> str:
-        """Text that is complete with this token; never half a character."""
+        """Takes the next token and returns the text that is now complete; never half a character."""
         if token_id in self._hidden:
             return ""
         data = self._tokenizer.token_bytes(token_id)
@@ -32,5 +33,5 @@ class Detokenizer:
         return self._decoder.decode(data)
 
     def finish(self) -> str:
-        """The rest: a replacement character where the answer ends inside a character."""
+        """Returns a replacement character if the tokens end inside a character, else nothing."""
         return self._decoder.decode(b"", final=True)

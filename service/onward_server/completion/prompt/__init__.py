@@ -1,1 +1,1 @@
-"""From messages to the token ids of a prompt."""
+"""From the messages of a request to the token ids of its prompt."""

@@ -1,33 +1,24 @@
-"""From a request to the model's input: rendered, encoded, and how its answer is to be read; it runs no model."""
+"""Builds the model's input for a request: renders the chat template and encodes the text."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
-from onward_server.completion.answer.output_parser import AnswerContext, Channel
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
 from onward_server.completion.context_window import tokens_left
 from onward_server.completion.prompt.chat_template import ChatTemplate
-from onward_server.completion.turns import Turns
-from onward_server.domain import (
-    CompletionRequest,
-    FunctionTool,
-    Message,
-    PromptToken,
-    RawText,
-    RawTokens,
-    ToolCall,
-    ToolChoiceMode,
-)
+from onward_server.domain import CompletionRequest, FunctionTool, Message, PromptToken, RawText, RawTokens, ToolCall
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.model.tokenizer import Encoding, Tokenizer
 
+T = TypeVar("T")
+
 _MAX_INLINE_SIZE = 4096
-"""Characters, or tokens; what is longer is worked on off the event loop."""
+"""Characters or tokens. Larger requests are processed off the event loop."""
 _ITEM_SIZE = 64
-"""What a message, a call or a tool counts beside its strings: rendering it takes some 40 microseconds, if not more."""
-_MAX_LONG_BUILDS = 1
-"""At once: encoding takes some hundred bytes of memory for each byte of a text, whether the prompt fits or not."""
+"""What a message, tool call or tool counts in addition to its strings; rendering one takes 40 microseconds or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,43 +27,46 @@ class Prompt:
 
     text: str
     ids: Sequence[int]
-    is_empty_text: bool
-    """Nothing but special tokens: a space that encoders put before a text is not part of the answer."""
-    visible_ids: frozenset[int] = frozenset()
-    """Special tokens that the answer's parser needs to see."""
-    output_format: OutputFormat = field(default_factory=OutputFormat)
-    """How the answer is written; the default takes it as text."""
-    context: AnswerContext = field(default_factory=AnswerContext)
-    """What the answer's parser has to know of this prompt."""
+    has_text: bool = True
+    """Whether it has other than special tokens. If not, the output begins a text, where some tokenizers add a space."""
     encoding: Encoding | None = None
-    """None: the ids were given as such."""
+    """None: the request gave token ids."""
 
 
 class PromptBuilder:
-    """Builds prompts for one model."""
+    """Builds the prompts of one model.
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None, output_format: OutputFormat) -> None:
+    Long prompts are built one at a time in a worker thread, even if their callers are cancelled: encoding takes some
+    hundred bytes of memory for each byte of text, whether the prompt fits the context window or not.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
+        """Takes the model's tokenizer and chat template; None: the model takes raw prompts only."""
         self._tokenizer = tokenizer
         self._template = template
-        self._format = output_format
-        self._turns = Turns(_MAX_LONG_BUILDS)
+        self._worker = ThreadPoolExecutor(1, "prompt-builder")
 
     async def build(self, request: CompletionRequest, *, context_length: int | None = None) -> Prompt:
-        """The prompt of a validated request; long ones are built in a worker thread.
+        """Builds the prompt of a validated request.
 
-        `context_length`: refuses, before it is encoded, a text that is certain not to fit.
+        Args:
+            request: The request.
+            context_length: If set, text that certainly does not fit is rejected before it is encoded.
 
         Raises:
-            InvalidRequest: the template refuses the messages, or the prompt is empty, or does not fit.
+            InvalidRequest: The chat template rejects the messages, or the prompt is empty or does not fit.
         """
         build = self._build_raw if request.raw_prompt is not None else self._build_chat
         work = partial(build, request, context_length)
-        return await self._turns.run(work) if is_long(request) else work()
+        return await self._in_worker(work) if is_long(request) else work()
 
     async def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
-        """The prompt's tokens with their byte ranges in its text; long ones are found in a worker thread."""
-        is_inline = len(prompt.ids) <= _MAX_INLINE_SIZE
-        return self._tokens(prompt) if is_inline else await self._turns.run(partial(self._tokens, prompt))
+        """Returns the prompt's tokens with their byte ranges in its text."""
+        work = partial(self._tokens, prompt)
+        return work() if len(prompt.ids) <= _MAX_INLINE_SIZE else await self._in_worker(work)
+
+    async def _in_worker(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def _tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
         if prompt.encoding is not None:
@@ -89,82 +83,49 @@ class PromptBuilder:
 
     def _build_raw(self, request: CompletionRequest, context_length: int | None) -> Prompt:
         match request.raw_prompt:
-            case RawText(text=text, no_special_tokens=is_bare):
+            case RawText(text=text, no_special_tokens=no_special_tokens):
                 self._check_fit(request, text, context_length)
-                encoding = self._tokenizer.encode(text, add_special_tokens=not is_bare)
+                encoding = self._tokenizer.encode(text, add_special_tokens=not no_special_tokens)
                 if not encoding.ids:
-                    raise InvalidRequest.of("raw_prompt.text", "holds no tokens; at least one is needed")
-                return Prompt(
-                    text=encoding.text,
-                    ids=encoding.ids,
-                    is_empty_text=self._is_empty_text(encoding.ids),
-                    encoding=encoding,
-                )
+                    raise InvalidRequest.of("raw_prompt.text", "encodes to no tokens; at least one is required")
+                return self._encoded(encoding)
             case RawTokens(ids=ids):
                 text = b"".join(map(self._tokenizer.token_bytes, ids)).decode("utf-8", "replace")
-                return Prompt(text=text, ids=ids, is_empty_text=self._is_empty_text(ids))
+                return Prompt(text=text, ids=ids, has_text=self._has_text(ids))
             case None:
                 raise AssertionError("a request without raw_prompt")
 
     def _build_chat(self, request: CompletionRequest, context_length: int | None) -> Prompt:
         if self._template is None:
             raise AssertionError("messages for a model without a template passed validation")
-        tools = offered_tools(request)
-        rendered = self._template.render(request.messages, tools=tools, reasoning_effort=request.reasoning_effort)
+        rendered = self._template.render(
+            request.messages, tools=request.offered_tools, reasoning_effort=request.reasoning_effort
+        )
         self._check_fit(request, rendered.text, context_length)
         encoding = self._tokenizer.encode_prompt(rendered)
         if not encoding.ids:
             reason = InvalidReason.INVALID_MESSAGES
-            raise InvalidRequest.of("messages", "the model's chat template makes an empty prompt of them", reason)
-        marks = self._format.control_strings(with_tools=bool(tools))
-        return Prompt(
-            text=rendered.text,
-            ids=encoding.ids,
-            is_empty_text=self._is_empty_text(encoding.ids),
-            visible_ids=frozenset(
-                token_id for mark in marks if (token_id := self._tokenizer.token_id(mark)) is not None
-            ),
-            output_format=self._format,
-            context=AnswerContext(
-                tools=tools,
-                prompt=rendered.text,
-                continues=_continued_channel(request),
-                single_call=not request.parallel_tool_calls,
-                response_format=request.response_format,
-            ),
-            encoding=encoding,
-        )
+            raise InvalidRequest.of("messages", "the model's chat template renders them as an empty prompt", reason)
+        return self._encoded(encoding)
+
+    def _encoded(self, encoding: Encoding) -> Prompt:
+        return Prompt(text=encoding.text, ids=encoding.ids, has_text=self._has_text(encoding.ids), encoding=encoding)
 
     def _check_fit(self, request: CompletionRequest, text: str, context_length: int | None) -> None:
         if context_length is not None:
-            tokens_left(request, context_length, self._tokenizer.min_tokens(text), is_bound=True)
+            tokens_left(request, context_length, self._tokenizer.min_tokens(text), is_lower_bound=True)
 
-    def _is_empty_text(self, ids: Sequence[int]) -> bool:
-        return self._tokenizer.special_ids.issuperset(ids)
+    def _has_text(self, ids: Sequence[int]) -> bool:
+        return not self._tokenizer.special_ids.issuperset(ids)
 
 
 def is_long(request: CompletionRequest) -> bool:
-    """Whether a request is worked on off the event loop."""
+    """Whether a request must be processed off the event loop."""
     return _size(request) > _MAX_INLINE_SIZE
 
 
-def offered_tools(request: CompletionRequest) -> tuple[FunctionTool, ...]:
-    """The tools that the model is shown: none for MODE_NONE, else those that `function_names` leaves."""
-    choice = request.tool_choice
-    if choice.mode is ToolChoiceMode.NONE:
-        return ()
-    return tuple(tool for tool in request.tools if not choice.function_names or tool.name in choice.function_names)
-
-
-def _continued_channel(request: CompletionRequest) -> Channel | None:
-    last = request.messages[-1]
-    if not last.prefix:
-        return None
-    return Channel.CONTENT if any(last.content) else Channel.REASONING
-
-
 def _size(request: CompletionRequest) -> int:
-    """What a caller wrote into the prompt, about, in characters or tokens."""
+    """The approximate size of the prompt, in characters or tokens."""
     match request.raw_prompt:
         case RawText(text=text):
             raw = len(text)

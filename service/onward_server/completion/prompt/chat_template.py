@@ -1,4 +1,4 @@
-"""The model's own chat template: messages and tools to the text of a prompt; it does not encode it."""
+"""Renders a model's own chat template: from messages and tools to the text of a prompt."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from onward_server.completion.prompt.control_marks import ControlStrings, unmark, unused_characters
-from onward_server.completion.prompt.template_dialect import learn_dialect
-from onward_server.completion.prompt.template_engine import Clock, TemplateBroken, TemplateEngine, TemplateRefused
-from onward_server.completion.prompt.template_messages import TemplateValue, Wording, template_messages, template_tools
+from onward_server.completion.prompt.sentinels import ControlStrings, remove_sentinels, unused_characters
+from onward_server.completion.prompt.template_engine import Clock, InvalidTemplate, RenderingFailed, TemplateEngine
+from onward_server.completion.prompt.template_messages import (
+    TemplateValue,
+    TextTransforms,
+    template_messages,
+    template_tools,
+)
+from onward_server.completion.prompt.template_probe import probe_template
 from onward_server.domain import FunctionTool, Message, ReasoningEffort
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
 from onward_server.model.json_file import read_json_object
@@ -21,29 +26,30 @@ _SWITCHES = ("enable_thinking", "thinking")
 _EFFORT = "reasoning_effort"
 _TRIAL_BUDGET_S = 0.5
 _DELIMITED = re.compile(r"<[|\uff5c].*[|\uff5c]>", re.DOTALL)
-"""How control tokens look; DeepSeek's bars are fullwidth."""
+"""Matches strings that look like control tokens; DeepSeek's bars are fullwidth."""
 _OPEN_REASONING = re.compile(r"(<(?!/)[^<>]*think[^<>]*>|\[THINK\])\s*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chat:
-    """What one rendering is of."""
+    """What a prompt is rendered from."""
 
     messages: Sequence[Message]
     tools: Sequence[FunctionTool]
     reasoning_effort: ReasoningEffort | None
-    mark: str
-    """Put where no control token may be read."""
-    tag: str
-    """Put where a message is continued."""
+    sentinel: str
+    """A character inserted where no control token may be read."""
+    end_sentinel: str
+    """A character inserted at the end of a message that the model is to continue."""
 
 
 class ChatTemplate:
-    """Renders chats for one model; safe to use from several threads.
+    """Renders the chats of one model; safe to use from several threads.
 
-    The text is that of Hugging Face's renderer. It is marked where a control string stands that the template did not
-    write, so that what callers write never becomes a control token. In assistant messages only special tokens count,
-    since templates take those apart at others, such as `</think>`.
+    The text is the same as Hugging Face's renderer makes. The rendered prompt has boundaries wherever a control string
+    stands that the template did not write, so that text from callers never becomes a control token. In assistant
+    messages this holds for special tokens only, since templates split these messages at other control strings, such as
+    `</think>`.
     """
 
     def __init__(
@@ -55,10 +61,18 @@ class ChatTemplate:
         control_strings: frozenset[str] = frozenset(),
         clock: Clock = datetime.now,
     ) -> None:
-        """Compiles `sources["default"]`, and `sources["tool_use"]` for chats with tools.
+        """Compiles the templates and probes their traits by trial renderings.
+
+        Args:
+            sources: The template "default", and optionally "tool_use" for chats with tools.
+            named_tokens: Texts of `bos_token` and so on, which templates read under these names.
+            special_strings: Texts of the tokenizer's special tokens.
+            control_strings: Texts of all added tokens that may be control tokens. Those that are not special count only
+                if the template writes them or they look like control tokens.
+            clock: Tells the time to templates that ask for it.
 
         Raises:
-            TemplateBroken: one is no template.
+            InvalidTemplate: A source is not a Jinja template.
         """
         self._named_tokens = dict(named_tokens)
         self._plain = TemplateEngine(sources["default"], clock=clock)
@@ -68,20 +82,21 @@ class ChatTemplate:
         self._control = ControlStrings(
             special_strings | {text for text in control_strings if text in literals or _DELIMITED.fullmatch(text)}
         )
-        self._dialect = learn_dialect(partial(self._try, self._plain), partial(self._try, self._with_tools))
+        self._traits = probe_template(partial(self._try, self._plain), partial(self._try, self._with_tools))
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer, *, clock: Clock = datetime.now) -> "ChatTemplate | None":
-        """The template of a model folder; None where it has none.
+        """Loads the chat template of a model folder; returns None if the folder has none.
 
         Raises:
-            ModelFolderError: it is broken.
+            ModelFolderError: The template is invalid.
         """
         sources = _sources(folder)
         if not sources:
             return None
         if "default" not in sources:
-            raise ModelFolderError(f"{folder} has chat templates named {', '.join(sources)}, but none named default")
+            names = ", ".join(sources)
+            raise ModelFolderError(f"{folder} has the chat templates {names}, but one must be named default")
         try:
             return cls(
                 sources,
@@ -90,32 +105,32 @@ class ChatTemplate:
                 control_strings=tokenizer.control_strings,
                 clock=clock,
             )
-        except TemplateBroken as error:
-            raise ModelFolderError(f"{folder}: the chat template is broken: {error}") from error
+        except InvalidTemplate as error:
+            raise ModelFolderError(f"{folder}: the chat template is invalid: {error}") from error
 
     @property
     def source(self) -> str:
-        """The template's text; the one for tools, where that is another."""
+        """The text of the template for chats with tools."""
         return self._with_tools.source
 
     @property
     def supports_tools(self) -> bool:
-        """Whether it shows tools to the model."""
-        return self._dialect.takes_tools
+        """Whether the template shows tools to the model."""
+        return self._traits.supports_tools
 
     @property
     def supports_tool_calls(self) -> bool:
-        """Whether it shows earlier tool calls to the model."""
-        return self._dialect.takes_tool_calls
+        """Whether the template shows earlier tool calls to the model."""
+        return self._traits.supports_tool_calls
 
     @property
     def supports_system_role(self) -> bool:
-        """Whether it shows a system message to the model."""
-        return self._dialect.takes_system
+        """Whether the template shows a system message to the model."""
+        return self._traits.supports_system_role
 
     @property
     def supports_reasoning_switch(self) -> bool:
-        """Whether thinking can be switched, or its effort chosen."""
+        """Whether the template can turn reasoning on and off, or choose its effort."""
         return not self._plain.variables.isdisjoint({*_SWITCHES, _EFFORT})
 
     def render(
@@ -125,135 +140,159 @@ class ChatTemplate:
         tools: Sequence[FunctionTool] = (),
         reasoning_effort: ReasoningEffort | None = None,
     ) -> RenderedPrompt:
-        """The prompt for an answer, or for the rest of the last message where that is a prefix.
+        """Renders the prompt for a new assistant message, or for the rest of the last one if that is a prefix.
 
-        Milliseconds for a usual chat; seconds for a template that does not end.
+        Takes milliseconds for a usual chat, and up to seconds for a template that does not end.
 
         Raises:
-            InvalidRequest: the template refuses the messages, or cannot do what is asked of it.
+            InvalidRequest: The template rejects the messages, or does not support what the request asks for.
         """
         strings = self._strings(messages, tools)
-        texts = [*strings.said, *strings.answered, *strings.offered, self._plain.source, self._with_tools.source]
-        mark, tag = unused_characters(2, texts)
-        chat = _Chat(messages=messages, tools=tools, reasoning_effort=reasoning_effort, mark=mark, tag=tag)
-        prompt = self._prompt(chat, self._marking(chat) if self._hold_control(strings) else Wording())
+        texts = [*strings.caller, *strings.assistant, *strings.tools, self._plain.source, self._with_tools.source]
+        sentinel, end_sentinel = unused_characters(2, texts)
+        chat = _Chat(
+            messages=messages,
+            tools=tools,
+            reasoning_effort=reasoning_effort,
+            sentinel=sentinel,
+            end_sentinel=end_sentinel,
+        )
+        is_control = self._contain_control(strings)
+        prompt = self._prompt(chat, self._guarding(chat) if is_control else TextTransforms())
         if self._may_join(strings):
-            checked = self._prompt(chat, self._marking(chat, ends=True))
-            # A template that itself reads a string that would be marked at its ends is left to read it.
-            prompt = checked if checked.text == prompt.text else prompt
+            guarded = self._prompt(chat, self._guarding(chat, ends=True))
+            # If the text differs, the template itself compares a string whose ends would be guarded: leave it as it is.
+            prompt = guarded if guarded.text == prompt.text else prompt
         return prompt
 
     def _strings(self, messages: Sequence[Message], tools: Sequence[FunctionTool]) -> "_Strings":
         strings = _Strings()
-        wording = Wording(said=_into(strings.said), answered=_into(strings.answered), offered=_into(strings.offered))
-        template_messages(messages, self._dialect, wording)
-        template_tools(tools, wording)
+        collect = TextTransforms(
+            caller_text=_into(strings.caller),
+            assistant_text=_into(strings.assistant),
+            tool_definition=_into(strings.tools),
+        )
+        template_messages(messages, self._traits, collect)
+        template_tools(tools, collect)
         return strings
 
-    def _hold_control(self, strings: "_Strings") -> bool:
-        return any(map(self._control.are_in, (*strings.said, *strings.offered))) or any(
-            map(self._special.are_in, strings.answered)
+    def _contain_control(self, strings: "_Strings") -> bool:
+        return any(map(self._control.occur_in, (*strings.caller, *strings.tools))) or any(
+            map(self._special.occur_in, strings.assistant)
         )
 
     def _may_join(self, strings: "_Strings") -> bool:
-        return any(map(self._control.may_join, strings.said)) or any(map(self._special.may_join, strings.answered))
+        return any(map(self._control.may_join, strings.caller)) or any(map(self._special.may_join, strings.assistant))
 
-    def _marking(self, chat: _Chat, *, ends: bool = False) -> Wording:
-        def marked(strings: ControlStrings, text: str) -> str:
-            return strings.mark(strings.mark_ends(text, chat.mark) if ends else text, chat.mark)
+    def _guarding(self, chat: _Chat, *, ends: bool = False) -> TextTransforms:
+        """Returns transforms that insert the sentinel into control strings, and with `ends` at the ends of strings."""
 
-        return Wording(
-            said=partial(marked, self._control),
-            answered=partial(marked, self._special),
-            offered=partial(self._control.mark, mark=chat.mark),
+        def guarded(strings: ControlStrings, text: str) -> str:
+            return strings.split(strings.guard_ends(text, chat.sentinel) if ends else text, chat.sentinel)
+
+        return TextTransforms(
+            caller_text=partial(guarded, self._control),
+            assistant_text=partial(guarded, self._special),
+            tool_definition=partial(self._control.split, sentinel=chat.sentinel),
         )
 
-    def _prompt(self, chat: _Chat, wording: Wording) -> RenderedPrompt:
+    def _prompt(self, chat: _Chat, transforms: TextTransforms) -> RenderedPrompt:
         last = chat.messages[-1]
         if not last.prefix:
-            return unmark(self._run(chat, wording, chat.messages, for_answer=True), chat.mark)
+            return remove_sentinels(self._run(chat, transforms, chat.messages, for_reply=True), chat.sentinel)
         if any(last.content) or not last.reasoning:
             content = "".join(last.content)
-            tagged = replace(last, content=(f"{content}{chat.tag} ",))
-            continued = self._continued(chat, wording, tagged, content)
+            marked = replace(last, content=(f"{content}{chat.end_sentinel} ",))
+            continued = self._continued(chat, transforms, marked, content)
             reason = InvalidReason.INVALID_MESSAGES
         else:
-            tagged = replace(last, reasoning=f"{last.reasoning}{chat.tag} ")
-            continued = self._continued(chat, wording, tagged, last.reasoning) or self._thinking_on(chat, wording)
+            marked = replace(last, reasoning=f"{last.reasoning}{chat.end_sentinel} ")
+            continued = self._continued(chat, transforms, marked, last.reasoning)
+            continued = continued or self._continued_reasoning(chat, transforms)
             reason = InvalidReason.UNSUPPORTED_BY_MODEL
         if continued is None:
-            description = "the model's chat template does not end a prompt with this text, so it cannot be continued"
+            description = "the model's chat template does not render this text at the end, so it cannot be continued"
             raise InvalidRequest.of(f"messages[{len(chat.messages) - 1}].prefix", description, reason)
         return continued
 
-    def _continued(self, chat: _Chat, wording: Wording, tagged: Message, text: str) -> RenderedPrompt | None:
-        """The prompt up to the end of the last message's text; None where the template does not write that text.
+    def _continued(self, chat: _Chat, transforms: TextTransforms, marked: Message, text: str) -> RenderedPrompt | None:
+        """Returns the prompt up to the end of the last message's text; None if the template does not render that text.
 
-        White space at the end of the text stays only where the template leaves it, as Hugging Face has it.
+        Trailing white space of the text stays only if the template keeps it, as in Hugging Face's renderer.
         """
-        rendered = unmark(self._run(chat, wording, [*chat.messages[:-1], tagged], for_answer=False), chat.mark)
-        end = rendered.text.rfind(chat.tag)
+        rendering = self._run(chat, transforms, [*chat.messages[:-1], marked], for_reply=False)
+        rendered = remove_sentinels(rendering, chat.sentinel)
+        end = rendered.text.rfind(chat.end_sentinel)
         if end < 0 or text.strip() not in rendered.text:
             return None
-        is_exact = rendered.text.startswith(f"{chat.tag} ", end)
+        is_exact = rendered.text.startswith(f"{chat.end_sentinel} ", end)
         prompt = rendered.text[:end] if is_exact else rendered.text[:end].rstrip()
         return RenderedPrompt(text=prompt, boundaries=rendered.boundaries)
 
-    def _thinking_on(self, chat: _Chat, wording: Wording) -> RenderedPrompt | None:
-        """The prompt for an answer with the last message's reasoning behind it, where the template opens reasoning."""
+    def _continued_reasoning(self, chat: _Chat, transforms: TextTransforms) -> RenderedPrompt | None:
+        """Returns the prompt for a new message followed by the reasoning of the last message.
+
+        None if the prompt for a new message does not end with the beginning of reasoning.
+        """
         if self.supports_reasoning_switch and chat.reasoning_effort is None:
             chat = replace(chat, reasoning_effort=ReasoningEffort.MEDIUM)
-        prompt = self._run(chat, wording, chat.messages[:-1], for_answer=True)
+        prompt = self._run(chat, transforms, chat.messages[:-1], for_reply=True)
         if not _OPEN_REASONING.search(prompt):
             return None
-        return unmark(prompt + wording.answered(chat.messages[-1].reasoning), chat.mark)
+        return remove_sentinels(prompt + transforms.assistant_text(chat.messages[-1].reasoning), chat.sentinel)
 
-    def _run(self, chat: _Chat, wording: Wording, messages: Sequence[Message], *, for_answer: bool) -> str:
+    def _run(self, chat: _Chat, transforms: TextTransforms, messages: Sequence[Message], *, for_reply: bool) -> str:
         engine = self._with_tools if chat.tools else self._plain
         variables = {
-            **self._variables(for_answer=for_answer),
+            **self._variables(for_reply=for_reply),
             **_switches(engine, chat.reasoning_effort),
-            "messages": template_messages(messages, self._dialect, wording),
-            "tools": template_tools(chat.tools, wording),
+            "messages": template_messages(messages, self._traits, transforms),
+            "tools": template_tools(chat.tools, transforms),
         }
         try:
             return engine.render(variables)
-        except TemplateRefused as error:
-            description = f"the model's chat template refuses them: {error}"
+        except RenderingFailed as error:
+            description = f"the model's chat template rejects them: {error}"
             raise InvalidRequest.of("messages", description, InvalidReason.INVALID_MESSAGES) from error
 
     def _try(
         self, engine: TemplateEngine, messages: list[TemplateValue], tools: list[TemplateValue] | None
     ) -> str | None:
         try:
-            variables = {**self._variables(for_answer=True), "messages": messages, "tools": tools}
+            variables = {**self._variables(for_reply=True), "messages": messages, "tools": tools}
             return engine.render(variables, budget_s=_TRIAL_BUDGET_S)
-        except TemplateRefused:
+        except RenderingFailed:
             return None
 
-    def _variables(self, *, for_answer: bool) -> dict[str, object]:
-        return {**self._named_tokens, "documents": None, "add_generation_prompt": for_answer}
+    def _variables(self, *, for_reply: bool) -> dict[str, object]:
+        return {**self._named_tokens, "documents": None, "add_generation_prompt": for_reply}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Strings:
-    """All strings of a chat, by who wrote them, as in Wording."""
+    """All strings of a chat, by who wrote them; the same classes as in `TextTransforms`."""
 
-    said: list[str] = field(default_factory=list[str])
-    answered: list[str] = field(default_factory=list[str])
-    offered: list[str] = field(default_factory=list[str])
+    caller: list[str] = field(default_factory=list[str])
+    assistant: list[str] = field(default_factory=list[str])
+    tools: list[str] = field(default_factory=list[str])
 
 
 def _into(strings: list[str]) -> Callable[[str], str]:
-    def keep(text: str) -> str:
+    """Returns a transform that changes nothing and appends each text to the list."""
+
+    def append(text: str) -> str:
         strings.append(text)
         return text
 
-    return keep
+    return append
 
 
 def _switches(engine: TemplateEngine, effort: ReasoningEffort | None) -> dict[str, object]:
-    """The variables by which the template is told how much to think; none leave it its default."""
+    """Returns the variables that tell the template how much the model should reason; without effort, its default.
+
+    Raises:
+        InvalidRequest: The template has no variable for this effort.
+    """
     if effort is None:
         return {}
     switches: dict[str, object] = {
@@ -263,13 +302,14 @@ def _switches(engine: TemplateEngine, effort: ReasoningEffort | None) -> dict[st
     if takes_effort and (effort is not ReasoningEffort.NONE or str(effort) in engine.literals.split("\0")):
         switches[_EFFORT] = str(effort)
     if not switches:
-        what = "the model cannot leave out thinking" if takes_effort else "the model's chat template has no such switch"
-        raise InvalidRequest.of("reasoning_effort", what, InvalidReason.UNSUPPORTED_BY_MODEL)
+        lack = "cannot turn reasoning off" if takes_effort else "has no switch for reasoning"
+        description = f"{effort}: the model's chat template {lack}"
+        raise InvalidRequest.of("reasoning_effort", description, InvalidReason.UNSUPPORTED_BY_MODEL)
     return switches
 
 
 def _sources(folder: Path) -> Mapping[str, str]:
-    """Templates by name: from files of their own, else of the tokenizer's configuration, else of the processor's."""
+    """Returns the templates by name: from .jinja files, else tokenizer_config.json, else chat_template.json."""
     files = {path.stem: _read(path) for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
     if (path := folder / "chat_template.jinja").is_file():
         files["default"] = _read(path)
@@ -290,7 +330,9 @@ def _named(path: Path, template: object) -> Mapping[str, str]:
             case {"name": str(name), "template": str(source)}:
                 named[name] = source
             case _:
-                raise ModelFolderError(f"{path}: chat_template must be text, or a list of names with texts")
+                raise ModelFolderError(
+                    f"{path}: chat_template must be a string, or a list of objects with name and template"
+                )
     return named
 
 

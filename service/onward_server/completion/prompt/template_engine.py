@@ -1,7 +1,8 @@
-"""Renders one Jinja chat template in a sandbox, bounded in time and output; it does not know what a message is.
+"""Renders one Jinja template in a sandbox, with bounds on time and output.
 
-The only importer of jinja2. Names, filters and white space are those of Hugging Face's renderer. A template is as
-trusted as the weights beside it: the bounds stop loops and growth, not every trick to fill memory.
+The only importer of jinja2, as a contract in pyproject.toml enforces. Names, filters and white space are those of
+Hugging Face's renderer. A template is as trusted as the weights beside it: the bounds stop endless loops and unbounded
+growth, but not every way to fill the memory.
 """
 
 import json
@@ -22,10 +23,11 @@ Clock = Callable[[], datetime]
 
 _BUDGET_S = 5.0
 _MAX_CHARACTERS = 2**25
-"""Of the output, and of any string that a template makes."""
+"""Of the output, and of any string that an operator of the template makes."""
 _MAX_BITS = 2**12
-"""Of any integer that a template makes."""
+"""Of any integer that an operator of the template makes."""
 _MAX_MESSAGE = 300
+"""Characters of an error that are passed on."""
 _RAISED = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -36,51 +38,59 @@ _RAISED = (
     TypeError,
     ValueError,
 )
-"""All that a template can raise by what it is given."""
+"""Everything that a template can raise, depending on its variables."""
 
 
-class TemplateRefused(Exception):
-    """The template raised, or was stopped; the message is its own, in one line."""
+class RenderingFailed(Exception):
+    """The template raised an error or was stopped; the message is one line."""
 
 
-class TemplateBroken(Exception):
-    """The source is not a template."""
+class InvalidTemplate(Exception):
+    """The source is not a Jinja template."""
 
 
 class TemplateEngine:
     """A compiled template."""
 
     def __init__(self, source: str, *, clock: Clock = datetime.now) -> None:
-        """Compiles Jinja text, in which `strftime_now` tells the time of `clock`.
+        """Compiles a source.
+
+        Args:
+            source: Jinja text.
+            clock: Tells the time that the template's function `strftime_now` formats.
 
         Raises:
-            TemplateBroken: a syntax error, with its line.
+            InvalidTemplate: The source has a syntax error; the message says where.
         """
         self.source = source
         environment = _environment(clock)
         try:
             tree = environment.parse(source)
             self.variables = frozenset(jinja2.meta.find_undeclared_variables(tree))
-            """Names that the template looks up in what it is given."""
+            """Names of the variables that the template reads."""
             self.literals = "\0".join(_literals(tree))
-            """All text that stands in the template, piece by piece."""
+            """All literal text of the template, its pieces separated by NUL."""
             code = environment.compile(_Bounded().visit(tree))
         except (jinja2.TemplateSyntaxError, RecursionError) as error:
             line = f"line {error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
-            raise TemplateBroken(f"{line}{_one_line(error)}") from error
+            raise InvalidTemplate(f"{line}{_one_line(error)}") from error
         self._template = jinja2.Template.from_code(environment, code, environment.make_globals(None))
 
     def render(self, variables: Mapping[str, object], *, budget_s: float = _BUDGET_S) -> str:
-        """The text for these variables.
+        """Renders the template.
+
+        Args:
+            variables: The values that the template reads.
+            budget_s: Seconds after which the template is stopped.
 
         Raises:
-            TemplateRefused: the template raised, ran too long or wrote too much.
+            RenderingFailed: The template raised an error, ran too long or wrote too much.
         """
         deadline_s = time.perf_counter() + budget_s
 
         def tick() -> None:
             if time.perf_counter() > deadline_s:
-                raise jinja2.TemplateRuntimeError(f"it took longer than {budget_s:g} s")
+                raise jinja2.TemplateRuntimeError(f"rendering took longer than {budget_s:g} s")
 
         pieces: list[str] = []
         num_characters = 0
@@ -91,7 +101,7 @@ class TemplateEngine:
                 _check_size(num_characters)
                 pieces.append(piece)
         except _RAISED as error:
-            raise TemplateRefused(_one_line(error)) from error
+            raise RenderingFailed(_one_line(error)) from error
         return "".join(pieces)
 
 
@@ -99,7 +109,7 @@ _TICK, _JOIN = "_onward_tick", "_onward_join"
 
 
 class _Bounded(jinja2.visitor.NodeTransformer):
-    """Makes every turn of a loop and every call of a macro look at the clock, and `~` at the size of its result."""
+    """Makes loops and macros check the time whenever their body runs, and `~` the size of its result."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (named by jinja2)
         return self._with_tick(node)
@@ -118,7 +128,7 @@ class _Bounded(jinja2.visitor.NodeTransformer):
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """A sandbox whose operators make nothing huge."""
+    """A sandbox that bounds the size of what `+`, `*` and `**` make."""
 
     intercepted_binops = frozenset({"+", "*", "**"})
 
@@ -137,7 +147,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
 
 class _GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}` marks what the model wrote, for training; it renders as its body."""
+    """Renders `{% generation %}`, which marks assistant text for training, as its body."""
 
     tags = {"generation"}  # noqa: RUF012 (jinja2's own)
 
@@ -166,7 +176,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
-    """As json.dumps: Jinja's own escapes for HTML."""
+    """Converts to JSON like Hugging Face's renderer; Jinja's own filter escapes for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -182,7 +192,7 @@ def _join(*values: object) -> str:
 
 def _check_size(size: int, limit: int = _MAX_CHARACTERS) -> None:
     if size > limit:
-        raise jinja2.TemplateRuntimeError(f"it makes something larger than {limit}")
+        raise jinja2.TemplateRuntimeError(f"rendering makes a value larger than {limit}")
 
 
 def _call(name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:

@@ -1,4 +1,4 @@
-"""Messages and tools in the form that chat templates read; it does not render them."""
+"""Converts messages and tools to the values that chat templates read."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,88 +14,92 @@ _NO_ARGUMENTS = '{"type": "object", "properties": {}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """What a template wants where templates differ; `template_dialect` finds it out."""
+class TemplateTraits:
+    """How a chat template wants its values, and what it renders; `template_probe` finds it out."""
 
-    content_is_parts: bool = False
-    """Text is taken as a list of parts only."""
-    arguments_are_text: bool = False
-    """Arguments of tool calls are taken as JSON text, not as an object."""
-    no_content_is_none: bool = False
-    """A message that has tool calls alone has no content, rather than an empty one."""
-    reasoning_is_part: bool = False
-    """Reasoning is taken as a part of the content, rather than beside it."""
-    takes_system: bool = True
-    takes_many_systems: bool = False
-    """Each leading system message is rendered; else they are merged."""
-    takes_tools: bool = False
-    takes_tool_calls: bool = False
+    content_as_parts: bool = False
+    """Content is a list of parts, not a string."""
+    arguments_as_text: bool = False
+    """The arguments of tool calls are JSON text, not an object."""
+    empty_content_as_none: bool = False
+    """A message that has only tool calls has no content, not an empty one."""
+    reasoning_as_part: bool = False
+    """Reasoning is a part of the content, not a value beside it."""
+    supports_system_role: bool = True
+    supports_many_system_messages: bool = False
+    """Every system message at the start is rendered. Otherwise they are merged into one."""
+    supports_tools: bool = False
+    supports_tool_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
-    """What is done to strings on their way into a template: nothing, by default."""
+class TextTransforms:
+    """Functions applied to the strings of a chat before a template reads them. By default, they change nothing."""
 
-    said: Callable[[str], str] = str
-    """What callers wrote."""
-    answered: Callable[[str], str] = str
-    """Content and reasoning of assistant messages, which templates take apart at their own marks."""
-    offered: Callable[[str], str] = str
-    """Definitions of tools."""
+    caller_text: Callable[[str], str] = str
+    """Applied to strings that callers wrote."""
+    assistant_text: Callable[[str], str] = str
+    """Applied to content and reasoning of assistant messages, which some templates split at their own markers."""
+    tool_definition: Callable[[str], str] = str
+    """Applied to the strings of tool definitions."""
 
 
-def template_messages(messages: Sequence[Message], dialect: Dialect, wording: Wording) -> list[TemplateValue]:
-    """The `messages` of a template."""
+def template_messages(
+    messages: Sequence[Message], traits: TemplateTraits, transforms: TextTransforms
+) -> list[TemplateValue]:
+    """Returns the value of a template's variable `messages`."""
     called = {call.id: call.name for message in messages for call in message.tool_calls}
-    return [_message(message, called, dialect, wording) for message in _merged(messages, dialect)]
+    return [_message(message, called, traits, transforms) for message in _merged(messages, traits)]
 
 
-def template_tools(tools: Sequence[FunctionTool], wording: Wording) -> list[TemplateValue] | None:
-    """The `tools` of a template; None where there are none."""
+def template_tools(tools: Sequence[FunctionTool], transforms: TextTransforms) -> list[TemplateValue] | None:
+    """Returns the value of a template's variable `tools`; None without tools."""
+    transform = transforms.tool_definition
     return [
         {
             "type": "function",
             "function": {
-                "name": wording.offered(tool.name),
-                "description": wording.offered(tool.description),
-                "parameters": _worded(json.loads(tool.parameters or _NO_ARGUMENTS), wording.offered),
+                "name": transform(tool.name),
+                "description": transform(tool.description),
+                "parameters": _transformed(json.loads(tool.parameters or _NO_ARGUMENTS), transform),
             },
         }
         for tool in tools
     ] or None
 
 
-def _merged(messages: Sequence[Message], dialect: Dialect) -> Sequence[Message]:
+def _merged(messages: Sequence[Message], traits: TemplateTraits) -> Sequence[Message]:
     systems = list(takewhile(lambda message: message.role is Role.SYSTEM, messages))
-    if dialect.takes_many_systems or len(systems) < 2:
+    if traits.supports_many_system_messages or len(systems) < 2:
         return messages
     merged = replace(systems[0], content=("\n\n".join("".join(system.content) for system in systems),))
     return [merged, *messages[len(systems) :]]
 
 
-def _message(message: Message, called: Mapping[str, str], dialect: Dialect, wording: Wording) -> TemplateValue:
-    is_answer = message.role is Role.ASSISTANT
-    text = (wording.answered if is_answer else wording.said)("".join(message.content))
-    reasoning = wording.answered(message.reasoning)
+def _message(
+    message: Message, called: Mapping[str, str], traits: TemplateTraits, transforms: TextTransforms
+) -> TemplateValue:
+    is_assistant = message.role is Role.ASSISTANT
+    text = (transforms.assistant_text if is_assistant else transforms.caller_text)("".join(message.content))
+    reasoning = transforms.assistant_text(message.reasoning)
     name = message.name or called.get(message.tool_call_id, "")
+    calls = [_call(call, traits, transforms) for call in message.tool_calls]
     return {
         "role": str(message.role),
-        "content": _content(text, reasoning, dialect, has_calls=bool(message.tool_calls)),
+        "content": _content(text, reasoning, traits, has_calls=bool(calls)),
         **({"reasoning_content": reasoning, "thinking": reasoning} if reasoning else {}),
-        **(
-            {"tool_calls": [_call(call, dialect, wording) for call in message.tool_calls]} if message.tool_calls else {}
-        ),
-        **({"name": wording.said(name)} if name else {}),
-        **({"tool_call_id": wording.said(message.tool_call_id)} if message.tool_call_id else {}),
+        **({"tool_calls": calls} if calls else {}),
+        **({"name": transforms.caller_text(name)} if name else {}),
+        **({"tool_call_id": transforms.caller_text(message.tool_call_id)} if message.tool_call_id else {}),
     }
 
 
-def _content(text: str, reasoning: str, dialect: Dialect, *, has_calls: bool) -> str | list[TemplateValue] | None:
-    if reasoning and dialect.reasoning_is_part:
+def _content(text: str, reasoning: str, traits: TemplateTraits, *, has_calls: bool) -> str | list[TemplateValue] | None:
+    if reasoning and traits.reasoning_as_part:
         return [{"type": "thinking", "thinking": reasoning}, *_text_parts(text)]
-    if dialect.content_is_parts:
+    if traits.content_as_parts:
         return list(_text_parts(text))
-    return None if not text and has_calls and dialect.no_content_is_none else text
+    return None if not text and has_calls and traits.empty_content_as_none else text
 
 
 def _text_parts(text: str) -> Iterator[TemplateValue]:
@@ -103,22 +107,22 @@ def _text_parts(text: str) -> Iterator[TemplateValue]:
         yield {"type": "text", "text": text}
 
 
-def _call(call: ToolCall, dialect: Dialect, wording: Wording) -> TemplateValue:
+def _call(call: ToolCall, traits: TemplateTraits, transforms: TextTransforms) -> TemplateValue:
+    transform = transforms.caller_text
     arguments = (
-        wording.said(call.arguments)
-        if dialect.arguments_are_text
-        else _worded(json.loads(call.arguments), wording.said)
+        transform(call.arguments) if traits.arguments_as_text else _transformed(json.loads(call.arguments), transform)
     )
-    function = {"name": wording.said(call.name), "arguments": arguments}
-    return {"id": wording.said(call.id), "type": "function", "function": function}
+    function = {"name": transform(call.name), "arguments": arguments}
+    return {"id": transform(call.id), "type": "function", "function": function}
 
 
-def _worded(value: object, word: Callable[[str], str]) -> object:
-    """A JSON value with all its strings worded, keys too; that it is not nested too deeply, validation has seen to."""
+def _transformed(value: object, transform: Callable[[str], str]) -> object:
+    """Applies a transform to all strings of a JSON value, keys included. Validation has bounded its nesting."""
     if isinstance(value, str):
-        return word(value)
+        return transform(value)
     if isinstance(value, list):
-        return [_worded(item, word) for item in cast(list[object], value)]
+        return [_transformed(item, transform) for item in cast(list[object], value)]
     if isinstance(value, dict):
-        return {word(key): _worded(item, word) for key, item in cast(dict[str, object], value).items()}
+        items = cast(dict[str, object], value).items()
+        return {transform(key): _transformed(item, transform) for key, item in items}
     return value

@@ -4,9 +4,10 @@ import pytest
 
 from onward_server.completion.answer.choice_stream import ChoiceStream
 from onward_server.completion.answer.detokenizer import Detokenizer
-from onward_server.completion.answer.output_parser import AnswerContext, OutputParser
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat
+from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.completion.answer.tool_formats.hermes import HERMES
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
 from onward_server.domain import (
     ChoiceDelta,
     ChoiceFinished,
@@ -33,7 +34,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 def choice(tokenizer: Tokenizer, *, single_call: bool = False, **sampling: object) -> ChoiceStream:
     params = SamplingParams(**{"max_tokens": 100, "seed": 9, **sampling})  # type: ignore[arg-type]
-    context = AnswerContext(tools=(FunctionTool(name="f"),), single_call=single_call)
+    context = OutputContext(tools=(FunctionTool(name="f"),), single_call=single_call)
     visible = frozenset(params.stop_token_ids if params.include_stop else ())
     return ChoiceStream(
         index=0,

@@ -13,22 +13,24 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from onward_server.completion.answer.output_parser import AnswerContext, Channel, OutputParser, ParsedDelta
-from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
-from onward_server.completion.answer.tool_formats.answer import random_call_id
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat
+from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat
+from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.completion.answer.parsing.parser_state import MessagePart, ParsedDelta
+from onward_server.completion.answer.parsing.tool_call_builder import random_call_id
 from onward_server.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
-from testing.parsed_outputs import ParsedAnswer, parsed, tool
+from testing.parsed_outputs import ParsedOutput, parsed, tool
 
 _DATA = Path(__file__).parents[4].parent / "shared/data"
 _CASES_FILE = _DATA / "tool-calls/parse-cases.json"
 _CALL = '<tool_call>{"name": "noop", "arguments": {}}</tool_call>'
 
 
-_offering_noop = functools.partial(AnswerContext, tools=(tool("noop"),))
+_offering_noop = functools.partial(OutputContext, tools=(tool("noop"),))
 
 
-def _parser(context: AnswerContext | None = None, *, tools: str = "hermes", reasoning: str = "think") -> OutputParser:
+def _parser(context: OutputContext | None = None, *, tools: str = "hermes", reasoning: str = "think") -> OutputParser:
     return OutputParser(choose_output_format("", tools=tools, reasoning=reasoning), context or _offering_noop())
 
 
@@ -40,7 +42,7 @@ class _Case:
     name: str
     output: str
     output_format: OutputFormat
-    context: AnswerContext
+    context: OutputContext
     prefix: tuple[str, str]
     """Text and reasoning that the answer goes on with."""
     expected: tuple[str, str, list[tuple[str, object]]]
@@ -49,8 +51,8 @@ class _Case:
 
 _CONTINUATIONS = {
     None: None,
-    "COMMON_CHAT_CONTINUATION_CONTENT": Channel.CONTENT,
-    "COMMON_CHAT_CONTINUATION_REASONING": Channel.REASONING,
+    "COMMON_CHAT_CONTINUATION_CONTENT": MessagePart.CONTENT,
+    "COMMON_CHAT_CONTINUATION_REASONING": MessagePart.REASONING,
 }
 
 
@@ -82,7 +84,7 @@ def _case(number: int, raw: dict[str, Any]) -> _Case:
         name=f"{number}-{raw['template'].removesuffix('.jinja')}",
         output=raw["output"],
         output_format=choose_output_format(template),
-        context=AnswerContext(
+        context=OutputContext(
             tools=tuple(tool(function["name"], json.dumps(function["parameters"])) for function in functions),
             prompt="" if continues else _prompt(template, enable_thinking=raw.get("enable_thinking", True)),
             continues=continues,
@@ -101,11 +103,11 @@ _CASES = [_case(number, raw) for number, raw in enumerate(_recorded()["cases"])]
 _needs_cases = pytest.mark.skipif(not _CASES, reason="../shared/data is not there")
 
 
-def _answer_to(case: _Case, pieces: Iterable[str]) -> ParsedAnswer:
+def _answer_to(case: _Case, pieces: Iterable[str]) -> ParsedOutput:
     return parsed(OutputParser(case.output_format, case.context), pieces)
 
 
-def _meaning(case: _Case, answer: ParsedAnswer) -> tuple[str, str, list[tuple[str, object]]]:
+def _meaning(case: _Case, answer: ParsedOutput) -> tuple[str, str, list[tuple[str, object]]]:
     text, reasoning = case.prefix
     calls = [(name, json.loads(arguments)) for name, arguments in answer.calls]
     return text + answer.text, reasoning + answer.reasoning, calls
@@ -222,10 +224,10 @@ _any_format = st.builds(
     reasoning=st.one_of(st.none(), st.sampled_from(REASONING_FORMATS)),
 )
 _any_context = st.builds(
-    AnswerContext,
+    OutputContext,
     tools=st.sampled_from([(), (tool("noop"), tool("get", '{"properties": {"a": {"type": "string"}}}'))]),
     prompt=st.sampled_from(["", "<think>\n", "<think></think>", "<|channel>thought\n<channel|>"]),
-    continues=st.sampled_from([None, *Channel]),
+    continues=st.sampled_from([None, *MessagePart]),
     single_call=st.booleans(),
     response_format=st.sampled_from([None, JsonObjectFormat(), RegexFormat(pattern="a")]),
 )
@@ -234,7 +236,7 @@ _any_context = st.builds(
 @settings(max_examples=1500, deadline=None, derandomize=True)
 @given(output=_any_output, output_format=_any_format, context=_any_context, ends=st.sets(st.integers(1, 60)))
 def test_any_output_means_the_same_in_any_pieces(
-    output: str, output_format: OutputFormat, context: AnswerContext, ends: set[int]
+    output: str, output_format: OutputFormat, context: OutputContext, ends: set[int]
 ) -> None:
     whole = parsed(OutputParser(output_format, context), [output])
 
@@ -249,7 +251,7 @@ def test_any_output_means_the_same_in_any_pieces(
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(output=_any_output, output_format=_any_format, context=_any_context)
 def test_no_more_is_held_back_than_a_mark_may_need(
-    output: str, output_format: OutputFormat, context: AnswerContext
+    output: str, output_format: OutputFormat, context: OutputContext
 ) -> None:
     """What is unread is bounded, so each piece costs the same however long the answer is."""
     longest = max(map(len, (*_FRAGMENTS, "function<\uff5ctool▁sep\uff5c>")))
@@ -257,22 +259,22 @@ def test_no_more_is_held_back_than_a_mark_may_need(
 
     for character in output:
         parser.feed(character)
-        reader = parser._answer.reader
-        assert parser.is_finished or len(reader._text) - reader._position <= longest
+        stream = parser._state.stream
+        assert parser.is_finished or len(stream._text) - stream._position <= longest
 
 
 # One behaviour each.
 
 
 def test_text_of_a_model_without_formats_passes_through_at_once() -> None:
-    parser = OutputParser(OutputFormat(), AnswerContext(tools=(tool("noop"),)))
+    parser = OutputParser(OutputFormat(), OutputContext(tools=(tool("noop"),)))
 
     assert parser.feed("\n<think> <tool_") == ParsedDelta(text="\n<think> <tool_")
     assert parser.finish() == ParsedDelta()
 
 
 def test_without_tools_what_looks_like_a_call_is_text() -> None:
-    assert parsed(_parser(AnswerContext()), [_CALL]).text == _CALL
+    assert parsed(_parser(OutputContext()), [_CALL]).text == _CALL
 
 
 def test_text_is_held_back_only_while_it_may_become_a_mark() -> None:
@@ -285,7 +287,7 @@ def test_text_is_held_back_only_while_it_may_become_a_mark() -> None:
 
 def test_a_call_streams_its_name_first_and_then_its_arguments_as_they_come() -> None:
     output_format = choose_output_format("", tools="hermes", reasoning="none")
-    parser = OutputParser(output_format, AnswerContext(tools=(tool("noop"),)), make_call_id=lambda: "abcdefgh1")
+    parser = OutputParser(output_format, OutputContext(tools=(tool("noop"),)), make_call_id=lambda: "abcdefgh1")
 
     pieces = ['<tool_call>\n{"name": "no', 'op", "arguments"', ': {"a": ', "[1, 2", "]}", "}\n</tool_call>"]
     deltas = [parser.feed(piece).tool_calls for piece in pieces]
@@ -348,10 +350,10 @@ def test_an_answer_of_white_space_is_given_as_it_is() -> None:
 def test_reasoning_is_known_while_it_lasts() -> None:
     parser = _parser(_offering_noop(prompt="<|im_start|>assistant\n<think>\n"))
 
-    states = [parser.is_thinking]
+    states = [parser.is_reasoning]
     for piece in ("Hm", ".\n", "</think>", "\n\nYes"):
         parser.feed(piece)
-        states.append(parser.is_thinking)
+        states.append(parser.is_reasoning)
 
     assert states == [True, True, True, False, False]
 
@@ -365,17 +367,17 @@ def test_newlines_at_the_end_of_reasoning_wait_for_what_follows() -> None:
 
 
 def test_reasoning_cut_short_stays_reasoning() -> None:
-    assert parsed(_parser(), ["<think>a\n"]) == ParsedAnswer(text="", reasoning="a\n", calls=(), invalid_tool_call="")
+    assert parsed(_parser(), ["<think>a\n"]) == ParsedOutput(text="", reasoning="a\n", calls=(), invalid_tool_call="")
 
 
 def test_continued_reasoning_keeps_its_first_newline() -> None:
-    answer = parsed(_parser(_offering_noop(continues=Channel.REASONING)), ["\nmore</think>\n\nYes"])
+    answer = parsed(_parser(_offering_noop(continues=MessagePart.REASONING)), ["\nmore</think>\n\nYes"])
 
     assert (answer.reasoning, answer.text) == ("\nmore", "Yes")
 
 
 def test_a_tag_within_continued_text_is_text() -> None:
-    assert parsed(_parser(_offering_noop(continues=Channel.CONTENT)), ["<think>"]).text == "<think>"
+    assert parsed(_parser(_offering_noop(continues=MessagePart.CONTENT)), ["<think>"]).text == "<think>"
 
 
 def test_a_model_that_calls_before_it_thinks_has_called() -> None:

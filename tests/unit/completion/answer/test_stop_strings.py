@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward_server.completion.answer.stop_strings import Scanned, StopScanner
+from onward_server.completion.answer.stop_strings import StopScan, StopScanner
 
 STOPS = st.lists(st.text("abé", min_size=1, max_size=4), max_size=4)
 
@@ -54,9 +54,9 @@ def test_nothing_is_held_back_that_cannot_begin_a_stop_string(stops: list[str], 
 def test_a_stop_string_split_over_three_pieces_is_cut_exactly() -> None:
     scanner = StopScanner(["STOP"], include_stop=False)
     assert [scanner.feed("one S"), scanner.feed("TO"), scanner.feed("P two")] == [
-        Scanned(text="one "),
-        Scanned(text=""),
-        Scanned(text="", stop="STOP"),
+        StopScan(text="one "),
+        StopScan(text=""),
+        StopScan(text="", stop="STOP"),
     ]
 
 
@@ -82,11 +82,11 @@ def test_the_stop_string_that_is_complete_first_wins() -> None:
 def test_a_stop_string_that_ends_too_early_is_text() -> None:
     scanner = StopScanner(["END"], include_stop=False)
     assert [scanner.feed("END EN", may_stop=False), scanner.feed("D")] == [
-        Scanned(text="END "),
-        Scanned(text="", stop="END"),
+        StopScan(text="END "),
+        StopScan(text="", stop="END"),
     ]
 
 
 def test_a_stop_string_passed_over_does_not_stop_later() -> None:
     scanner = StopScanner(["ab", "abc"], include_stop=False)
-    assert [scanner.feed("ab", may_stop=False), scanner.feed("d")] == [Scanned(text=""), Scanned(text="abd")]
+    assert [scanner.feed("ab", may_stop=False), scanner.feed("d")] == [StopScan(text=""), StopScan(text="abd")]

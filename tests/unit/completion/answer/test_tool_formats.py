@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from onward_server.completion.answer.output_parser import AnswerContext, OutputParser
-from onward_server.completion.answer.tool_formats import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
-from onward_server.completion.answer.tool_formats.tool_format import OutputFormat, ReasoningFormat, ToolFormat
+from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
+from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.errors import StartupError
 from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
-from testing.parsed_outputs import ParsedAnswer, parsed, tool
+from testing.parsed_outputs import ParsedOutput, parsed, tool
 
 _TEMPLATES = Path(__file__).parents[4].parent / "shared/data/templates"
 _FORMATS_BY_TEMPLATE = {
@@ -56,8 +57,8 @@ _WEATHER = tool(
 _TOOLS = (_WEATHER, tool("noop"))
 
 
-def _answer_to(format_name: str, output: str) -> ParsedAnswer:
-    parser = OutputParser(choose_output_format("", tools=format_name, reasoning="none"), AnswerContext(tools=_TOOLS))
+def _answer_to(format_name: str, output: str) -> ParsedOutput:
+    parser = OutputParser(choose_output_format("", tools=format_name, reasoning="none"), OutputContext(tools=_TOOLS))
     return parsed(parser, output)
 
 
@@ -81,9 +82,9 @@ def test_a_name_overrides_what_the_template_says() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(StartupError, match="no tool format is named 'qwen'; known are none, harmony, gemma4"):
+    with pytest.raises(StartupError, match="unknown tool format 'qwen'; the valid names are none, harmony, gemma4"):
         choose_output_format("", tools="qwen")
-    with pytest.raises(StartupError, match="no reasoning format is named 'hermes'; known are none, harmony, gemma,"):
+    with pytest.raises(StartupError, match="unknown reasoning format 'hermes'; the valid names are none, harmony,"):
         choose_output_format("", reasoning="hermes")
 
 
@@ -188,7 +189,7 @@ def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat) -> 
 def test_what_models_write_beside_their_template_is_a_call_too(format_name: str, output: str, arguments: str) -> None:
     answer = _answer_to(format_name, output)
 
-    assert answer == ParsedAnswer(text="", reasoning="", calls=(("get_weather", arguments),), invalid_tool_call="")
+    assert answer == ParsedOutput(text="", reasoning="", calls=(("get_weather", arguments),), invalid_tool_call="")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +271,7 @@ def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, writ
 def test_a_call_that_is_none_is_given_raw(format_name: str, output: str) -> None:
     answer = _answer_to(format_name, output)
 
-    assert answer == ParsedAnswer(text="", reasoning="", calls=(), invalid_tool_call=output)
+    assert answer == ParsedOutput(text="", reasoning="", calls=(), invalid_tool_call=output)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,7 @@ def test_a_call_that_is_none_is_given_raw(format_name: str, output: str) -> None
     ],
 )
 def test_what_only_looks_like_a_call_is_text(format_name: str, output: str) -> None:
-    assert _answer_to(format_name, output) == ParsedAnswer(text=output, reasoning="", calls=(), invalid_tool_call="")
+    assert _answer_to(format_name, output) == ParsedOutput(text=output, reasoning="", calls=(), invalid_tool_call="")
 
 
 @pytest.mark.parametrize(

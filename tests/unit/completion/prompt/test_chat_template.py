@@ -99,10 +99,13 @@ def test_the_template_is_read_where_hugging_face_reads_it(tmp_path: Path, files:
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        ('{"chat_template": "{% if %}"}', "the chat template is broken: line 1: Expected"),
-        ('{"chat_template": [{"name": "rag", "template": ""}]}', "named rag, but none named default"),
-        ('{"chat_template": [1]}', "chat_template must be text, or a list of names with texts"),
-        ('{"chat_template": 1}', "chat_template must be text, or a list of names with texts"),
+        ('{"chat_template": "{% if %}"}', "the chat template is invalid: line 1: Expected"),
+        (
+            '{"chat_template": [{"name": "rag", "template": ""}]}',
+            "has the chat templates rag, but one must be named default",
+        ),
+        ('{"chat_template": [1]}', "chat_template must be a string, or a list of objects with name and template"),
+        ('{"chat_template": 1}', "chat_template must be a string, or a list of objects with name and template"),
     ],
 )
 def test_a_broken_template_ends_loading(tmp_path: Path, config: str, complaint: str) -> None:
@@ -223,7 +226,7 @@ def test_what_a_template_refuses_is_an_invalid_request() -> None:
     template = chat_template("{% if messages | length > 1 %}{{ raise_exception('One at a time!') }}{% endif %}")
     error = refusal(template, [user("a"), user("b")])
     assert error.reason is InvalidReason.INVALID_MESSAGES
-    assert str(error) == "messages: the model's chat template refuses them: One at a time!"
+    assert str(error) == "messages: the model's chat template rejects them: One at a time!"
 
 
 # Thinking
@@ -248,7 +251,10 @@ def test_the_effort_reaches_the_template_by_its_own_switch(
 
 @pytest.mark.parametrize(
     ("source", "complaint"),
-    [("{{ reasoning_effort }}", "cannot leave out thinking"), (CHATML, "has no such switch")],
+    [
+        ("{{ reasoning_effort }}", "none: the model's chat template cannot turn reasoning off"),
+        (CHATML, "none: the model's chat template has no switch for reasoning"),
+    ],
 )
 def test_an_effort_that_the_template_cannot_be_told_is_refused(source: str, complaint: str) -> None:
     error = refusal(chat_template(source), [user("a")], ReasoningEffort.NONE)

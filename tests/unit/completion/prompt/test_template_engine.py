@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from onward_server.completion.prompt.template_engine import TemplateBroken, TemplateEngine, TemplateRefused
+from onward_server.completion.prompt.template_engine import InvalidTemplate, RenderingFailed, TemplateEngine
 
 
 def render(source: str, **variables: object) -> str:
@@ -47,12 +47,12 @@ def test_it_renders_as_hugging_face_does(source: str, text: str) -> None:
     ],
 )
 def test_what_a_template_raises_is_its_refusal(source: str, message: str) -> None:
-    with pytest.raises(TemplateRefused, match=f"(?i){message}"):
+    with pytest.raises(RenderingFailed, match=f"(?i){message}"):
         render(source, x=[1])
 
 
 def test_a_long_refusal_is_cut() -> None:
-    with pytest.raises(TemplateRefused) as caught:
+    with pytest.raises(RenderingFailed) as caught:
         render("{{ raise_exception('x' * 10000) }}")
     assert str(caught.value) == "x" * 300 + "…"
 
@@ -66,7 +66,7 @@ def test_a_long_refusal_is_cut() -> None:
     ],
 )
 def test_a_template_that_does_not_end_is_stopped(source: str) -> None:
-    with pytest.raises(TemplateRefused, match=r"longer than 0\.02 s"):
+    with pytest.raises(RenderingFailed, match=r"longer than 0\.02 s"):
         TemplateEngine(source).render({}, budget_s=0.02)
 
 
@@ -84,7 +84,7 @@ def test_a_template_that_does_not_end_is_stopped(source: str) -> None:
     ],
 )
 def test_a_template_that_grows_without_bounds_is_stopped(source: str) -> None:
-    with pytest.raises(TemplateRefused, match=r"larger than|Range too big"):
+    with pytest.raises(RenderingFailed, match=r"larger than|Range too big"):
         render(source)
 
 
@@ -92,7 +92,7 @@ def test_a_template_that_grows_without_bounds_is_stopped(source: str) -> None:
     ("source", "message"), [("{% if %}", "line 1: Expected"), ("\n{{ x | nosuch }}", "line 2: No filter")]
 )
 def test_a_source_that_is_no_template_is_told_with_its_line(source: str, message: str) -> None:
-    with pytest.raises(TemplateBroken, match=message):
+    with pytest.raises(InvalidTemplate, match=message):
         TemplateEngine(source)
 
 

@@ -1,29 +1,32 @@
-"""Makes JSON of arguments that a model writes as bare text, by the types in the tool's schema."""
+"""Converts arguments that models write as bare text to JSON, by the types in the tool's schema."""
 
 import json
 
-from onward_server.completion.answer.tool_formats.json_text import json_type, quoted
+from onward_server.completion.answer.parsing.json_text import json_type, quoted
 from onward_server.grammar.schema_types import SchemaTypes
 
 _PYTHON_LITERALS = {"True": "true", "False": "false", "None": "null"}
 
 
 class ArgumentTypes:
-    """The types of one tool's arguments, as far as its JSON Schema says them."""
+    """The types that one tool's JSON Schema allows for its arguments."""
 
     def __init__(self, parameters: str) -> None:
         self._schema = SchemaTypes(json.loads(parameters) if parameters else True)
 
-    def is_text(self, name: str) -> bool:
-        """Whether the argument can only be a string."""
+    def is_string(self, name: str) -> bool:
+        """Whether the schema allows nothing but a string."""
         return self._schema.of_property(name) == frozenset({"string"})
 
     def may_be_nested(self, name: str) -> bool:
-        """Whether the argument can be a list or an object."""
+        """Whether the schema allows a list or an object."""
         return not self._schema.of_property(name).isdisjoint({"array", "object"})
 
     def to_json(self, name: str, text: str) -> str:
-        """The text itself where it is JSON, unless it fits the schema only as a string; else a string of it."""
+        """Returns the text itself if it is JSON of a type that the schema allows, else a JSON string of it.
+
+        Text that is JSON of another type stays as it is, too, where the schema does not allow a string.
+        """
         types = self._schema.of_property(name)
         candidate = _PYTHON_LITERALS.get(text, text)
         type_ = json_type(candidate)

@@ -1,7 +1,19 @@
-"""DeepSeek R1 and V3: a section of calls, each a name and a code block of JSON between marks."""
+"""The tool format of DeepSeek R1 and V3: as `deepseek_v31`, but each call has a type and a code block of JSON.
 
+    <|tool▁calls▁begin|><|tool▁call▁begin|>function<|tool▁sep|>get_weather
+    ```json
+    {"city": "Bern"}
+    ```<|tool▁call▁end|><|tool▁calls▁end|>
+
+The same deviations as in `deepseek_v31` are parsed, and the closing fence may be missing; any other one makes the tool
+call malformed. The Qwen models distilled from R1 may also write the `hermes` format that Qwen was trained on.
+"""
+
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.markers import Markers
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
 from onward_server.completion.answer.tool_formats import hermes
-from onward_server.completion.answer.tool_formats.answer import Answer
 from onward_server.completion.answer.tool_formats.deepseek_v31 import (
     CALL_BEGIN,
     CALL_END,
@@ -9,39 +21,37 @@ from onward_server.completion.answer.tool_formats.deepseek_v31 import (
     CALLS_END,
     SEPARATOR,
     open_call,
-    read_section,
+    parse_section,
 )
-from onward_server.completion.answer.tool_formats.json_call import read_arguments
-from onward_server.completion.answer.tool_formats.reader import Marks, Reading
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.completion.answer.tool_formats.json_call import parse_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 
-def read(answer: Answer, trigger: str) -> Reading[None]:
-    """Reads R1's own calls, or those of a distilled Qwen, which may fall back to what Qwen was taught."""
+def parse(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses a section of calls, or a call in the `hermes` format."""
     if trigger == "<tool_call>":
-        yield from hermes.read(answer, trigger)
+        yield from hermes.parse(state, trigger)
     else:
-        yield from read_section(answer, trigger, _read_call)
+        yield from parse_section(state, trigger, _parse_call)
 
 
-def _read_call(answer: Answer) -> Reading[None]:
-    reader = answer.reader
-    yield from reader.need(f"function{SEPARATOR}")
-    yield from open_call(answer, Marks.of("\n"))
-    yield from reader.need("```json")
-    yield from reader.space()
-    yield from read_arguments(reader, answer.calls.add)
-    yield from reader.space()
-    yield from reader.accept("```")
+def _parse_call(state: ParserState) -> Parsing[None]:
+    stream = state.stream
+    yield from stream.expect(f"function{SEPARATOR}")
+    yield from open_call(state, Markers.of("\n"))
+    yield from stream.expect("```json")
+    yield from stream.take_space()
+    yield from parse_arguments(stream, state.tool_calls.add_arguments)
+    yield from stream.take_space()
+    yield from stream.accept("```")
 
 
 DEEPSEEK_R1 = ToolFormat(
     name="deepseek_r1",
-    template_marks=(CALLS_BEGIN, "```json"),
+    template_markers=(CALLS_BEGIN, "```json"),
     control_strings=(CALLS_BEGIN, CALL_BEGIN, SEPARATOR, CALL_END, CALLS_END, "<tool_call>", "</tool_call>"),
     triggers=(CALLS_BEGIN, CALL_BEGIN, "<tool_call>"),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger=CALLS_BEGIN,
         section_begin=CALLS_BEGIN,

@@ -1,11 +1,20 @@
-"""DeepSeek V3.1: a section of calls, each a name and a JSON object between marks."""
+"""The tool format of DeepSeek V3.1: a section of calls, each a name and a JSON object between markers.
+
+    <|tool▁calls▁begin|><|tool▁call▁begin|>get_weather<|tool▁sep|>{"city": "Bern"}<|tool▁call▁end|><|tool▁calls▁end|>
+
+(In the output, the bars are fullwidth: U+FF5C.) The end markers may be missing at the end of the output, and the first
+marker may be missing altogether. Any other deviation, an unknown tool or arguments that are not a JSON object makes the
+tool call malformed; the calls before it remain.
+"""
 
 from collections.abc import Callable
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.json_call import read_arguments
-from onward_server.completion.answer.tool_formats.reader import CallUnparseable, Marks, Reading
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
+from onward_server.completion.answer.parsing.markers import Markers
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.json_call import parse_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 CALLS_BEGIN, CALLS_END = "<\uff5ctool▁calls▁begin\uff5c>", "<\uff5ctool▁calls▁end\uff5c>"
@@ -13,47 +22,50 @@ CALL_BEGIN, CALL_END = "<\uff5ctool▁call▁begin\uff5c>", "<\uff5ctool▁call�
 SEPARATOR = "<\uff5ctool▁sep\uff5c>"
 
 
-def read(answer: Answer, trigger: str) -> Reading[None]:
-    yield from read_section(answer, trigger, _read_call)
+def parse(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses a section of calls."""
+    yield from parse_section(state, trigger, _parse_call)
 
 
-def read_section(answer: Answer, trigger: str, read_call: Callable[[Answer], Reading[None]]) -> Reading[None]:
-    """Reads calls of whatever kind; `read_call` reads what is between the marks of one."""
-    reader = answer.reader
+def parse_section(
+    state: ParserState, trigger: str, parse_call: Callable[[ParserState], Parsing[None]]
+) -> Parsing[None]:
+    """Parses a section of calls; `parse_call` parses what is between the begin and end markers of one call."""
+    stream = state.stream
     if trigger == CALLS_BEGIN:
-        yield from reader.space()
-        yield from reader.need(CALL_BEGIN)
+        yield from stream.take_space()
+        yield from stream.expect(CALL_BEGIN)
     while True:
-        yield from read_call(answer)
-        yield from reader.space()
-        if not reader.is_at_end:
-            yield from reader.need(CALL_END)
-        answer.close_call()
-        yield from reader.space()
-        if reader.is_at_end or (yield from reader.need(CALL_BEGIN, CALLS_END)) == CALLS_END:
+        yield from parse_call(state)
+        yield from stream.take_space()
+        if not stream.is_at_end:
+            yield from stream.expect(CALL_END)
+        state.close_tool_call()
+        yield from stream.take_space()
+        if stream.is_at_end or (yield from stream.expect(CALL_BEGIN, CALLS_END)) == CALLS_END:
             return
 
 
-def open_call(answer: Answer, name_end: Marks) -> Reading[None]:
-    """Reads the name of a call, to the mark that ends it."""
+def open_call(state: ParserState, name_end: Markers) -> Parsing[None]:
+    """Opens the tool call whose name comes next, up to the marker that ends the name."""
     name: list[str] = []
-    if (yield from answer.reader.stream_until(name_end, name.append)) is None:
-        raise CallUnparseable
-    answer.calls.open("".join(name))
+    if (yield from state.stream.stream_until(name_end, name.append)) is None:
+        raise MalformedToolCall
+    state.tool_calls.open("".join(name))
 
 
-def _read_call(answer: Answer) -> Reading[None]:
-    yield from open_call(answer, Marks.of(SEPARATOR))
-    yield from answer.reader.space()
-    yield from read_arguments(answer.reader, answer.calls.add)
+def _parse_call(state: ParserState) -> Parsing[None]:
+    yield from open_call(state, Markers.of(SEPARATOR))
+    yield from state.stream.take_space()
+    yield from parse_arguments(state.stream, state.tool_calls.add_arguments)
 
 
 DEEPSEEK_V31 = ToolFormat(
     name="deepseek_v31",
-    template_marks=(CALLS_BEGIN,),
+    template_markers=(CALLS_BEGIN,),
     control_strings=(CALLS_BEGIN, CALL_BEGIN, SEPARATOR, CALL_END, CALLS_END),
     triggers=(CALLS_BEGIN, CALL_BEGIN),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger=CALLS_BEGIN,
         section_begin=CALLS_BEGIN,

@@ -1,80 +1,94 @@
-"""Gemma 4: a call is `call:NAME{…}` with bare keys, and strings between `<|"|>` marks."""
+"""The tool format of Gemma 4: a call with bare keys, and strings between `<|"|>` markers.
+
+    <|tool_call>call:get_weather{city:<|"|>Bern<|"|>,days:3}<tool_call|>
+
+Strings without their markers and Python's `None` are parsed, too, and the closing marker may be missing at the end of
+the output. An unknown tool, unbalanced brackets or an argument without a key or a value make the tool call malformed.
+"""
 
 import re
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.json_text import escaped, json_type, quoted
-from onward_server.completion.answer.tool_formats.reader import CallUnparseable, Marks, Reading
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
+from onward_server.completion.answer.parsing.json_text import escaped, json_type, quoted
+from onward_server.completion.answer.parsing.markers import Markers
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
 from onward_server.grammar.tool_calls import BareNotation, CallFrame
 
 _QUOTE = '<|"|>'
-_QUOTES = Marks.of(_QUOTE)
+_QUOTES = Markers.of(_QUOTE)
 _NAME = re.compile(r"[^{<]*")
 _KEY = re.compile(r"[^:,{}\[\]<]*")
 _BARE_VALUE = re.compile(r"[^,{}\[\]<]*")
-_CLOSERS = {"{": "}", "[": "]"}
+_CLOSING_BRACKETS = {"{": "}", "[": "]"}
 
 
-def read(answer: Answer, _trigger: str) -> Reading[None]:
-    reader = answer.reader
-    yield from reader.need("call:")
-    answer.calls.open((yield from reader.run(_NAME)).strip())
-    yield from _read_object(answer)
-    yield from reader.space()
-    if not reader.is_at_end:
-        yield from reader.need("<tool_call|>")
-    answer.close_call()
+def parse(state: ParserState, _trigger: str) -> Parsing[None]:
+    """Parses one call."""
+    stream = state.stream
+    yield from stream.expect("call:")
+    state.tool_calls.open((yield from stream.take_while(_NAME)).strip())
+    yield from _parse_object(state)
+    yield from stream.take_space()
+    if not stream.is_at_end:
+        yield from stream.expect("<tool_call|>")
+    state.close_tool_call()
 
 
-def _read_object(answer: Answer) -> Reading[None]:
-    """Reads the arguments, as JSON; what is not well-formed in it is not well-formed as JSON either."""
-    reader, calls = answer.reader, answer.calls
-    yield from reader.need("{")
-    calls.add("{")
-    closers = ["}"]
+def _parse_object(state: ParserState) -> Parsing[None]:
+    """Translates the arguments to JSON, token by token.
+
+    Commas and colons are passed on as written: if they are misplaced, the JSON is invalid, which the closing of the
+    tool call finds.
+    """
+    stream, tool_calls = state.stream, state.tool_calls
+    yield from stream.expect("{")
+    tool_calls.add_arguments("{")
+    open_brackets = ["}"]
     is_key = True
-    while closers:
-        yield from reader.space()
-        mark = yield from reader.accept(_QUOTE, "{", "[", "}", "]", ",", ":")
-        if mark == _QUOTE:
-            yield from _read_string(answer)
-        elif mark is None:
-            yield from _read_bare(answer, is_key=is_key)
+    while open_brackets:
+        yield from stream.take_space()
+        token = yield from stream.accept(_QUOTE, "{", "[", "}", "]", ",", ":")
+        if token == _QUOTE:
+            yield from _parse_string(state)
+        elif token is None:
+            yield from _parse_bare(state, is_key=is_key)
         else:
-            if mark in _CLOSERS:
-                closers.append(_CLOSERS[mark])
-            elif mark in ("}", "]") and closers.pop() != mark:
-                raise CallUnparseable
-            is_key = mark in ("{", ",") and closers[-1:] == ["}"]
-            calls.add(mark)
+            if token in _CLOSING_BRACKETS:
+                open_brackets.append(_CLOSING_BRACKETS[token])
+            elif token in ("}", "]") and open_brackets.pop() != token:
+                raise MalformedToolCall
+            is_key = token in ("{", ",") and open_brackets[-1:] == ["}"]
+            tool_calls.add_arguments(token)
 
 
-def _read_string(answer: Answer) -> Reading[None]:
-    calls = answer.calls
-    calls.add('"')
-    if (yield from answer.reader.stream_until(_QUOTES, lambda text: calls.add(escaped(text)))) is None:
-        raise CallUnparseable
-    calls.add('"')
+def _parse_string(state: ParserState) -> Parsing[None]:
+    tool_calls = state.tool_calls
+    tool_calls.add_arguments('"')
+    end = yield from state.stream.stream_until(_QUOTES, lambda text: tool_calls.add_arguments(escaped(text)))
+    if end is None:
+        raise MalformedToolCall
+    tool_calls.add_arguments('"')
 
 
-def _read_bare(answer: Answer, *, is_key: bool) -> Reading[None]:
-    """Reads a key, or a value that is a number, a word of JSON or Python's `None`, or a string without its marks."""
-    text = (yield from answer.reader.run(_KEY if is_key else _BARE_VALUE)).rstrip()
-    if not text or answer.reader.is_at_end:
-        raise CallUnparseable
+def _parse_bare(state: ParserState, *, is_key: bool) -> Parsing[None]:
+    """Parses a key, or a value: a number, a literal of JSON or Python's `None`, or a string without its markers."""
+    text = (yield from state.stream.take_while(_KEY if is_key else _BARE_VALUE)).rstrip()
+    if not text or state.stream.is_at_end:
+        raise MalformedToolCall
     if is_key or json_type(text) is None:
-        answer.calls.add("null" if text == "None" and not is_key else quoted(text))
+        state.tool_calls.add_arguments("null" if text == "None" and not is_key else quoted(text))
     else:
-        answer.calls.add(text)
+        state.tool_calls.add_arguments(text)
 
 
 GEMMA4 = ToolFormat(
     name="gemma4",
-    template_marks=("<|tool_call>call:",),
+    template_markers=("<|tool_call>call:",),
     control_strings=("<|tool_call>", "<tool_call|>", _QUOTE),
     triggers=("<|tool_call>",),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger="<|tool_call>",
         begin="<|tool_call>call:",

@@ -1,28 +1,35 @@
-"""Granite 3: after `<|tool_call|>` a list of JSON objects; Granite 4 writes as Hermes does."""
+"""The tool format of Granite 3: a list of JSON objects after `<|tool_call|>`. Granite 4 writes the `hermes` format.
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.json_call import read_call, read_call_list
-from onward_server.completion.answer.tool_formats.reader import Reading
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+    <|tool_call|>[{"name": "get_weather", "arguments": {"city": "Bern"}}, {"name": "now", "arguments": {}}]
+
+A single object without the list is parsed, too. A missing `]` at the end of the output is ignored. Any other deviation,
+an unknown tool or arguments that are not a JSON object makes the tool call malformed; the calls before it remain.
+"""
+
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.json_call import parse_call, parse_call_list
 from onward_server.grammar.tool_calls import CallFrame
 
 
-def read(answer: Answer, _trigger: str) -> Reading[None]:
-    reader = answer.reader
-    yield from reader.space()
-    if (yield from reader.accept("[")):
-        yield from read_call_list(answer)
+def parse(state: ParserState, _trigger: str) -> Parsing[None]:
+    """Parses a list of calls, or one call."""
+    stream = state.stream
+    yield from stream.take_space()
+    if (yield from stream.accept("[")):
+        yield from parse_call_list(state)
     else:
-        yield from read_call(answer)
-        answer.close_call()
+        yield from parse_call(state)
+        state.close_tool_call()
 
 
 GRANITE = ToolFormat(
     name="granite",
-    template_marks=("<|tool_call|>",),
+    template_markers=("<|tool_call|>",),
     control_strings=("<|tool_call|>",),
     triggers=("<|tool_call|>",),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger="<|tool_call|>",
         section_begin="<|tool_call|>[",

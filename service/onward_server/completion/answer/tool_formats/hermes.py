@@ -1,32 +1,40 @@
-"""Hermes, Qwen 2.5, Qwen 3 and Granite 4: each call is a JSON object in a `<tool_call>` element."""
+"""The tool format of Hermes, Qwen 2.5, Qwen 3 and Granite 4: a JSON object in a `<tool_call>` element.
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.json_call import read_call
-from onward_server.completion.answer.tool_formats.reader import Reading
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+    <tool_call>
+    {"name": "get_weather", "arguments": {"city": "Bern"}}
+    </tool_call>
+
+The closing tag may be missing, and one element may hold several objects. Anything else that is not such an object, an
+unknown tool or arguments that are not a JSON object makes the tool call malformed.
+"""
+
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.json_call import parse_call
 from onward_server.grammar.tool_calls import CallFrame
 
 
-def read(answer: Answer, _trigger: str) -> Reading[None]:
-    """Reads what is in one element; models put several calls there now and then, or leave out the closing tag."""
-    reader = answer.reader
+def parse(state: ParserState, _trigger: str) -> Parsing[None]:
+    """Parses the calls of one element."""
+    stream = state.stream
     while True:
-        yield from reader.space()
-        yield from read_call(answer)
-        yield from reader.space()
-        if reader.is_at_end or (yield from reader.accept("</tool_call>")):
-            answer.close_call()
+        yield from stream.take_space()
+        yield from parse_call(state)
+        yield from stream.take_space()
+        if stream.is_at_end or (yield from stream.accept("</tool_call>")):
+            state.close_tool_call()
             return
-        if reader.next_character == "{":
-            answer.close_call()
+        if stream.next_character == "{":
+            state.close_tool_call()
 
 
 HERMES = ToolFormat(
     name="hermes",
-    template_marks=("<tool_call>",),
+    template_markers=("<tool_call>",),
     control_strings=("<tool_call>", "</tool_call>"),
     triggers=("<tool_call>",),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger="<tool_call>",
         begin='<tool_call>\n{"name": "',

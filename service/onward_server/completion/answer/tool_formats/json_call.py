@@ -1,117 +1,81 @@
-"""Reads calls that are JSON objects, and JSON values as they are written; it knows no format's marks."""
+"""Parses tool calls that are JSON objects with a name and arguments, which several tool formats share."""
 
-import json
-import re
 from collections.abc import Callable
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.reader import CallUnparseable, Reader, Reading
-
-_OUTSIDE_STRING = re.compile(r'["{}\[\]]')
-_IN_STRING = re.compile(r'[\\"]')
-_SCALAR = re.compile(r"[^\s,\]}]*")
+from onward_server.completion.answer.parsing.json_values import parse_string, parse_value
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 
 
-def read_call(answer: Answer) -> Reading[None]:
-    """Reads `{"name": …, "arguments": {…}}`, in any order and perhaps without arguments; the caller closes the call."""
-    reader, calls = answer.reader, answer.calls
+def parse_call(state: ParserState) -> Parsing[None]:
+    """Parses `{"name": …, "arguments": {…}}` and leaves the tool call open, for the caller to close.
+
+    The keys may come in any order. `parameters` is taken for `arguments`, which may also be missing; other keys are
+    skipped.
+
+    Raises:
+        MalformedToolCall: No such object comes, or no tool has this name.
+    """
+    stream, tool_calls = state.stream, state.tool_calls
     early_arguments: list[str] = []
     has_arguments = False
-    yield from reader.need("{")
+    yield from stream.expect("{")
     while True:
-        key = yield from _read_key(reader)
+        key = yield from _parse_key(stream)
         match key:
             case "name":
-                calls.open((yield from _read_string(reader)))
-                calls.add("".join(early_arguments))
+                tool_calls.open((yield from parse_string(stream)))
+                tool_calls.add_arguments("".join(early_arguments))
             case "arguments" | "parameters":
                 has_arguments = True
-                yield from read_arguments(reader, calls.add if calls.is_open else early_arguments.append)
+                emit = tool_calls.add_arguments if tool_calls.is_open else early_arguments.append
+                yield from parse_arguments(stream, emit)
             case _:
-                yield from _read_value(reader, _ignore)
-        yield from reader.space()
-        if (yield from reader.need(",", "}")) == "}":
+                yield from parse_value(stream, _discard)
+        yield from stream.take_space()
+        if (yield from stream.expect(",", "}")) == "}":
             break
     if not has_arguments:
-        calls.add("{}")
+        tool_calls.add_arguments("{}")
 
 
-def read_call_list(answer: Answer) -> Reading[None]:
-    """Reads calls that are JSON objects in a list, whose bracket has been taken."""
-    reader = answer.reader
+def parse_call_list(state: ParserState) -> Parsing[None]:
+    """Parses and closes the calls of a JSON list, behind its opening bracket. The closing bracket may be missing.
+
+    Raises:
+        MalformedToolCall: Something other than such calls comes.
+        SingleToolCallComplete: One tool call is all that the request wants.
+    """
+    stream = state.stream
     while True:
-        yield from reader.space()
-        yield from read_call(answer)
-        answer.close_call()
-        yield from reader.space()
-        if reader.is_at_end or (yield from reader.need(",", "]")) == "]":
+        yield from stream.take_space()
+        yield from parse_call(state)
+        state.close_tool_call()
+        yield from stream.take_space()
+        if stream.is_at_end or (yield from stream.expect(",", "]")) == "]":
             return
 
 
-def read_arguments(reader: Reader, emit: Callable[[str], None]) -> Reading[None]:
-    """Reads arguments as written, or decoded where they are written as a string that holds JSON."""
-    if reader.next_character == '"':
-        emit((yield from _read_string(reader)))
+def parse_arguments(stream: TextStream, emit: Callable[[str], None]) -> Parsing[None]:
+    """Emits arguments as written, or decoded if the model writes them as a string that holds JSON.
+
+    Raises:
+        MalformedToolCall: No JSON value comes.
+    """
+    if stream.next_character == '"':
+        emit((yield from parse_string(stream)))
     else:
-        yield from _read_value(reader, emit)
+        yield from parse_value(stream, emit)
 
 
-def _read_key(reader: Reader) -> Reading[str]:
-    yield from reader.space()
-    key = yield from _read_string(reader)
-    yield from reader.space()
-    yield from reader.need(":")
-    yield from reader.space()
+def _parse_key(stream: TextStream) -> Parsing[str]:
+    yield from stream.take_space()
+    key = yield from parse_string(stream)
+    yield from stream.take_space()
+    yield from stream.expect(":")
+    yield from stream.take_space()
     return key
 
 
-def _read_string(reader: Reader) -> Reading[str]:
-    parts: list[str] = []
-    if reader.next_character != '"':
-        raise CallUnparseable
-    yield from _read_value(reader, parts.append)
-    try:
-        return str(json.loads("".join(parts)))
-    except ValueError:
-        raise CallUnparseable from None
-
-
-def _read_value(reader: Reader, emit: Callable[[str], None]) -> Reading[None]:
-    """Passes one value on as written; only its brackets and quotes are looked at."""
-    if reader.next_character in ('"', "{", "["):
-        yield from reader.stream(JsonExtent().end_of, emit)
-    elif scalar := (yield from reader.run(_SCALAR)):
-        emit(scalar)
-    else:
-        raise CallUnparseable
-
-
-class JsonExtent:
-    """Finds where a bracketed or quoted value ends, over pieces of text each seen once."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self.is_in_string = False
-        self._num_to_skip = 0
-
-    def end_of(self, text: str, start: int) -> int | None:
-        position = start + self._num_to_skip
-        while match := (_IN_STRING if self.is_in_string else _OUTSIDE_STRING).search(text, position):
-            position = match.end()
-            match match[0]:
-                case "\\":
-                    position += 1
-                case '"':
-                    self.is_in_string = not self.is_in_string
-                case "{" | "[":
-                    self._depth += 1
-                case _:
-                    self._depth -= 1
-            if self._depth <= 0 and not self.is_in_string:
-                return position
-        self._num_to_skip = max(0, position - len(text))
-        return None
-
-
-def _ignore(_text: str) -> None:
-    """Takes what nobody wants."""
+def _discard(_text: str) -> None:
+    pass

@@ -1,62 +1,74 @@
-"""Llama 3.x: the answer is a JSON object, or follows `<|python_tag|>`; more may come after semicolons."""
+"""The tool format of Llama 3.1 and 3.2: the output is a JSON object; more may follow after semicolons.
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.json_call import read_arguments, read_call
-from onward_server.completion.answer.tool_formats.reader import Reader, Reading
-from onward_server.completion.answer.tool_formats.tool_format import NotACall, ToolFormat
+    {"name": "get_weather", "parameters": {"city": "Bern"}}
+
+An object may also follow `<|python_tag|>` anywhere in the output. Output that starts with a brace is a tool call only
+if it goes on as a call of an offered tool, and text otherwise. From the arguments on, and after `<|python_tag|>` or a
+semicolon, invalid JSON makes the tool call malformed.
+"""
+
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.exceptions import NotAToolCall
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
+from onward_server.completion.answer.tool_formats.json_call import parse_arguments, parse_call
 from onward_server.grammar.tool_calls import CallFrame
 
 
-def read(answer: Answer, trigger: str) -> Reading[None]:
-    """Reads calls; an answer that starts with a brace is one only if it goes on as one for an offered tool."""
-    reader = answer.reader
+def parse(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses one call, and those that follow after semicolons."""
+    stream = state.stream
     if trigger == "{":
-        yield from _read_bare_call(answer)
+        yield from _parse_bare_call(state)
     else:
-        yield from reader.space()
-        yield from read_call(answer)
-    answer.close_call()
-    yield from reader.space()
-    while (yield from reader.accept(";")):
-        yield from reader.space()
-        yield from read_call(answer)
-        answer.close_call()
-        yield from reader.space()
+        yield from stream.take_space()
+        yield from parse_call(state)
+    state.close_tool_call()
+    yield from stream.take_space()
+    while (yield from stream.accept(";")):
+        yield from stream.take_space()
+        yield from parse_call(state)
+        state.close_tool_call()
+        yield from stream.take_space()
 
 
-def _read_bare_call(answer: Answer) -> Reading[None]:
-    """Reads an object whose brace has been taken."""
-    reader = answer.reader
-    key = yield from _follow(reader, ('"name"', '"type"'))
+def _parse_bare_call(state: ParserState) -> Parsing[None]:
+    """Parses an object behind its opening brace, which started the output.
+
+    Raises:
+        NotAToolCall: The object is not a call of an offered tool.
+    """
+    stream, tool_calls = state.stream, state.tool_calls
+    key = yield from _follow(stream, ('"name"', '"type"'))
     if key == '"type"':
-        yield from _follow(reader, (":",), ('"function"',), (",",), ('"name"',))
-    name = yield from _follow(reader, (":",), tuple(f'"{name}"' for name in answer.calls.tools))
-    yield from _follow(reader, (",",), ('"parameters"', '"arguments"'), (":",))
-    answer.calls.open(name[1:-1])
-    yield from reader.space()
-    yield from read_arguments(reader, answer.calls.add)
-    yield from reader.space()
-    yield from reader.need("}")
+        yield from _follow(stream, (":",), ('"function"',), (",",), ('"name"',))
+    name = yield from _follow(stream, (":",), tuple(f'"{name}"' for name in tool_calls.tools))
+    yield from _follow(stream, (",",), ('"parameters"', '"arguments"'), (":",))
+    tool_calls.open(name[1:-1])
+    yield from stream.take_space()
+    yield from parse_arguments(stream, tool_calls.add_arguments)
+    yield from stream.take_space()
+    yield from stream.expect("}")
 
 
-def _follow(reader: Reader, *steps: tuple[str, ...]) -> Reading[str]:
-    """Takes one literal of each step, and gives the last."""
+def _follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
+    """Takes one literal of each step, with white space before it, and returns the last one."""
     literal: str | None = None
     for literals in steps:
-        yield from reader.space()
-        literal = yield from reader.accept(*literals)
+        yield from stream.take_space()
+        literal = yield from stream.accept(*literals)
         if literal is None:
-            raise NotACall
+            raise NotAToolCall
     assert literal, "there is a step"
     return literal
 
 
 LLAMA3 = ToolFormat(
     name="llama3",
-    template_marks=('{"name": function name, "parameters": dictionary of argument name and its value}',),
+    template_markers=('{"name": function name, "parameters": dictionary of argument name and its value}',),
     control_strings=("<|python_tag|>",),
     triggers=("<|python_tag|>",),
     start_triggers=("{",),
-    read=read,
+    parse=parse,
     frame=CallFrame(trigger='{"name": "', begin='{"name": "', arguments_begin='", "parameters": ', end="}"),
 )

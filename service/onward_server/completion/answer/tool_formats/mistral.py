@@ -1,58 +1,66 @@
-"""Mistral: after `[TOOL_CALLS]` either a list of JSON objects, or a name, `[ARGS]` and a JSON object."""
+"""The tool formats of Mistral, which differ by the version of its tokenizer; all start with `[TOOL_CALLS]`.
+
+    mistral_list     [TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Bern"}}]       Mistral Nemo
+    mistral          [TOOL_CALLS]get_weather[ARGS]{"city": "Bern"}                              Ministral 3
+    mistral_call_id  [TOOL_CALLS]get_weather[CALL_ID]abcDEF123[ARGS]{"city": "Bern"}            Mistral Small 3.2
+
+The parser is the same for all of them and accepts each form. It ignores the call ids that models write, as these may
+repeat. Arguments that are not a JSON object, an unknown tool or other text make the tool call malformed.
+"""
 
 import re
 
-from onward_server.completion.answer.tool_formats.answer import Answer
-from onward_server.completion.answer.tool_formats.json_call import read_arguments, read_call_list
-from onward_server.completion.answer.tool_formats.reader import Reading
-from onward_server.completion.answer.tool_formats.tool_format import ToolFormat
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.json_call import parse_arguments, parse_call_list
 from onward_server.grammar.tool_calls import CallFrame
 
 _NAME = re.compile(r"[^\[{]*")
 _CALL_ID = re.compile(r"[a-zA-Z0-9]*")
 
 
-def read(answer: Answer, _trigger: str) -> Reading[None]:
-    """Reads a list of calls, or one call; ids that the model writes are passed over, as they may come late or twice."""
-    reader, calls = answer.reader, answer.calls
-    yield from reader.space()
-    if (yield from reader.accept("[")):
-        yield from read_call_list(answer)
+def parse(state: ParserState, _trigger: str) -> Parsing[None]:
+    """Parses a list of calls, or one call."""
+    stream, tool_calls = state.stream, state.tool_calls
+    yield from stream.take_space()
+    if (yield from stream.accept("[")):
+        yield from parse_call_list(state)
         return
-    name = yield from reader.run(_NAME)
-    calls.open(name.strip())
-    if (yield from reader.accept("[CALL_ID]")):
-        yield from reader.run(_CALL_ID)
-    yield from reader.accept("[ARGS]")
-    yield from reader.space()
-    yield from read_arguments(reader, calls.add)
-    answer.close_call()
+    name = yield from stream.take_while(_NAME)
+    tool_calls.open(name.strip())
+    if (yield from stream.accept("[CALL_ID]")):
+        yield from stream.take_while(_CALL_ID)
+    yield from stream.accept("[ARGS]")
+    yield from stream.take_space()
+    yield from parse_arguments(stream, tool_calls.add_arguments)
+    state.close_tool_call()
 
 
 MISTRAL_CALL_ID = ToolFormat(
     name="mistral_call_id",
-    template_marks=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
+    template_markers=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
     control_strings=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
     triggers=("[TOOL_CALLS]",),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger="[TOOL_CALLS]", begin="[TOOL_CALLS]", id_begin="[CALL_ID]", arguments_begin="[ARGS]", separator=""
     ),
 )
 MISTRAL = ToolFormat(
     name="mistral",
-    template_marks=("[TOOL_CALLS]", "[ARGS]"),
+    template_markers=("[TOOL_CALLS]", "[ARGS]"),
     control_strings=("[TOOL_CALLS]", "[ARGS]"),
     triggers=("[TOOL_CALLS]",),
-    read=read,
+    parse=parse,
     frame=CallFrame(trigger="[TOOL_CALLS]", begin="[TOOL_CALLS]", arguments_begin="[ARGS]", separator=""),
 )
 MISTRAL_LIST = ToolFormat(
     name="mistral_list",
-    template_marks=("[TOOL_CALLS]",),
+    template_markers=("[TOOL_CALLS]",),
     control_strings=("[TOOL_CALLS]",),
     triggers=("[TOOL_CALLS]",),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger="[TOOL_CALLS]",
         section_begin="[TOOL_CALLS][",

@@ -1,70 +1,89 @@
-"""Qwen 3 Coder and Qwen 3.5: a call is an XML-like element, with an element for each argument."""
+"""The tool format of Qwen 3 Coder and Qwen 3.5: an XML-like element with one element for each argument.
+
+    <tool_call>
+    <function=get_weather>
+    <parameter=city>
+    Bern
+    </parameter>
+    </function>
+    </tool_call>
+
+Values are bare text; the tool's schema decides whether one is a string. The outer element may be missing. Without it,
+`<function=` followed by anything but an offered tool is text. A missing end tag or an unknown tool make the tool call
+malformed.
+"""
 
 import re
 
-from onward_server.completion.answer.tool_formats.answer import Answer
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, NotAToolCall
+from onward_server.completion.answer.parsing.json_text import escaped, quoted
+from onward_server.completion.answer.parsing.json_values import JsonExtent
+from onward_server.completion.answer.parsing.markers import Markers
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
 from onward_server.completion.answer.tool_formats.argument_types import ArgumentTypes
-from onward_server.completion.answer.tool_formats.json_call import JsonExtent
-from onward_server.completion.answer.tool_formats.json_text import escaped, quoted
-from onward_server.completion.answer.tool_formats.reader import CallUnparseable, Marks, Reader, Reading
-from onward_server.completion.answer.tool_formats.tool_format import NotACall, ToolFormat
 from onward_server.grammar.tool_calls import CallFrame, ElementNotation
 
 _NAME = re.compile(r"[^<>\n]*")
-_VALUE_ENDS = Marks.of("\n</parameter>", "</parameter>")
+_VALUE_ENDS = Markers.of("\n</parameter>", "</parameter>")
 
 
-def read(answer: Answer, trigger: str) -> Reading[None]:
-    """Reads one call; models now and then leave out the `<tool_call>` around it."""
-    reader, calls = answer.reader, answer.calls
+def parse(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses one call, behind `<tool_call>` or behind `<function=`."""
+    stream, tool_calls = state.stream, state.tool_calls
     if trigger == "<tool_call>":
-        yield from reader.space()
-        yield from reader.need("<function=")
-    name = yield from reader.accept(*(f"{name}>" for name in calls.tools))
+        yield from stream.take_space()
+        yield from stream.expect("<function=")
+    name = yield from stream.accept(*(f"{name}>" for name in tool_calls.tools))
     if name is None:
-        raise CallUnparseable if trigger == "<tool_call>" else NotACall
-    calls.open(name[:-1])
-    yield from _read_arguments(answer, ArgumentTypes(calls.tools[name[:-1]].parameters))
-    yield from reader.space()
-    yield from reader.accept("</tool_call>")
-    reader.take_cut("</tool_call>")
-    answer.close_call()
+        raise MalformedToolCall if trigger == "<tool_call>" else NotAToolCall
+    tool_calls.open(name[:-1])
+    yield from _parse_arguments(state, ArgumentTypes(tool_calls.tools[name[:-1]].parameters))
+    yield from stream.take_space()
+    yield from stream.accept("</tool_call>")
+    stream.take_truncated("</tool_call>")
+    state.close_tool_call()
 
 
-def _read_arguments(answer: Answer, types: ArgumentTypes) -> Reading[None]:
-    reader, calls = answer.reader, answer.calls
+def _parse_arguments(state: ParserState, types: ArgumentTypes) -> Parsing[None]:
+    stream, tool_calls = state.stream, state.tool_calls
     separator = "{"
     while True:
-        yield from reader.space()
-        if (yield from reader.need("<parameter=", "</function>")) == "</function>":
-            calls.add("{}" if separator == "{" else "}")
+        yield from stream.take_space()
+        if (yield from stream.expect("<parameter=", "</function>")) == "</function>":
+            tool_calls.add_arguments("{}" if separator == "{" else "}")
             return
-        key = yield from reader.run(_NAME)
-        yield from reader.need(">")
-        yield from reader.accept("\n")
-        calls.add(f"{separator}{quoted(key)}: ")
-        yield from _read_value(reader, answer, types, key)
+        key = yield from stream.take_while(_NAME)
+        yield from stream.expect(">")
+        yield from stream.accept("\n")
+        tool_calls.add_arguments(f"{separator}{quoted(key)}: ")
+        yield from _parse_value(state, types, key)
         separator = ", "
 
 
-def _read_value(reader: Reader, answer: Answer, types: ArgumentTypes, key: str) -> Reading[None]:
-    if types.is_text(key):
-        answer.calls.add('"')
-        mark = yield from reader.stream_until(_VALUE_ENDS, lambda text: answer.calls.add(escaped(text)))
-        answer.calls.add('"')
+def _parse_value(state: ParserState, types: ArgumentTypes, key: str) -> Parsing[None]:
+    stream, tool_calls = state.stream, state.tool_calls
+    if types.is_string(key):
+        tool_calls.add_arguments('"')
+        end = yield from stream.stream_until(_VALUE_ENDS, lambda text: tool_calls.add_arguments(escaped(text)))
+        tool_calls.add_arguments('"')
     else:
         value = _Value()
-        mark = yield from reader.stream_until(_VALUE_ENDS, value.add)
-        while mark is not None and value.is_in_string and types.may_be_nested(key):
-            value.add(mark)
-            mark = yield from reader.stream_until(_VALUE_ENDS, value.add)
-        answer.calls.add(types.to_json(key, value.text))
-    if mark is None:
-        raise CallUnparseable
+        end = yield from stream.stream_until(_VALUE_ENDS, value.add)
+        while end is not None and value.is_in_string and types.may_be_nested(key):
+            value.add(end)
+            end = yield from stream.stream_until(_VALUE_ENDS, value.add)
+        tool_calls.add_arguments(types.to_json(key, value.text))
+    if end is None:
+        raise MalformedToolCall
 
 
 class _Value:
-    """The text of a value while it comes: where it is a list or an object, a mark in a string of it ends nothing."""
+    """The text of a value as it arrives.
+
+    An end tag inside a string of a list or an object is part of the value; `is_in_string` tells.
+    """
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -81,6 +100,7 @@ class _Value:
 
     @property
     def is_in_string(self) -> bool:
+        """Whether the text so far ends inside a string of a list or an object."""
         return self._is_nested and self._extent.is_in_string
 
     @property
@@ -90,10 +110,10 @@ class _Value:
 
 QWEN3_CODER = ToolFormat(
     name="qwen3_coder",
-    template_marks=("<tool_call>", "<function="),
+    template_markers=("<tool_call>", "<function="),
     control_strings=("<tool_call>", "</tool_call>"),
     triggers=("<tool_call>", "<function="),
-    read=read,
+    parse=parse,
     frame=CallFrame(
         trigger="<tool_call>",
         begin="<tool_call>\n<function=",

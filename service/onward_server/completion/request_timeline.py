@@ -1,4 +1,4 @@
-"""Where a request's time went; it reads no clock itself."""
+"""The moments at which a request entered each stage, from which its timings are computed."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from onward_server.domain import Timings
 
 
 @dataclass(slots=True, kw_only=True)
-class StepClock:
-    """Moments of one request, in seconds on one monotonic clock; None: not reached."""
+class RequestTimeline:
+    """Moments of one request, in seconds on one monotonic clock; None: not reached yet."""
 
     arrived_s: float
     admitted_s: float
@@ -15,17 +15,17 @@ class StepClock:
     first_token_s: float | None = None
     last_token_s: float | None = None
 
-    def saw_prefill(self, started_s: float) -> None:
-        """The first chunk of the prompt ran in a step that started then."""
+    def record_prefill(self, started_s: float) -> None:
+        """Records when the step that ran the first chunk of the prompt started."""
         self.prefill_started_s = started_s
 
-    def saw_token(self, ended_s: float) -> None:
-        """A token was drawn in a step that ended then."""
+    def record_token(self, ended_s: float) -> None:
+        """Records when the step that sampled a token ended."""
         self.first_token_s = self.first_token_s or ended_s
         self.last_token_s = ended_s
 
     def timings(self, now_s: float) -> Timings:
-        """The spans between the moments; what was not reached ends now."""
+        """Returns the durations between the moments; one that was not reached counts as now."""
         prefill_started_s = self.prefill_started_s or now_s
         first_token_s = self.first_token_s or now_s
         return Timings(

@@ -2,18 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onward_server.completion.prompt.control_marks import ControlStrings, unmark, unused_characters
+from onward_server.completion.prompt.sentinels import ControlStrings, remove_sentinels, unused_characters
 
 CONTROL = ("<s>", "</s>", "<|im_end|>", "s><b", "]")
-MARK = "\ufdd0"
+SENTINEL = "\ufdd0"
 
 
 @given(pieces=st.lists(st.sampled_from([*CONTROL, "<", "s", ">", "|", " ", "é", "im_end"]), max_size=8))
 def test_every_control_string_in_a_text_is_cut(pieces: list[str]) -> None:
     text = "".join(pieces)
-    marked = ControlStrings(CONTROL).mark(text, MARK)
+    marked = ControlStrings(CONTROL).split(text, SENTINEL)
     assert not any(control in marked for control in CONTROL if len(control) > 1)
-    assert unmark(marked, MARK).text == text
+    assert remove_sentinels(marked, SENTINEL).text == text
 
 
 @pytest.mark.parametrize(
@@ -21,17 +21,17 @@ def test_every_control_string_in_a_text_is_cut(pieces: list[str]) -> None:
     [("a<s>b", "a<M s>b"), ("<s><b", "<M s>M <b".replace("s>M <b", "sM ><b")), ("none", "none"), ("]", "]")],
 )
 def test_the_mark_stands_behind_the_first_character(text: str, marked: str) -> None:
-    assert ControlStrings(CONTROL).mark(text, "M ") == marked
+    assert ControlStrings(CONTROL).split(text, "M ") == marked
 
 
 @pytest.mark.parametrize("text", ["a <s>", "<s>", "x\n<|im_end|>y"])
 def test_a_control_string_is_found(text: str) -> None:
-    assert ControlStrings(CONTROL).are_in(text)
+    assert ControlStrings(CONTROL).occur_in(text)
 
 
 @pytest.mark.parametrize("text", ["", "< s>", "im_end", "]", "<S>"])
 def test_other_text_is_not_found(text: str) -> None:
-    assert not ControlStrings(CONTROL).are_in(text)
+    assert not ControlStrings(CONTROL).occur_in(text)
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_other_text_is_not_found(text: str) -> None:
 )
 def test_ends_that_could_join_what_stands_beside_them_are_marked(text: str, marked: str) -> None:
     controls = ControlStrings(CONTROL)
-    assert controls.mark_ends(text, "M") == marked
+    assert controls.guard_ends(text, "M") == marked
     assert controls.may_join(text) is (marked != text)
 
 
 def test_without_control_strings_nothing_is_marked() -> None:
     controls = ControlStrings(["x"])
-    assert not controls.are_in("x<s>")
+    assert not controls.occur_in("x<s>")
     assert not controls.may_join("x")
-    assert controls.mark_ends(controls.mark("x", MARK), MARK) == "x"
+    assert controls.guard_ends(controls.split("x", SENTINEL), SENTINEL) == "x"
 
 
 def test_a_mark_is_a_character_that_no_text_holds() -> None:
@@ -64,11 +64,11 @@ def test_a_mark_is_a_character_that_no_text_holds() -> None:
 
 
 def test_marks_are_told_by_their_places() -> None:
-    marked = unmark("aMbcMMd", "M")
+    marked = remove_sentinels("aMbcMMd", "M")
     assert (marked.text, marked.boundaries) == ("abcd", (1, 3, 3))
 
 
 def test_a_thousand_control_strings_are_looked_for_at_once() -> None:
     controls = ControlStrings([f"<|reserved_{number}|>" for number in range(1000)])
-    assert controls.are_in("<" * 200_000 + "<|reserved_777|>")
-    assert not controls.are_in("<|reserved_" * 20_000)
+    assert controls.occur_in("<" * 200_000 + "<|reserved_777|>")
+    assert not controls.occur_in("<|reserved_" * 20_000)

@@ -1,30 +1,30 @@
-"""How families of models mark their reasoning; it knows nothing of tool calls."""
+"""The reasoning formats: the markers between which families of models write their reasoning."""
 
-from onward_server.completion.answer.tool_formats.tool_format import ReasoningFormat
+from onward_server.completion.answer.output_format import ReasoningFormat
 
-# Gemma 4: a channel named thought.
+# Gemma 4: a channel named `thought`.
 GEMMA = ReasoningFormat(
     name="gemma",
-    template_marks=("<|channel>thought",),
+    template_markers=("<|channel>thought",),
     begin="<|channel>thought",
     end="<channel|>",
     anywhere=True,
     dropped=("<channel|>",),
     control_strings=("<|channel>", "<channel|>"),
 )
-# Magistral and Ministral.
+# Magistral and Ministral 3.
 MISTRAL = ReasoningFormat(
     name="mistral",
-    template_marks=("[THINK]", "[/THINK]"),
+    template_markers=("[THINK]", "[/THINK]"),
     begin="[THINK]",
     end="[/THINK]",
     anywhere=True,
     control_strings=("[THINK]", "[/THINK]"),
 )
-# Granite 3.3 wraps the answer that follows, too.
+# Granite 3.3, which puts the text of the message between markers, too.
 GRANITE = ReasoningFormat(
     name="granite",
-    template_marks=("<think>", "<response>"),
+    template_markers=("<think>", "<response>"),
     begin="<think>",
     end="</think>",
     dropped=("<response>", "</response>"),
@@ -33,15 +33,15 @@ GRANITE = ReasoningFormat(
 # Qwen 3, DeepSeek, SmolLM 3 and most others.
 THINK = ReasoningFormat(
     name="think",
-    template_marks=("<think>",),
+    template_markers=("<think>",),
     begin="<think>",
     end="</think>",
     control_strings=("<think>", "</think>"),
 )
-# gpt-oss: its channels are read by the tool format of the same name.
+# gpt-oss, whose channels are parsed by the tool format of the same name.
 HARMONY = ReasoningFormat(
     name="harmony",
-    template_marks=("<|channel|>analysis",),
+    template_markers=("<|channel|>analysis",),
     begin="<|channel|>analysis<|message|>",
     end="<|channel|>final<|message|>",
     control_strings=("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"),

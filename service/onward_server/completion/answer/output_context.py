@@ -1,0 +1,40 @@
+"""What a request says about its output before there is any."""
+
+from dataclasses import dataclass
+
+from onward_server.completion.answer.parsing.parser_state import MessagePart
+from onward_server.domain import CompletionRequest, FunctionTool, ResponseFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputContext:
+    """What the parser must know of a request; the same for all its choices."""
+
+    tools: tuple[FunctionTool, ...] = ()
+    """The tools that the model may call. Without any, what looks like a tool call is text."""
+    prompt: str = ""
+    """The rendered prompt, or at least its end, which may begin or end the reasoning."""
+    continues: MessagePart | None = None
+    """The part of the prompt's last message that the output continues; None: the output is a new message."""
+    single_call: bool = False
+    """Whether the choice ends with its first tool call."""
+    response_format: ResponseFormat | None = None
+    """Binds a choice that makes no tool calls: once its text has begun, markers in it are text, too."""
+
+    @classmethod
+    def of_chat(cls, request: CompletionRequest, prompt: str) -> "OutputContext":
+        """Returns the context of a request with messages, given the prompt that the chat template made of them."""
+        return cls(
+            tools=request.offered_tools,
+            prompt=prompt,
+            continues=_continued_part(request),
+            single_call=not request.parallel_tool_calls,
+            response_format=request.response_format,
+        )
+
+
+def _continued_part(request: CompletionRequest) -> MessagePart | None:
+    last = request.messages[-1]
+    if not last.prefix:
+        return None
+    return MessagePart.CONTENT if any(last.content) else MessagePart.REASONING

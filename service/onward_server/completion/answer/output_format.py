@@ -1,0 +1,76 @@
+"""How a family of models writes its output: what a reasoning format and a tool format consist of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.grammar.tool_calls import CallFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningFormat:
+    """How a model separates its reasoning from the text of its message."""
+
+    name: str
+    template_markers: tuple[str, ...]
+    """The format is chosen for a chat template that contains all of these, if no earlier format fits."""
+    begin: str
+    end: str
+    """Ends the reasoning; the text of the message follows."""
+    anywhere: bool = False
+    """Whether reasoning may begin in the middle of the output; otherwise only at its start."""
+    dropped: tuple[str, ...] = ()
+    """Markers that are dropped after reasoning, as they belong neither to it nor to the text."""
+    control_strings: tuple[str, ...]
+    """Control tokens that the parser must see in the text."""
+
+    def is_opened_by(self, prompt: str) -> bool:
+        """Whether the prompt ends with the beginning of reasoning, so that the output continues it."""
+        return prompt.rstrip().endswith(self.begin)
+
+    def is_closed_by(self, prompt: str) -> bool:
+        """Whether the prompt ends with the end of reasoning, so that the output has none."""
+        return prompt.rstrip().endswith(self.end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFormat:
+    """How a model writes tool calls."""
+
+    name: str
+    template_markers: tuple[str, ...]
+    """The format is chosen for a chat template that contains all of these, if no earlier format fits."""
+    control_strings: tuple[str, ...]
+    """Control tokens that the parser must see in the text."""
+    triggers: tuple[str, ...] = ()
+    """Markers that start a tool call anywhere in the text."""
+    start_triggers: tuple[str, ...] = ()
+    """Literals that may start a tool call at the beginning of the output only."""
+    parse: Callable[[ParserState, str], Parsing[None]]
+    """Parses the tool calls after a trigger, which it is given; with `frames_output`, the whole output."""
+    frames_output: bool = False
+    """Whether the format puts all output between markers, reasoning and text included."""
+    frame: CallFrame
+    """How tool calls are written where a constraint forces them or binds their arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFormat:
+    """How a model writes its output. By default, all of it is text."""
+
+    tools: ToolFormat | None = None
+    """None: the model makes no tool calls."""
+    reasoning: ReasoningFormat | None = None
+    """None: the model writes no reasoning."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of the tool format and the reasoning format; "none" where there is no format."""
+        return (self.tools.name if self.tools else "none", self.reasoning.name if self.reasoning else "none")
+
+    def control_strings(self, *, with_tools: bool) -> tuple[str, ...]:
+        """Control tokens that the parser must see in the text."""
+        reasoning = self.reasoning.control_strings if self.reasoning else ()
+        tools = self.tools.control_strings if self.tools and with_tools else ()
+        return tuple(dict.fromkeys(reasoning + tools))

@@ -1,0 +1,160 @@
+"""Model output as a stream: parsers are generators that yield whenever they need more text.
+
+A parser can thus be written as if the whole output were there. The stream keeps no more unread text than the longest
+literal that a parser looks for; everything else is emitted or collected as it arrives.
+"""
+
+import re
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
+from onward_server.completion.answer.parsing.markers import Markers
+
+Result = TypeVar("Result")
+Parsing = Generator[None, None, Result]
+"""A parser in progress: yields when it needs more text, and returns its result."""
+
+NEWLINES = re.compile(r"\n*")
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+class TextStream:
+    """The output of one choice, of which more may arrive, and a position in it.
+
+    The methods that take text move the position forward; those that may have to wait for more text are generators.
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._position = 0
+        self._is_ended = False
+        self._recording: list[str] | None = None
+
+    def feed(self, text: str) -> None:
+        """Appends text that has arrived."""
+        self._text = self._text[self._position :] + text
+        self._position = 0
+
+    def end(self) -> None:
+        """States that no more text will arrive."""
+        self._is_ended = True
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all text has been taken and no more will arrive."""
+        return self._is_ended and self._position == len(self._text)
+
+    @property
+    def next_character(self) -> str:
+        """The character after a run taken with `take_while`; empty at the end of the output."""
+        return self._text[self._position : self._position + 1]
+
+    def start_recording(self, marker: str) -> None:
+        """Starts to record the text that is taken, beginning with a marker that was taken just before."""
+        self._recording = [marker]
+
+    def stop_recording(self) -> None:
+        """Drops the recording."""
+        self._recording = None
+
+    @property
+    def recording(self) -> str:
+        """The marker given to `start_recording` and the text taken since."""
+        return "".join(self._recording or ())
+
+    def rewind(self) -> None:
+        """Moves back to where `start_recording` was called, behind its marker, and stops recording."""
+        assert self._recording, "recording was started"
+        rewound = "".join(self._recording[1:])
+        self._recording = None
+        if len(rewound) <= self._position:
+            self._position -= len(rewound)
+        else:
+            self._text = rewound + self._text[self._position :]
+            self._position = 0
+
+    def take_rest(self) -> None:
+        """Takes all text that has arrived."""
+        self._take_to(len(self._text))
+
+    def take_truncated(self, literal: str) -> None:
+        """Takes a beginning of the literal where the output ends in the middle of it."""
+        if self._is_ended and literal.startswith(self._text[self._position :]):
+            self.take_rest()
+
+    def accept(self, *literals: str) -> Parsing[str | None]:
+        """Takes the literal that comes next and returns it; returns None if other text comes."""
+        while True:
+            for literal in literals:
+                if self._text.startswith(literal, self._position):
+                    return self._take_to(self._position + len(literal))
+            rest = self._text[self._position : self._position + max(map(len, literals), default=0)]
+            if self._is_ended or not any(literal.startswith(rest) for literal in literals):
+                return None
+            yield
+
+    def expect(self, *literals: str) -> Parsing[str]:
+        """Takes the literal that must come next and returns it.
+
+        Raises:
+            MalformedToolCall: Other text comes.
+        """
+        literal = yield from self.accept(*literals)
+        if literal is None:
+            raise MalformedToolCall
+        return literal
+
+    def take_while(self, characters: re.Pattern[str]) -> Parsing[str]:
+        """Takes the longest run of characters that a starred character class, such as `[a-z]*`, matches."""
+        parts: list[str] = []
+        while True:
+            match = characters.match(self._text, self._position)
+            assert match, "a starred class matches everywhere"
+            parts.append(self._take_to(match.end()))
+            if self._position < len(self._text) or self._is_ended:
+                return "".join(parts)
+            yield
+
+    def take_space(self) -> Parsing[str]:
+        """Takes white space, as JSON defines it."""
+        return self.take_while(_SPACE)
+
+    def stream_until(self, markers: Markers, emit: Callable[[str], None]) -> Parsing[str | None]:
+        """Emits text as it arrives, up to the first marker, which it takes and returns; returns None at the end."""
+        while True:
+            if match := markers.search(self._text, self._position):
+                emit(self._take_to(match.start()))
+                return self._take_to(match.end())
+            num_held = 0 if self._is_ended else markers.num_held(self._text, self._position)
+            emit(self._take_to(len(self._text) - num_held))
+            if self._is_ended:
+                return None
+            yield
+
+    def stream_to(self, end_of: Callable[[str, int], int | None], emit: Callable[[str], None]) -> Parsing[None]:
+        """Emits text as it arrives, up to an end that `end_of` finds.
+
+        Args:
+            end_of: Given a text and a start, returns where the value ends, or None if it needs more text. Each piece
+                of text is passed once.
+            emit: Takes the text.
+
+        Raises:
+            MalformedToolCall: The output ends first.
+        """
+        while True:
+            end = end_of(self._text, self._position)
+            emit(self._take_to(len(self._text) if end is None else end))
+            if end is not None:
+                return
+            if self._is_ended:
+                raise MalformedToolCall
+            yield
+
+    def _take_to(self, end: int) -> str:
+        taken = self._text[self._position : end]
+        self._position = end
+        if self._recording is not None:
+            self._recording.append(taken)
+        return taken

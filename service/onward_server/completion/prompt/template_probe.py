@@ -1,0 +1,90 @@
+"""Finds the traits of a chat template by trial renderings of small conversations."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from onward_server.completion.prompt.template_messages import (
+    TemplateTraits,
+    TemplateValue,
+    TextTransforms,
+    template_messages,
+    template_tools,
+)
+from onward_server.domain import FunctionTool, Message, Role, ToolCall
+
+Trial = Callable[[list[TemplateValue], list[TemplateValue] | None], str | None]
+"""Renders messages and tools with a generation prompt; returns None if the template raises."""
+
+_USER = Message(role=Role.USER, content=("needleuser",))
+_SYSTEM = Message(role=Role.SYSTEM, content=("needlesystem",))
+_SECOND_SYSTEM = Message(role=Role.SYSTEM, content=("needlesecond",))
+_TOOL = FunctionTool(name="needletool", description="needledescription")
+_CALL = ToolCall(id="needle001", name="needlecall", arguments='{"needlekey": "needlevalue"}')
+_CALLING = Message(role=Role.ASSISTANT, tool_calls=(_CALL,))
+_REASONING = Message(role=Role.ASSISTANT, reasoning="needlethought", tool_calls=(_CALL,))
+_RESULT = Message(role=Role.TOOL, content=("needleresult",), tool_call_id=_CALL.id)
+
+
+def probe_template(trial: Trial, trial_with_tools: Trial) -> TemplateTraits:
+    """Returns the traits of a model's chat template.
+
+    Args:
+        trial: Renders with the default template.
+        trial_with_tools: Renders with the template for tools, which may be the same.
+    """
+    plain, traits = _Trials(trial), TemplateTraits(supports_many_system_messages=True)
+    if not plain.show(traits, [_USER], "needleuser"):
+        as_parts = replace(traits, content_as_parts=True)
+        traits = as_parts if plain.show(as_parts, [_USER], "needleuser") else traits
+    systems = [_SYSTEM, _SECOND_SYSTEM, _USER]
+    traits = replace(
+        traits,
+        supports_system_role=plain.show(traits, [_SYSTEM, _USER], "needlesystem"),
+        supports_many_system_messages=plain.show(traits, systems, "needlesystem", "needlesecond"),
+    )
+    with_tools = _Trials(trial_with_tools)
+    traits = replace(traits, supports_tools=with_tools.show(traits, [_USER], "needletool", tools=[_TOOL]))
+    traits = _probe_tool_calls(traits, with_tools)
+    as_part, conversation = replace(traits, reasoning_as_part=True), [_USER, _REASONING, _RESULT]
+    shows_reasoning = with_tools.show(traits, conversation, "needlethought")
+    return as_part if not shows_reasoning and with_tools.show(as_part, conversation, "needlethought") else traits
+
+
+def _probe_tool_calls(traits: TemplateTraits, trials: "_Trials") -> TemplateTraits:
+    """Returns the first variant that renders a whole tool call.
+
+    Arguments as an object are preferred to text, and missing content to empty content, unless that renders a "None".
+    """
+    for arguments_as_text in (False, True):
+        empty = replace(traits, arguments_as_text=arguments_as_text, supports_tool_calls=True)
+        for variant in (replace(empty, empty_content_as_none=True), empty):
+            conversation = [_USER, _CALLING, _RESULT]
+            if trials.show(variant, conversation, "needlecall", "needlekey", "needlevalue"):
+                has_none = trials.count_none(variant, conversation) > trials.count_none(empty, conversation)
+                return empty if has_none else variant
+    return traits
+
+
+class _Trials:
+    """Renderings of one template."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+
+    def show(
+        self, traits: TemplateTraits, messages: Sequence[Message], *needles: str, tools: Sequence[FunctionTool] = ()
+    ) -> bool:
+        """Whether the rendering contains all needles, and no value in Python's notation."""
+        text = self._text(traits, messages, tools)
+        is_python = "{'needlekey'" in text or "[{'type'" in text
+        return all(needle in text for needle in needles) and not is_python
+
+    def count_none(self, traits: TemplateTraits, messages: Sequence[Message]) -> int:
+        """Returns how often the rendering contains Python's "None"."""
+        return self._text(traits, messages).count("None")
+
+    def _text(self, traits: TemplateTraits, messages: Sequence[Message], tools: Sequence[FunctionTool] = ()) -> str:
+        """Returns the rendering; with a tool if the template raises without one, and empty if it raises even so."""
+        values = template_messages(messages, traits, TextTransforms())
+        text = self._trial(values, template_tools(tools, TextTransforms()))
+        return text if text is not None else self._trial(values, template_tools([_TOOL], TextTransforms())) or ""
