@@ -13,7 +13,7 @@ from models.export.decoder_graph import build_decoder
 from models.export.model_folder import SpecialTokens, write_decoder
 from models.export.random_weights import random_weights
 from models.export.weights import WeightFormats
-from tests.tiny_model import write_tiny_tokenizer
+from testing.tiny_model import write_tiny_tokenizer
 
 SMOLLM2_135M = DecoderConfig(
     vocab_size=49152,

@@ -23,8 +23,8 @@ from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.loader import LoadedModel
 from onward_server.settings.server import Settings
 from onward_server.telemetry import configure_logging
-from tests.fakes_completion import FakeCatalogue, FakeCompleter
-from tests.tiny_model import TINY, write_tiny_model
+from testing.fakes_completion import FakeCatalogue, FakeCompleter
+from testing.tiny_model import TINY, write_tiny_model
 
 SERVICE = "onward.v1.CompletionService"
 STREAMS, MESSAGES = 32, 200

@@ -23,7 +23,7 @@ from onward.v1.tokenizer_service_pb2_grpc import TokenizerServiceStub
 from onward_server.api.access import load_access
 from onward_server.api.server import Server
 from onward_server.settings.server import Settings
-from tests.fakes_completion import FakeCatalogue, FakeCompleter
+from testing.fakes_completion import FakeCatalogue, FakeCompleter
 
 if TYPE_CHECKING:  # in the stubs only
     from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from testing.tiny_model import write_tiny_model
 from tests.model_serving import Serve, serving_folder
-from tests.tiny_model import write_tiny_model
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import pytest
 
 from onward.v1.completion_pb2 import Choice, CompleteResponse
 from onward_client import AsyncClient, Completion, InvalidRequestError
+from testing.tiny_model import CONTROL_TOKENS, write_tiny_model, write_tiny_tokenizer
 from tests.model_serving import Serve
-from tests.tiny_model import CONTROL_TOKENS, write_tiny_model, write_tiny_tokenizer
 
 # Qwen's and Hermes' way of showing tools, in little.
 TEMPLATE = """

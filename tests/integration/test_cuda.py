@@ -25,9 +25,9 @@ from onward_server.errors import StartupError
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
+from testing.tiny_model import TINY, write_tiny_model
 from tests.model_serving import Serve
 from tests.serving import Served
-from tests.tiny_model import TINY, write_tiny_model
 
 pytestmark = pytest.mark.cuda
 

@@ -12,13 +12,13 @@ import pytest
 
 from models.export.decoder_graph import Layout
 from onward.v1.completion_pb2 import CompleteResponse, StreamCompleteRequest
+from testing.tiny_model import TINY, tiny_weights, write_tiny_model
 from tests import write_pocket_golden as pocket
 from tests.gpt2_model import SHAPE, random_gpt2_weights, write_gpt2_model
 from tests.integration.exactness import greedy, greedy_ids, ids_of, sampled, streamed_text, text_of
 from tests.model_serving import Serve
 from tests.reference_decoder import reference_logits
 from tests.reference_gpt2 import Gpt2Reference
-from tests.tiny_model import TINY, tiny_weights, write_tiny_model
 
 GOLDEN = json.loads(pocket.GOLDEN.read_text(encoding="utf-8"))
 NO_NEAR_TIE = 1e-3

@@ -17,10 +17,10 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, StreamCompleteRequest
 from onward.v1.tokenizer_service_pb2 import CountTokensRequest
 from onward.v1.usage_pb2 import TokenLogprob
+from testing.tiny_model import write_tiny_model
 from tests.malformed_calls import MalformedCall, chat_request, malformed_calls, raw_request
 from tests.model_serving import Serve
 from tests.serving import Served, details
-from tests.tiny_model import write_tiny_model
 
 NUM_CALLS = 1000
 NUM_SLOTS = 4

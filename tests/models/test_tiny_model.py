@@ -4,8 +4,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from models.export.decoder_graph import Layout
+from testing.tiny_model import CONTROL_TOKENS, TINY, write_tiny_model
 from tests.naive_decoder import NaiveDecoder
-from tests.tiny_model import CONTROL_TOKENS, TINY, write_tiny_model
 
 PROMPTS = ([5, 6, 7], [300, 20, 411, 90], [1])
 

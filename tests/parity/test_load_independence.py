@@ -15,7 +15,7 @@ from onward_server.model.loader import LoadedModel, load_model, measure_load_ind
 from onward_server.model.onnx_session import SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.sampling import SamplingParams
-from tests.tiny_model import write_tiny_model
+from testing.tiny_model import write_tiny_model
 
 NUM_SLOTS = 8
 ALL = 10_000

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from onward_server.app import ServedModel, how_to_call, load_models
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.settings.server import Settings
-from tests.tiny_model import CHATML, write_tiny_model
+from testing.tiny_model import CHATML, write_tiny_model
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from onward_server.cli import main
 from onward_server.domain import RawText
 from onward_server.settings.client import ClientSettings
 from onward_server.settings.server import Settings
-from tests.fakes_completion import CARD, FakeCompleter
+from testing.fakes_completion import CARD, FakeCompleter
 from tests.serving import Served, serving
 
 WITHOUT_TEMPLATE = replace(CARD, capabilities=replace(CARD.capabilities, chat=False))

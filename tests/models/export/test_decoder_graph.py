@@ -10,9 +10,9 @@ from models.export.decoder_graph import Layout, build_decoder
 from models.export.quantize import quantize
 from models.export.random_weights import random_weights
 from models.export.weights import WeightFormat, WeightFormats
+from testing.tiny_model import TINY
 from tests.naive_decoder import NaiveDecoder
 from tests.reference_decoder import reference_logits
-from tests.tiny_model import TINY
 
 CONFIGS = {
     "llama": TINY,

@@ -12,7 +12,7 @@ from models.export.random_weights import random_weights
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions
-from tests.tiny_model import TINY, write_tiny_model
+from testing.tiny_model import TINY, write_tiny_model
 
 LAYOUTS: tuple[Layout, ...] = ("slots", "growing")
 ON_CPU = SessionOptions(execution_provider=ExecutionProvider.CPU)

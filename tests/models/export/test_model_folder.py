@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from models.export.decoder_graph import build_decoder
 from models.export.model_folder import SpecialTokens, write_decoder
 from models.export.random_weights import random_weights
+from testing.tiny_model import TINY
 from tests.naive_decoder import NaiveDecoder
-from tests.tiny_model import TINY
 
 TOKENS = SpecialTokens(bos=1, eos=(2, 0))
 

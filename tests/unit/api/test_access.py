@@ -13,7 +13,7 @@ from onward.v1.completion_pb2 import CompleteRequest
 from onward_server.api.access import ApiKeys, load_access
 from onward_server.errors import StartupError
 from onward_server.settings.server import Settings
-from tests.fakes_completion import FakeCompleter
+from testing.fakes_completion import FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
 
 KEY = "key-canary-1"

@@ -10,7 +10,7 @@ from onward_server.api.boundary import Call
 from onward_server.api.completion_servicer import CompletionServicer
 from onward_server.api.decode import Decoded
 from onward_server.errors import FieldViolation
-from tests.fakes_completion import FakeCatalogue, FakeCompleter
+from testing.fakes_completion import FakeCatalogue, FakeCompleter
 
 LOGPROB = domain.TokenLogprob(chosen=domain.Logprob(token_id=7, token=b"a", logprob=-0.5), top=())
 

@@ -6,7 +6,7 @@ from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2,
 from onward_server import domain
 from onward_server.api import encode
 from onward_server.sampling import SamplingParams
-from tests.fakes_completion import CARD
+from testing.fakes_completion import CARD
 
 STARTED = domain.CompletionStarted(
     id="c1",

@@ -29,7 +29,7 @@ from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeReques
 from onward_client.channels import service_config
 from onward_server.api import server
 from onward_server.errors import EngineFailed, EngineOverloaded, InvalidRequest, StartupError
-from tests.fakes_completion import CARD, FakeCompleter
+from testing.fakes_completion import CARD, FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING

@@ -20,9 +20,9 @@ from onward_server.model.tokenizer import Encoding, Tokenizer
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.pacing import PrefillPacer
 from onward_server.sampling import SamplingOverrides
+from testing.fakes_completion import CARD
+from testing.tiny_model import write_tiny_tokenizer
 from tests.fakes import FakeCausalLM
-from tests.fakes_completion import CARD
-from tests.tiny_model import write_tiny_tokenizer
 
 ONE_TOKEN: SamplingOverrides = {"max_tokens": 1}
 VERY_LONG = "The tide came in. " * 1000

@@ -22,7 +22,7 @@ from onward_server.domain import (
 )
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
 from onward_server.sampling import SamplingValue
-from tests.fakes_completion import CARD
+from testing.fakes_completion import CARD
 
 ABLE = ModelCapabilities(
     chat=True,

@@ -21,8 +21,8 @@ from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.matcher import GrammarMatcher
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.sampling import SamplingParams
+from testing.tiny_model import write_tiny_tokenizer
 from tests.fakes import FakeCausalLM
-from tests.tiny_model import write_tiny_tokenizer
 
 EOS = frozenset({0, 2})
 VOCABULARY_SIZE = 512

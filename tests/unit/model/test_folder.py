@@ -14,7 +14,7 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from onward_server.errors import ModelFolderError
 from onward_server.model.folder import ModelFolder
 from onward_server.model.onnx_file import OnnxFile
-from tests.tiny_model import write_tiny_model
+from testing.tiny_model import write_tiny_model
 
 
 @pytest.fixture

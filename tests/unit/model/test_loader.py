@@ -19,8 +19,8 @@ from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.loader import LoadedModel, load_model, measure_load_independence
 from onward_server.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from testing.tiny_model import write_tiny_model
 from tests.fakes import FakeCausalLM
-from tests.tiny_model import write_tiny_model
 
 
 def load(

@@ -20,7 +20,7 @@ from onward_server.model.onnx_session import (
     OnnxSession,
     SessionOptions,
 )
-from tests.tiny_model import write_tiny_model
+from testing.tiny_model import write_tiny_model
 
 AUTO = SessionOptions(execution_provider=ExecutionProvider.AUTO)
 CUDA = SessionOptions(execution_provider=ExecutionProvider.CUDA)

@@ -20,7 +20,7 @@ from onward_server.domain import (
 from onward_server.engine.generation import Finish, RawLogprobs, TokenSampled
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.sampling import SamplingParams
-from tests.tiny_model import write_tiny_tokenizer
+from testing.tiny_model import write_tiny_tokenizer
 
 EOS = 2
 
