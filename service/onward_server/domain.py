@@ -5,7 +5,9 @@ Names and meanings are those of `proto/onward/v1`, so a field path in an error i
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from functools import cached_property
 
+from onward_server.json_value import Json, parse
 from onward_server.sampling import SamplingOverrides, SamplingParams, SamplingValue
 
 
@@ -18,14 +20,19 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ToolCall:
-    """A call the model asks the client to make."""
+    """A call that the model asks the client to make."""
 
     id: str
     name: str
     arguments: str
-    """JSON text."""
+    """JSON text, as the caller or the model wrote it."""
+
+    @cached_property
+    def parsed_arguments(self) -> Json:
+        """The value of `arguments`, parsed once. Raises NotJson before validation."""
+        return parse(self.arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,7 @@ class RawTokens:
     ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FunctionTool:
     """A client-side function offered to the model."""
 
@@ -66,6 +73,11 @@ class FunctionTool:
     parameters: str = ""
     """JSON Schema text; empty means no arguments."""
     strict: bool = False
+
+    @cached_property
+    def parsed_parameters(self) -> Json:
+        """The value of `parameters`, parsed once; None if it is empty. Raises NotJson before validation."""
+        return parse(self.parameters) if self.parameters else None
 
 
 class ToolChoiceMode(Enum):
@@ -90,13 +102,19 @@ class JsonObjectFormat:
     """Any JSON object."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class JsonSchemaFormat:
     """JSON that matches a schema."""
 
     schema: str
+    """JSON Schema text."""
     name: str = ""
     description: str = ""
+
+    @cached_property
+    def parsed_schema(self) -> Json:
+        """The value of `schema`, parsed once. Raises NotJson."""
+        return parse(self.schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

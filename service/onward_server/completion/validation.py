@@ -6,12 +6,13 @@ the protobuf messages. It renders nothing.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 from onward_server.domain import (
     CompletionRequest,
+    FunctionTool,
     Message,
     ModelCard,
     RawText,
@@ -21,7 +22,7 @@ from onward_server.domain import (
     ToolChoiceMode,
 )
 from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
-from onward_server.grammar import values
+from onward_server.json_value import Json, NotJson
 from onward_server.sampling import PARAMETERS, Range, SamplingOverrides, SamplingParams, override
 
 MAX_CHOICES = 16
@@ -176,7 +177,7 @@ def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
         yield _message_violation(f"{path}.function.name", "is required")
     yield from _message_text(f"{path}.id", call.id, _MAX_ID_BYTES)
     yield from _message_text(f"{path}.function.name", call.name, _MAX_FUNCTION_NAME_BYTES)
-    if fault := _json_object_fault(call.arguments, _MAX_ARGUMENTS_BYTES):
+    if fault := _json_object_fault(call.arguments, lambda: call.parsed_arguments, _MAX_ARGUMENTS_BYTES):
         yield _message_violation(f"{path}.function.arguments", fault)
 
 
@@ -242,10 +243,16 @@ def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldVio
         elif tool.name in names:
             yield _violation(f"{path}.name", f"{tool.name!r} is offered twice")
         names.add(tool.name)
-        if tool.parameters and (fault := _json_object_fault(tool.parameters, _MAX_PARAMETERS_BYTES)):
-            yield _violation(f"{path}.parameters", fault)
+        yield from _parameters(tool, f"{path}.parameters")
         if tool.strict and not limits.card.capabilities.structured_output:
             yield _unsupported(f"{path}.strict", "this model's output cannot be constrained")
+
+
+def _parameters(tool: FunctionTool, path: str) -> Iterator[FieldViolation]:
+    if not tool.parameters:
+        return
+    if fault := _json_object_fault(tool.parameters, lambda: tool.parsed_parameters, _MAX_PARAMETERS_BYTES):
+        yield _violation(path, fault)
 
 
 def _tool_choice(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -295,13 +302,13 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
             yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
 
 
-def _json_object_fault(text: str, max_bytes: int) -> str | None:
-    """What is wrong with the text of a JSON object, if anything is."""
+def _json_object_fault(text: str, parsed: Callable[[], Json], max_bytes: int) -> str | None:
+    """What is wrong with the text of a JSON object, if anything is. It is parsed only if it is not too long."""
     if fault := _size_fault(text, max_bytes):
         return fault
     try:
-        value = values.parse(text)
-    except values.NotJson as error:
+        value = parsed()
+    except NotJson as error:
         return f"must be the text of a JSON object: {error}"
     if not isinstance(value, dict):
         return "must be the text of a JSON object"
@@ -311,7 +318,7 @@ def _json_object_fault(text: str, max_bytes: int) -> str | None:
     return None
 
 
-def _is_unicode(value: values.Json) -> bool:
+def _is_unicode(value: Json) -> bool:
     """Whether all strings of a JSON value, keys too, can be written in UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()

@@ -2,41 +2,15 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from typing import NoReturn
+from collections.abc import Iterator
 from urllib.parse import unquote
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+from onward_server.json_value import Json, JsonObject, NotJson, parse
 
-JsonObject = dict[str, Json]
+__all__ = ["MAX_EXACT", "Json", "JsonObject", "NotJson", "canonical", "lookup", "parse", "unspeakable"]
 
 MAX_EXACT = 2**53
 """Up to here, every integer is a double, and grammars work in doubles."""
-
-_MAX_DEPTH = 100
-
-
-class NotJson(Exception):
-    """A text that is no JSON; the message says where and why."""
-
-
-def parse(text: str) -> Json:
-    """Parses JSON as the standard has it.
-
-    Raises:
-        NotJson: It is none, nested too deeply, or holds numbers beyond all computers.
-    """
-    try:
-        value: Json = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise NotJson(f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}") from error
-    except ValueError as error:
-        raise NotJson(f"a number in it cannot be read: {error}") from error
-    except RecursionError:
-        raise NotJson(f"it is nested more than {_MAX_DEPTH} deep") from None
-    if _depth(value) > _MAX_DEPTH:
-        raise NotJson(f"it is nested more than {_MAX_DEPTH} deep")
-    return value
 
 
 def lookup(root: Json, reference: str) -> Json:
@@ -93,25 +67,7 @@ def canonical(value: Json) -> str:
             return json.dumps(value)
 
 
-def _depth(value: Json) -> int:
-    """How deep lists and objects are nested."""
-    depth = 0
-    level = _containers([value])
-    while level:
-        depth += 1
-        level = _containers(child for item in level for child in (item.values() if isinstance(item, dict) else item))
-    return depth
-
-
-def _containers(values: Iterable[Json]) -> list[list[Json] | dict[str, Json]]:
-    return [value for value in values if isinstance(value, list | dict)]
-
-
 def _is_control(character: str) -> bool:
     return (
         (character < " " and character not in "\b\f\n\r\t") or character == "\x7f" or "\ud800" <= character < "\ue000"
     )
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
