@@ -1,4 +1,4 @@
-"""Test doubles for the engine's side: a model of scripted logits, with the slot rules of a real one."""
+"""Fakes below the engine: a model with scripted logits that enforces the rules of KV slots."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,16 +8,19 @@ from onward_server.errors import EngineFailed
 from onward_server.model.causal_lm import Logits, TokenIds
 
 Script = Callable[[list[int]], int]
-"""From all token ids so far, prompt included, to the id that should win."""
+"""Maps all token ids of a slot to the most likely next one; a negative id stands for logits that are NaN."""
 
 
 def next_number(token_ids: list[int]) -> int:
-    """Counts upwards from the last token."""
+    """The last token id + 1."""
     return token_ids[-1] + 1
 
 
 class FakeCausalLM:
-    """Keeps each slot's tokens, gives the scripted winner a logit of 10 among zeros, refuses what no model can do."""
+    """Keeps the tokens of each slot, and gives the scripted token a logit of 10 and all others 0.
+
+    Fails an assertion where a caller breaks the contract of `CausalLM`.
+    """
 
     def __init__(
         self,
@@ -32,16 +35,18 @@ class FakeCausalLM:
         self.vocabulary_size = vocabulary_size
         self.slots: list[list[int]] = [[] for _ in range(num_slots)]
         self.runs: list[tuple[str, int]] = []
-        """Kind and number of tokens of each run."""
+        """Kind of each run and its number of tokens."""
         self.fail_next = 0
-        """Runs that will fail."""
+        """How many of the next runs fail."""
+        self.on_run: Callable[[], None] = lambda: None
+        """Called at the start of each run, on the thread of the caller."""
         self._script = script
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """See `CausalLM.prefill`."""
         self._start_run("prefill", len(token_ids))
         if self.slots[slot] and len(token_ids) < 2:
-            raise AssertionError("a continuation of one token")
+            raise AssertionError("a later chunk has a single token")
         self._append(slot, token_ids.tolist())
         return self._logits(slot)
 
@@ -49,7 +54,7 @@ class FakeCausalLM:
         """See `CausalLM.decode`."""
         self._start_run("decode", len(slots))
         if len(set(slots)) != len(slots) or not all(self.slots[slot] for slot in slots):
-            raise AssertionError(f"decode of slots {slots}")
+            raise AssertionError(f"decode needs distinct slots that are not empty, got {slots}")
         for slot, token_id in zip(slots, token_ids, strict=True):
             self._append(slot, [token_id])
         return np.stack([self._logits(slot) for slot in slots])
@@ -66,14 +71,15 @@ class FakeCausalLM:
 
     def _start_run(self, kind: str, size: int) -> None:
         self.runs.append((kind, size))
+        self.on_run()
         if self.fail_next:
             self.fail_next -= 1
-            raise EngineFailed("scripted")
+            raise EngineFailed("scripted failure")
 
     def _append(self, slot: int, token_ids: list[int]) -> None:
         self.slots[slot] += token_ids
         if len(self.slots[slot]) > self.context_length:
-            raise AssertionError(f"slot {slot} holds more than the context")
+            raise AssertionError(f"slot {slot} holds more than {self.context_length} tokens")
 
     def _logits(self, slot: int) -> Logits:
         logits = np.zeros(self.vocabulary_size, np.float32)

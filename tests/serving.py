@@ -24,6 +24,7 @@ from onward_server.api.access import load_access
 from onward_server.api.server import Server
 from onward_server.settings.server import Settings
 from testing.fakes_completion import FakeCatalogue, FakeCompleter
+from tests.waiting import WAIT_S
 
 if TYPE_CHECKING:  # in the stubs only
     from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub
@@ -83,9 +84,12 @@ async def serving(
     options: Sequence[tuple[str, str | int]] = (),
     **settings: object,
 ) -> AsyncGenerator[Served]:
-    """Serves them with these settings, for half a minute at most; `credentials` and `options` are the channel's."""
+    """Serves them with these settings, for a minute at most; `credentials` and `options` are the channel's."""
     configured = Settings.model_validate({"listen": "127.0.0.1:0", "drain_timeout_s": 5, **settings})
-    async with asyncio.timeout(30), Server(configured, FakeCatalogue(completers), load_access(configured)) as server:
+    async with (
+        asyncio.timeout(WAIT_S),
+        Server(configured, FakeCatalogue(completers), load_access(configured)) as server,
+    ):
         target = server.address
         made = (
             grpc.aio.insecure_channel(target, options=options)

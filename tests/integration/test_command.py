@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from onward_client import Client, InvalidRequestError, UnavailableError
-
-WAIT_S = 60
+from tests.waiting import WAIT_S
 
 
 @dataclass(frozen=True, slots=True)

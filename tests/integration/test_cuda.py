@@ -28,6 +28,7 @@ from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, Ses
 from testing.tiny_model import TINY, write_tiny_model
 from tests.model_serving import Serve
 from tests.serving import Served
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.cuda
 
@@ -214,5 +215,5 @@ async def test_calls_that_are_cancelled_while_they_decode_lose_no_slot(serve: Se
             stream.cancel()
         request = greedy()
         request.n = NUM_SLOTS
-        answer = await served.completions.Complete(request, timeout=30)
+        answer = await served.completions.Complete(request, timeout=WAIT_S)
     assert [len(choice.logprobs) for choice in answer.choices] == [100] * NUM_SLOTS

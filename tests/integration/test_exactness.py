@@ -89,17 +89,21 @@ async def test_one_request_gives_the_same_answer_alone_crowded_chunked_late_and_
     generator = random.Random(5)
     async with serve(folder, max_queue=1000, prefill_chunk=16, step_target_ms=1) as served:
 
-        async def neighbour() -> None:
+        async def neighbor(has_started: asyncio.Event) -> None:
             text = "The tide came in. " * generator.randrange(1, 9)
-            await served.completions.Complete(sampled(text, generator.randrange(99), generator.randrange(1, 60)))
+            other = sampled(text, generator.randrange(99), generator.randrange(1, 60))
+            async for _ in served.completions.StreamComplete(StreamCompleteRequest(request=other)):
+                has_started.set()
 
         alone = await served.completions.Complete(wanted)
         assert len(alone.choices[0].logprobs) == 40
         for num_before, num_after in ((0, 7), (7, 0), (20, 20)):
-            before = [asyncio.create_task(neighbour()) for _ in range(num_before)]
-            await asyncio.sleep(0.01)
+            has_started = asyncio.Event()
+            before = [asyncio.create_task(neighbor(has_started)) for _ in range(num_before)]
+            if before:
+                await has_started.wait()
             crowded = served.completions.Complete(wanted)
-            await asyncio.gather(*before, *(neighbour() for _ in range(num_after)))
+            await asyncio.gather(*before, *(neighbor(has_started) for _ in range(num_after)))
             assert (await crowded).choices == alone.choices
         stream = served.completions.StreamComplete(StreamCompleteRequest(request=wanted))
         assert await streamed_text(stream) == text_of(alone)

@@ -23,6 +23,8 @@ SOON = (("grpc-retry-pushback-ms", "1"),)
 """Trailers that let a test retry without waiting."""
 NEVER = (("grpc-retry-pushback-ms", "-1"),)
 """Trailers that forbid a retry."""
+WAIT_S = 60
+"""Longest time that a test waits for something that must happen; far more than a busy machine needs."""
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -117,7 +119,7 @@ class FakeServer:
                 context.set_trailing_metadata(_trailers(step))
                 context.abort(step.code, "scripted")
             case Hang():
-                self.seen[-1].ended.wait(timeout=10)
+                self.seen[-1].ended.wait(WAIT_S)
                 context.abort(grpc.StatusCode.CANCELLED, "the client is gone")
             case Message():
                 return step

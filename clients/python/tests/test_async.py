@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fake_server import FakeServer, Hang
+from fake_server import WAIT_S, FakeServer, Hang
 from onward_client import AsyncClient, AsyncCompletionStream
 from responses import events, text_response
 
@@ -13,13 +13,13 @@ async def test_cancelling_the_task_cancels_the_call(server: FakeServer) -> None:
     server.script.append(Hang())
     async with AsyncClient(server.target) as client:
         task = asyncio.create_task(client.complete("Hi"))
-        assert await asyncio.to_thread(server.called.wait, 10)
+        assert await asyncio.to_thread(server.called.wait, WAIT_S)
 
         task.cancel()
 
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert await asyncio.to_thread(server.seen[0].ended.wait, 10)
+    assert await asyncio.to_thread(server.seen[0].ended.wait, WAIT_S)
 
 
 async def test_cancelling_the_task_of_a_stream_cancels_the_call(server: FakeServer) -> None:
@@ -38,7 +38,7 @@ async def test_cancelling_the_task_of_a_stream_cancels_the_call(server: FakeServ
 
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await asyncio.to_thread(server.seen[0].ended.wait, 10)
+        assert await asyncio.to_thread(server.seen[0].ended.wait, WAIT_S)
 
 
 async def test_calls_are_made_side_by_side(server: FakeServer) -> None:

@@ -1,12 +1,14 @@
 """How failed calls are retried, and what they raise; every test runs for `Client` and for `AsyncClient`."""
 
+from collections.abc import Iterator
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, RetryInfo
 
 from both_clients import Connect
-from fake_server import NEVER, SOON, Failure, FakeServer, Hang, failure
+from fake_server import NEVER, SOON, WAIT_S, Failure, FakeServer, Hang, Step, failure
 from onward.v1.error_reason_pb2 import ErrorReason
 from onward_client import (
     APIError,
@@ -228,22 +230,29 @@ def test_a_stream_is_not_retried_after_its_first_event(client: Client, server: F
 
 
 def test_a_call_that_takes_too_long_is_cancelled_at_the_server(client: Client, server: FakeServer) -> None:
-    server.script.append(Hang())
+    for timeout in longer_timeouts(server, Hang()):
+        with pytest.raises(DeadlineExceededError) as raised:
+            client.complete("Hi", timeout=timeout, request_id="mine")
+        assert raised.value.request_id == "mine"
 
-    with pytest.raises(DeadlineExceededError) as raised:
-        client.complete("Hi", timeout=0.05, request_id="mine")
-
-    assert raised.value.request_id == "mine"
-    assert server.seen[0].ended.wait(timeout=10)
+    assert server.seen[0].ended.wait(WAIT_S)
 
 
 def test_a_stream_that_takes_too_long_is_cancelled_at_the_server(client: Client, server: FakeServer) -> None:
-    server.script.append([*events(text_response("Hello."))[:2], Hang()])
+    for timeout in longer_timeouts(server, [*events(text_response("Hello."))[:2], Hang()]):
+        with client.stream("Hi", timeout=timeout) as stream, pytest.raises(DeadlineExceededError):
+            stream.final()
 
-    with client.stream("Hi", timeout=0.05) as stream, pytest.raises(DeadlineExceededError):
-        stream.final()
+    assert server.seen[0].ended.wait(WAIT_S)
 
-    assert server.seen[0].ended.wait(timeout=10)
+
+def longer_timeouts(server: FakeServer, step: Step | list[Step]) -> Iterator[float]:
+    """Short timeouts, each longer than the last, until a call reaches the server before its own passes."""
+    timeout = 0.05
+    while not server.seen:
+        server.script.append(step)
+        yield timeout
+        timeout *= 4
 
 
 def test_every_failure_is_an_onward_error(connect: Connect, server: FakeServer) -> None:

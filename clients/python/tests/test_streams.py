@@ -2,7 +2,7 @@
 
 import pytest
 
-from fake_server import FakeServer, Hang
+from fake_server import WAIT_S, FakeServer, Hang
 from onward.v1.completion_pb2 import StreamCompleteRequest
 from onward_client import CancelledError, Client, OutputError, RequestError, complete_request
 from responses import answer, call, events, response, text_response
@@ -72,7 +72,7 @@ def test_leaving_the_block_cancels_the_call(client: Client, server: FakeServer) 
     with client.stream("Hi") as stream:
         assert next(iter(stream.text)) == "Hel"
 
-    assert server.seen[0].ended.wait(timeout=10)
+    assert server.seen[0].ended.wait(WAIT_S)
     assert stream.snapshot.text == "Hel"
 
 
@@ -114,4 +114,4 @@ def test_closing_the_client_ends_its_streams(client: Client, server: FakeServer)
         with pytest.raises(CancelledError):
             stream.final()
 
-    assert server.seen[0].ended.wait(timeout=10)
+    assert server.seen[0].ended.wait(WAIT_S)

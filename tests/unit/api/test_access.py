@@ -15,6 +15,7 @@ from onward_server.errors import StartupError
 from onward_server.settings.server import Settings
 from testing.fakes_completion import FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
+from tests.waiting import WAIT_S
 
 KEY = "key-canary-1"
 OPEN_METHODS = {f"grpc.health.v1.Health/{method}" for method in ("Check", "Watch", "List")}
@@ -154,7 +155,7 @@ async def test_tls_is_spoken_and_checked(certificates: "Certificates") -> None:
     async with serving(FakeCompleter(), credentials=certificates.trusting(), **certificates.tls) as served:
         response = await served.completions.Complete(HELLO)
     async with serving(FakeCompleter(), **certificates.tls) as served:
-        error = await failure(served.completions.Complete(HELLO, timeout=5))
+        error = await failure(served.completions.Complete(HELLO, timeout=WAIT_S))
 
     assert response.model == "fake"
     assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -164,7 +165,7 @@ async def test_mutual_tls_needs_a_certificate_of_the_right_authority(certificate
     async with serving(FakeCompleter(), credentials=certificates.with_client(), **certificates.mutual_tls) as served:
         response = await served.completions.Complete(HELLO)
     async with serving(FakeCompleter(), credentials=certificates.trusting(), **certificates.mutual_tls) as served:
-        error = await failure(served.completions.Complete(CompleteRequest(), timeout=5))
+        error = await failure(served.completions.Complete(CompleteRequest(), timeout=WAIT_S))
 
     assert response.model == "fake"
     assert error.code() is grpc.StatusCode.UNAVAILABLE

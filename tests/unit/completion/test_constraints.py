@@ -3,8 +3,9 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,8 +27,10 @@ from onward_server.domain import (
 )
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar import compiler
+from onward_server.grammar.compiler import Grammar
 from onward_server.grammar.formats import Part
 from testing.sampling import RandomSampler
+from tests.waiting import WAIT_S, Condition
 
 REQUEST = CompletionRequest(raw_prompt=RawText(text="a"), response_format=RegexFormat(pattern="yes"))
 FORCED = CompletionRequest(
@@ -59,22 +62,31 @@ async def test_each_answer_of_a_request_has_an_automaton_of_its_own_before_the_e
 async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_at_once(
     writer: RandomSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A thread cannot be cancelled, so callers that came and left could once fill every thread for seconds."""
-    release, started = threading.Event(), list[ResponseFormat]()
+    """A running thread cannot be cancelled, but a constraint that has not begun to compile can."""
+    release, started, changed = threading.Event(), list[ResponseFormat](), Condition()
+    submitted: list[Future[Grammar]] = []
+    compile_now = writer.compiler.compile
 
     def held(response_format: ResponseFormat, _name: str) -> Part:
         started.append(response_format)
-        release.wait(10)
+        changed.notify()
+        assert release.wait(WAIT_S)
         raise InvalidRequest.of("response_format", "refused")
 
+    def recorded(response_format: ResponseFormat, *arguments: Any) -> Future[Grammar]:  # noqa: ANN401  passed on
+        submitted.append(compile_now(response_format, *arguments))
+        changed.notify()
+        return submitted[-1]
+
     monkeypatch.setattr(compiler, "format_part", held)
+    monkeypatch.setattr(writer.compiler, "compile", recorded)
     constraints = Constraints(writer.compiler)
-    for _ in range(5):
+    for number in range(1, 6):
         task = asyncio.create_task(constraints.compile(REQUEST, OutputFormat(), OutputContext()))
-        await asyncio.to_thread(lambda: None)
+        await changed.until(lambda number=number: len(submitted) == number and len(started) >= min(number, 2))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert len(started) == 2
+    assert [future.cancelled() for future in submitted] == [False, False, True, True, True]
     release.set()
     with pytest.raises(InvalidRequest):
         await constraints.compile(REQUEST, OutputFormat(), OutputContext())

@@ -1,9 +1,10 @@
-"""The seam between asyncio and the engine's thread: streams, overload, cancellation, time limits, failure."""
+"""The engine thread as asyncio sees it: streams, overload, cancellation, time limits and failures."""
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -17,10 +18,12 @@ from onward_server.engine.generation import (
     TokenSampled,
 )
 from onward_server.errors import EngineFailed, EngineOverloaded
+from onward_server.runtime import engine_thread
 from onward_server.runtime.engine_thread import EngineThread, Generation
 from onward_server.runtime.pacing import PrefillPacer
 from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
+from tests.waiting import Condition
 
 LONG = 10**6
 
@@ -35,10 +38,13 @@ def request(request_id: str, *, max_tokens: int = 5, num_choices: int = 1) -> Ge
 
 
 class Harness:
-    """A running engine thread over a fake model."""
+    """A running engine thread on a fake model."""
 
     def __init__(self, model: FakeCausalLM, max_queue: int) -> None:
         self.model = model
+        self.has_run = Condition()
+        """Notified at the start of each run."""
+        model.on_run = self.has_run.notify
         self.engine = Engine(model)
         self.failed = asyncio.Event()
         self.thread = EngineThread(
@@ -53,10 +59,18 @@ class Harness:
         async with self.thread.generate(item) as generation:
             return [event.token_id async for event in events(generation) if isinstance(event, TokenSampled)]
 
-    async def until_idle(self) -> None:
-        async with asyncio.timeout(5):
-            while self.engine.has_work or self.engine.num_free_slots < self.model.num_slots:
-                await asyncio.sleep(0)
+    async def check_idle(self) -> None:
+        """Checks that the engine has no work once the thread has obeyed every command so far."""
+        has_obeyed, obeyed = Condition(), list[bool]()
+
+        def obey() -> None:
+            obeyed.append(True)
+            has_obeyed.notify()
+
+        self.thread._commands.put(obey)
+        await has_obeyed.until(lambda: bool(obeyed))
+        assert not self.engine.has_work
+        assert self.engine.num_free_slots == self.model.num_slots
         self.engine.check_integrity()
 
 
@@ -77,9 +91,9 @@ async def running(model: FakeCausalLM | None = None, *, max_queue: int = 8) -> A
 
 async def test_concurrent_requests_each_get_their_own_tokens() -> None:
     async with running() as harness:
-        answers = await asyncio.gather(*(harness.tokens(request(f"r{number}")) for number in range(12)))
-        assert answers == [[4, 5, 6, 7, 8]] * 12
-        await harness.until_idle()
+        results = await asyncio.gather(*(harness.tokens(request(f"r{number}")) for number in range(12)))
+        assert results == [[4, 5, 6, 7, 8]] * 12
+        await harness.check_idle()
 
 
 async def test_leaving_a_stream_early_frees_its_slot() -> None:
@@ -87,45 +101,40 @@ async def test_leaving_a_stream_early_frees_its_slot() -> None:
         async with harness.thread.generate(request("a", max_tokens=LONG)) as generation:
             async for _ in events(generation):
                 break
-        await harness.until_idle()
+        await harness.check_idle()
 
 
-async def test_cancelling_a_task_frees_its_slots_whether_it_runs_or_waits() -> None:
+async def test_cancelling_the_task_of_a_running_or_waiting_request_frees_its_slots() -> None:
     async with running() as harness:
         tasks = [asyncio.create_task(harness.tokens(request(f"r{i}", max_tokens=LONG))) for i in range(9)]
-        async with asyncio.timeout(5):
-            while harness.engine.num_free_slots:
-                await asyncio.sleep(0)
+        await harness.has_run.until(lambda: not harness.engine.num_free_slots)
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(result, asyncio.CancelledError) for result in results)
-        await harness.until_idle()
+        await harness.check_idle()
         assert await harness.tokens(request("after")) == [4, 5, 6, 7, 8]
 
 
-async def test_a_full_queue_refuses_with_its_depth_and_a_retry_time() -> None:
-    async with running(max_queue=2) as harness:
-        tasks = [asyncio.create_task(harness.tokens(request(f"r{i}", max_tokens=LONG))) for i in range(6)]
-        await asyncio.sleep(0)
-        with pytest.raises(EngineOverloaded) as refusal:
+async def test_a_full_queue_rejects_requests_with_its_depth_and_a_retry_time() -> None:
+    async with running(max_queue=2) as harness, AsyncExitStack() as requests:
+        for number in range(6):
+            await requests.enter_async_context(harness.thread.generate(request(f"r{number}", max_tokens=LONG)))
+        with pytest.raises(EngineOverloaded) as overload:
             await harness.tokens(request("one too many"))
-        assert (refusal.value.queue_depth, refusal.value.queue_limit) == (2, 2)
-        assert refusal.value.retry_after_s > 0
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (overload.value.queue_depth, overload.value.queue_limit) == (2, 2)
+        assert overload.value.retry_after_s > 0
 
 
-async def test_a_stopped_choice_ends_while_the_other_goes_on() -> None:
+async def test_a_stopped_choice_ends_while_the_other_continues() -> None:
     async with running() as harness, harness.thread.generate(request("a", num_choices=2)) as generation:
         generation.stop_choice(0)
         seen = [event async for event in events(generation) if isinstance(event, TokenSampled) and event.index == 1]
         assert len(seen) == 5
 
 
-async def test_a_surplus_step_that_fails_after_every_choice_was_stopped_is_no_failure() -> None:
-    """Whether the engine ran one more step before it heard of the stop once decided whether an answer was lost."""
+async def test_a_surplus_step_that_fails_after_every_choice_was_stopped_is_ignored() -> None:
+    """The engine may run one more step before it learns that the choices were stopped."""
     generation = Generation(1, lambda _: None)
     generation.put((PrefillStarted(request_id="a"), 0.0))
     generation.put((RequestFailed(request_id="a", error=EngineFailed("too late to matter")), 1.0))
@@ -136,44 +145,53 @@ async def test_a_surplus_step_that_fails_after_every_choice_was_stopped_is_no_fa
     assert seen == [PrefillStarted(request_id="a")]
 
 
-async def test_a_time_limit_ends_a_running_request() -> None:
+@dataclass(slots=True)
+class FakeClock:
+    """Stands for the module `time`, and goes on when it is told to."""
+
+    now_s: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+async def test_a_time_limit_ends_a_running_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(engine_thread, "time", clock)
     async with running() as harness:
-        limit = time.monotonic() + 0.02
-        async with harness.thread.generate(request("a", max_tokens=LONG), time_limit_at_s=limit) as generation:
-            seen = [event async for event in events(generation)]
+        seen: list[EngineEvent] = []
+        async with harness.thread.generate(request("a", max_tokens=LONG), time_limit_at_s=1.0) as generation:
+            async for event in events(generation):
+                seen.append(event)
+                clock.now_s = 1.0
+        assert isinstance(seen[1], TokenSampled)
         assert seen[-1] == SequenceExpired(request_id="a", index=0)
-        await harness.until_idle()
+        await harness.check_idle()
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["a free slot", "a queue"])
-async def test_a_request_whose_time_limit_has_passed_is_told_so_at_once_and_never_runs(*, is_busy: bool) -> None:
-    async with running(FakeCausalLM(num_slots=1, context_length=LONG + 10)) as harness:
-        busy = [asyncio.create_task(harness.tokens(request("busy", max_tokens=LONG)))] if is_busy else []
-        await asyncio.sleep(0)
+async def test_a_request_whose_time_limit_has_passed_expires_at_once_and_never_runs(*, is_busy: bool) -> None:
+    async with running(FakeCausalLM(num_slots=1, context_length=LONG + 10)) as harness, AsyncExitStack() as requests:
+        busy = request("busy", max_tokens=LONG)
+        running_request = await requests.enter_async_context(harness.thread.generate(busy)) if is_busy else None
         async with harness.thread.generate(request("late"), time_limit_at_s=time.monotonic()) as generation:
             seen = [event async for event in events(generation)]
         assert seen == [SequenceExpired(request_id="late", index=0)]
-        for task in busy:
-            assert not task.done()
-            task.cancel()
-        await asyncio.gather(*busy, return_exceptions=True)
+        assert running_request is None or running_request.unfinished == {0}
 
 
-async def test_a_request_that_leaves_the_queue_as_at_its_deadline_never_runs() -> None:
+async def test_a_request_that_leaves_the_queue_never_runs() -> None:
     async with running(FakeCausalLM(num_slots=1, context_length=LONG + 10)) as harness:
-        busy, waiting = (asyncio.create_task(harness.tokens(request(name, max_tokens=LONG))) for name in ("a", "b"))
-        async with asyncio.timeout(5):
-            while not harness.model.runs:
-                await asyncio.sleep(0)
-        for task in (waiting, busy):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        await harness.until_idle()
+        async with harness.thread.generate(request("a", max_tokens=LONG)):
+            await harness.has_run.until(lambda: bool(harness.model.runs))
+            async with harness.thread.generate(request("b", max_tokens=LONG)):
+                pass
+        await harness.check_idle()
         assert [kind for kind, _ in harness.model.runs].count("prefill") == 1
 
 
 async def test_a_time_limit_is_forgotten_with_its_request() -> None:
-    """Limits that lay far ahead once piled up for as long as the server ran."""
+    """Limits far in the future must not pile up while the server runs."""
     async with running() as harness:
         async with harness.thread.generate(request("a"), time_limit_at_s=time.monotonic() + 1e6) as generation:
             seen = [event async for event in events(generation)]
@@ -181,7 +199,7 @@ async def test_a_time_limit_is_forgotten_with_its_request() -> None:
     assert not harness.thread._limits
 
 
-async def test_a_failed_run_reaches_its_request_and_the_engine_goes_on() -> None:
+async def test_a_failed_run_fails_its_request_and_the_engine_continues() -> None:
     async with running() as harness:
         harness.model.fail_next = 1
         with pytest.raises(EngineFailed):
@@ -190,7 +208,7 @@ async def test_a_failed_run_reaches_its_request_and_the_engine_goes_on() -> None
         assert not harness.failed.is_set()
 
 
-async def test_a_dead_engine_fails_all_it_runs_and_refuses_the_rest() -> None:
+async def test_a_failed_engine_fails_its_requests_and_rejects_new_ones() -> None:
     def broken(_: list[int]) -> int:
         raise ZeroDivisionError
 
@@ -202,18 +220,18 @@ async def test_a_dead_engine_fails_all_it_runs_and_refuses_the_rest() -> None:
             await harness.tokens(request("c"))
 
 
-async def test_a_surplus_step_that_fails_takes_no_other_choice_with_it() -> None:
-    """A choice that its text had stopped once failed its siblings, when its surplus step gave no numbers."""
+async def test_a_surplus_step_that_fails_does_not_affect_the_other_choices() -> None:
+    """A choice that its text has stopped may still run one step, here with logits that are not finite."""
     seen: list[int] = []
 
     def script(token_ids: list[int]) -> int:
         seen.append(len(token_ids))
-        return -1 if len(seen) == 4 else token_ids[-1] + 1  # the second draw of the first choice
+        return -1 if len(seen) == 4 else token_ids[-1] + 1  # the second token of the first choice
 
     async with running(FakeCausalLM(script)) as harness:
         async with harness.thread.generate(request("a", num_choices=2)) as generation:
-            generation.unfinished.remove(0)  # stopped, and the engine has not heard of it yet
-            drawn = [
+            generation.unfinished.remove(0)  # stopped, but the engine does not know yet
+            sampled = [
                 event async for event in events(generation) if isinstance(event, TokenSampled) and event.index == 1
             ]
-        assert len(drawn) == 5
+        assert len(sampled) == 5
