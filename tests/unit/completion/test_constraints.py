@@ -86,6 +86,7 @@ async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_a
         await changed.until(lambda number=number: len(submitted) == number and len(started) >= min(number, 2))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+    assert len(writer.compiler._workers._threads) == len(started) == 2  # so no other constraint can begin
     assert [future.cancelled() for future in submitted] == [False, False, True, True, True]
     release.set()
     with pytest.raises(InvalidRequest):
