@@ -1,6 +1,5 @@
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,29 +10,29 @@ from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.errors import StartupError
 from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
 from testing.parsed_outputs import ParsedOutput, parsed, tool
+from tests.template_files import template_names, template_source
 
-_TEMPLATES = Path(__file__).parents[4].parent / "shared/data/templates"
 _FORMATS_BY_TEMPLATE = {
-    "HuggingFaceTB-SmolLM3-3B": (None, "think"),
-    "Mistral-Small-3.2-24B-Instruct-2506": ("mistral_call_id", None),
-    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": ("hermes", None),
-    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": ("hermes", None),
-    "Qwen-Qwen2.5-7B-Instruct": ("hermes", None),
-    "Qwen-Qwen3-0.6B": ("hermes", "think"),
-    "Qwen3-Coder": ("qwen3_coder", None),
-    "Qwen3.5-4B": ("qwen3_coder", "think"),
-    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": ("deepseek_r1", "think"),
-    "deepseek-ai-DeepSeek-V3.1": ("deepseek_v31", "think"),
-    "google-gemma-2-2b-it": (None, None),
-    "google-gemma-4-31B-it": ("gemma4", "gemma"),
-    "ibm-granite-granite-3.3-2B-Instruct": ("granite", "granite"),
-    "ibm-granite-granite-4.0": ("hermes", None),
-    "meta-llama-Llama-3.1-8B-Instruct": ("llama3", None),
-    "meta-llama-Llama-3.2-3B-Instruct": ("llama3", None),
-    "microsoft-Phi-3.5-mini-instruct": (None, None),
-    "mistralai-Ministral-3-14B-Reasoning-2512": ("mistral", "mistral"),
-    "mistralai-Mistral-Nemo-Instruct-2407": ("mistral_list", None),
-    "openai-gpt-oss-120b": ("harmony", "harmony"),
+    "bars_switch": ("deepseek_v31", "think"),
+    "bars_thinking": ("deepseek_r1", "think"),
+    "brackets_call_id": ("mistral_call_id", None),
+    "brackets_list": ("mistral_list", None),
+    "brackets_thinking": ("mistral", "mistral"),
+    "channels": ("harmony", "harmony"),
+    "chatml": (None, None),
+    "chatml_elements": ("qwen3_coder", None),
+    "chatml_elements_thinking": ("qwen3_coder", "think"),
+    "chatml_thinking": ("hermes", "think"),
+    "chatml_tools": ("hermes", None),
+    "ends": (None, None),
+    "header_calls": ("llama3", None),
+    "header_system_tools": ("llama3", None),
+    "headings": (None, None),
+    "modes": (None, "think"),
+    "roles_elements": ("hermes", None),
+    "roles_response": ("granite", "granite"),
+    "turns_bare_calls": ("gemma4", "gemma"),
+    "turns_without_system": (None, None),
 }
 _WEATHER = tool(
     "get_weather",
@@ -62,14 +61,12 @@ def _answer_to(format_name: str, output: str) -> ParsedOutput:
     return parsed(parser, output)
 
 
-@pytest.mark.skipif(not _TEMPLATES.exists(), reason="../shared/data is not there")
-def test_every_real_template_gets_its_formats() -> None:
-    chosen = {path.stem: choose_output_format(path.read_text()) for path in _TEMPLATES.glob("*.jinja")}
+@pytest.mark.parametrize("name", template_names())
+def test_every_template_gets_its_formats(name: str) -> None:
+    chosen = choose_output_format(template_source(name))
 
-    assert {
-        name: (format_.tools and format_.tools.name, format_.reasoning and format_.reasoning.name)
-        for name, format_ in chosen.items()
-    } == _FORMATS_BY_TEMPLATE
+    names = (chosen.tools and chosen.tools.name, chosen.reasoning and chosen.reasoning.name)
+    assert names == _FORMATS_BY_TEMPLATE[name]
 
 
 def test_a_name_overrides_what_the_template_says() -> None:

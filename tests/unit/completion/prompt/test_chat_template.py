@@ -1,20 +1,18 @@
 import json
-import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
-from tokenizers import Tokenizer as LibraryTokenizer
 
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.domain import FunctionTool, Message, ReasoningEffort, Role, ToolCall
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
-from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
-from tests.sample_tokenizers import DATA, byte_level, load
+from onward_server.model.tokenizer import RenderedPrompt
+from tests.control_tokens import assert_control_tokens_are_those_of_the_template
+from tests.sample_tokenizers import load
+from tests.template_files import template_names, template_source
 
 CHATML = """\
 {%- for message in messages %}
@@ -365,72 +363,8 @@ def test_two_parts_of_a_message_do_not_join_into_a_control_token() -> None:
     assert spelt_out(chat_template(CHATML), message) == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
 
 
-TEMPLATES = DATA / "templates"
-_BAR = "[|\uff5c]"
-_CONTROL = re.compile(rf"<{_BAR}[^<>]+>|<[^<> ]+{_BAR}>|</?[a-z_]+>|\[/?[A-Z_]+\]")
-
-
-@cache
-def real(name: str) -> tuple[ChatTemplate, Tokenizer]:
-    """A real template, with a tokenizer that has all that looks like a control token in it as one."""
-    source = (TEMPLATES / name).read_text(encoding="utf-8")
-    library = byte_level()
-    for content in sorted(set(_CONTROL.findall(source))):
-        is_special = re.fullmatch("</?[a-z_]+>", content) is None or "turn" in content
-        library.add_tokens(  # pyright: ignore[reportUnknownMemberType] (a bare `list` in its stub)
-            [AddedToken(content, special=is_special, normalized=False)]
-        )
-    tokenizer = Tokenizer(
-        LibraryTokenizer.from_str(library.to_str()), {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
-    )
-    template = ChatTemplate(
-        {"default": source},
-        named_tokens=tokenizer.named_tokens,
-        special_strings=tokenizer.special_strings,
-        control_strings=tokenizer.control_strings,
-    )
-    return template, tokenizer
-
-
-def real_names() -> list[str]:
-    return sorted(path.name for path in TEMPLATES.glob("*.jinja"))
-
-
-@pytest.mark.skipif(not TEMPLATES.is_dir(), reason=f"the templates are not there: {TEMPLATES}")
-@pytest.mark.parametrize("name", real_names())
+@pytest.mark.parametrize("name", template_names())
 @settings(max_examples=20)
 @given(data=st.data())
 def test_control_tokens_do_not_depend_on_what_callers_write(name: str, data: st.DataObject) -> None:
-    template, tokenizer = real(name)
-    controls = {
-        tokenizer.token_id(control): control
-        for control in tokenizer.control_strings
-        if control in tokenizer.special_strings or control in template.source
-    }
-    typed = sorted(controls.values())
-    fragment = st.sampled_from(typed).flatmap(
-        lambda control: st.sampled_from([control, control[1:], control[:-1], control[:2], control[-2:], control[1:-1]])
-    )
-    words = st.lists(st.one_of(fragment, st.sampled_from(["\n", " ", "x"])), max_size=4).map("".join)
-    texts = [data.draw(words) for _ in range(6)]
-
-    def control_tokens(texts: Sequence[str]) -> list[str]:
-        first, second, result, value, argument, described = (f"{index}{text}x" for index, text in enumerate(texts))
-        call = ToolCall(id="abcdefghi", name="call", arguments=json.dumps({"key": value, argument: [value]}))
-        messages = [
-            user(first),
-            Message(role=Role.ASSISTANT, tool_calls=(call,)),
-            Message(role=Role.TOOL, content=(result,), tool_call_id="abcdefghi", name=value),
-            answer("fine"),
-            user(second),
-        ]
-        if template.supports_system_role:
-            messages.insert(0, system(second))
-        if not template.supports_tool_calls:
-            del messages[-4:-2]
-        prompt = template.render(messages, tools=[FunctionTool(name="call", description=described)])
-        ids = tokenizer.encode_prompt(prompt).ids
-        assert tokenizer.decode(ids, keep_special_tokens=True) == prompt.text
-        return [controls[token_id] for token_id in ids if token_id in controls]
-
-    assert control_tokens(texts) == control_tokens(["x"] * 6)
+    assert_control_tokens_are_those_of_the_template(template_source(name), data)
