@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -104,9 +105,15 @@ async def started(
         yield await stack.enter_async_context(Server(settings, Catalogue(completers), access))
 
 
-def how_to_call(settings: Settings, address: str) -> str:
-    """What is served where, and a command that asks it from this machine; file names in capitals are the caller's."""
-    words = ["onward complete"]
+def how_to_call(settings: Settings, address: str, *, command: str = "onward") -> str:
+    """The line that says what is served where, with a command to paste; words in capitals stand for the caller's files.
+
+    Args:
+        settings: what is served, and how.
+        address: where the server listens.
+        command: how a shell on this machine starts the command line, quoted.
+    """
+    words = [command, "complete"]
     target = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
     if target != "127.0.0.1:50051":
         words.append(f"--target {shlex.quote(target)}")
@@ -119,10 +126,19 @@ def how_to_call(settings: Settings, address: str) -> str:
     return f'onward serves {", ".join(settings.model_folders)} on {address}; try: {" ".join(words)} "Hello"'
 
 
+def own_command() -> str:
+    """How a shell starts this installation's command line: `onward` if the shell finds that, else as it was started."""
+    if shutil.which("onward"):
+        return "onward"
+    if Path(sys.argv[0]).name == "onward":
+        return shlex.quote(sys.argv[0])
+    return f"{shlex.quote(sys.executable)} -m onward_server"
+
+
 async def _serve(settings: Settings, models: Sequence[ServedModel], access: Access) -> bool:
     failure = asyncio.Event()
     async with started(settings, models, access, failure) as server:
-        _say(how_to_call(settings, server.address))
+        _say(how_to_call(settings, server.address, command=own_command()))
         return await server.run_until_signal(failure)
 
 

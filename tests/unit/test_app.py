@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from onward_server.app import ServedModel, how_to_call, load_models
+from onward_server.app import ServedModel, how_to_call, load_models, own_command
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.settings.server import Settings
 from testing.tiny_model import CHATML, write_tiny_model
@@ -111,3 +111,22 @@ def test_an_unknown_format_is_refused_before_any_model_is_read(
 def test_the_server_says_how_to_call_it(settings: dict[str, str], address: str, command: str) -> None:
     said = how_to_call(Settings.model_validate({"model": ("m",), **settings}), address)
     assert said == f"onward serves m on {address}; try: {command}"
+
+
+@pytest.mark.parametrize(
+    ("on_path", "started_as", "command"),
+    [
+        ({"onward": "/bin/onward"}, "bin/onward", "onward"),
+        ({}, "a b/onward", "'a b/onward'"),
+        ({}, "onward_server/__main__.py", "'/a python' -m onward_server"),
+    ],
+    ids=["on the path", "by its path", "as a module"],
+)
+def test_the_command_to_paste_is_one_that_the_shell_finds(
+    monkeypatch: pytest.MonkeyPatch, on_path: dict[str, str], started_as: str, command: str
+) -> None:
+    """`make serve` printed `onward`, which is in .venv/bin and seldom on the path."""
+    monkeypatch.setattr("shutil.which", on_path.get)
+    monkeypatch.setattr("sys.argv", [started_as])
+    monkeypatch.setattr("sys.executable", "/a python")
+    assert own_command() == command

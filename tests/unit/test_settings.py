@@ -58,6 +58,11 @@ def test_models_are_folders_with_an_id(words: list[str], folders: dict[str, Path
     assert read_settings(words).model_folders == folders
 
 
+def test_spaces_in_a_folders_name_become_hyphens_in_the_models_id() -> None:
+    """A folder such as `a b` was rejected, because its name is not a model id."""
+    assert read_settings(["--model", "/m/a  b"]).model_folders == {"a-b": Path("/m/a  b")}
+
+
 def test_models_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_MODEL", "/m/a,x=/m/b")
 

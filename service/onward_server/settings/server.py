@@ -219,11 +219,11 @@ def _problem(found: ErrorDetails) -> str:
 
 
 def _model_id_and_folder(source: str) -> tuple[str, Path]:
-    """Reads `ID=DIR` or `DIR`; an equals sign after a slash belongs to the folder."""
+    """Reads `ID=DIR` or `DIR`; the default id is the folder's name, with hyphens for spaces."""
     model_id, equals, folder = source.partition("=")
-    if equals and "/" not in model_id:
+    if equals and "/" not in model_id:  # an equals sign after a slash belongs to DIR
         return model_id, Path(folder)
-    return Path(source).resolve().name, Path(source)
+    return "-".join(Path(source).resolve().name.split()), Path(source)
 
 
 def _model_id_and_format(value: str) -> tuple[str | None, str]:
