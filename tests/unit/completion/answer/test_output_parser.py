@@ -2,16 +2,10 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
 
 from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS, choose_output_format
 from onward_server.completion.answer.output_context import OutputContext
@@ -21,9 +15,8 @@ from onward_server.completion.answer.parsing.parser_state import MessagePart, Pa
 from onward_server.completion.answer.parsing.tool_call_builder import random_call_id
 from onward_server.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
 from testing.parsed_outputs import ParsedOutput, parsed, tool
+from tests.output_cases import cut
 
-_DATA = Path(__file__).parents[4].parent / "shared/data"
-_CASES_FILE = _DATA / "tool-calls/parse-cases.json"
 _CALL = '<tool_call>{"name": "noop", "arguments": {}}</tool_call>'
 
 
@@ -32,147 +25,6 @@ _offering_noop = functools.partial(OutputContext, tools=(tool("noop"),))
 
 def _parser(context: OutputContext | None = None, *, tools: str = "hermes", reasoning: str = "think") -> OutputParser:
     return OutputParser(choose_output_format("", tools=tools, reasoning=reasoning), context or _offering_noop())
-
-
-# The recorded cases: real templates, raw outputs, and what they mean.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    name: str
-    output: str
-    output_format: OutputFormat
-    context: OutputContext
-    prefix: tuple[str, str]
-    """Text and reasoning that the answer goes on with."""
-    expected: tuple[str, str, list[tuple[str, object]]]
-    """Text, reasoning, and names with arguments as values."""
-
-
-_CONTINUATIONS = {
-    None: None,
-    "COMMON_CHAT_CONTINUATION_CONTENT": MessagePart.CONTENT,
-    "COMMON_CHAT_CONTINUATION_REASONING": MessagePart.REASONING,
-}
-
-
-@functools.cache
-def _recorded() -> dict[str, Any]:
-    if not _CASES_FILE.exists():
-        return {"cases": [], "tools": {}}
-    return json.loads(_CASES_FILE.read_text())
-
-
-def _prompt(template: str, *, enable_thinking: bool) -> str:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
-        messages=[{"role": "user", "content": "Hello"}],
-        add_generation_prompt=True,
-        enable_thinking=enable_thinking,
-        strftime_now="today {}".format,
-    )
-
-
-def _case(number: int, raw: dict[str, Any]) -> _Case:
-    template = (_DATA / "templates" / raw["template"]).read_text()
-    continues = _CONTINUATIONS[raw.get("continue_final_message")]
-    message = raw["messages"][-1] if continues else {"content": "", "reasoning_content": ""}
-    expected = raw.get("expect", {})
-    calls = raw.get("expect_tool_calls", expected.get("tool_calls", []))
-    functions = [_recorded()["tools"][name]["function"] for name in raw.get("tools", ())]
-    return _Case(
-        name=f"{number}-{raw['template'].removesuffix('.jinja')}",
-        output=raw["output"],
-        output_format=choose_output_format(template),
-        context=OutputContext(
-            tools=tuple(tool(function["name"], json.dumps(function["parameters"])) for function in functions),
-            prompt="" if continues else _prompt(template, enable_thinking=raw.get("enable_thinking", True)),
-            continues=continues,
-            response_format=JsonObjectFormat() if "json_schema" in raw else None,
-        ),
-        prefix=(message["content"], message["reasoning_content"]),
-        expected=(
-            raw.get("expect_content", expected.get("content", "")),
-            raw.get("expect_reasoning", expected.get("reasoning_content", message["reasoning_content"])),
-            [(call["name"], json.loads(call["arguments"])) for call in calls],
-        ),
-    )
-
-
-_CASES = [_case(number, raw) for number, raw in enumerate(_recorded()["cases"])]
-_needs_cases = pytest.mark.skipif(not _CASES, reason="../shared/data is not there")
-
-
-def _answer_to(case: _Case, pieces: Iterable[str]) -> ParsedOutput:
-    return parsed(OutputParser(case.output_format, case.context), pieces)
-
-
-def _meaning(case: _Case, answer: ParsedOutput) -> tuple[str, str, list[tuple[str, object]]]:
-    text, reasoning = case.prefix
-    calls = [(name, json.loads(arguments)) for name, arguments in answer.calls]
-    return text + answer.text, reasoning + answer.reasoning, calls
-
-
-def _whole(text: str) -> list[str]:
-    return [text]
-
-
-def _characters(text: str) -> list[str]:
-    return list(text)
-
-
-@functools.cache
-def _tokenizer() -> Tokenizer:
-    return Tokenizer.from_file(str(_DATA / "tok-smollm2/tokenizer.json"))
-
-
-def _tokens(text: str) -> list[str]:
-    ends = sorted({end for _, end in _tokenizer().encode(text).offsets} | {0, len(text)})
-    return [text[start:end] for start, end in itertools.pairwise(ends)]
-
-
-def _cut(text: str, ends: Iterable[int]) -> list[str]:
-    inside = sorted({0, len(text), *(end for end in ends if end < len(text))})
-    return [text[start:end] for start, end in itertools.pairwise(inside)]
-
-
-@_needs_cases
-def test_all_recorded_cases_are_there() -> None:
-    assert len(_CASES) == 64
-
-
-@pytest.mark.parametrize("split", [_whole, _characters, _tokens], ids=["whole", "characters", "tokens"])
-@pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
-def test_a_recorded_output_means_what_it_is_said_to(case: _Case, split: Callable[[str], list[str]]) -> None:
-    answer = _answer_to(case, split(case.output))
-
-    assert _meaning(case, answer) == case.expected
-    # The one message to a recipient that is not offered: the Python of gpt-oss.
-    assert bool(answer.invalid_tool_call) == ("to=python" in case.output)
-
-
-@_needs_cases
-@settings(max_examples=400, deadline=None, derandomize=True)
-@given(data=st.data())
-def test_a_recorded_output_means_the_same_in_any_pieces(data: st.DataObject) -> None:
-    case = data.draw(st.sampled_from(_CASES))
-    ends = data.draw(st.sets(st.integers(1, max(1, len(case.output) - 1)), max_size=20))
-
-    assert _answer_to(case, _cut(case.output, ends)) == _answer_to(case, [case.output])
-
-
-@pytest.mark.parametrize("case", _CASES, ids=lambda case: case.name)
-def test_a_recorded_output_cut_short_keeps_what_it_has_shown(case: _Case) -> None:
-    whole = _answer_to(case, case.output)
-
-    for end in range(len(case.output)):
-        parser = OutputParser(case.output_format, case.context)
-        shown = [parser.feed(character) for character in case.output[:end]]
-        assert whole.text.startswith("".join(delta.text for delta in shown))
-        assert whole.reasoning.startswith("".join(delta.reasoning for delta in shown))
-        answer = _answer_to(case, case.output[:end])
-        assert whole.calls[: len(answer.calls)] == answer.calls
-        assert case.output[:end].endswith(answer.invalid_tool_call)
 
 
 # Anything at all.
@@ -241,7 +93,7 @@ def test_any_output_means_the_same_in_any_pieces(
     whole = parsed(OutputParser(output_format, context), [output])
 
     assert parsed(OutputParser(output_format, context), output) == whole
-    assert parsed(OutputParser(output_format, context), _cut(output, ends)) == whole
+    assert parsed(OutputParser(output_format, context), cut(output, ends)) == whole
     assert output.endswith(whole.invalid_tool_call)
     for name, arguments in whole.calls:
         assert name in {"noop", "get"}

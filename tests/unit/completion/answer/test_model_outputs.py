@@ -1,0 +1,46 @@
+"""Outputs of every tool format and reasoning format mean what is written beside them, however they are cut."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS
+from tests.output_cases import (
+    SPLITS,
+    OutputCase,
+    assert_every_beginning_is_a_beginning,
+    cut,
+    meaning_of,
+    own_output_cases,
+)
+
+CASES = own_output_cases()
+
+
+def test_there_are_cases_for_every_format() -> None:
+    assert len(CASES) >= 100
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.output_format.tools for case in CASES} == {None, *TOOL_FORMATS}
+    assert {case.output_format.reasoning for case in CASES} == {None, *REASONING_FORMATS}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_output_means_what_is_written_beside_it(case: OutputCase, split: str) -> None:
+    output = case.parse(SPLITS[split](case.output))
+
+    assert (meaning_of(output), output.invalid_tool_call) == (case.expected, case.invalid)
+
+
+@settings(max_examples=400)
+@given(data=st.data())
+def test_an_output_means_the_same_in_any_pieces(data: st.DataObject) -> None:
+    case = data.draw(st.sampled_from(CASES))
+    ends = data.draw(st.sets(st.integers(1, max(1, len(case.output) - 1)), max_size=20))
+
+    assert case.parse(cut(case.output, ends)) == case.parse([case.output])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_output_cut_off_anywhere_keeps_what_it_has_shown(case: OutputCase) -> None:
+    assert_every_beginning_is_a_beginning(case)
