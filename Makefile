@@ -1,4 +1,4 @@
-# The one door to set-up, serving, checks, tests and benchmarks. `make` alone lists it.
+# Every command of the project: setup, serving, checks, tests, benchmarks. `make` alone lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,18 +10,18 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-public test-cuda test-oldest coverage bench check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
 
-help: ## List what can be made
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## Make .venv from the locked, hashed requirements
+setup: $(VENV)/.installed ## Create .venv from the locked, hashed requirements
 
-# The shell takes MODEL from the environment, where make puts it, so that it may hold spaces and quotes.
-serve: $(VENV)/.serving ## Serve a model: MODEL=dir, else the embedded one; further flags in ARGS
+# make exports MODEL to the shell's environment. Quoted there, it may contain spaces and quotes.
+serve: $(VENV)/.serving ## Serve the embedded model, or MODEL=folder; ARGS adds flags
 	$(BIN)/onward serve $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
-test: setup ## Run every test; ARGS go to pytest
+test: setup ## Run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
 
 test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
@@ -34,9 +34,12 @@ test-cuda: setup ## Run the tests that need an NVIDIA GPU, with the CUDA librari
 test-oldest: $(OLDEST)/.installed ## Test the Python client on the oldest dependencies it allows
 	PYTHONPATH=$(STUBS) $(OLDEST)/bin/python -m pytest clients/python/tests --ignore=clients/python/tests/test_types.py $(ARGS)
 
-coverage: setup ## Run every test, then list the server's branches that none took
+coverage: setup ## Run the tests and require branch coverage: 95 % of the server, 100 % of its engine
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage report
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under 95
+	$(BIN)/coverage report --fail-under 100 --include 'service/onward_server/engine/*'
 
 SHAPE := build/smollm2-shape
 bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-genai, TOKENIZER=FILE has SmolLM2's tokenizer
@@ -51,7 +54,10 @@ bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-gena
 	$(BIN)/python -m benchmarks.structured_output
 	$(BIN)/python -m benchmarks.tables
 
-check: format-check lint types contracts proto check-generated ## Everything CI checks, short of the tests
+wheels: $(VENV)/.serving ## Build the wheels of server and client into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . clients/python
+
+check: format-check lint types contracts proto check-generated ## Run every check of CI except the tests
 
 format: setup $(BUF) ## Format Python and protobuf
 	$(BIN)/ruff check --quiet --fix --select I .
@@ -70,7 +76,7 @@ types: setup
 contracts: setup
 	$(BIN)/lint-imports
 
-# The protocol may grow, but not break: against the last release, or upstream's main branch while there is none.
+# No change may break the protocol of the last release, or of origin/main before the first release.
 proto: $(BUF)
 	$(BUF) lint proto
 	$(BUF) format --diff --exit-code proto
@@ -78,7 +84,8 @@ proto: $(BUF)
 	  || { echo 'buf breaking: no release tag and no origin/main to compare with'; exit 0; }; \
 	  echo "$(BUF) breaking, against $$base"; $(BUF) breaking proto --against ".git#ref=$$base,subdir=proto"
 
-# Old grpcio-tools, for the widest range of runtimes; its output types the messages, mypy-protobuf's the services.
+# An old grpcio-tools, so that the stubs run on many versions of protobuf. Its .pyi output has types for the messages;
+# mypy-protobuf adds those of the services.
 PROTOC = $(GENERATOR)/bin/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 define write_stubs
 	$(PROTOC) --python_out=$(1) --pyi_out=$(1) proto/onward/v1/*.proto
@@ -96,10 +103,10 @@ check-generated: setup $(GENERATOR)/.installed
 	diff -r --exclude='__*__*' --exclude=py.typed build/stubs/onward $(STUBS)/onward
 	$(BIN)/python -m onward_server.settings | diff - docs/settings.md
 
-# The file of the CUDA extra holds all the others' versions, so that every environment agrees.
+# cuda.lock has every package of server.lock, and constrains the other files so that all environments have the same versions.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-emit-index-url --no-annotate --no-header --no-emit-package onward-client $(UPGRADE)
-lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer versions
+lock: setup ## Resolve the requirements again; UPGRADE=--upgrade allows newer versions
 	$(COMPILE) --extra cuda pyproject.toml -o requirements/cuda.lock
 	$(COMPILE) -c requirements/cuda.lock pyproject.toml -o requirements/server.lock
 	$(COMPILE) -c requirements/cuda.lock --group dev pyproject.toml -o requirements/dev.lock
@@ -108,10 +115,10 @@ lock: setup ## Resolve the requirements again; UPGRADE=--upgrade takes newer ver
 	$(COMPILE) --resolution lowest-direct clients/python/pyproject.toml --group clients/python/pyproject.toml:oldest \
 	  -o requirements/oldest.lock
 
-clean: ## Remove what make made, environments too
-	rm -rf $(VENV) $(GENERATOR) $(OLDEST) node_modules build dist .coverage .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+clean: ## Remove everything that make created, environments included
+	rm -rf $(VENV) $(GENERATOR) $(OLDEST) node_modules build dist .coverage* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 
-# What serving needs, and no more: the checkers and test tools come with .installed.
+# Only what serving needs. The checkers and test tools come with .installed.
 $(VENV)/.serving: requirements/server.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
 	$(BIN)/python $(LOCKED) requirements/server.lock -r requirements/build.lock
 	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e clients/python -e .
