@@ -9,13 +9,22 @@ from onward_server.settings.server import Settings, WrongSettings, read_settings
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
-def test_the_settings_page_is_what_the_settings_say() -> None:
-    """Write it again with `python -m onward_server.settings > docs/settings.md`."""
+def test_the_settings_page_is_generated_from_the_settings() -> None:
+    """`make generate` writes the page."""
     assert PAGE.read_text(encoding="utf-8") == reference()
 
 
-def test_every_setting_is_described() -> None:
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+UNITS = {"_s": "in seconds", "_ms": "in milliseconds", "_bytes": "in bytes"}
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described_with_its_unit_and_the_meaning_of_unset(name: str) -> None:
+    field = Settings.model_fields[name]
+    description = field.description or ""
+    assert description[:1].isupper()
+    assert description.endswith(".")
+    assert all(unit in description for suffix, unit in UNITS.items() if name.endswith(suffix))
+    assert ("Default:" in description) is (field.default in (None, ()))
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,15 +36,15 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default(monkeypatch:
     assert (settings.slots, settings.max_queue, settings.prefill_chunk) == (4, 5, 512)
 
 
-def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes sets ONWARD_PORT and more for a service that is called onward."""
+def test_other_variables_with_the_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes sets ONWARD_PORT and others for a service named onward."""
     monkeypatch.setenv("ONWARD_PORT", "tcp://10.0.0.1:50051")
 
     assert read_settings([]).listen == "127.0.0.1:50051"
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compose file that passes variables on sets those that the user left out to nothing."""
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compose file that passes variables on sets missing ones to the empty string."""
     monkeypatch.setenv("ONWARD_THREADS", "")
     monkeypatch.setenv("ONWARD_TLS_CERT", "")
 
@@ -103,28 +112,29 @@ def test_switches_can_be_turned_off() -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--slots", "0"], "--slots (or ONWARD_SLOTS): Input should be greater than or equal to 1"),
-        (["--step-target-ms", "nan"], "--step-target-ms"),
-        (["--max-deadline-s", "0"], "--max-deadline-s"),
-        (["--execution-provider", "tpu"], "--execution-provider"),
+        (["--slots", "0"], "--slots (or ONWARD_SLOTS): '0' is invalid: input should be greater than or equal to 1"),
+        (["--step-target-ms", "nan"], "--step-target-ms (or ONWARD_STEP_TARGET_MS): 'nan' is invalid: input should be"),
+        (["--max-deadline-s", "0"], "'0' is invalid: input should be greater than 0"),
+        (["--execution-provider", "tpu"], "'tpu' is invalid: input should be 'auto', 'cpu' or 'cuda'"),
         (["--listen", "50051"], "'50051' is not HOST:PORT, [IPV6]:PORT or unix:PATH"),
         (["--listen", "::1:50051"], "'::1:50051' is not HOST:PORT"),
         (["--listen", "localhost:65536"], "'localhost:65536' is not HOST:PORT"),
         (["--listen", "unix:"], "'unix:' is not HOST:PORT"),
-        (["--model", "/m/a", "--model", "/n/a"], "two models are called 'a'"),
+        (["--model", "/m/a", "--model", "/n/a"], "two models have the id 'a'"),
         (["--model", "a b=/m/a"], "'a b' is not a model id"),
-        (["--tool-format", "x=hermes"], "tool_format is for a model 'x'; the models here are pocket"),
+        (["--tool-format", "x=hermes"], "--tool-format names the model 'x', which is not served; served are pocket"),
         (
             ["--reasoning-format", "=think", "--model", "/a,/b"],
-            "reasoning_format is for a model ''; the models here are a, b",
+            "--reasoning-format names the model '', which is not served; served are a, b",
         ),
-        (["--tool-format", "hermes,llama3"], "tool_format has 2 values for all models; one is allowed"),
+        (["--tool-format", "hermes,llama3"], "--tool-format has 2 values for all models; one is allowed"),
         (
             ["--tool-format", "a=none,a=none", "--model", "/a"],
-            "tool_format has 2 values for the model 'a'; one is allowed",
+            "--tool-format has 2 values for the model 'a'; one is allowed",
         ),
-        (["--tls-cert", "x"], "tls_cert and tls_key go together"),
-        (["--tls-client-ca", "x"], "tls_client_ca needs tls_cert and tls_key"),
+        (["--tls-cert", "x"], "--tls-cert needs --tls-key; set both or neither"),
+        (["--tls-key", "x"], "--tls-key needs --tls-cert; set both or neither"),
+        (["--tls-client-ca", "x"], "--tls-client-ca needs --tls-cert and --tls-key"),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )

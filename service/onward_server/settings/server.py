@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode,
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parents[1] / "models" / "pocket" / "served")
-"""Where the embedded model lies: beside the code once installed, where it is made in a checkout."""
+"""Folders that may hold the embedded model: first in an installation, then in a checkout."""
 
 MIB = 1 << 20
 
@@ -24,7 +24,7 @@ _METAVARS = {
     "float": "X",
     "Path": "FILE",
 }
-"""What help calls a value, by flag or else by type."""
+"""Placeholder of a value in `--help`, by flag or else by type."""
 
 
 class Settings(BaseSettings):
@@ -43,62 +43,66 @@ class Settings(BaseSettings):
     )
 
     model: Annotated[tuple[str, ...], NoDecode] = ()
-    """Model folder to serve, `DIR` or `ID=DIR`; repeat it (or separate with commas) for more, the first is the
-    default. Without it the embedded model is served."""
+    """Model folder to serve, as `DIR` or `ID=DIR`. Repeat the flag, or separate folders with commas, to serve several
+    models; the first one is the default model. Default: the embedded model `pocket`."""
     tool_format: Annotated[tuple[str, ...], NoDecode] = ()
-    """Format of tool calls, `NAME` for all models or `ID=NAME` for one; repeat it (or separate with commas) for more.
-    `none` takes calls as text; a wrong name is answered with the right ones. Unset: the chat template tells."""
+    """Tool format, as `NAME` for all models or `ID=NAME` for one model. Repeat the flag, or separate values with
+    commas, to set several. `none` leaves tool calls in the text. An unknown name lists the valid ones. Default:
+    detected from the chat template."""
     reasoning_format: Annotated[tuple[str, ...], NoDecode] = ()
-    """Format of reasoning, given as `tool_format` is. `none` takes reasoning as text, but under the tool format
-    `harmony`, which reads both. Unset: the chat template tells."""
+    """Reasoning format, as `NAME` for all models or `ID=NAME` for one model. `none` leaves reasoning in the text,
+    except with tool format `harmony`, which always parses it. An unknown name lists the valid ones. Default: detected
+    from the chat template."""
     listen: str = "127.0.0.1:50051"
-    """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 picks a free one."""
+    """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 selects a free port."""
     execution_provider: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the model runs. `auto` takes a CUDA device that can run it, else the CPU; `cuda` then refuses to start."""
+    """Where the model runs. `auto` uses the CUDA device if it can run the model, else the CPU; `cuda` refuses to start
+    if the device cannot."""
     device_id: int = Field(default=0, ge=0)
-    """Which CUDA device."""
+    """Number of the CUDA device."""
     threads: int | None = Field(default=None, ge=1, le=1024)
-    """CPU threads of one forward pass. Unset: the processors this process may use."""
+    """CPU threads that run the model. Default: as many as there are processors available to this process."""
     spinning: bool = True
-    """Let idle worker threads spin between operators: quicker steps, more processor time."""
+    """Let idle threads spin between operators. Makes steps faster and uses more processor time."""
     slots: int = Field(default=8, ge=1, le=1024)
-    """Sequences decoded together; each owns one KV slot, allocated at start."""
+    """Sequences that decode at the same time. Each needs a KV slot; the memory of all slots is allocated at start."""
     context_length: int = Field(default=4096, ge=2)
-    """Cap on prompt and answer together, in tokens; a model's own limit is used where it is lower."""
+    """Longest prompt and output together, in tokens. If the model's own limit is lower, that limit applies."""
     max_queue: int = Field(default=64, ge=0)
-    """Answers (choices) that may wait for a slot; when as many wait, requests are refused with RESOURCE_EXHAUSTED."""
+    """Choices that may wait for a slot. While that many wait, new requests are rejected with RESOURCE_EXHAUSTED."""
     prefill_chunk: int = Field(default=512, ge=2)
-    """Most prompt tokens that one step reads, in tokens."""
+    """Most prompt tokens that one step prefills."""
     step_target_ms: float = Field(default=100.0, gt=0, le=60_000)
-    """Aimed length of a step that reads a prompt while others decode, in milliseconds."""
+    """Target duration of a step that prefills a prompt while other sequences decode, in milliseconds."""
     max_deadline_s: float = Field(default=600.0, gt=0, le=86_400)
-    """Longest time a call may take, in seconds: later deadlines are cut to it, a call without one gets it."""
+    """Longest duration of a call, in seconds. It applies to calls without a deadline or with a later one."""
     drain_timeout_s: float = Field(default=30.0, ge=0, le=3600)
-    """Time that running calls get to finish after SIGTERM, in seconds."""
+    """Time that running calls get to finish after SIGTERM or SIGINT, in seconds."""
     max_message_bytes: int = Field(default=16 * MIB, ge=1024, le=1024 * MIB)
-    """Largest message in either direction, in bytes."""
+    """Largest message that is received or sent, in bytes."""
     tls_cert: Path | None = None
-    """PEM file with the server's certificate chain; turns TLS on."""
+    """PEM file with the server's certificate chain; turns TLS on. Needs `--tls-key`. Default: plaintext."""
     tls_key: Path | None = None
-    """PEM file with the private key of `tls_cert`."""
+    """PEM file with the private key of `--tls-cert`. Default: plaintext."""
     tls_client_ca: Path | None = None
-    """PEM file with the authorities that clients' certificates must come from; turns mutual TLS on."""
+    """PEM file with the authorities that must have issued the clients' certificates; turns mutual TLS on. Needs
+    `--tls-cert`. Default: clients need no certificate."""
     api_keys_file: Path | None = None
-    """File with one API key a line, `#` starts a comment. Every call but health then needs
-    `authorization: Bearer KEY`."""
+    """File with one API key per line; `#` starts a comment. Every call except health checks then needs the metadata
+    `authorization: Bearer KEY`. Default: no key is needed."""
     insecure: bool = False
-    """Listen beyond loopback without TLS, or without keys or client certificates."""
+    """Allow listening beyond loopback without TLS, or without API keys or client certificates."""
     reflection: bool = True
-    """Answer gRPC reflection, so that tools can list services."""
+    """Serve gRPC reflection, so that tools such as grpcurl can list the services."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe log lines to write."""
+    """Lowest level of the log lines to write."""
     log_format: Literal["text", "json"] = "text"
-    """Form of the log lines on standard error."""
+    """Format of the log lines on stderr."""
 
     @field_validator("model", "tool_format", "reasoning_format", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        """Takes `a,b` from the environment and, already joined so, repeated flags from the command line."""
+        """Splits `a,b` of an environment variable. Repeated flags arrive joined in the same way."""
         if not isinstance(value, str):
             return value
         return tuple(stripped for part in value.split(",") if (stripped := part.strip()))
@@ -109,9 +113,9 @@ class Settings(BaseSettings):
         ids = [_model_id_and_folder(source)[0] for source in value]
         for model_id in ids:
             if not model_id or not model_id.isprintable() or " " in model_id:
-                raise ValueError(f"{model_id!r} is not a model id; name it with ID=DIR")
+                raise ValueError(f"{model_id!r} is not a model id, which is printable and has no spaces; use ID=DIR")
             if ids.count(model_id) > 1:
-                raise ValueError(f"two models are called {model_id!r}; name them with ID=DIR")
+                raise ValueError(f"two models have the id {model_id!r}; give each an id of its own with ID=DIR")
         return value
 
     @field_validator("listen")
@@ -128,44 +132,45 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+            given, missing = ("--tls-cert", "--tls-key") if self.tls_key is None else ("--tls-key", "--tls-cert")
+            raise ValueError(f"{given} needs {missing}; set both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:
-            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+            raise ValueError("--tls-client-ca needs --tls-cert and --tls-key")
         return self
 
     @model_validator(mode="after")
     def _check_format_ids(self) -> Self:
-        for setting, values in (("tool_format", self.tool_format), ("reasoning_format", self.reasoning_format)):
+        for flag, values in (("--tool-format", self.tool_format), ("--reasoning-format", self.reasoning_format)):
             ids = [_model_id_and_format(value)[0] for value in values]
             for model_id in ids:
                 if model_id is not None and model_id not in self.model_folders:
-                    here = ", ".join(self.model_folders)
-                    raise ValueError(f"{setting} is for a model {model_id!r}; the models here are {here}")
+                    served = ", ".join(self.model_folders)
+                    raise ValueError(f"{flag} names the model {model_id!r}, which is not served; served are {served}")
                 if (count := ids.count(model_id)) > 1:
-                    whose = "all models" if model_id is None else f"the model {model_id!r}"
-                    raise ValueError(f"{setting} has {count} values for {whose}; one is allowed")
+                    target = "all models" if model_id is None else f"the model {model_id!r}"
+                    raise ValueError(f"{flag} has {count} values for {target}; one is allowed")
         return self
 
     @property
     def model_folders(self) -> dict[str, Path]:
-        """Folder of every model to serve by its id, the default model first."""
+        """Model id to folder for every model to serve, the default model first."""
         if not self.model:
             return {"pocket": next((f for f in _EMBEDDED_MODEL_FOLDERS if f.is_dir()), _EMBEDDED_MODEL_FOLDERS[-1])}
         return dict(_model_id_and_folder(source) for source in self.model)
 
     @property
     def tool_formats(self) -> dict[str | None, str]:
-        """Name of the format of tool calls by model id; None stands for all models without their own."""
+        """Model id to the name of its tool format; the key None stands for all other models."""
         return dict(map(_model_id_and_format, self.tool_format))
 
     @property
     def reasoning_formats(self) -> dict[str | None, str]:
-        """Name of the format of reasoning by model id; None stands for all models without their own."""
+        """Model id to the name of its reasoning format; the key None stands for all other models."""
         return dict(map(_model_id_and_format, self.reasoning_format))
 
     @property
     def listens_beyond_loopback(self) -> bool:
-        """Whether another machine could connect."""
+        """Whether another machine may be able to connect."""
         if self.listen.startswith("unix:"):
             return False
         host = self.listen.rpartition(":")[0].strip("[]")
@@ -176,7 +181,7 @@ class Settings(BaseSettings):
 
 
 class WrongSettings(Exception):
-    """Settings that cannot be used, with one sentence a problem."""
+    """The settings are invalid; `problems` has a sentence for each invalid setting."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -184,11 +189,11 @@ class WrongSettings(Exception):
 
 
 def read_settings(words: Sequence[str]) -> Settings:
-    """Settings from command line words, then the environment, then the defaults.
+    """Reads the settings: a flag in `words` wins over its environment variable, and that over the default.
 
     Raises:
-        WrongSettings: a value is out of its bounds or does not go with another.
-        SystemExit: argparse has said what is wrong (2), or printed the help that was asked for (0).
+        WrongSettings: A value is invalid by itself or together with another.
+        SystemExit: argparse printed a usage error (2) or the help (0).
     """
     try:
         return CliApp.run(Settings, cli_args=list(words), cli_settings_source=_command_line())
@@ -197,8 +202,12 @@ def read_settings(words: Sequence[str]) -> Settings:
 
 
 def _command_line() -> CliSettingsSource[Any]:
-    """Flags in a user's words, where pydantic's own help names Python types and empty defaults."""
-    parser = ArgumentParser(prog="onward serve", description="Serves models over gRPC, until a signal.")
+    """The flags, with help that names no Python types and no empty defaults, as that of pydantic does."""
+    parser = ArgumentParser(
+        prog="onward serve",
+        description="Serves models over gRPC until SIGTERM or SIGINT. Each flag can also be set as an environment "
+        "variable: --max-queue as ONWARD_MAX_QUEUE.",
+    )
     return CliSettingsSource(Settings, root_parser=parser, add_argument_method=_add_argument)
 
 
@@ -210,8 +219,12 @@ def _add_argument(parser: ArgumentParser, *flags: str, **options: Any) -> Action
 
 
 def _problem(found: ErrorDetails) -> str:
-    """`--slots: Input should be ...`, naming the variable too, since either may have set it."""
-    message = found["msg"].removeprefix("Value error, ")
+    """One sentence that names the flag and the environment variable, because either may have set the value."""
+    message = found["msg"]
+    if found["type"] == "value_error":  # from a validator of ours, which shows the value itself
+        message = message.removeprefix("Value error, ")
+    else:
+        message = f"{found['input']!r} is invalid: {message[:1].lower()}{message[1:]}"
     if not found["loc"]:
         return message
     name = str(found["loc"][0])
@@ -219,7 +232,7 @@ def _problem(found: ErrorDetails) -> str:
 
 
 def _model_id_and_folder(source: str) -> tuple[str, Path]:
-    """Reads `ID=DIR` or `DIR`; the default id is the folder's name, with hyphens for spaces."""
+    """Splits `ID=DIR` or `DIR`. The default id is the name of the folder, with hyphens for white space."""
     model_id, equals, folder = source.partition("=")
     if equals and "/" not in model_id:  # an equals sign after a slash belongs to DIR
         return model_id, Path(folder)
@@ -227,6 +240,6 @@ def _model_id_and_folder(source: str) -> tuple[str, Path]:
 
 
 def _model_id_and_format(value: str) -> tuple[str | None, str]:
-    """Reads `ID=NAME` or `NAME`; an id may hold an equals sign, a name holds none."""
+    """Splits `ID=NAME` or `NAME`. The id may contain an equals sign, the name does not."""
     model_id, equals, name = value.rpartition("=")
     return model_id if equals else None, name
