@@ -1,6 +1,7 @@
-"""The composition root: builds every part from the settings, and owns the order of start, drain and stop."""
+"""The composition root: builds all parts from the settings, and owns the order in which they start and stop."""
 
 import asyncio
+import ipaddress
 import logging
 import shlex
 import shutil
@@ -37,11 +38,11 @@ from onward_server.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 
-_WELL, _FAILED = 0, 1
+_OK, _FAILED = 0, 1
 
 
 def run(settings: Settings) -> int:
-    """Serves until a signal; returns the process's exit code."""
+    """Serves until a signal; returns the exit code of the process."""
     configure_logging(level=settings.log_level, form=settings.log_format)
     try:
         access = load_access(settings)
@@ -50,27 +51,27 @@ def run(settings: Settings) -> int:
     except StartupError as error:
         _say(f"onward: {error}")
         return _FAILED
-    return _WELL if ended_as_asked else _FAILED
+    return _OK if ended_as_asked else _FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A loaded model with all that answers for it, before a loop exists."""
+    """A loaded model with the parts that serve it, before an event loop exists."""
 
     loaded: LoadedModel
     limits: ModelLimits
     prompts: PromptBuilder
     output_format: OutputFormat
     compiler: GrammarCompiler | None
-    """None: the model's answers cannot be constrained."""
+    """None: the output of this model cannot be constrained."""
     tokenizer: Tokenizer
 
 
 def load_models(settings: Settings) -> list[ServedModel]:
-    """Loads every model of the settings, the default one first.
+    """Loads all models of the settings, the default model first.
 
     Raises:
-        StartupError: one cannot be served.
+        StartupError: A model cannot be served.
     """
     _require_known_formats(settings)
     return [
@@ -83,7 +84,7 @@ def load_models(settings: Settings) -> list[ServedModel]:
 async def started(
     settings: Settings, models: Sequence[ServedModel], access: Access, failure: asyncio.Event
 ) -> AsyncGenerator[Server]:
-    """A server that answers for the models; engines stop after it. `failure` is set when an engine is dead."""
+    """Runs a server for the models; the engines stop after it. `failure` is set when an engine fails for good."""
     async with AsyncExitStack() as stack:
         completers: list[Completer] = []
         for model in models:
@@ -105,40 +106,57 @@ async def started(
         yield await stack.enter_async_context(Server(settings, Catalogue(completers), access))
 
 
-def how_to_call(settings: Settings, address: str, *, command: str = "onward") -> str:
-    """The line that says what is served where, with a command to paste; words in capitals stand for the caller's files.
+def start_line(settings: Settings, address: str, program: Sequence[str] = ("onward",)) -> str:
+    """What is served where, and a shell command that sends a first request from any folder of this machine.
+
+    With mutual TLS, CERT and KEY in the command stand for the files of a client certificate.
 
     Args:
-        settings: what is served, and how.
-        address: where the server listens.
-        command: how a shell on this machine starts the command line, quoted.
+        settings: Those of the server.
+        address: Where it listens, with the port that was selected.
+        program: The words that start the `onward` command.
     """
-    words = [command, "complete"]
-    target = address.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
+    words = [*program, "complete"]
+    target = _target(address)
     if target != "127.0.0.1:50051":
-        words.append(f"--target {shlex.quote(target)}")
+        words += ["--target", target]
     if settings.tls_cert:
-        words.append(f"--tls-ca {shlex.quote(str(settings.tls_cert))}")
+        words += ["--tls-ca", str(settings.tls_cert.resolve())]
+    elif settings.listens_beyond_loopback and target == address:
+        words.append("--insecure")
     if settings.tls_client_ca:
-        words.append("--tls-cert CERT --tls-key KEY")
+        words += ["--tls-cert", "CERT", "--tls-key", "KEY"]
     if settings.api_keys_file:
-        words.append("--api-key-file FILE")
-    return f'onward serves {", ".join(settings.model_folders)} on {address}; try: {" ".join(words)} "Hello"'
+        words += ["--api-key-file", str(settings.api_keys_file.resolve())]
+    return f"onward serves {', '.join(settings.model_folders)} on {address}; try: {shlex.join([*words, 'Hello'])}"
 
 
-def own_command() -> str:
-    """How a shell starts this installation's command line: `onward` if the shell finds that, else as it was started."""
-    if shutil.which("onward"):
-        return "onward"
-    if Path(sys.argv[0]).name == "onward":
-        return shlex.quote(sys.argv[0])
-    return f"{shlex.quote(sys.executable)} -m onward_server"
+def _target(address: str) -> str:
+    """The address to call from this machine; loopback if the server listens on all addresses."""
+    if address.startswith("unix:"):
+        return f"unix:{Path(address.removeprefix('unix:')).resolve()}"
+    host, _, port = address.rpartition(":")
+    try:
+        ip = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:  # a host name
+        return address
+    if not ip.is_unspecified:
+        return address
+    return f"127.0.0.1:{port}" if ip.version == 4 else f"[::1]:{port}"
+
+
+def _program() -> tuple[str, ...]:
+    """The words that start this program again from another folder."""
+    started, found = Path(sys.argv[0]), shutil.which("onward")
+    if found is not None and Path(found).resolve() == started.resolve():
+        return ("onward",)
+    return (str(started.absolute()),) if started.name == "onward" else (sys.executable, "-m", "onward_server")
 
 
 async def _serve(settings: Settings, models: Sequence[ServedModel], access: Access) -> bool:
     failure = asyncio.Event()
     async with started(settings, models, access, failure) as server:
-        _say(how_to_call(settings, server.address, command=own_command()))
+        _say(start_line(settings, server.address, _program()))
         return await server.run_until_signal(failure)
 
 
@@ -175,9 +193,9 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             prefill_chunk=settings.prefill_chunk,
         )
         _require_matching_tokenizer(folder, tokenizer, loaded)
-    with _step(f"{model_id}: prepared constraints"):
+    with _step(f"{model_id}: prepared the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
-    with _step(f"{model_id}: took its fingerprint"):
+    with _step(f"{model_id}: computed the fingerprint"):
         environment = (version("onward-server"), runtime_version(), loaded.execution_provider)
         fingerprint = folder.fingerprint(*environment, *output_format.names)
     causal_lm = loaded.causal_lm
@@ -210,7 +228,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
 
 
 def _require_known_formats(settings: Settings) -> None:
-    """Refuses wrong names at once, where the models before the one they are for may take minutes to load."""
+    """Raises StartupError for an unknown format before any model is loaded, which may take minutes."""
     for name in settings.tool_formats.values():
         choose_output_format("", tools=name)
     for name in settings.reasoning_formats.values():
@@ -230,8 +248,8 @@ def _require_matching_tokenizer(folder: ModelFolder, tokenizer: Tokenizer, loade
     num_tokens, vocabulary_size = tokenizer.vocabulary_size, loaded.causal_lm.vocabulary_size
     if num_tokens > vocabulary_size:
         raise ModelFolderError(
-            f"{folder.path}: the tokenizer has {num_tokens} tokens and the model's logits {vocabulary_size}; "
-            "tokenizer.json belongs to another model"
+            f"{folder.path}: the tokenizer has {num_tokens} tokens, but the model's logits have {vocabulary_size}; "
+            "use the tokenizer.json of this model"
         )
     if unknown := [token_id for token_id in sorted(folder.eos_token_ids) if token_id >= num_tokens]:
         raise ModelFolderError(
@@ -250,7 +268,7 @@ def _grammar_compiler(
             eos_token_ids=folder.eos_token_ids,
         )
     except StartupError as error:
-        logger.warning("%s serves no structured output: %s", model_id, error)
+        logger.warning("model %s is served without structured output: %s", model_id, error)
         return None
 
 
@@ -271,7 +289,7 @@ def _capabilities(
 
 @contextmanager
 def _step(what: str) -> Generator[None]:
-    """Says a loading step and its time on a terminal, and logs it elsewhere."""
+    """Reports a finished step of loading with its duration: to a terminal if stderr is one, else to the log."""
     started_s = time.perf_counter()
     yield
     line = f"{what} ({time.perf_counter() - started_s:.1f} s)"

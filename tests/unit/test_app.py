@@ -1,13 +1,18 @@
-"""What the composition root makes of a model folder whose parts have to fit each other."""
+"""How the composition root checks a model folder, selects formats, and says how to call the server."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
-from onward_server.app import ServedModel, how_to_call, load_models, own_command
+from onward_client.channels import is_loopback
+from onward_server.app import ServedModel, _program, load_models, start_line
+from onward_server.cli import _parser
 from onward_server.errors import ModelFolderError, StartupError
+from onward_server.settings.client import ClientSettings
 from onward_server.settings.server import Settings
 from testing.tiny_model import CHATML, write_tiny_model
 
@@ -23,35 +28,36 @@ def load(folder: Path) -> ServedModel:
 
 
 def write_tokenizer(folder: Path, *tokens: str) -> None:
-    """Puts a tokenizer of these tokens alone into a folder."""
+    """Writes a tokenizer that has only these tokens."""
     model = {"type": "WordLevel", "vocab": {token: number for number, token in enumerate(tokens)}, "unk_token": "?"}
     Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).save(
         str(folder / "tokenizer.json")
     )
 
 
-def test_a_tokenizer_larger_than_the_logits_is_refused(folder: Path) -> None:
+def test_a_tokenizer_larger_than_the_logits_is_rejected(folder: Path) -> None:
     write_tokenizer(folder, "?", *(f"w{number}" for number in range(600)))
     with pytest.raises(
-        ModelFolderError, match=r"has 601 tokens and the model's logits 512; tokenizer\.json belongs to"
+        ModelFolderError,
+        match=r"has 601 tokens, but the model's logits have 512; use the tokenizer\.json of this model",
     ):
         load(folder)
 
 
-def test_an_end_of_sequence_that_is_no_token_is_refused(folder: Path) -> None:
-    """A request with min_tokens, which keeps ends from being drawn, once ended the engine of such a model."""
+def test_an_end_of_sequence_id_beyond_the_vocabulary_is_rejected(folder: Path) -> None:
+    """`min_tokens` blocks the end-of-sequence tokens in the logits, so each must have a logit."""
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 512]}))
     with pytest.raises(ModelFolderError, match="eos_token_id 512 is not one of the tokenizer's 512 tokens; correct it"):
         load(folder)
 
 
-def test_no_more_alternatives_are_offered_than_there_are_tokens(folder: Path) -> None:
+def test_top_logprobs_are_limited_by_the_vocabulary(folder: Path) -> None:
     assert load(folder).limits.card.capabilities.max_top_logprobs == 20
     write_tokenizer(folder, "?", "a", "b", "c", "d")
     assert load(folder).limits.card.capabilities.max_top_logprobs == 5
 
 
-def test_formats_are_the_templates_unless_settings_name_others(folder: Path) -> None:
+def test_formats_are_detected_from_the_template_unless_settings_name_others(folder: Path) -> None:
     template = CHATML + "{# <tool_call> <think> #}"
     (folder / "chat_template.jinja").write_text(template)
     models = load_models(
@@ -79,9 +85,9 @@ def test_formats_are_the_templates_unless_settings_name_others(folder: Path) -> 
         ("tool_format", ("qwen", "a=hermes"), "unknown tool format 'qwen'; the valid names are none, harmony, "),
         ("reasoning_format", ("a=",), "unknown reasoning format ''; the valid names are none, harmony, "),
     ],
-    ids=["of a model", "of no model, as each has its own", "an empty one"],
+    ids=["for one model", "for all other models", "empty"],
 )
-def test_an_unknown_format_is_refused_before_any_model_is_read(
+def test_an_unknown_format_is_rejected_before_any_model_is_read(
     setting: str, values: tuple[str, ...], sentence: str
 ) -> None:
     settings = Settings.model_validate({"model": ("a=/no/such/folder",), setting: values})
@@ -90,43 +96,75 @@ def test_an_unknown_format_is_refused_before_any_model_is_read(
         load_models(settings)
 
 
+TLS = {"tls_cert": "certs/my server.pem", "tls_key": "key.pem"}
+CERT = str(Path("certs/my server.pem").resolve())
+
+
 @pytest.mark.parametrize(
-    ("settings", "address", "command"),
+    ("settings", "address", "target", "flags"),
     [
-        ({}, "127.0.0.1:50051", 'onward complete "Hello"'),
-        ({}, "127.0.0.1:4711", 'onward complete --target 127.0.0.1:4711 "Hello"'),
-        ({}, "unix:/run/a b", "onward complete --target 'unix:/run/a b' \"Hello\""),
-        ({}, "0.0.0.0:50051", 'onward complete "Hello"'),
-        ({}, "[::]:50051", "onward complete --target '[::1]:50051' \"Hello\""),
-        ({"tls_cert": "c.pem", "tls_key": "k"}, "127.0.0.1:50051", 'onward complete --tls-ca c.pem "Hello"'),
+        ({}, "127.0.0.1:50051", "127.0.0.1:50051", {}),
+        ({}, "127.0.0.1:4711", "127.0.0.1:4711", {}),
+        ({}, "localhost:4711", "localhost:4711", {}),
+        ({"listen": "unix:/run/a b"}, "unix:/run/a b", "unix:/run/a b", {}),
+        ({"listen": "0.0.0.0:50051"}, "0.0.0.0:50051", "127.0.0.1:50051", {}),
+        ({"listen": "[::]:50051"}, "[::]:50051", "[::1]:50051", {}),
+        ({"listen": "10.0.0.0:50051"}, "10.0.0.0:50051", "10.0.0.0:50051", {"insecure": True}),
+        ({"listen": "10.0.0.0:50051", **TLS}, "10.0.0.0:50051", "10.0.0.0:50051", {"tls_ca": CERT}),
+        (TLS, "127.0.0.1:50051", "127.0.0.1:50051", {"tls_ca": CERT}),
         (
-            {"tls_cert": "c.pem", "tls_key": "k", "tls_client_ca": "a"},
+            {**TLS, "tls_client_ca": "ca.pem"},
             "127.0.0.1:50051",
-            'onward complete --tls-ca c.pem --tls-cert CERT --tls-key KEY "Hello"',
+            "127.0.0.1:50051",
+            {"tls_ca": CERT, "tls_cert": "CERT", "tls_key": "KEY"},
         ),
-        ({"api_keys_file": "keys"}, "127.0.0.1:50051", 'onward complete --api-key-file FILE "Hello"'),
+        (
+            {"api_keys_file": "the keys"},
+            "127.0.0.1:50051",
+            "127.0.0.1:50051",
+            {"api_key_file": Path("the keys").resolve()},
+        ),
     ],
-    ids=["as it comes", "a port", "a socket", "any IPv4", "any IPv6", "TLS", "mutual TLS", "keys"],
-)
-def test_the_server_says_how_to_call_it(settings: dict[str, str], address: str, command: str) -> None:
-    said = how_to_call(Settings.model_validate({"model": ("m",), **settings}), address)
-    assert said == f"onward serves m on {address}; try: {command}"
-
-
-@pytest.mark.parametrize(
-    ("on_path", "started_as", "command"),
-    [
-        ({"onward": "/bin/onward"}, "bin/onward", "onward"),
-        ({}, "a b/onward", "'a b/onward'"),
-        ({}, "onward_server/__main__.py", "'/a python' -m onward_server"),
+    ids=[
+        *("the defaults", "a port", "a host name", "a socket", "all IPv4", "all IPv6"),
+        *("plaintext to the network", "TLS to the network", "TLS", "mutual TLS", "keys"),
     ],
-    ids=["on the path", "by its path", "as a module"],
 )
-def test_the_command_to_paste_is_one_that_the_shell_finds(
-    monkeypatch: pytest.MonkeyPatch, on_path: dict[str, str], started_as: str, command: str
+def test_the_command_of_the_start_line_calls_the_server(
+    settings: dict[str, str], address: str, target: str, flags: dict[str, object]
 ) -> None:
-    """`make serve` printed `onward`, which is in .venv/bin and seldom on the path."""
-    monkeypatch.setattr("shutil.which", on_path.get)
-    monkeypatch.setattr("sys.argv", [started_as])
-    monkeypatch.setattr("sys.executable", "/a python")
-    assert own_command() == command
+    said = start_line(Settings.model_validate({"model": ("m",), **settings}), address)
+    about, _, command = said.partition("; try: ")
+    program, *words = shlex.split(command)
+    parsed = _parser(ClientSettings(target="127.0.0.1:50051", api_key=None)).parse_args(words)
+    connection = {name: getattr(parsed, name) for name in CONNECTION if getattr(parsed, name)}
+
+    assert about == f"onward serves m on {address}"
+    assert (program, parsed.command, parsed.prompt) == ("onward", "complete", "Hello")
+    assert connection == {"target": target, **flags}
+    assert bool(parsed.tls_ca or parsed.insecure) or is_loopback(target)
+
+
+CONNECTION = ("target", "insecure", "tls_ca", "tls_cert", "tls_key", "api_key_file")
+
+
+@pytest.mark.parametrize("is_on_path", [True, False], ids=["on the path", "elsewhere"])
+def test_the_start_line_names_the_command_as_a_shell_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_on_path: bool
+) -> None:
+    script = tmp_path / "my env" / "onward"
+    script.parent.mkdir()
+    script.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(script), "serve"])
+    monkeypatch.setenv("PATH", str(script.parent) if is_on_path else "")
+
+    program = _program()
+
+    assert program == (("onward",) if is_on_path else (str(script),))
+    assert shlex.split(start_line(Settings(), "[::]:1", program).partition("; try: ")[2])[:2] == [*program, "complete"]
+
+
+def test_the_start_line_of_a_module_starts_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/site-packages/onward_server/__main__.py", "serve"])
+
+    assert _program() == (sys.executable, "-m", "onward_server")

@@ -161,7 +161,7 @@ async def test_an_error_of_the_server_is_shown_with_its_request_id(output: Outpu
 
 async def test_the_key_comes_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = tmp_path / "keys"
-    keys.write_text("key-1\n", encoding="utf-8")
+    keys.write_text("# of the server\n\nkey-1 # ops\nkey-2\n", encoding="utf-8")
     async with serving(FakeCompleter(), api_keys_file=keys) as served:
         without = await onward(served, "models")
         from_file = await onward(served, "models", "--api-key-file", str(keys))

@@ -62,7 +62,7 @@ def _add_connection(parser: ArgumentParser, settings: ClientSettings, *, timeout
         "--api-key-file",
         type=Path,
         metavar="FILE",
-        help="file with the API key; default: the key in ONWARD_API_KEY",
+        help="file whose first line is the API key; default: the key in ONWARD_API_KEY",
     )
     group.add_argument("--tls-ca", metavar="FILE", help="PEM file with the authorities to trust; turns TLS on")
     group.add_argument("--tls-cert", metavar="FILE", help="PEM file with a client certificate; turns TLS on")

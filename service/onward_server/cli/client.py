@@ -37,13 +37,18 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _client(parsed: argparse.Namespace) -> Client:
     key_file: Path | None = parsed.api_key_file
-    api_key = key_file.read_text(encoding="utf-8").strip() if key_file else parsed.api_key
+    api_key = _first_key(key_file.read_text(encoding="utf-8")) if key_file else parsed.api_key
     tls = None
     if parsed.tls_ca or parsed.tls_cert or parsed.tls_key:
         tls = TLS(ca=parsed.tls_ca, cert=parsed.tls_cert, key=parsed.tls_key)
     elif parsed.insecure:
         tls = False
     return Client(parsed.target, api_key=api_key or None, tls=tls, timeout=parsed.timeout)
+
+
+def _first_key(text: str) -> str | None:
+    """The first API key of a file like that of `--api-keys-file`: one key per line, `#` starts a comment."""
+    return next((key for line in text.splitlines() if (key := line.partition("#")[0].strip())), None)
 
 
 def _complete(parsed: argparse.Namespace, client: Client) -> int:
