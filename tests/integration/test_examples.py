@@ -1,4 +1,4 @@
-"""The Python client's examples do what they say, with the embedded model behind them."""
+"""The examples of the Python client work with the embedded model."""
 
 import asyncio
 import importlib.util
@@ -25,7 +25,7 @@ def example(name: str) -> Callable[[str], Any]:
     return module.main
 
 
-async def run(serve: Serve, name: str) -> Any:  # noqa: ANN401  each example returns something else
+async def run(serve: Serve, name: str) -> Any:  # noqa: ANN401  each example returns another type
     async with serve(POCKET) as served:
         return await asyncio.to_thread(example(name), served.server.address)
 

@@ -1,4 +1,4 @@
-"""A sentence becomes an object of a pydantic type; the answer cannot be anything else."""
+"""Turns a sentence into an object of a pydantic type, whose schema constrains the output."""
 
 import sys
 
@@ -8,7 +8,7 @@ from onward_client import Client
 
 
 class Person(BaseModel):
-    """Who a sentence is about."""
+    """A person that a sentence describes."""
 
     name: str
     age: int
@@ -16,7 +16,7 @@ class Person(BaseModel):
 
 
 def main(target: str) -> Person:
-    """Asks for the JSON of a person, and returns the person."""
+    """Extracts a person from a sentence, and returns it."""
     with Client(target) as client:
         question = "Extract name, age and city as JSON: Anna is 30 years old and lives in Rome."
         person = client.parse(Person, question, temperature=0, max_tokens=100).parsed

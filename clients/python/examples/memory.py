@@ -1,4 +1,4 @@
-"""A conversation of several turns: what was said before goes along with every question."""
+"""Holds a conversation of several turns, each sent with all turns before it."""
 
 import sys
 
@@ -6,15 +6,15 @@ from onward_client import Client, Conversation
 
 
 def main(target: str) -> str:
-    """Tells two facts, asks for the first, and returns the last answer."""
+    """States two facts, asks for the first, and returns the last reply."""
     conversation = Conversation()
     with Client(target) as client:
         for said in ("My name is Anna.", "I have a dog called Rex.", "What is my name?"):
             conversation.append(said)
-            answer = client.complete(conversation, temperature=0)
-            conversation.append(answer)
-            print(f"> {said}\n{answer.text}")
-    return answer.text
+            completion = client.complete(conversation, temperature=0)
+            conversation.append(completion)
+            print(f"> {said}\n{completion.text}")
+    return completion.text
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A story, printed while the model writes it."""
+"""Prints a story while the model generates it."""
 
 import sys
 
@@ -6,7 +6,7 @@ from onward_client import Client
 
 
 def main(target: str) -> str:
-    """Prints a story as it comes, with its number of tokens, and returns its text."""
+    """Streams a story, prints its number of tokens, and returns its text."""
     question = "Tell me a story about Mia the fox, the river and a lamp."
     with Client(target) as client, client.stream(question, max_tokens=300) as stream:
         for text in stream.text:

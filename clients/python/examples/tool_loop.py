@@ -1,4 +1,4 @@
-"""The model asks for a function, gets its result, and answers with it. Needs pydantic, for the function's schema."""
+"""Calls the function that the model asks for, until it replies with text. Needs pydantic, for the function's schema."""
 
 import json
 import sys
@@ -12,19 +12,19 @@ def get_weather(city: str) -> dict[str, str]:
 
 
 def main(target: str) -> str:
-    """Asks until the answer calls no function, and returns its text."""
+    """Asks for the weather, calls `get_weather` for the model, and returns the final text."""
     conversation = Conversation("What is the weather in Rome?")
     with Client(target) as client:
         for _ in range(4):
-            answer = client.complete(conversation, tools=[get_weather], temperature=0)
-            conversation.append(answer)
-            if not answer.tool_calls:
-                print(answer.text)
-                return answer.text
-            for call in answer.tool_calls:
+            completion = client.complete(conversation, tools=[get_weather], temperature=0)
+            conversation.append(completion)
+            if not completion.tool_calls:
+                print(completion.text)
+                return completion.text
+            for call in completion.tool_calls:
                 print(f"{call.function.name} {call.function.arguments}")
                 conversation.append(tool_result(call, get_weather(**json.loads(call.function.arguments))))
-    raise SystemExit("still no answer after four rounds")
+    raise SystemExit("the model still calls functions after four rounds")
 
 
 if __name__ == "__main__":

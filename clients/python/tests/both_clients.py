@@ -1,4 +1,4 @@
-"""Both clients behind one interface, so that each test of a call is written once; no test is here."""
+"""Puts both clients behind one interface, so that each test of a call is written once."""
 
 import asyncio
 import inspect
@@ -8,13 +8,13 @@ from typing import Any, Protocol, Self, TypeVar, Unpack, cast
 
 from onward.v1.completion_pb2 import StreamCompleteResponse
 from onward_client import TLS, AsyncClient, AsyncCompletionStream, Client, Completion
-from onward_client.calls import Options
+from onward_client.calls import ClientOptions
 
 T = TypeVar("T")
 
 
 class Waiting:
-    """An `AsyncClient` that waits for each answer, as a `Client` does."""
+    """An `AsyncClient` whose methods block, like those of `Client`."""
 
     def __init__(self, client: AsyncClient, runner: asyncio.Runner) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class Waiting:
 
 
 class WaitingStream:
-    """An `AsyncCompletionStream` that waits for each event, as a `CompletionStream` does."""
+    """An `AsyncCompletionStream` that blocks for each event, like `CompletionStream`."""
 
     def __init__(self, stream: AsyncCompletionStream, runner: asyncio.Runner) -> None:
         self._stream = stream
@@ -87,20 +87,20 @@ class WaitingStream:
 
 
 class Connect(Protocol):
-    """Makes clients of one kind."""
+    """Creates clients of one kind."""
 
-    def __call__(self, target: str, *, tls: TLS | bool | None = None, **options: Unpack[Options]) -> Client: ...
+    def __call__(self, target: str, *, tls: TLS | bool | None = None, **options: Unpack[ClientOptions]) -> Client: ...
 
 
-def blocking(target: str, *, tls: TLS | bool | None = None, **options: Unpack[Options]) -> Client:
-    """A `Client`."""
+def blocking(target: str, *, tls: TLS | bool | None = None, **options: Unpack[ClientOptions]) -> Client:
+    """Creates a `Client`."""
     return Client(target, tls=tls, **options)
 
 
 def waiting(runner: asyncio.Runner) -> Connect:
-    """Makes `AsyncClient`s that look like a `Client`."""
+    """Returns a function that creates `AsyncClient`s with the interface of `Client`."""
 
-    def make(target: str, *, tls: TLS | bool | None = None, **options: Unpack[Options]) -> Client:
+    def make(target: str, *, tls: TLS | bool | None = None, **options: Unpack[ClientOptions]) -> Client:
         return cast("Client", Waiting(AsyncClient(target, tls=tls, **options), runner))
 
     return make

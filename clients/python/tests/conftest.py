@@ -10,7 +10,7 @@ from hypothesis import settings
 from both_clients import Connect, blocking, waiting
 from fake_server import FakeServer
 from onward_client import TLS, Client
-from onward_client.calls import Options
+from onward_client.calls import ClientOptions
 
 settings.register_profile("client", deadline=None, derandomize=True, database=None)
 settings.load_profile("client")
@@ -25,12 +25,12 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture(params=["Client", "AsyncClient"])
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """Makes clients of one kind, and closes them."""
+    """Creates clients of one kind, and closes them after the test."""
     with asyncio.Runner() as runner:
         maker = blocking if request.param == "Client" else waiting(runner)
         made: list[Client] = []
 
-        def make(target: str, *, tls: TLS | bool | None = None, **options: Unpack[Options]) -> Client:
+        def make(target: str, *, tls: TLS | bool | None = None, **options: Unpack[ClientOptions]) -> Client:
             made.append(maker(target, tls=tls, **options))
             return made[-1]
 

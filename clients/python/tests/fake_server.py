@@ -20,7 +20,7 @@ from onward.v1.model_service_pb2_grpc import ModelServiceServicer, add_ModelServ
 from onward.v1.tokenizer_service_pb2_grpc import TokenizerServiceServicer, add_TokenizerServiceServicer_to_server
 
 SOON = (("grpc-retry-pushback-ms", "1"),)
-"""Trailers that let a test retry without waiting."""
+"""Trailers that let the client retry after a millisecond."""
 NEVER = (("grpc-retry-pushback-ms", "-1"),)
 """Trailers that forbid a retry."""
 WAIT_S = 60
@@ -38,20 +38,20 @@ class Failure:
 
 
 class Hang:
-    """Nothing, until the client ends the call."""
+    """A step that sends nothing until the client ends the call."""
 
 
 Step = Message | Failure | Hang
 
 
 class Seen(NamedTuple):
-    """A call as it came in."""
+    """A call that the server received."""
 
     request: Message
     metadata: Mapping[str, str | bytes]
     seconds_left: float
     ended: threading.Event
-    """Set when the call is over; one that hangs is over when its client says so."""
+    """Set when the call is over, for example because the client canceled it."""
 
 
 def failure(
@@ -61,13 +61,13 @@ def failure(
     trailers: tuple[tuple[str, str], ...] = (),
     metadata: Mapping[str, str] | None = None,
 ) -> Failure:
-    """A failure as a real server tells it: with its reason and the id of the request."""
+    """Returns a failure as a real server reports it, with a reason and the request id."""
     info = ErrorInfo(reason=reason, domain="onward", metadata=metadata)
     return Failure(code=code, details=(info, RequestInfo(request_id="server-id"), *details), trailers=trailers)
 
 
 class FakeServer:
-    """Answers calls with the steps of its script, in order; a list of steps is a stream."""
+    """Serves one entry of its script per call, in order; a list of steps is a stream."""
 
     def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
         self.script: deque[Step | list[Step]] = deque()
@@ -89,17 +89,17 @@ class FakeServer:
         self._server.start()
 
     def stop(self) -> None:
-        """Ends every call."""
+        """Cancels all calls and stops."""
         self._server.stop(grace=None).wait()
 
-    def answer(self, request: Message, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - of every kind
-        """Does the next step, which is a message or ends the call."""
+    def handle(self, request: Message, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - of every kind
+        """Handles a unary call: returns the next message of the script, or aborts the call."""
         step = self._next(request, context)
         assert not isinstance(step, list)
         return self._do(step, context)
 
-    def answer_stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Any]:
-        """Does the next steps, one event each."""
+    def handle_stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Any]:
+        """Handles a streaming call: yields one event for each step of the script."""
         steps = self._next(request, context)
         for step in steps if isinstance(steps, list) else [steps]:
             yield self._do(step, context)
@@ -120,28 +120,28 @@ class FakeServer:
                 context.abort(step.code, "scripted")
             case Hang():
                 self.seen[-1].ended.wait(WAIT_S)
-                context.abort(grpc.StatusCode.CANCELLED, "the client is gone")
+                context.abort(grpc.StatusCode.CANCELLED, "the client ended the call")
             case Message():
                 return step
 
 
 class _Completions(CompletionServiceServicer):
     def __init__(self, server: FakeServer) -> None:
-        self.Complete = server.answer
-        self.StreamComplete = server.answer_stream
+        self.Complete = server.handle
+        self.StreamComplete = server.handle_stream
 
 
 class _Models(ModelServiceServicer):
     def __init__(self, server: FakeServer) -> None:
-        self.ListModels = server.answer
-        self.GetModel = server.answer
+        self.ListModels = server.handle
+        self.GetModel = server.handle
 
 
 class _Tokenizers(TokenizerServiceServicer):
     def __init__(self, server: FakeServer) -> None:
-        self.CountTokens = server.answer
-        self.Tokenize = server.answer
-        self.Detokenize = server.answer
+        self.CountTokens = server.handle
+        self.Tokenize = server.handle
+        self.Detokenize = server.handle
 
 
 def _trailers(step: Failure) -> tuple[tuple[str, str | bytes], ...]:

@@ -1,4 +1,4 @@
-"""Responses as a real server gives them, for tests to compare with; unary, and the same as a stream."""
+"""Builds responses as a real server sends them: unary, and the same response as a stream of events."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -22,7 +22,7 @@ from onward.v1.sampling_pb2 import SamplingParams
 from onward.v1.usage_pb2 import FinishReason, Logprob, StopCause, Timings, TokenLogprob, Usage
 
 
-def answer(
+def choice(
     text: str = "",
     *,
     index: int = 0,
@@ -31,7 +31,7 @@ def answer(
     finish: int = FinishReason.FINISH_REASON_STOP,
     invalid_tool_call: str = "",
 ) -> Choice:
-    """One answer, with what a server says of every one."""
+    """A choice with the fields that a server always sets."""
     return Choice(
         index=index,
         message=Message(
@@ -48,14 +48,14 @@ def answer(
     )
 
 
-def call(name: str, arguments: str, *, id: str = "abcdefghi") -> ToolCall:  # noqa: A002 - the field's name
+def tool_call(name: str, arguments: str, *, id: str = "abcdefghi") -> ToolCall:  # noqa: A002 - the field's name
     """A tool call."""
     return ToolCall(id=id, function=FunctionCall(name=name, arguments=arguments))
 
 
 def response(*choices: Choice) -> CompleteResponse:
-    """A response with these answers."""
-    tokens = sum(choice.completion_tokens for choice in choices)
+    """A response with these choices."""
+    tokens = sum(each.completion_tokens for each in choices)
     return CompleteResponse(
         id="cmpl-1",
         create_time=Timestamp(seconds=1_790_000_000),
@@ -69,12 +69,12 @@ def response(*choices: Choice) -> CompleteResponse:
 
 
 def text_response(text: str = "Hello, world.") -> CompleteResponse:
-    """A response with one answer of text."""
-    return response(answer(text))
+    """A response with one choice of text."""
+    return response(choice(text))
 
 
 def events(whole: CompleteResponse, piece: int = 3) -> list[StreamCompleteResponse]:
-    """The response as a stream, in pieces of so many characters."""
+    """The same response as a stream, in pieces of `piece` characters."""
     start = StreamStart(
         id=whole.id,
         create_time=whole.create_time,
@@ -86,43 +86,43 @@ def events(whole: CompleteResponse, piece: int = 3) -> list[StreamCompleteRespon
     )
     return [
         StreamCompleteResponse(start=start),
-        *(StreamCompleteResponse(delta=delta) for choice in whole.choices for delta in deltas(choice, piece)),
-        *(StreamCompleteResponse(finish=finish(choice)) for choice in whole.choices),
+        *(StreamCompleteResponse(delta=delta) for each in whole.choices for delta in deltas(each, piece)),
+        *(StreamCompleteResponse(finish=finish(each)) for each in whole.choices),
         StreamCompleteResponse(end=StreamEnd(usage=whole.usage, timings=whole.timings)),
     ]
 
 
-def deltas(choice: Choice, piece: int = 3) -> list[ChoiceDelta]:
-    """One answer in pieces: reasoning, text, then each call with its name first."""
-    text = "".join(part.text for part in choice.message.content)
-    made = [ChoiceDelta(index=choice.index, reasoning=part) for part in _pieces(choice.message.reasoning, piece)]
-    made += [ChoiceDelta(index=choice.index, text=part, token_count=1) for part in _pieces(text, piece)]
-    for position, tool_call in enumerate(choice.message.tool_calls):
-        begun = ToolCallDelta(index=position, id=tool_call.id, function=FunctionCallDelta(name=tool_call.function.name))
+def deltas(whole: Choice, piece: int = 3) -> list[ChoiceDelta]:
+    """A choice in pieces: reasoning, then text, then each tool call with its name first."""
+    text = "".join(part.text for part in whole.message.content)
+    made = [ChoiceDelta(index=whole.index, reasoning=part) for part in _pieces(whole.message.reasoning, piece)]
+    made += [ChoiceDelta(index=whole.index, text=part, token_count=1) for part in _pieces(text, piece)]
+    for position, called in enumerate(whole.message.tool_calls):
+        begun = ToolCallDelta(index=position, id=called.id, function=FunctionCallDelta(name=called.function.name))
         more = [
             ToolCallDelta(index=position, function=FunctionCallDelta(arguments=part))
-            for part in _pieces(tool_call.function.arguments, piece)
+            for part in _pieces(called.function.arguments, piece)
         ]
-        made += [ChoiceDelta(index=choice.index, tool_calls=[delta]) for delta in (begun, *more)]
-    if choice.logprobs:
-        made.append(ChoiceDelta(index=choice.index, logprobs=choice.logprobs))
+        made += [ChoiceDelta(index=whole.index, tool_calls=[delta]) for delta in (begun, *more)]
+    if whole.logprobs:
+        made.append(ChoiceDelta(index=whole.index, logprobs=whole.logprobs))
     return made
 
 
-def finish(choice: Choice) -> ChoiceFinish:
-    """The end of one answer."""
+def finish(whole: Choice) -> ChoiceFinish:
+    """The event that ends a choice."""
     return ChoiceFinish(
-        index=choice.index,
-        finish_reason=choice.finish_reason,
-        stop_cause=choice.stop_cause if choice.HasField("stop_cause") else None,
-        seed=choice.seed,
-        completion_tokens=choice.completion_tokens,
-        invalid_tool_call=choice.invalid_tool_call,
+        index=whole.index,
+        finish_reason=whole.finish_reason,
+        stop_cause=whole.stop_cause if whole.HasField("stop_cause") else None,
+        seed=whole.seed,
+        completion_tokens=whole.completion_tokens,
+        invalid_tool_call=whole.invalid_tool_call,
     )
 
 
 def logprob(token: str) -> TokenLogprob:
-    """A token that was drawn."""
+    """A sampled token."""
     return TokenLogprob(chosen=Logprob(token_id=len(token), token=token.encode(), logprob=-0.5))
 
 

@@ -1,4 +1,4 @@
-"""Events to the response that a unary call would have given."""
+"""Events assemble to the response that a unary call returns."""
 
 from random import Random
 
@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 from onward.v1.completion_pb2 import CompleteResponse, StreamCompleteResponse
 from onward.v1.usage_pb2 import FinishReason
 from onward_client.assembly import Assembly
-from responses import answer, call, events, logprob, response, text_response
+from responses import choice, events, logprob, response, text_response, tool_call
 
 TEXT = st.text(max_size=20)
 NAME = st.text(min_size=1, max_size=5)
-CALLS = st.lists(st.builds(call, NAME, TEXT, id=NAME), max_size=3)
+CALLS = st.lists(st.builds(tool_call, NAME, TEXT, id=NAME), max_size=3)
 
 
 @st.composite
 def responses(draw: st.DrawFn) -> CompleteResponse:
     choices = [
-        answer(
+        choice(
             draw(TEXT),
             index=index,
             reasoning=draw(TEXT),
@@ -27,8 +27,8 @@ def responses(draw: st.DrawFn) -> CompleteResponse:
         )
         for index in range(draw(st.integers(1, 3)))
     ]
-    for choice in choices:
-        choice.logprobs.extend(logprob(token) for token in draw(st.lists(TEXT, max_size=3)))
+    for each in choices:
+        each.logprobs.extend(logprob(token) for token in draw(st.lists(TEXT, max_size=3)))
     return response(*choices)
 
 
@@ -40,7 +40,7 @@ def assembled(sent: list[StreamCompleteResponse]) -> CompleteResponse:
 
 
 def interleaved(sent: list[StreamCompleteResponse], random: Random) -> list[StreamCompleteResponse]:
-    """The same events with those of different answers mixed, each answer's in their order."""
+    """The same events with the choices interleaved; the events of each choice keep their order."""
     start, *middle, end = sent
     queues: dict[int, list[StreamCompleteResponse]] = {}
     for event in middle:
@@ -52,19 +52,19 @@ def interleaved(sent: list[StreamCompleteResponse], random: Random) -> list[Stre
 
 
 @given(responses(), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_the_events_of_a_response_give_the_response(whole: CompleteResponse, piece: int, random: Random) -> None:
+def test_the_events_of_a_response_assemble_to_it(whole: CompleteResponse, piece: int, random: Random) -> None:
     assert assembled(interleaved(events(whole, piece), random)) == whole
 
 
-def test_the_deltas_of_a_call_that_could_not_be_read_are_void() -> None:
-    good, broken = call("good", "{}"), call("broken", '{"a": ', id="123456789")
-    cut = answer(calls=[good, broken], finish=FinishReason.FINISH_REASON_INVALID_TOOL_CALL, invalid_tool_call="<raw>")
-    kept = answer(calls=[good], finish=FinishReason.FINISH_REASON_INVALID_TOOL_CALL, invalid_tool_call="<raw>")
+def test_the_deltas_of_a_malformed_tool_call_are_dropped() -> None:
+    good, broken = tool_call("good", "{}"), tool_call("broken", '{"a": ', id="123456789")
+    sent = choice(calls=[good, broken], finish=FinishReason.FINISH_REASON_INVALID_TOOL_CALL, invalid_tool_call="<raw>")
+    kept = choice(calls=[good], finish=FinishReason.FINISH_REASON_INVALID_TOOL_CALL, invalid_tool_call="<raw>")
 
-    assert assembled(events(response(cut))) == response(kept)
+    assert assembled(events(response(sent))) == response(kept)
 
 
-def test_what_has_come_so_far_is_a_response_too() -> None:
+def test_a_partial_stream_gives_a_partial_response() -> None:
     assembly = Assembly()
     for event in events(text_response("Hello."))[:2]:
         assembly.add(event)
@@ -77,7 +77,7 @@ def test_what_has_come_so_far_is_a_response_too() -> None:
     assert so_far.choices[0].completion_tokens == 1
 
 
-def test_a_response_so_far_is_a_copy() -> None:
+def test_a_partial_response_is_a_copy() -> None:
     assembly = Assembly()
     first = assembly.response()
     for event in events(text_response()):
@@ -87,7 +87,7 @@ def test_a_response_so_far_is_a_copy() -> None:
     assert assembly.is_complete
 
 
-def test_an_event_of_a_newer_server_changes_nothing() -> None:
+def test_an_unknown_event_of_a_newer_server_is_ignored() -> None:
     start, *rest = events(text_response())
 
     assert assembled([start, StreamCompleteResponse(), *rest]) == text_response()

@@ -1,4 +1,4 @@
-"""What only `AsyncClient` can do: be cancelled by its task, and make calls side by side."""
+"""Features of `AsyncClient` alone: cancellation by its task, and concurrent calls."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def test_cancelling_the_task_of_a_stream_cancels_the_call(server: FakeServ
         assert await asyncio.to_thread(server.seen[0].ended.wait, WAIT_S)
 
 
-async def test_calls_are_made_side_by_side(server: FakeServer) -> None:
+async def test_calls_run_concurrently(server: FakeServer) -> None:
     server.script.extend(text_response(str(number)) for number in range(20))
     async with AsyncClient(server.target) as client:
         completions = await asyncio.gather(*(client.complete("Hi") for _ in range(20)))

@@ -1,4 +1,4 @@
-"""What a call sends and gives back; every test runs for `Client` and for `AsyncClient`."""
+"""What calls send and return. Every test runs for `Client` and for `AsyncClient`."""
 
 from itertools import count
 
@@ -19,10 +19,10 @@ from onward.v1.tokenizer_service_pb2 import (
     TokenizeResponse,
 )
 from onward_client import Client, RequestError, UnavailableError, complete_request, rpcs, user
-from responses import answer, response, text_response
+from responses import choice, response, text_response
 
 
-def test_complete_gives_the_generated_response_and_its_text(client: Client, server: FakeServer) -> None:
+def test_complete_returns_the_generated_response_and_its_text(client: Client, server: FakeServer) -> None:
     server.script.append(text_response("Hello."))
 
     completion = client.complete("Hi")
@@ -32,16 +32,16 @@ def test_complete_gives_the_generated_response_and_its_text(client: Client, serv
     assert server.seen[0].request == CompleteRequest(messages=[user("Hi")])
 
 
-def test_each_of_several_answers_can_be_read(client: Client, server: FakeServer) -> None:
-    server.script.append(response(answer("one"), answer("two", index=1)))
+def test_every_choice_can_be_read(client: Client, server: FakeServer) -> None:
+    server.script.append(response(choice("one"), choice("two", index=1)))
 
     completion = client.complete("Hi", n=2)
 
-    assert [each.text for each in completion.answers] == ["one", "two"]
+    assert [each.text for each in completion.choices] == ["one", "two"]
     assert completion.text == "one"
 
 
-def test_the_keywords_of_a_request_are_sent(client: Client, server: FakeServer) -> None:
+def test_the_options_of_a_request_are_sent(client: Client, server: FakeServer) -> None:
     server.script.append(text_response())
 
     client.complete("Hi", model="pocket", temperature=0.0, stop="END", n=2)
@@ -60,7 +60,7 @@ def test_every_call_has_a_deadline(client: Client, server: FakeServer) -> None:
     assert (round(default, -1), round(own, -1), round(changed, -1)) == (120, 30, 60)
 
 
-def test_a_key_headers_and_the_request_id_travel_as_metadata(connect: Connect, server: FakeServer) -> None:
+def test_the_api_key_headers_and_request_id_are_sent_as_metadata(connect: Connect, server: FakeServer) -> None:
     server.script.append(text_response())
     client = connect(server.target, api_key="secret", headers={"x-tenant": "a"})
 
@@ -72,7 +72,7 @@ def test_a_key_headers_and_the_request_id_travel_as_metadata(connect: Connect, s
     assert str(sent["user-agent"]).startswith("onward-client ")
 
 
-def test_without_a_key_none_is_sent_and_a_request_id_is_made(client: Client, server: FakeServer) -> None:
+def test_without_an_api_key_only_a_random_request_id_is_sent(client: Client, server: FakeServer) -> None:
     server.script.extend([text_response()] * 2)
 
     client.complete("Hi")
@@ -84,7 +84,7 @@ def test_without_a_key_none_is_sent_and_a_request_id_is_made(client: Client, ser
     assert first != second
 
 
-def test_a_callable_key_is_asked_for_every_call(connect: Connect, server: FakeServer) -> None:
+def test_a_callable_api_key_is_called_for_every_call(connect: Connect, server: FakeServer) -> None:
     server.script.extend([text_response()] * 2)
     numbers = count(1)
     client = connect(server.target, api_key=lambda: f"key-{next(numbers)}")
@@ -95,7 +95,7 @@ def test_a_callable_key_is_asked_for_every_call(connect: Connect, server: FakeSe
     assert [seen.metadata["authorization"] for seen in server.seen] == ["Bearer key-1", "Bearer key-2"]
 
 
-def test_with_options_leaves_the_first_client_as_it_was(connect: Connect, server: FakeServer) -> None:
+def test_with_options_does_not_change_the_original_client(connect: Connect, server: FakeServer) -> None:
     server.script.extend([text_response()] * 2)
     client = connect(server.target, headers={"x-tenant": "a"})
 
@@ -108,7 +108,7 @@ def test_with_options_leaves_the_first_client_as_it_was(connect: Connect, server
     assert not {"x-more", "authorization"} & first.keys()
 
 
-def test_a_reply_has_the_metadata_and_the_request_id_of_the_server(client: Client, server: FakeServer) -> None:
+def test_a_reply_has_the_metadata_and_request_id_of_the_server(client: Client, server: FakeServer) -> None:
     server.script.append(text_response())
 
     completion = client.complete("Hi", request_id="mine")
@@ -117,7 +117,7 @@ def test_a_reply_has_the_metadata_and_the_request_id_of_the_server(client: Clien
     assert ("x-request-id", "server-id") in completion.metadata
 
 
-def test_any_call_can_be_made_with_its_generated_request(client: Client, server: FakeServer) -> None:
+def test_any_rpc_can_be_called_with_its_generated_request(client: Client, server: FakeServer) -> None:
     server.script.append(GetModelResponse(model=Model(id="pocket")))
 
     reply = client.call(rpcs.GET_MODEL, GetModelRequest(model="p"), timeout=5)
@@ -126,7 +126,7 @@ def test_any_call_can_be_made_with_its_generated_request(client: Client, server:
     assert ("x-request-id", "server-id") in reply.metadata
 
 
-def test_tokens_of_a_request_are_counted(client: Client, server: FakeServer) -> None:
+def test_the_tokens_of_a_request_are_counted(client: Client, server: FakeServer) -> None:
     server.script.append(CountTokensResponse(prompt_tokens=7, remaining_tokens=9))
 
     counted = client.count_tokens("Hi", model="pocket")
@@ -149,7 +149,7 @@ def test_a_whole_request_is_tokenized(client: Client, server: FakeServer) -> Non
     assert server.seen[0].request == TokenizeRequest(request=complete_request("Hi"))
 
 
-def test_token_ids_are_turned_into_text(client: Client, server: FakeServer) -> None:
+def test_token_ids_are_detokenized(client: Client, server: FakeServer) -> None:
     server.script.append(DetokenizeResponse(text="Hi"))
 
     assert client.detokenize([1, 2], keep_special_tokens=True).text == "Hi"
@@ -164,14 +164,14 @@ def test_models_are_listed_over_all_pages(client: Client, server: FakeServer) ->
     assert [seen.request for seen in server.seen] == [ListModelsRequest(), ListModelsRequest(page_token="next")]
 
 
-def test_one_model_is_looked_up_by_name(client: Client, server: FakeServer) -> None:
+def test_a_model_is_looked_up_by_name(client: Client, server: FakeServer) -> None:
     server.script.append(GetModelResponse(model=Model(id="pocket", context_length=512)))
 
     assert client.model("p").context_length == 512
     assert server.seen[0].request == GetModelRequest(model="p")
 
 
-def test_health_is_that_of_the_standard_service(client: Client, server: FakeServer) -> None:
+def test_health_asks_the_standard_health_service(client: Client, server: FakeServer) -> None:
     server.health.set("onward.v1.CompletionService", HealthCheckResponse.NOT_SERVING)
 
     assert client.health()
@@ -185,7 +185,7 @@ def test_health_of_an_unreachable_server_is_an_error(connect: Connect, server: F
         connect(server.target).health()
 
 
-def test_a_closed_client_says_so(client: Client) -> None:
+def test_a_closed_client_rejects_calls(client: Client) -> None:
     other = client.with_options(timeout=5)
     client.close()
 
@@ -205,7 +205,7 @@ def test_leaving_the_block_closes_the_client(connect: Connect, server: FakeServe
         client.complete("Hi")
 
 
-def test_a_long_prompt_and_a_long_answer_fit(client: Client, server: FakeServer) -> None:
+def test_long_prompts_and_long_completions_fit(client: Client, server: FakeServer) -> None:
     long = "a" * 10_000_000
     server.script.append(text_response(long))
 
@@ -224,22 +224,22 @@ def test_a_long_prompt_and_a_long_answer_fit(client: Client, server: FakeServer)
     ],
     ids=str,
 )
-def test_options_that_cannot_be_sent_are_refused_by_name(
+def test_an_option_that_cannot_be_sent_is_rejected_by_name(
     client: Client, options: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(RequestError) as refused:
+    with pytest.raises(RequestError) as raised:
         client.complete("Hi", **options)  # pyright: ignore[reportArgumentType] - that is what is tested
 
-    assert str(refused.value).startswith(message)
+    assert str(raised.value).startswith(message)
 
 
-def test_a_key_that_cannot_be_sent_is_not_repeated_in_the_error(connect: Connect, server: FakeServer) -> None:
+def test_the_error_for_an_invalid_api_key_does_not_repeat_the_key(connect: Connect, server: FakeServer) -> None:
     with pytest.raises(RequestError, match=r"^api_key: must be printable ASCII$"):
         connect(server.target, api_key="secret\n").complete("Hi")
 
 
 @pytest.mark.parametrize("method", ["complete", "stream", "parse", "count_tokens", "model", "with_options"])
-def test_a_misspelt_keyword_is_refused_with_the_right_one(client: Client, method: str) -> None:
+def test_a_misspelled_option_is_rejected_with_the_right_name(client: Client, method: str) -> None:
     arguments = {"parse": (int, "Hi"), "model": ("pocket",), "with_options": ()}.get(method, ("Hi",))
 
     with pytest.raises(TypeError, match=r"'timeot'; did you mean 'timeout'\?"):

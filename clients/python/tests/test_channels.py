@@ -1,4 +1,4 @@
-"""Where calls go, when that is in the clear, and with which settings."""
+"""Targets, TLS and channel settings."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from both_clients import Connect
 from fake_server import FakeServer
 from onward_client import TLS, RequestError, UnavailableError, rpcs
-from onward_client.calls import ClientOptions
+from onward_client.calls import CallDefaults
 from onward_client.channels import Destination, service_config
 from responses import text_response
 
@@ -53,12 +53,12 @@ def shipped() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("target", LOOPBACK)
-def test_this_machine_is_spoken_to_in_the_clear(target: str) -> None:
+def test_calls_to_this_machine_use_plaintext(target: str) -> None:
     assert Destination.of(target, tls=None, extra=()).credentials is None
 
 
 @pytest.mark.parametrize("target", ELSEWHERE)
-def test_any_other_machine_is_spoken_to_with_tls(target: str) -> None:
+def test_calls_to_another_machine_use_tls(target: str) -> None:
     assert Destination.of(target, tls=None, extra=()).credentials is not None
 
 
@@ -69,7 +69,7 @@ def test_tls_can_be_turned_off_and_on() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    """A self-signed certificate for 127.0.0.1, and its key."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs openssl to make a certificate")
@@ -82,7 +82,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def tls_server(certificate: tuple[Path, Path]) -> Iterator[FakeServer]:
-    """A server that wants to see a certificate of its callers."""
+    """A server that requires client certificates."""
     chain, key = (path.read_bytes() for path in certificate)
     fake = FakeServer(grpc.ssl_server_credentials([(key, chain)], root_certificates=chain, require_client_auth=True))
     yield fake
@@ -96,7 +96,7 @@ def test_mutual_tls_takes_three_files(connect: Connect, tls_server: FakeServer, 
     assert connect(tls_server.target, tls=TLS(ca=chain, cert=chain, key=str(key))).complete("Hi").text == "Hello."
 
 
-def test_a_server_that_is_not_trusted_is_not_spoken_to(connect: Connect, tls_server: FakeServer) -> None:
+def test_an_untrusted_server_receives_no_call(connect: Connect, tls_server: FakeServer) -> None:
     with pytest.raises(UnavailableError):
         connect(tls_server.target, tls=True, max_retries=0).complete("Hi")
 
@@ -107,17 +107,17 @@ def test_a_server_that_is_not_trusted_is_not_spoken_to(connect: Connect, tls_ser
     ("tls", "message"),
     [
         (TLS(ca="nowhere.pem"), r"^tls: .*No such file or directory: 'nowhere.pem'"),
-        (TLS(cert="cert.pem"), r"^tls: cert and key go together$"),
+        (TLS(cert="cert.pem"), r"^tls: cert and key must be set together$"),
     ],
     ids=["missing", "half"],
 )
-def test_files_that_cannot_be_used_are_refused_at_once(connect: Connect, tls: TLS, message: str) -> None:
+def test_unusable_tls_files_are_rejected_when_the_client_is_created(connect: Connect, tls: TLS, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         connect("localhost:1", tls=tls)
 
 
-def test_the_shipped_service_config_is_that_of_a_client_without_options() -> None:
-    assert service_config(ClientOptions().max_retries) == shipped()
+def test_a_client_without_options_uses_the_shipped_service_config() -> None:
+    assert service_config(CallDefaults().max_retries) == shipped()
 
 
 def test_the_service_config_names_every_service_of_the_protocol() -> None:
@@ -127,7 +127,7 @@ def test_the_service_config_names_every_service_of_the_protocol() -> None:
     assert set(named) == {service for service in services if service.startswith("onward.")}
 
 
-def test_channel_options_of_the_caller_win() -> None:
+def test_channel_options_of_the_caller_take_precedence() -> None:
     options = Destination.of("localhost:1", tls=None, extra=[("grpc.keepalive_time_ms", 5)]).options(3)
 
     assert dict(options)["grpc.keepalive_time_ms"] == 5

@@ -1,4 +1,4 @@
-"""The examples, against a scripted server; with a model behind them they run in the integration tests."""
+"""The examples run against a fake server. The integration tests run them with a model."""
 
 import importlib.util
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from fake_server import FakeServer
 from onward.v1.chat_pb2 import Role
 from onward.v1.completion_pb2 import CompleteRequest
-from responses import answer, call, events, response, text_response
+from responses import choice, events, response, text_response, tool_call
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -29,8 +29,8 @@ def roles(server: FakeServer, index: int) -> list[int]:
     return [message.role for message in request.messages]
 
 
-def test_the_tool_loop_gives_the_result_back(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
-    server.script.append(response(answer(calls=[call("get_weather", '{"city": "Rome"}')])))
+def test_the_tool_loop_sends_the_tool_result(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.script.append(response(choice(calls=[tool_call("get_weather", '{"city": "Rome"}')])))
     server.script.append(text_response("The weather in Rome is sunny."))
 
     assert example("tool_loop").main(server.target) == "The weather in Rome is sunny."
@@ -39,7 +39,7 @@ def test_the_tool_loop_gives_the_result_back(server: FakeServer, capsys: pytest.
     assert capsys.readouterr().out == 'get_weather {"city": "Rome"}\nThe weather in Rome is sunny.\n'
 
 
-def test_extraction_gives_an_object(server: FakeServer) -> None:
+def test_extraction_returns_an_object(server: FakeServer) -> None:
     server.script.append(text_response('{"name": "Anna", "age": 30, "city": "Rome"}'))
 
     person = example("extract").main(server.target)
@@ -55,7 +55,7 @@ def test_memory_sends_every_turn(server: FakeServer) -> None:
     assert roles(server, 2) == [Role.ROLE_USER, Role.ROLE_ASSISTANT] * 2 + [Role.ROLE_USER]
 
 
-def test_the_story_is_printed_as_it_comes(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_story_is_printed_as_it_arrives(server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
     server.script.append([*events(text_response("Once upon a time."))])
 
     assert example("story").main(server.target) == "Once upon a time."

@@ -1,4 +1,4 @@
-"""How failed calls are retried, and what they raise; every test runs for `Client` and for `AsyncClient`."""
+"""Retries, and the exceptions of failed calls. Every test runs for `Client` and for `AsyncClient`."""
 
 from collections.abc import Iterator
 
@@ -72,7 +72,7 @@ def test_the_table_has_every_reason_of_the_protocol() -> None:
     assert reasons == {reason for _, reason, _ in KINDS if reason}
 
 
-def test_an_error_carries_everything_the_server_said(client: Client, server: FakeServer) -> None:
+def test_an_error_carries_all_details_of_the_server(client: Client, server: FakeServer) -> None:
     violations = [
         BadRequest.FieldViolation(field="sampling.top_p", description="must be in (0, 1], not 2"),
         BadRequest.FieldViolation(field="n", description="must be in [1, 16], not 99"),
@@ -103,7 +103,7 @@ def test_an_error_carries_everything_the_server_said(client: Client, server: Fak
     assert error.__cause__ is error.rpc_error
 
 
-def test_details_that_have_no_field_of_their_own_are_kept(connect: Connect, server: FakeServer) -> None:
+def test_details_without_an_attribute_of_their_own_are_kept(connect: Connect, server: FakeServer) -> None:
     quota = QuotaFailure(violations=[QuotaFailure.Violation(subject="key:a", description="60 requests a minute")])
     server.script.append(failure(Code.RESOURCE_EXHAUSTED, "RATE_LIMITED", quota))
 
@@ -115,7 +115,7 @@ def test_details_that_have_no_field_of_their_own_are_kept(connect: Connect, serv
     assert unpacked == quota
 
 
-def test_the_delay_is_what_retry_info_says(connect: Connect, server: FakeServer) -> None:
+def test_retry_after_comes_from_retry_info(connect: Connect, server: FakeServer) -> None:
     delay = RetryInfo(retry_delay=Duration(seconds=2, nanos=500_000_000))
     server.script.append(failure(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", delay, trailers=NEVER))
 
@@ -125,7 +125,7 @@ def test_the_delay_is_what_retry_info_says(connect: Connect, server: FakeServer)
     assert raised.value.retry_after == 2.5
 
 
-def test_without_retry_info_the_delay_is_the_pushback(connect: Connect, server: FakeServer) -> None:
+def test_without_retry_info_retry_after_comes_from_the_pushback(connect: Connect, server: FakeServer) -> None:
     trailers = (("grpc-retry-pushback-ms", "1500"),)
     server.script.append(Failure(code=Code.UNAVAILABLE, trailers=trailers))
 
@@ -147,7 +147,7 @@ def test_a_failure_without_details_keeps_the_request_id_that_was_sent(client: Cl
 
 
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED], ids=lambda code: code.name)
-def test_an_overloaded_server_is_asked_again(client: Client, server: FakeServer, code: grpc.StatusCode) -> None:
+def test_a_call_to_an_overloaded_server_is_retried(client: Client, server: FakeServer, code: grpc.StatusCode) -> None:
     server.script.extend([Failure(code=code, trailers=SOON)] * 3)
     server.script.append(text_response("Hello."))
 
@@ -165,7 +165,7 @@ def test_after_four_attempts_the_error_is_raised(client: Client, server: FakeSer
 
 
 @pytest.mark.parametrize("retries", [0, 1, 4])
-def test_retries_are_a_matter_of_the_call(client: Client, server: FakeServer, retries: int) -> None:
+def test_a_call_can_set_its_number_of_retries(client: Client, server: FakeServer, retries: int) -> None:
     server.script.extend([Failure(code=Code.UNAVAILABLE, trailers=SOON)] * 6)
 
     with pytest.raises(UnavailableError):
@@ -184,7 +184,7 @@ def test_the_server_can_forbid_a_retry(client: Client, server: FakeServer) -> No
 
 
 @pytest.mark.parametrize("code", [Code.INTERNAL, Code.INVALID_ARGUMENT, Code.UNKNOWN], ids=lambda code: code.name)
-def test_what_would_fail_again_is_not_tried_again(client: Client, server: FakeServer, code: grpc.StatusCode) -> None:
+def test_other_failures_are_not_retried(client: Client, server: FakeServer, code: grpc.StatusCode) -> None:
     server.script.extend([Failure(code=code, trailers=SOON)] * 2)
 
     with pytest.raises(APIError):
@@ -193,14 +193,14 @@ def test_what_would_fail_again_is_not_tried_again(client: Client, server: FakeSe
     assert len(server.seen) == 1
 
 
-def test_a_long_prompt_is_retried_too(client: Client, server: FakeServer) -> None:
+def test_a_call_with_a_long_prompt_is_retried(client: Client, server: FakeServer) -> None:
     server.script.append(Failure(code=Code.UNAVAILABLE, trailers=SOON))
     server.script.append(text_response("Hello."))
 
     assert client.complete("a" * 2_000_000).text == "Hello."
 
 
-def test_a_request_over_the_size_limit_is_not_taken_for_overload(connect: Connect, server: FakeServer) -> None:
+def test_a_request_over_the_size_limit_is_not_an_overload(connect: Connect, server: FakeServer) -> None:
     with pytest.raises(APIError, match="CLIENT: Sent message larger than max") as raised:
         connect(server.target, max_retries=0).complete("a" * 17_000_000)
 

@@ -1,4 +1,4 @@
-"""Keywords to `CompleteRequest`: every field can be set, and what cannot be is refused by name."""
+"""Options set every field of `CompleteRequest`, and invalid ones are rejected by name."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from onward.v1.sampling_pb2 import (
 )
 from onward_client import RequestError, assistant, complete_request, system, tool_result, user
 from onward_client.requests import RequestOptions, SamplingOptions
-from responses import call
+from responses import tool_call
 
 SAMPLING: dict[str, Any] = {
     "temperature": 0.7,
@@ -135,18 +135,18 @@ REQUESTS: list[tuple[dict[str, Any], CompleteRequest]] = [
 
 
 @pytest.mark.parametrize(("options", "expected"), REQUESTS, ids=[str(options) for options, _ in REQUESTS])
-def test_a_keyword_sets_its_field(options: RequestOptions, expected: CompleteRequest) -> None:
+def test_an_option_sets_its_field(options: RequestOptions, expected: CompleteRequest) -> None:
     assert complete_request(**options) == expected
 
 
 @pytest.mark.parametrize("name", SAMPLING)
-def test_a_sampling_keyword_sets_the_parameter_of_its_name(name: str) -> None:
+def test_a_sampling_option_sets_the_parameter_of_the_same_name(name: str) -> None:
     options: RequestOptions = {name: SAMPLING[name]}  # pyright: ignore[reportAssignmentType] - each key in turn
 
     assert complete_request(**options).sampling == SamplingParams(**{name: SAMPLING[name]})
 
 
-def test_there_is_a_keyword_for_every_field() -> None:
+def test_every_field_has_an_option() -> None:
     fields = set(CompleteRequest.DESCRIPTOR.fields_by_name)
     sampling = set(SamplingParams.DESCRIPTOR.fields_by_name)
 
@@ -158,13 +158,13 @@ def test_there_is_a_keyword_for_every_field() -> None:
     }
 
 
-def test_none_is_unset() -> None:
+def test_an_option_that_is_none_is_unset() -> None:
     options: Any = dict.fromkeys(RequestOptions.__optional_keys__)
 
     assert complete_request(None, **options) == CompleteRequest()
 
 
-def test_keywords_are_merged_into_a_copy_of_the_request() -> None:
+def test_options_are_merged_into_a_copy_of_the_request() -> None:
     base = CompleteRequest(model="pocket", sampling=SamplingParams(temperature=0.5, top_k=3))
 
     made = complete_request("Hi", request=base, temperature=0.0)
@@ -188,22 +188,22 @@ MESSAGES: list[tuple[dict[str, Any], Message]] = [
             "content": None,
             "tool_calls": [{"id": "abcdefghi", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
         },
-        assistant(tool_calls=[call("f", "{}")]),
+        assistant(tool_calls=[tool_call("f", "{}")]),
     ),
-    ({"role": "assistant", "tool_calls": [call("f", "{}")]}, assistant(tool_calls=[call("f", "{}")])),
+    ({"role": "assistant", "tool_calls": [tool_call("f", "{}")]}, assistant(tool_calls=[tool_call("f", "{}")])),
     (
         {"role": "tool", "tool_call_id": "abcdefghi", "name": "f", "content": '{"a": "é"}'},
-        tool_result(call("f", "{}"), {"a": "é"}),
+        tool_result(tool_call("f", "{}"), {"a": "é"}),
     ),
 ]
 
 
 @pytest.mark.parametrize(("given", "expected"), MESSAGES, ids=str)
-def test_a_dict_is_the_message_of_its_fields(given: Any, expected: Message) -> None:  # noqa: ANN401 - plain JSON
+def test_a_dict_becomes_a_message_with_its_fields(given: Any, expected: Message) -> None:  # noqa: ANN401 - plain JSON
     assert list(complete_request([given]).messages) == [expected]
 
 
-def test_messages_of_every_form_may_be_mixed() -> None:
+def test_messages_of_all_forms_can_be_mixed() -> None:
     made = complete_request([system("Be brief."), {"role": "user", "content": "Hi"}, assistant("Hello."), "And?"])
 
     assert [message.role for message in made.messages] == [
@@ -232,19 +232,22 @@ BAD: list[tuple[Any, str]] = [
     ({"tools": [{"function": {"name": "f", "parameters": {1, 2}}}]}, "tools[0].function.parameters: "),
     ({"response_format": "yaml"}, "response_format: "),
     ({"response_format": 5}, "response_format: must be a format, a name, a dict or a type, not 5"),
-    ({"response_format": {}}, "response_format: must have one field, not none"),
-    ({"response_format": {"regex": {}, "choice": {}}}, "response_format: must have one field, not 'regex', 'choice'"),
+    ({"response_format": {}}, "response_format: must have exactly one field, not an empty dict"),
+    (
+        {"response_format": {"regex": {}, "choice": {}}},
+        "response_format: must have exactly one field, not 'regex', 'choice'",
+    ),
     ({"response_format": {"regex": {"patern": "a"}}}, "response_format: "),
     ({"response_format": {"json_schema": {"schema": "{}", "strict": False}}}, "response_format: "),
 ]
 
 
 @pytest.mark.parametrize(("options", "message"), BAD, ids=str)
-def test_a_value_that_does_not_fit_is_refused_by_name(options: RequestOptions, message: str) -> None:
-    with pytest.raises(RequestError) as refused:
+def test_an_invalid_value_is_rejected_by_name(options: RequestOptions, message: str) -> None:
+    with pytest.raises(RequestError) as raised:
         complete_request("Hi", **options)
 
-    assert str(refused.value).startswith(message)
+    assert str(raised.value).startswith(message)
 
 
 BAD_MESSAGES: list[tuple[Any, str]] = [
@@ -261,13 +264,13 @@ BAD_MESSAGES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("message", "expected"), BAD_MESSAGES, ids=str)
-def test_a_message_that_does_not_fit_is_refused_by_its_index(message: Any, expected: str) -> None:  # noqa: ANN401
-    with pytest.raises(RequestError) as refused:
+def test_an_invalid_message_is_rejected_by_its_index(message: Any, expected: str) -> None:  # noqa: ANN401
+    with pytest.raises(RequestError) as raised:
         complete_request(["Hi", message])
 
-    assert str(refused.value).startswith(expected)
+    assert str(raised.value).startswith(expected)
 
 
-def test_a_result_that_is_not_json_is_refused() -> None:
+def test_a_tool_result_without_a_json_form_is_rejected() -> None:
     with pytest.raises(RequestError, match=r"^tool_result: "):
-        tool_result(call("f", "{}"), {1, 2})
+        tool_result(tool_call("f", "{}"), {1, 2})

@@ -1,4 +1,4 @@
-"""The table of calls is that of the generated services."""
+"""The table of RPCs agrees with the generated services."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ FILES: list[FileDescriptor] = [
 ]
 
 
-def test_every_call_of_the_protocol_is_in_the_table_with_its_types() -> None:
+def test_the_table_has_every_rpc_of_the_protocol_with_its_types() -> None:
     generated = {
         (f"/{service.full_name}/{method.name}", method.input_type.full_name, method.output_type.full_name)
         for file in FILES

@@ -1,4 +1,4 @@
-"""Python types to strict JSON schemas; what a schema allows is judged by another library."""
+"""Python types become strict JSON schemas. Another library, jsonschema, judges what a schema allows."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ class Square(BaseModel):
 
 
 class Drawing(BaseModel):
-    """Everything that a schema can hold."""
+    """A type that uses every feature of schemas."""
 
     title: str
     default: bool = True
@@ -98,21 +98,21 @@ def test_nothing_else_is_allowed_at_any_depth(change: dict[str, Any]) -> None:
     assert not is_allowed(DRAWING | change)
 
 
-def test_a_property_may_be_called_as_a_keyword_of_schemas_is() -> None:
+def test_a_property_may_have_the_name_of_a_schema_keyword() -> None:
     assert {"title", "default"} <= set(schema_of(Drawing)["$defs"]["Drawing"]["properties"])
 
 
-def test_order_is_that_of_the_type() -> None:
+def test_properties_keep_the_order_of_the_type() -> None:
     assert list(schema_of(Circle)["properties"]) == schema_of(Circle)["required"] == ["kind", "radius"]
 
 
-def test_the_service_can_compile_it() -> None:
+def test_llguidance_compiles_the_schema() -> None:
     grammar = LLMatcher.grammar_from_json_schema(json.dumps(json_schema(Drawing)))
 
     assert not LLMatcher.validate_grammar(grammar)
 
 
-def test_a_function_is_a_tool_with_its_arguments() -> None:
+def test_a_function_becomes_a_tool_with_its_arguments() -> None:
     def forecast(city: str, days: int = 1) -> str:
         """The weather to come."""
         return f"{city}: sun for {days} days"
@@ -129,14 +129,14 @@ def test_a_function_is_a_tool_with_its_arguments() -> None:
     }
 
 
-def test_a_type_is_a_tool_with_its_fields() -> None:
+def test_a_type_becomes_a_tool_with_its_fields() -> None:
     (tool,) = complete_request(tools=[Circle]).tools
 
     assert (tool.function.name, tool.function.description) == ("Circle", "A shape.")
     assert json.loads(tool.function.parameters) == schema_of(Circle)
 
 
-def test_a_type_without_a_schema_is_refused_by_name() -> None:
+def test_a_type_without_a_schema_is_rejected_by_name() -> None:
     class Odd(BaseModel):
         kind: type
 
@@ -144,7 +144,7 @@ def test_a_type_without_a_schema_is_refused_by_name() -> None:
         complete_request("Hi", response_format=Odd)
 
 
-def test_without_pydantic_the_error_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pydantic_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydantic", None)
 
     with pytest.raises(RequestError, match=r"^Circle: types and functions need pydantic, which is not installed$"):

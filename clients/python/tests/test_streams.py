@@ -1,14 +1,14 @@
-"""A completion while it is made; every test runs for `CompletionStream` and for `AsyncCompletionStream`."""
+"""Streamed completions. Every test runs for `CompletionStream` and for `AsyncCompletionStream`."""
 
 import pytest
 
 from fake_server import WAIT_S, FakeServer, Hang
 from onward.v1.completion_pb2 import StreamCompleteRequest
 from onward_client import CancelledError, Client, OutputError, RequestError, complete_request
-from responses import answer, call, events, response, text_response
+from responses import choice, events, response, text_response, tool_call
 
 
-def test_text_comes_in_pieces(client: Client, server: FakeServer) -> None:
+def test_text_arrives_in_pieces(client: Client, server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello, world."), piece=5)])
 
     with client.stream("Hi", temperature=0.5) as stream:
@@ -17,12 +17,12 @@ def test_text_comes_in_pieces(client: Client, server: FakeServer) -> None:
     assert server.seen[0].request == StreamCompleteRequest(request=complete_request("Hi", temperature=0.5))
 
 
-def test_the_text_of_several_answers_is_that_of_the_first(client: Client, server: FakeServer) -> None:
-    server.script.append([*events(response(answer("one", reasoning="hm"), answer("two", index=1)))])
+def test_text_is_that_of_the_first_choice(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(response(choice("one", reasoning="hm"), choice("two", index=1)))])
 
     with client.stream("Hi", n=2) as stream:
         assert list(stream.text) == ["one"]
-        assert [each.text for each in stream.snapshot.answers] == ["one", "two"]
+        assert [each.text for each in stream.snapshot.choices] == ["one", "two"]
 
 
 def test_events_are_the_generated_messages(client: Client, server: FakeServer) -> None:
@@ -33,8 +33,8 @@ def test_events_are_the_generated_messages(client: Client, server: FakeServer) -
         assert list(stream) == sent
 
 
-def test_final_is_what_complete_gives(client: Client, server: FakeServer) -> None:
-    whole = response(answer("Hello.", reasoning="A greeting."), answer(index=1, calls=[call("f", '{"a": 1}')]))
+def test_final_returns_what_complete_returns(client: Client, server: FakeServer) -> None:
+    whole = response(choice("Hello.", reasoning="A greeting."), choice(index=1, calls=[tool_call("f", '{"a": 1}')]))
     server.script.append(whole)
     server.script.append([*events(whole)])
 
@@ -47,7 +47,7 @@ def test_final_is_what_complete_gives(client: Client, server: FakeServer) -> Non
     assert ("x-request-id", "server-id") in final.metadata
 
 
-def test_final_waits_for_what_was_not_read(client: Client, server: FakeServer) -> None:
+def test_final_waits_for_the_unread_events(client: Client, server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello, world."), piece=5)])
 
     with client.stream("Hi") as stream:
@@ -56,7 +56,7 @@ def test_final_waits_for_what_was_not_read(client: Client, server: FakeServer) -
         assert stream.final().text == "Hello, world."
 
 
-def test_final_can_be_asked_for_after_the_block(client: Client, server: FakeServer) -> None:
+def test_final_can_be_called_after_the_block(client: Client, server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello."))])
 
     with client.stream("Hi") as stream:
@@ -76,7 +76,7 @@ def test_leaving_the_block_cancels_the_call(client: Client, server: FakeServer) 
     assert stream.snapshot.text == "Hel"
 
 
-def test_final_of_a_stream_that_was_left_is_an_error_with_what_came(client: Client, server: FakeServer) -> None:
+def test_final_of_an_abandoned_stream_is_an_error_with_what_arrived(client: Client, server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello."))[:2], Hang()])
 
     with client.stream("Hi") as stream:
@@ -96,7 +96,7 @@ def test_a_stream_that_ends_without_its_last_event_is_an_error(client: Client, s
     assert raised.value.response.text == "Hello."
 
 
-def test_a_stream_is_read_inside_its_block(client: Client, server: FakeServer) -> None:
+def test_a_stream_can_only_be_read_inside_its_block(client: Client, server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello."))])
     stream = client.stream("Hi")
 
@@ -105,7 +105,7 @@ def test_a_stream_is_read_inside_its_block(client: Client, server: FakeServer) -
     assert not server.seen
 
 
-def test_closing_the_client_ends_its_streams(client: Client, server: FakeServer) -> None:
+def test_closing_the_client_cancels_its_streams(client: Client, server: FakeServer) -> None:
     server.script.append([*events(text_response("Hello."))[:2], Hang()])
 
     with client.stream("Hi") as stream:

@@ -1,4 +1,4 @@
-"""A type checker finds wrong names and types in calls, and none in right ones."""
+"""A type checker finds wrong names and types in calls of the client, and accepts right ones."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 USAGE = Path(__file__).with_name("typed_usage.txt")
 
 
-def test_wrong_uses_are_found_and_right_ones_are_not(tmp_path: Path) -> None:
+def test_the_type_checker_rejects_wrong_uses_only(tmp_path: Path) -> None:
     lines = USAGE.read_text(encoding="utf-8").splitlines()
     (tmp_path / "usage.py").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A `CompleteResponse` put together from the events of a stream; it does not know where they come from."""
+"""Assembles the events of a stream into a `CompleteResponse`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,24 +20,24 @@ from onward_client.messages import text_parts
 
 
 class Assembly:
-    """What has come of a response so far."""
+    """The response that the events so far amount to."""
 
     def __init__(self) -> None:
-        """Starts empty."""
+        """Creates an empty response."""
         self.is_complete = False
-        """Whether the last event has come."""
+        """Whether the last event has arrived."""
         self._head = CompleteResponse()
-        self._answers: dict[int, _Answer] = {}
+        self._choices: dict[int, _Choice] = {}
 
     def add(self, event: StreamCompleteResponse) -> None:
-        """Takes the next event; a kind that this client is too old for changes nothing."""
+        """Adds the next event; kinds of events that this client is too old for are ignored."""
         match event.WhichOneof("event"):
             case "start":
                 self._start(event.start)
             case "delta":
-                self._answer(event.delta.index).extend(event.delta)
+                self._choice(event.delta.index).extend(event.delta)
             case "finish":
-                self._answer(event.finish.index).finish(event.finish)
+                self._choice(event.finish.index).finish(event.finish)
             case "end":
                 self._head.MergeFrom(CompleteResponse(**_fields(event.end)))
                 self.is_complete = True
@@ -45,10 +45,10 @@ class Assembly:
                 pass
 
     def response(self) -> CompleteResponse:
-        """The response so far; a copy."""
+        """Returns a copy of the response so far."""
         response = CompleteResponse()
         response.CopyFrom(self._head)
-        response.choices.extend(self._answers[index].choice() for index in sorted(self._answers))
+        response.choices.extend(self._choices[index].to_proto() for index in sorted(self._choices))
         return response
 
     def _start(self, start: StreamStart) -> None:
@@ -56,14 +56,14 @@ class Assembly:
         counts = {name: fields.pop(name) for name in ("prompt_tokens", "cached_prompt_tokens") if name in fields}
         self._head.MergeFrom(CompleteResponse(usage=Usage(**counts), **fields))
 
-    def _answer(self, index: int) -> "_Answer":
-        if index not in self._answers:
-            self._answers[index] = _Answer(index)
-        return self._answers[index]
+    def _choice(self, index: int) -> "_Choice":
+        if index not in self._choices:
+            self._choices[index] = _Choice(index)
+        return self._choices[index]
 
 
 @dataclass(slots=True)
-class _Call:
+class _ToolCall:
     """One tool call so far."""
 
     id: str = ""
@@ -75,46 +75,46 @@ class _Call:
         self.name = delta.function.name or self.name
         self.arguments.append(delta.function.arguments)
 
-    def call(self) -> ToolCall:
+    def to_proto(self) -> ToolCall:
         return ToolCall(id=self.id, function=FunctionCall(name=self.name, arguments="".join(self.arguments)))
 
 
-class _Answer:
-    """One answer so far; pieces are joined when they are asked for, so that a long one costs no more a piece."""
+class _Choice:
+    """One choice so far. Pieces of text are joined only on demand, so that adding one costs the same at any length."""
 
     def __init__(self, index: int) -> None:
-        self._choice = Choice(index=index)
+        self._head = Choice(index=index)
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[int, _Call] = {}
+        self._tool_calls: dict[int, _ToolCall] = {}
 
     def extend(self, delta: ChoiceDelta) -> None:
         self._text.append(delta.text)
         self._reasoning.append(delta.reasoning)
         for call in delta.tool_calls:
-            self._calls.setdefault(call.index, _Call()).extend(call)
-        self._choice.logprobs.extend(delta.logprobs)
-        self._choice.completion_tokens += delta.token_count
+            self._tool_calls.setdefault(call.index, _ToolCall()).extend(call)
+        self._head.logprobs.extend(delta.logprobs)
+        self._head.completion_tokens += delta.token_count
 
     def finish(self, finish: ChoiceFinish) -> None:
-        self._choice.MergeFrom(Choice(**_fields(finish)))
-        if finish.invalid_tool_call and self._calls:
-            del self._calls[max(self._calls)]
+        self._head.MergeFrom(Choice(**_fields(finish)))
+        if finish.invalid_tool_call and self._tool_calls:
+            del self._tool_calls[max(self._tool_calls)]
 
-    def choice(self) -> Choice:
+    def to_proto(self) -> Choice:
         choice = Choice()
-        choice.CopyFrom(self._choice)
+        choice.CopyFrom(self._head)
         choice.message.CopyFrom(
             Message(
                 role=Role.ROLE_ASSISTANT,
                 content=text_parts("".join(self._text)),
                 reasoning="".join(self._reasoning),
-                tool_calls=[self._calls[index].call() for index in sorted(self._calls)],
+                tool_calls=[self._tool_calls[index].to_proto() for index in sorted(self._tool_calls)],
             )
         )
         return choice
 
 
 def _fields(message: ProtobufMessage) -> dict[str, Any]:
-    """What is set in an event; the fields of a response have the same names."""
+    """Returns the set fields of an event; the fields of a response have the same names."""
     return {field.name: value for field, value in message.ListFields()}

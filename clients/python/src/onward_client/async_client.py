@@ -1,4 +1,4 @@
-"""The client for asyncio; what it sends and reads is in modules that it shares with `Client`."""
+"""The client for asyncio."""
 
 import copy
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ from onward.v1.tokenizer_service_pb2 import (
 )
 from onward_client import rpcs
 from onward_client.async_stream import AsyncCompletionStream, errors_of
-from onward_client.calls import CallOptions, ClientOptions, Options
+from onward_client.calls import CallDefaults, CallOptions, ClientOptions
 from onward_client.channels import TLS, ChannelOptions, Channels, Destination
+from onward_client.replies import Reply, to_reply
 from onward_client.requests import (
     CompleteOptions,
     Messages,
@@ -30,14 +31,22 @@ from onward_client.requests import (
     tokenize_request,
     with_format,
 )
-from onward_client.results import Completion, ParsedCompletion, Reply, to_completion, to_parsed, to_reply
+from onward_client.results import Completion, ParsedCompletion, to_completion, to_parsed
 from onward_client.rpcs import RequestT, ResponseT, Rpc
 
 T = TypeVar("T")
 
 
 class AsyncClient:
-    """Calls an onward server; tasks of one event loop may share it, and leaving its `async with` block closes it."""
+    """A connection to an onward server, for asyncio. The tasks of one event loop may share it.
+
+    Leaving its `async with` block closes it.
+
+    Example:
+        >>> async with AsyncClient("127.0.0.1:50051") as client:
+        ...     print((await client.complete("What is 7 plus 5?")).text)
+        7 + 5 = 12.
+    """
 
     def __init__(
         self,
@@ -45,25 +54,27 @@ class AsyncClient:
         *,
         tls: TLS | bool | None = None,
         channel_options: ChannelOptions = (),
-        **options: Unpack[Options],
+        **options: Unpack[ClientOptions],
     ) -> None:
-        """Connects with the first call.
+        """Creates a client. It connects with its first call.
 
         Args:
-            target: `host:port`, or any other name that gRPC takes.
-            tls: on by default, but to a target on this machine; False speaks in the clear to any target.
-            channel_options: more gRPC channel arguments.
-            options: `timeout`, `max_retries`, `api_key`, `headers`; see `Options`.
+            target: `host:port`, or another name that gRPC resolves.
+            tls: True or `TLS` for an encrypted connection, False for plaintext. Default: plaintext to this machine, TLS
+                to any other.
+            channel_options: Further gRPC channel arguments. Default: none beyond the client's own.
+            **options: `api_key`, `timeout`, `max_retries` and `headers`; see `ClientOptions`.
 
         Raises:
-            RequestError: a value is out of range, or a file of `tls` cannot be read.
+            RequestError: A value is out of range, or a file of `tls` cannot be read.
+            TypeError: There is no such option.
         """
-        self._options = ClientOptions().changed(**options)
+        self._defaults = CallDefaults().changed(**options)
         where = Destination.of(target, tls=tls, extra=channel_options)
         self._channels = Channels(lambda max_retries: _open(where, max_retries))
 
     async def __aenter__(self) -> Self:
-        """Gives the client itself."""
+        """Returns the client itself."""
         return self
 
     async def __aexit__(
@@ -73,26 +84,78 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends all calls, those of clients made by `with_options` among them."""
+        """Cancels all calls and closes the connections, which clients made by `with_options` share."""
         for channel in self._channels.drain():
             await channel.close()
 
-    def with_options(self, **options: Unpack[Options]) -> Self:
-        """The same client with other options; headers are added to those that are there."""
+    def with_options(self, **options: Unpack[ClientOptions]) -> Self:
+        """Returns a client with other options that shares the connections of this one.
+
+        Args:
+            **options: See `ClientOptions`. Default: as in this client. Headers are added to the existing ones.
+
+        Returns:
+            The new client.
+
+        Raises:
+            RequestError: A value is out of range.
+            TypeError: There is no such option.
+
+        Example:
+            >>> (await client.with_options(timeout=5, headers={"x-tenant": "a"}).complete("Thank you!")).text
+            "You're welcome!"
+        """
         other = copy.copy(self)
-        other._options = self._options.changed(**options)  # noqa: SLF001 - it is a client itself
+        other._defaults = self._defaults.changed(**options)  # noqa: SLF001 - of its own class
         return other
 
     async def complete(self, messages: Messages | None = None, **options: Unpack[CompleteOptions]) -> Completion:
-        """The answer to a conversation, or to `prompt`."""
+        """Returns the completion of a conversation, or of `prompt`.
+
+        Args:
+            messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
+            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+
+        Returns:
+            The completion, with all of its choices.
+
+        Raises:
+            APIError: The call failed. The subclass tells why.
+            RequestError: A value has the wrong type or form; nothing was sent.
+            TypeError: There is no such option.
+
+        Example:
+            >>> completion = await client.complete("My name is Anna. What is my name?", max_tokens=20)
+            >>> completion.text
+            'Anna.'
+        """
         wanted, how = split(options)
         return to_completion(await self.call(rpcs.COMPLETE, complete_request(messages, **wanted), **how))
 
     def stream(self, messages: Messages | None = None, **options: Unpack[CompleteOptions]) -> AsyncCompletionStream:
-        """The same answer while it is made: `async with client.stream(...) as stream`."""
+        """Returns a stream of the completion that `complete` would return.
+
+        The call starts when the `async with` block of the stream is entered, and is canceled when it is left.
+
+        Args:
+            messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
+            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+
+        Returns:
+            The stream.
+
+        Raises:
+            RequestError: A value has the wrong type or form.
+            TypeError: There is no such option.
+
+        Example:
+            >>> async with client.stream("What is 7 plus 5?") as stream:
+            ...     "".join([text async for text in stream.text])
+            '7 + 5 = 12.'
+        """
         wanted, how = split(options)
         request = StreamCompleteRequest(request=complete_request(messages, **wanted))
-        call = self._options.call(how)
+        call = self._defaults.call(how)
         rpc = rpcs.STREAM_COMPLETE
         method = self._channels.get(call.max_retries).unary_stream(
             rpc.path, rpc.request.SerializeToString, rpc.response.FromString
@@ -103,18 +166,55 @@ class AsyncClient:
     async def parse(
         self, kind: type[T], messages: Messages | None = None, **options: Unpack[CompleteOptions]
     ) -> ParsedCompletion[T]:
-        """The answer as a value of type `kind`, whose JSON schema constrains it; needs pydantic.
+        """Returns the completion as a value of a type, whose JSON schema constrains the output; needs pydantic.
+
+        Args:
+            kind: The type, such as a pydantic model or `list[int]`.
+            messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
+            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+
+        Returns:
+            The completion, with the value as `parsed`.
 
         Raises:
-            LengthFinishError: the answer was cut off.
-            OutputValidationError: it does not match the type.
+            LengthFinishError: The output ended early.
+            OutputValidationError: The output does not match the type.
+            APIError: The call failed. The subclass tells why.
+            RequestError: A value has the wrong type or form; nothing was sent.
+            TypeError: There is no such option.
+
+        Example:
+            >>> from pydantic import BaseModel
+            >>> class Person(BaseModel):
+            ...     name: str
+            ...     age: int
+            >>> (await client.parse(Person, "Extract name and age as JSON: Anna is 30 years old.")).parsed
+            Person(name='Anna', age=30)
         """
         return to_parsed(kind, await self.complete(messages, **with_format(kind, options)))
 
     async def count_tokens(
         self, messages: Messages | None = None, **options: Unpack[CompleteOptions]
     ) -> CountTokensResponse:
-        """What the same `complete` would cost, without running the model."""
+        """Returns how many tokens the prompt of a request has, without running the model.
+
+        Args:
+            messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
+            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+
+        Returns:
+            The generated response, with `prompt_tokens` and `remaining_tokens` of the context window.
+
+        Raises:
+            APIError: The call failed. The subclass tells why.
+            RequestError: A value has the wrong type or form; nothing was sent.
+            TypeError: There is no such option.
+
+        Example:
+            >>> count = await client.count_tokens("Hello")
+            >>> count.prompt_tokens, count.remaining_tokens
+            (9, 1015)
+        """
         wanted, how = split(options)
         request = CountTokensRequest(request=complete_request(messages, **wanted))
         return (await self.call(rpcs.COUNT_TOKENS, request, **how)).proto
@@ -127,7 +227,26 @@ class AsyncClient:
         no_special_tokens: bool = False,
         **how: Unpack[CallOptions],
     ) -> TokenizeResponse:
-        """The tokens of a text, or of a whole request as `complete_request` makes it."""
+        """Returns the tokens of a text, or of the prompt of a request.
+
+        Args:
+            source: The text, or a request as `complete_request` builds it.
+            model: Id or alias, for a text. Default: the server's default model.
+            no_special_tokens: Omit the special tokens that the tokenizer adds, for a text.
+            **how: Options of the call; see `CallOptions`. Default: those of the client.
+
+        Returns:
+            The generated response, with the `tokens` and, for a request, its `prompt`.
+
+        Raises:
+            APIError: The call failed. The subclass tells why.
+            RequestError: A value has the wrong type or form; nothing was sent.
+            TypeError: There is no such option.
+
+        Example:
+            >>> [token.token for token in (await client.tokenize("Hello, world")).tokens]
+            [b'Hello', b',', b' ', b'w', b'or', b'ld']
+        """
         request = tokenize_request(source, model, no_special_tokens=no_special_tokens)
         return (await self.call(rpcs.TOKENIZE, request, **how)).proto
 
@@ -139,12 +258,46 @@ class AsyncClient:
         keep_special_tokens: bool = False,
         **how: Unpack[CallOptions],
     ) -> DetokenizeResponse:
-        """The text of these tokens."""
+        """Returns the text of token ids.
+
+        Args:
+            token_ids: The token ids.
+            model: Id or alias. Default: the server's default model.
+            keep_special_tokens: Show special tokens in the text.
+            **how: Options of the call; see `CallOptions`. Default: those of the client.
+
+        Returns:
+            The generated response, with the `text`.
+
+        Raises:
+            APIError: The call failed. The subclass tells why.
+            RequestError: A value has the wrong type or form; nothing was sent.
+            TypeError: There is no such option.
+
+        Example:
+            >>> (await client.detokenize([1230, 14])).text
+            'Hello,'
+        """
         request = detokenize_request(token_ids, model, keep_special_tokens=keep_special_tokens)
         return (await self.call(rpcs.DETOKENIZE, request, **how)).proto
 
     async def models(self, **how: Unpack[CallOptions]) -> list[Model]:
-        """Every model of the server."""
+        """Returns all models that the server serves.
+
+        Args:
+            **how: Options of the call; see `CallOptions`. Default: those of the client.
+
+        Returns:
+            The models, with their limits, defaults and capabilities.
+
+        Raises:
+            APIError: The call failed. The subclass tells why.
+            TypeError: There is no such option.
+
+        Example:
+            >>> [(model.id, model.context_length) for model in await client.models()]
+            [('pocket', 1024)]
+        """
         page = (await self.call(rpcs.LIST_MODELS, ListModelsRequest(), **how)).proto
         found = list(page.models)
         while page.next_page_token:
@@ -153,18 +306,70 @@ class AsyncClient:
         return found
 
     async def model(self, name: str, **how: Unpack[CallOptions]) -> Model:
-        """One model, by id or alias."""
+        """Returns one model.
+
+        Args:
+            name: Its id or an alias.
+            **how: Options of the call; see `CallOptions`. Default: those of the client.
+
+        Returns:
+            The model, with its limits, defaults and capabilities.
+
+        Raises:
+            ModelNotFoundError: The server does not serve it.
+            APIError: The call failed. The subclass tells why.
+            TypeError: There is no such option.
+
+        Example:
+            >>> (await client.model("pocket")).default_sampling.max_tokens
+            256
+        """
         return (await self.call(rpcs.GET_MODEL, GetModelRequest(model=name), **how)).proto.model
 
     async def health(self, service: str = "", **how: Unpack[CallOptions]) -> bool:
-        """Whether the server takes requests; raises `UnavailableError` where there is none."""
+        """Returns whether the server accepts requests.
+
+        Args:
+            service: Full name of a gRPC service, such as `onward.v1.CompletionService`. Default: the whole server.
+            **how: Options of the call; see `CallOptions`. Default: those of the client.
+
+        Returns:
+            True if it accepts requests, False if it is loading or shutting down.
+
+        Raises:
+            UnavailableError: The server cannot be reached.
+            APIError: The call failed. The subclass tells why.
+            TypeError: There is no such option.
+
+        Example:
+            >>> await client.health()
+            True
+        """
         return (await self.call(rpcs.HEALTH, StringValue(value=service), **how)).proto.value == rpcs.HEALTH_SERVING
 
     async def call(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, **how: Unpack[CallOptions]
     ) -> Reply[ResponseT]:
-        """Makes any unary call of `onward_client.rpcs`: the generated response, with its metadata."""
-        call = self._options.call(how)
+        """Makes a unary call of any RPC in `onward_client.rpcs`.
+
+        Args:
+            rpc: The RPC.
+            request: Its generated request.
+            **how: Options of the call; see `CallOptions`. Default: those of the client.
+
+        Returns:
+            The generated response, with its metadata.
+
+        Raises:
+            APIError: The call failed. The subclass tells why.
+            RequestError: A value has the wrong type or form; nothing was sent.
+            TypeError: There is no such option.
+
+        Example:
+            >>> (await client.call(rpcs.GET_MODEL, GetModelRequest(model="pocket"))).proto.model.context_length
+            1024
+        """
+        call = self._defaults.call(how)
         method = self._channels.get(call.max_retries).unary_unary(
             rpc.path, rpc.request.SerializeToString, rpc.response.FromString
         )

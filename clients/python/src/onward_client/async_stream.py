@@ -1,4 +1,4 @@
-"""A completion while it is made, for asyncio; how events become a response is `assembly`'s."""
+"""A completion that is streamed, for asyncio."""
 
 from __future__ import annotations
 
@@ -12,17 +12,28 @@ import grpc.aio
 
 from onward.v1.completion_pb2 import StreamCompleteRequest, StreamCompleteResponse
 from onward_client.assembly import Assembly
-from onward_client.errors import OutputError, RequestError, api_error
-from onward_client.results import Completion, Metadata, to_completion, to_reply
+from onward_client.errors import RequestError, api_error
+from onward_client.replies import Metadata, to_reply
+from onward_client.results import Completion, OutputError, to_completion
 
 AsyncStreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[StreamCompleteRequest, StreamCompleteResponse]"
 
 
 class AsyncCompletionStream:
-    """Iterates over events; in an `async with` block, which begins the call and on leaving ends it."""
+    """The events of a streamed completion, in an `async with` block.
+
+    Entering the block starts the call; leaving it cancels the rest. Iterate over the stream for events, or over `text`.
+
+    Example:
+        >>> async with client.stream("What is 7 plus 5?") as stream:
+        ...     async for text in stream.text:
+        ...         print(text, end="")
+        ...     print((await stream.final()).finish_reason)
+        7 + 5 = 12.stop
+    """
 
     def __init__(self, begin: Callable[[], AsyncStreamCall], request_id: str) -> None:
-        """Takes what begins the call, and what it is sent as."""
+        """Takes the function that starts the call, and the request id that it sends."""
         self._begin = begin
         self._request_id = request_id
         self._call: AsyncStreamCall | None = None
@@ -30,27 +41,28 @@ class AsyncCompletionStream:
         self._metadata: tuple[Metadata, ...] = ()
 
     async def __aenter__(self) -> Self:
-        """Begins the call."""
+        """Starts the call."""
         self._call = self._begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancels what is left of the call; the snapshot stays."""
+        """Cancels the rest of the call; `snapshot` stays available."""
         if self._call:
             self._call.cancel()
         self._call = None
 
     def __aiter__(self) -> Self:
-        """Gives the stream itself."""
+        """Returns the stream itself."""
         return self
 
     async def __anext__(self) -> StreamCompleteResponse:
-        """The next event.
+        """Waits for the next event.
 
         Raises:
-            APIError: the call failed; what has come is in `snapshot`.
+            APIError: The call failed. `snapshot` has what arrived before.
+            RequestError: The stream is used outside its block.
         """
         if self._call is None:
             raise RequestError("iterate over a stream inside its `async with` block")
@@ -64,32 +76,35 @@ class AsyncCompletionStream:
 
     @property
     def text(self) -> AsyncIterator[str]:
-        """Pieces of the first answer's text as they come."""
+        """The text of the first choice, in pieces as they arrive."""
         return (event.delta.text async for event in self if event.delta.text and event.delta.index == 0)
 
     @property
     def snapshot(self) -> Completion:
-        """What has come so far."""
+        """The completion so far; an empty one before the first event."""
         return to_completion(to_reply(self._assembly.response(), self._request_id, *self._metadata))
 
     async def final(self) -> Completion:
-        """The whole completion, as `complete` gives it; waits for what has not come yet.
+        """Waits for the end of the stream, unless it has ended, and returns the completion as `complete` returns it.
+
+        Returns:
+            The whole completion.
 
         Raises:
-            APIError: the call failed.
-            OutputError: the stream was left or ended too early.
+            APIError: The call failed.
+            OutputError: The stream ended before its last event, because its block was left or the server closed it.
         """
         if self._call is not None:
             async for _ in self:
                 pass
         if not self._assembly.is_complete:
-            raise OutputError("the stream was left, or ended by the server, before its last event", self.snapshot)
+            raise OutputError("the stream ended before its last event", self.snapshot)
         return self.snapshot
 
 
 @contextmanager
 def errors_of(request_id: str) -> Generator[None]:
-    """Turns what grpc.aio raises into this package's errors; a task that is cancelled while it waits stays so."""
+    """Converts the exceptions of grpc.aio to those of this package. A cancelled task still raises CancelledError."""
     try:
         yield
     except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""How a call is made: deadline, retries, request id and the metadata that goes with it; it makes none itself."""
+"""The options of a call: deadline, retries, request id and metadata."""
 
 import math
 import re
@@ -12,41 +12,44 @@ from onward_client.dicts import set_fields
 from onward_client.errors import RequestError
 
 MAX_RETRIES = 4
-"""gRPC makes at most five attempts."""
+"""gRPC makes at most five attempts per call."""
 
 ApiKey: TypeAlias = str | Callable[[], str]
-"""A key, or what gives the current one; that is called for every call and must not block."""
+"""An API key, or a function that returns the current one. It runs for every call and must not block."""
 
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 
 
 class CallOptions(TypedDict, total=False):
-    """What every call takes beside its request; None leaves it to the client's options."""
+    """Options of a single call. Those that are left out or None keep the value of the client."""
 
     timeout: float | None
+    """Seconds for the whole call, including retries."""
     max_retries: int | None
+    """Attempts after the first, 0 to 4, while the server is overloaded or unavailable."""
     headers: Mapping[str, str] | None
+    """Further gRPC metadata, added to the client's. Names are lower-case, values printable ASCII."""
     request_id: str | None
-    """Names the call in the server's log; made here when it is left out."""
+    """Id of the call in the server's log. Default: a random one."""
 
 
-class Options(TypedDict, total=False):
-    """What the calls of a client have in common; None leaves it as it is."""
+class ClientOptions(TypedDict, total=False):
+    """Options of all calls of a client. Those that are left out or None keep their value."""
 
     api_key: ApiKey | None
-    """Sent as `authorization: Bearer`; none at first."""
+    """Sent as `authorization: Bearer`. Default: no key."""
     timeout: float | None
-    """Seconds for a whole call with its retries; 120 at first."""
+    """Seconds for a whole call, including retries. Default: 120."""
     max_retries: int | None
-    """0 to 4 attempts after the first, where the server is overloaded or unavailable; 3 at first."""
+    """Attempts after the first, 0 to 4, while the server is overloaded or unavailable. Default: 3."""
     headers: Mapping[str, str] | None
-    """More gRPC metadata for every call."""
+    """Further gRPC metadata. Names are lower-case, values printable ASCII. Default: no headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call about to be made."""
+    """The options of one call, complete and checked."""
 
     request_id: str
     timeout: float
@@ -55,8 +58,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientOptions:
-    """`Options` with a value for each."""
+class CallDefaults:
+    """The values of `ClientOptions` that a client applies to its calls."""
 
     api_key: ApiKey | None = None
     timeout: float = 120.0
@@ -64,7 +67,7 @@ class ClientOptions:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Checks what a call would only find out later."""
+        """Rejects values with which every call would fail."""
         if not (self.timeout > 0 and math.isfinite(self.timeout)):
             raise RequestError(f"timeout: must be a positive number of seconds, not {self.timeout!r}")
         if self.max_retries not in range(MAX_RETRIES + 1):
@@ -74,18 +77,24 @@ class ClientOptions:
                 raise RequestError(f"headers: {name!r} must be lower-case letters, digits, `_`, `-` and `.`")
             _check_value(f"headers[{name!r}]", value)
 
-    def changed(self, **changes: Unpack[Options]) -> "ClientOptions":
-        """These options with some changed; headers are added to those that are there."""
-        check_names(changes, Options.__optional_keys__)
+    def changed(self, **changes: Unpack[ClientOptions]) -> "CallDefaults":
+        """Returns a copy with some values changed; new headers are added to the existing ones.
+
+        Raises:
+            RequestError: A value is out of range.
+            TypeError: There is no such option.
+        """
+        check_names(changes, ClientOptions.__optional_keys__)
         given = set_fields(changes)
         given["headers"] = {**self.headers, **(changes.get("headers") or {})}
         return replace(self, **given)
 
     def call(self, options: CallOptions) -> Call:
-        """A call with these options, less what it asks for itself.
+        """Returns the options of a call, which may override these.
 
         Raises:
-            RequestError: a value is out of range, or is none that gRPC can send.
+            RequestError: A value is out of range, or gRPC cannot send it.
+            TypeError: There is no such option.
         """
         check_names(options, CallOptions.__optional_keys__)
         own = self.changed(
@@ -102,7 +111,11 @@ class ClientOptions:
 
 
 def check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
-    """Refuses a keyword that is not known, as Python does for parameters that are written out."""
+    """Rejects unknown keywords, and suggests the nearest known one.
+
+    Raises:
+        TypeError: As Python raises it for an unknown keyword argument.
+    """
     for name in options:
         if name not in known:
             close = get_close_matches(name, known, n=1)
@@ -111,6 +124,6 @@ def check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
 
 
 def _check_value(name: str, value: str) -> None:
-    """Refuses what gRPC would refuse with all metadata, the key among it, in its message."""
+    """Rejects what gRPC would reject with an error message that repeats all metadata, including the API key."""
     if not _HEADER_VALUE.fullmatch(value):
         raise RequestError(f"{name}: must be printable ASCII")

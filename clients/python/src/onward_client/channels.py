@@ -1,6 +1,6 @@
-"""Where calls go: the target, whether it is spoken to in the clear, and gRPC's settings; it makes no calls.
+"""The gRPC channels of a client: their target, encryption and settings.
 
-A channel's retries are fixed when it is made, so there is one for each number of retries that calls ask for.
+A channel's number of retries is fixed when it is created, so each number that calls ask for has a channel of its own.
 """
 
 import json
@@ -25,11 +25,11 @@ ChannelT = TypeVar("ChannelT")
 _SETTINGS: ChannelOptions = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A request that outgrows this buffer is not retried.
+    # gRPC does not retry a request that is larger than this buffer.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A unary call is silent until it is done, which may take longer than the two pings that gRPC allows by default.
+    # A unary call may run for longer than the two pings without data that gRPC allows by default.
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.primary_user_agent", "onward-client"),
 )
@@ -38,23 +38,32 @@ _TARGET = re.compile(r"(?:dns:(?://[^/]*/)?|ipv4:|ipv6:)?(?P<addresses>[^/]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLS:
-    """PEM files for TLS: who is trusted, and for mutual TLS, who calls."""
+    """PEM files for TLS and mutual TLS.
+
+    Example:
+        >>> tls = TLS(ca="ca.pem", cert="client.pem", key="client.key")
+    """
 
     ca: str | PathLike[str] | None = None
-    """Certificates to trust instead of gRPC's own."""
+    """Certificate authorities to trust. Default: those that gRPC trusts."""
     cert: str | PathLike[str] | None = None
-    """The caller's certificate chain; needs `key`."""
+    """The certificate chain of the client, for mutual TLS. Needs `key`."""
     key: str | PathLike[str] | None = None
+    """The private key of the client. Needs `cert`."""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC needs of the files' contents."""
+        """Reads the files.
+
+        Raises:
+            RequestError: A file cannot be read, or only one of `cert` and `key` is set.
+        """
         if (self.cert is None) != (self.key is None):
-            raise RequestError("tls: cert and key go together")
+            raise RequestError("tls: cert and key must be set together")
         return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
 
 
 def is_loopback(target: str) -> bool:
-    """Whether a gRPC target never leaves this machine."""
+    """Returns whether a gRPC target is this machine."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
     match = _TARGET.fullmatch(target)
@@ -63,19 +72,19 @@ def is_loopback(target: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A server, and how it is spoken to."""
+    """A server, and the way to connect to it."""
 
     target: str
     credentials: grpc.ChannelCredentials | None
-    """None: in the clear."""
+    """None: plaintext."""
     extra: ChannelOptions
 
     @classmethod
     def of(cls, target: str, *, tls: TLS | bool | None, extra: ChannelOptions) -> "Destination":
-        """With `tls` None, only what never leaves this machine is spoken to in the clear; with False, anything is.
+        """Returns a destination. With `tls` None, only this machine is plaintext; with False, any target is.
 
         Raises:
-            RequestError: a file of `tls` cannot be read.
+            RequestError: A file of `tls` cannot be read.
         """
         wanted = not is_loopback(target) if tls is None else tls
         if wanted is True:
@@ -83,36 +92,40 @@ class Destination:
         return cls(target, wanted.credentials() if wanted else None, extra)
 
     def options(self, max_retries: int) -> ChannelOptions:
-        """The settings of a channel with that many retries."""
+        """Returns the settings of a channel with this number of retries."""
         return [*_SETTINGS, ("grpc.service_config", json.dumps(service_config(max_retries))), *self.extra]
 
 
 class Channels(Generic[ChannelT]):
-    """The channels to one server: opened when first asked for, closed together."""
+    """The channels to one server. They are opened on first use and closed together. Threads may share it."""
 
     def __init__(self, opener: Callable[[int], ChannelT]) -> None:
-        """Takes what opens a channel with so many retries."""
+        """Takes the function that opens a channel with a number of retries."""
         self._open = opener
         self._channels: dict[int, ChannelT] = {}
         self._closed = False
 
     def get(self, max_retries: int) -> ChannelT:
-        """The channel with that many retries."""
+        """Returns the channel with this number of retries.
+
+        Raises:
+            RequestError: The channels were drained.
+        """
         if self._closed:
             raise RequestError("the client is closed")
         if max_retries not in self._channels:
-            # Two threads may both come here; the channel that loses has no connection yet and is simply dropped.
+            # Two threads may get here at once. The channel that loses has no connection yet and is dropped.
             self._channels.setdefault(max_retries, self._open(max_retries))
         return self._channels[max_retries]
 
     def drain(self) -> list[ChannelT]:
-        """Every open channel, for the caller to close; there are no more after this."""
+        """Returns the open channels for the caller to close, and refuses to open further ones."""
         self._closed = True
         return [self._channels.popitem()[1] for _ in range(len(self._channels))]
 
 
 def service_config(max_retries: int) -> dict[str, object]:
-    """The service config that is shipped with the package, with that many retries."""
+    """Returns the service config that the package ships, with this number of retries."""
     config = json.loads(files("onward_client").joinpath("service_config.json").read_text(encoding="utf-8"))
     for method in config["methodConfig"]:
         if max_retries:

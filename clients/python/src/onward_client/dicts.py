@@ -1,7 +1,7 @@
-"""Plain dicts and JSON values on their way into protobuf; it does not know which messages there are.
+"""Converts plain dicts and JSON values to protobuf messages.
 
-A dict has the field names of its protobuf message. The `type` key that other chat APIs put beside them is
-understood where it says the same, and refused where it does not.
+A dict has the field names of its protobuf message. A `type` key, as other chat APIs use it, is accepted if it names the
+kind of the dict, and rejected otherwise.
 """
 
 import json
@@ -16,10 +16,10 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 def build(kind: type[MessageT], path: str, fields: Mapping[str, object]) -> MessageT:
-    """The message with these fields; `path` is what an error calls it.
+    """Returns a message with these fields; errors call it `path`.
 
     Raises:
-        RequestError: a field is unknown or has the wrong type.
+        RequestError: A field is unknown or has the wrong type.
     """
     try:
         return kind(**fields)
@@ -28,24 +28,32 @@ def build(kind: type[MessageT], path: str, fields: Mapping[str, object]) -> Mess
 
 
 def is_dict(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Whether a value is a dict, which is then taken to have strings for keys."""
+    """Returns whether a value is a mapping, whose keys are then assumed to be strings."""
     return isinstance(value, Mapping)
 
 
 def set_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    """The fields that are not None."""
+    """Returns the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def without_type(fields: Mapping[str, object], kind: str, path: str) -> dict[str, object]:
-    """The fields less their `type`, which must be `kind` if it is there."""
+    """Returns the fields without `type`.
+
+    Raises:
+        RequestError: `type` is set, and not to `kind`.
+    """
     if fields.get("type", kind) != kind:
         raise RequestError(f"{path}.type: must be {kind!r}, not {fields['type']!r}")
     return {name: value for name, value in fields.items() if name != "type"}
 
 
 def json_text(value: object, path: str) -> str:
-    """The value as JSON; text is taken to be JSON already."""
+    """Returns a value as JSON; a string is returned as it is, because it is JSON already.
+
+    Raises:
+        RequestError: The value has no JSON form.
+    """
     if isinstance(value, str):
         return value
     try:

@@ -1,103 +1,110 @@
-"""Everything that can go wrong, in one tree; it does not know how requests are built or calls are made.
+"""The exceptions for requests that cannot be built and calls that fail.
+
+Every exception of this package is in one tree. `OutputError` and its subclasses are in `results`, next to the
+completion that they carry.
 
 OnwardError
-├── RequestError                    the request could not be built and nothing was sent; also a ValueError
-├── APIError                        the call failed: any status that is not named below
-│   ├── InvalidRequestError         see `field_violations`
+├── RequestError                    the request could not be built, and nothing was sent; also a ValueError
+├── APIError                        the call failed; also raised for statuses without a class of their own
+│   ├── InvalidRequestError         the server rejected the request; see `field_violations`
 │   │   └── ContextLengthExceededError
-│   ├── AuthenticationError         no API key, or a wrong one
-│   ├── PermissionDeniedError       the key may not do this
+│   ├── AuthenticationError         the API key is missing or unknown
+│   ├── PermissionDeniedError       the API key does not permit this
 │   ├── ModelNotFoundError
 │   ├── OverloadedError             a full queue or a rate limit, after all retries; see `retry_after`
 │   ├── UnavailableError            no connection, or a server that is loading or shutting down, after all retries
-│   ├── DeadlineExceededError       `timeout` passed
-│   ├── CancelledError              the call was cancelled here or by the server; not asyncio's
+│   ├── DeadlineExceededError       the call took longer than its `timeout`
+│   ├── CancelledError              the call was cancelled, by the server or by closing the client
 │   └── InternalError               the server failed
-└── OutputError                     the call went well, the answer is not what was asked for; see `response`
-    ├── LengthFinishError           it was cut off by a limit
-    └── OutputValidationError       it does not match the type
+└── OutputError                     the call succeeded, but its output is not what was asked for; see `response`
+    ├── LengthFinishError           a limit ended the output early
+    └── OutputValidationError       the output does not match the type
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-if TYPE_CHECKING:
-    from onward_client.results import Completion, Metadata
+from onward_client.replies import Metadata
 
 DetailT = TypeVar("DetailT", bound=Message)
 
 
 class OnwardError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base class of every exception that this package raises on purpose."""
 
 
 class RequestError(OnwardError, ValueError):
-    """The request could not be built, so nothing was sent; the message names the field."""
+    """The request could not be built, so nothing was sent. The message names the field."""
 
 
 class APIError(OnwardError):
-    """The call ended with a status other than OK."""
+    """The call ended with a status other than OK. Subclasses name the common causes."""
 
     def __init__(self, rpc_error: grpc.RpcError, status: Status, request_id: str) -> None:
-        """Takes what gRPC raised, the details that came with it, and the request id that was sent."""
+        """Creates the error.
+
+        Args:
+            rpc_error: The exception that gRPC raised.
+            status: The details that came with it.
+            request_id: The id that the client sent; the server may have replaced it.
+        """
         self.rpc_error = rpc_error
         self.status = status
-        """The `google.rpc.Status` with every detail, empty when the server sent none."""
+        """The `google.rpc.Status` with every detail; empty if the server sent no details."""
         self.code: grpc.StatusCode = rpc_error.code()
         self.message: str = rpc_error.details() or ""
         info = _detail(status, ErrorInfo)
         self.reason: str = info.reason
-        """An `onward.v1.ErrorReason` name without its prefix; empty when the failure is not the service's own."""
+        """Name of an `onward.v1.ErrorReason` without its prefix; empty if the service gave no reason."""
         self.domain: str = info.domain
         self.metadata: dict[str, str] = dict(info.metadata)
-        """What `ErrorInfo` says of this reason, such as `context_length`."""
+        """Facts about the reason from `ErrorInfo`, such as `context_length`."""
         self.field_violations = tuple(_detail(status, BadRequest).field_violations)
+        """The bad fields of the request, each with `field` and `description`."""
         self.request_id: str = _detail(status, RequestInfo).request_id or request_id
         self.retry_after = _retry_after(status, _trailers(rpc_error))
-        """Seconds after which the server says that a retry may work."""
+        """Seconds to wait before trying again, as the server suggests; None if it suggests nothing."""
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        """Says the code, the reason, the message, the bad fields and the request id on one line."""
-        unsaid = (v for v in self.field_violations if v.description not in self.message)
-        fields = "".join(f"; {v.field}: {v.description}" for v in unsaid)
+        """Returns the code, reason, message, bad fields and request id on one line."""
+        further = (v for v in self.field_violations if v.description not in self.message)
+        fields = "".join(f"; {v.field}: {v.description}" for v in further)
         name = f"{self.code.name} {self.reason}".rstrip()
         return f"{name}: {self.message}{fields} (request id {self.request_id})"
 
 
 class InvalidRequestError(APIError):
-    """The server refused the request; `field_violations` names every bad field, `message` what else to change."""
+    """The server rejected the request. `field_violations` lists the bad fields; `message` says what to change."""
 
 
 class ContextLengthExceededError(InvalidRequestError):
-    """Prompt and answer do not fit the model's window; `metadata` has the counts."""
+    """The prompt and `max_tokens` do not fit the context window. `metadata` has the token counts."""
 
 
 class AuthenticationError(APIError):
-    """No API key was sent, or one that the server does not know."""
+    """The call had no API key, or one that the server does not know."""
 
 
 class PermissionDeniedError(APIError):
-    """The API key may not do this."""
+    """The API key does not permit this."""
 
 
 class ModelNotFoundError(APIError):
-    """The server has no such model."""
+    """The server does not serve the requested model."""
 
 
 class OverloadedError(APIError):
-    """The server's queue is full or a limit is reached, and the retries did not help."""
+    """The server's queue was full or a rate limit was reached, on every attempt."""
 
 
 class UnavailableError(APIError):
-    """The server cannot be reached or takes no requests now, and the retries did not help."""
+    """The server could not be reached or accepted no requests, on every attempt."""
 
 
 class DeadlineExceededError(APIError):
@@ -105,34 +112,11 @@ class DeadlineExceededError(APIError):
 
 
 class CancelledError(APIError):
-    """The call was cancelled by the server or by closing the client; not the `CancelledError` of asyncio."""
+    """The call was cancelled by the server or by closing the client. Unrelated to `asyncio.CancelledError`."""
 
 
 class InternalError(APIError):
-    """The server failed; its log has more under `request_id`."""
-
-
-class OutputError(OnwardError):
-    """The call went well, but its answer is not what was asked for."""
-
-    def __init__(self, message: str, response: Completion) -> None:
-        """Keeps the response, so that nothing of the answer is lost."""
-        super().__init__(f"{message} (request id {response.request_id})")
-        self.response = response
-
-
-class LengthFinishError(OutputError):
-    """The answer was cut off by `max_tokens`, the context window or `time_limit`."""
-
-
-class OutputValidationError(OutputError):
-    """The answer does not match the type."""
-
-    def __init__(self, message: str, response: Completion, text: str, validation_error: Exception | None) -> None:
-        """Keeps the text that was validated and what the validator said of it."""
-        super().__init__(message, response)
-        self.text = text
-        self.validation_error = validation_error
+    """The server failed. Its log has the cause under `request_id`."""
 
 
 _BY_REASON: dict[str, type[APIError]] = {
@@ -143,7 +127,7 @@ _BY_REASON: dict[str, type[APIError]] = {
     "OUT_OF_MEMORY": OverloadedError,
     "MESSAGE_TOO_LARGE": InvalidRequestError,
 }
-# RESOURCE_EXHAUSTED is not here: without a reason of the service it is gRPC's word for a message over the size limit.
+# RESOURCE_EXHAUSTED is missing: without a reason from the service, it means a message over gRPC's size limit.
 _BY_CODE: dict[grpc.StatusCode, type[APIError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.UNAUTHENTICATED: AuthenticationError,
@@ -156,7 +140,7 @@ _BY_CODE: dict[grpc.StatusCode, type[APIError]] = {
 
 
 def api_error(rpc_error: grpc.RpcError, request_id: str) -> APIError:
-    """The error that `rpc_error` stands for; raise it `from` that."""
+    """Returns the exception to raise from an `rpc_error`."""
     status = _rich_status(_trailers(rpc_error))
     reason = _detail(status, ErrorInfo).reason
     kind = _BY_REASON.get(reason) or _BY_CODE.get(rpc_error.code(), APIError)
@@ -171,13 +155,13 @@ def _rich_status(trailers: Metadata) -> Status:
     status = Status()
     for key, value in trailers:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            with suppress(DecodeError):  # A broken detail must not hide the error that it belongs to.
+            with suppress(DecodeError):  # a malformed detail must not hide the error itself
                 status.MergeFromString(value)
     return status
 
 
 def _detail(status: Status, kind: type[DetailT]) -> DetailT:
-    """The status's detail of that kind, empty when it has none."""
+    """Returns the status's detail of a type, or an empty message if it has none."""
     for packed in status.details:
         found = kind()
         with suppress(DecodeError):

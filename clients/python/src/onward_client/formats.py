@@ -1,4 +1,4 @@
-"""What the text of an answer must match, from plain Python values; it reads no answer."""
+"""Builds the response format of a request, which constrains its output, from plain Python values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypeAlias, TypedDict, cast, get_origin
@@ -10,7 +10,7 @@ from onward_client.schemas import json_schema, name_of
 
 
 class JsonSchemaDict(TypedDict):
-    """A `JsonSchemaFormat`; always strict."""
+    """A `JsonSchemaFormat` as a dict; `schema` is a dict or JSON text. The schema is always enforced in full."""
 
     schema: Mapping[str, object] | str
     name: NotRequired[str]
@@ -19,25 +19,25 @@ class JsonSchemaDict(TypedDict):
 
 
 class RegexDict(TypedDict):
-    """A `RegexFormat`."""
+    """A `RegexFormat` as a dict."""
 
     pattern: str
 
 
 class GrammarDict(TypedDict):
-    """A `GrammarFormat` in Lark notation."""
+    """A `GrammarFormat` as a dict; the grammar is in Lark notation."""
 
     definition: str
 
 
 class ChoiceDict(TypedDict):
-    """A `ChoiceFormat`."""
+    """A `ChoiceFormat` as a dict."""
 
     choices: Sequence[str]
 
 
 class ResponseFormatDict(TypedDict, total=False):
-    """A `ResponseFormat`: one of its fields, and optionally its name as `type`."""
+    """A `ResponseFormat` as a dict: exactly one of its fields, and optionally the name of that field as `type`."""
 
     type: Literal["text", "json_object", "json_schema", "regex", "grammar", "choice"]
     json_schema: JsonSchemaDict
@@ -47,16 +47,16 @@ class ResponseFormatDict(TypedDict, total=False):
 
 
 ResponseFormatLike: TypeAlias = ResponseFormat | ResponseFormatDict | Literal["text", "json_object"] | type
-"""What an answer must match; a type (needs pydantic) asks for JSON that it can be read from."""
+"""What the output must match. A type (needs pydantic) means JSON that can be parsed as that type."""
 
 _PATH = "response_format"
 
 
 def to_response_format(wanted: ResponseFormatLike) -> ResponseFormat:
-    """The format as protobuf.
+    """Returns a response format as protobuf.
 
     Raises:
-        RequestError: a field is unknown or has the wrong type, or the type has no JSON schema.
+        RequestError: A field is unknown or has the wrong type, or the type has no JSON schema.
     """
     if isinstance(wanted, ResponseFormat):
         return wanted
@@ -70,24 +70,26 @@ def to_response_format(wanted: ResponseFormatLike) -> ResponseFormat:
 
 
 def schema_format(kind: type) -> ResponseFormat:
-    """JSON that a value of this type can be read from."""
+    """Returns the format of JSON that can be parsed as a type."""
     schema = json_text(json_schema(kind), f"{_PATH}.json_schema.schema")
     return ResponseFormat(json_schema=JsonSchemaFormat(schema=schema, name=name_of(kind)))
 
 
 def _from_dict(wanted: Mapping[str, object]) -> ResponseFormat:
-    arms = set_fields(wanted)
-    name = arms.pop("type", next(iter(arms), None))
-    if not isinstance(name, str) or set(arms) - {name}:
-        raise RequestError(f"{_PATH}: must have one field, not {', '.join(map(repr, wanted)) or 'none'}")
-    fields = arms.get(name, {})
+    given = set_fields(wanted)
+    name = given.pop("type", next(iter(given), None))
+    if not isinstance(name, str) or set(given) - {name}:
+        raise RequestError(
+            f"{_PATH}: must have exactly one field, not {', '.join(map(repr, wanted)) or 'an empty dict'}"
+        )
+    fields = given.get(name, {})
     if is_dict(fields):
         fields = _completed(name, set_fields(fields))
     return build(ResponseFormat, _PATH, {name: fields})
 
 
 def _completed(name: str, fields: dict[str, object]) -> dict[str, object]:
-    """The fields as protobuf takes them: a schema as text, the one grammar notation."""
+    """Returns the fields as protobuf expects them: a schema as text, and the notation of a grammar."""
     if name == "json_schema":
         if fields.get("strict") is True:
             del fields["strict"]

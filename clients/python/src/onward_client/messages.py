@@ -1,4 +1,4 @@
-"""Messages of a conversation, made from plain Python values; it knows nothing of calls or answers."""
+"""Builds the messages of a conversation from plain Python values."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal, NotRequired, TypeAlias, TypedDict, cast
@@ -9,21 +9,21 @@ from onward_client.errors import RequestError
 
 
 class TextPartDict(TypedDict):
-    """A `ContentPart`."""
+    """A `ContentPart` as a dict."""
 
     type: NotRequired[Literal["text"]]
     text: str
 
 
 class FunctionCallDict(TypedDict):
-    """A `FunctionCall`; `arguments` is JSON text."""
+    """A `FunctionCall` as a dict; `arguments` is JSON text."""
 
     name: str
     arguments: str
 
 
 class ToolCallDict(TypedDict):
-    """A `ToolCall`."""
+    """A `ToolCall` as a dict."""
 
     id: str
     type: NotRequired[Literal["function"]]
@@ -31,7 +31,7 @@ class ToolCallDict(TypedDict):
 
 
 class MessageDict(TypedDict):
-    """A `Message`, with the names that chat APIs share."""
+    """A `Message` as a dict, with the role names that chat APIs share; `developer` means `system`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: NotRequired[str | Sequence[TextPartDict | ContentPart] | None]
@@ -43,7 +43,7 @@ class MessageDict(TypedDict):
 
 
 MessageLike: TypeAlias = Message | MessageDict | str
-"""A message; a bare string is the user's."""
+"""A message; a string is a user message."""
 
 _ROLES = {
     "system": Role.ROLE_SYSTEM,
@@ -55,52 +55,114 @@ _ROLES = {
 
 
 def system(text: str) -> Message:
-    """Instructions from the operator."""
+    """Returns a system message, which instructs the model.
+
+    Args:
+        text: The instructions.
+
+    Returns:
+        The generated message.
+
+    Example:
+        >>> client.complete([system("Your name is Max."), "Hello, who are you?"]).text
+        'I am Max.'
+    """
     return Message(role=Role.ROLE_SYSTEM, content=text_parts(text))
 
 
 def user(text: str, *, name: str = "") -> Message:
-    """What the end user says."""
+    """Returns a user message.
+
+    Args:
+        text: What the user says.
+        name: Name of the user, for chat templates that show it. Default: no name.
+
+    Returns:
+        The generated message.
+
+    Example:
+        >>> client.complete([user("My name is Anna."), assistant("Hello, Anna!"), user("What is my name?")]).text
+        'Your name is Anna.'
+    """
     return Message(role=Role.ROLE_USER, content=text_parts(text), name=name)
 
 
 def assistant(
     text: str = "", *, tool_calls: Iterable[ToolCall] = (), reasoning: str = "", prefix: bool = False
 ) -> Message:
-    """What the model said, or with `prefix`, how its answer begins."""
+    """Returns an assistant message: what the model said, or with `prefix`, the beginning of what it will say.
+
+    Args:
+        text: The text. Default: no text.
+        tool_calls: The tool calls of the message. Default: no calls.
+        reasoning: The reasoning before the text. Default: no reasoning.
+        prefix: Let the model continue this message instead of starting a new one; only for the last message.
+            Default: False.
+
+    Returns:
+        The generated message.
+
+    Example:
+        >>> client.complete(["What is 7 plus 5?", assistant("7 + 5 =", prefix=True)]).text
+        ' 12.'
+    """
     return Message(
         role=Role.ROLE_ASSISTANT, content=text_parts(text), tool_calls=tool_calls, reasoning=reasoning, prefix=prefix
     )
 
 
 def tool_result(call: ToolCall, result: object) -> Message:
-    """What `call` gave; anything but text is sent as JSON."""
+    """Returns the message that reports the result of a tool call.
+
+    Args:
+        call: The tool call of the model.
+        result: What the tool returned. A string is sent as it is, any other value as JSON.
+
+    Returns:
+        The generated message.
+
+    Raises:
+        RequestError: `result` has no JSON form.
+
+    Example:
+        >>> tools = [{"function": {"name": "get_weather", "description": "Get the weather in a city.",
+        ...     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]
+        >>> question = "What is the weather in Rome?"
+        >>> completion = client.complete(question, tools=tools)
+        >>> (call,) = completion.tool_calls
+        >>> client.complete([question, completion.message, tool_result(call, "sunny")], tools=tools).text
+        'The weather in Rome is sunny.'
+    """
     parts = [ContentPart(text=json_text(result, "tool_result"))]
     return Message(role=Role.ROLE_TOOL, content=parts, name=call.function.name, tool_call_id=call.id)
 
 
 def text_parts(text: str) -> list[ContentPart]:
-    """The text as content; empty text is no content."""
+    """Returns text as the content of a message; empty text becomes empty content."""
     return [ContentPart(text=text)] if text else []
 
 
 def text_of(message: Message) -> str:
-    """The text of all parts."""
+    """Returns the text of all parts of a message, joined."""
     return "".join(part.text for part in message.content)
 
 
 def to_messages(messages: str | Iterable[MessageLike]) -> list[Message]:
-    """The conversation as protobuf; a bare string is one message of the user's."""
+    """Returns a conversation as protobuf messages; a string is one user message.
+
+    Raises:
+        RequestError: A field of a message is unknown or has the wrong type.
+    """
     if isinstance(messages, str):
         return [user(messages)]
     return [to_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
 
 
 def to_message(message: MessageLike, path: str = "message") -> Message:
-    """The message as protobuf; `path` is what an error calls it.
+    """Returns a message as protobuf; errors call it `path`.
 
     Raises:
-        RequestError: a field is unknown or has the wrong type.
+        RequestError: A field is unknown or has the wrong type.
     """
     if isinstance(message, Message):
         return message

@@ -1,4 +1,4 @@
-"""A `CompleteRequest` from plain Python keywords; it sends nothing."""
+"""Builds a `CompleteRequest` from plain Python keywords."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -17,11 +17,15 @@ from onward_client.messages import MessageLike, to_messages
 from onward_client.tools import ToolChoiceLike, ToolLike, to_tool_choice, to_tools
 
 Messages: TypeAlias = str | Iterable[MessageLike]
-"""A conversation; a bare string is one message of the user's."""
+"""A conversation; a string is one user message."""
 
 
 class SamplingOptions(TypedDict, total=False):
-    """The fields of `SamplingParams`; None is the model's own default."""
+    """The sampling parameters, with the names and types of the fields of `SamplingParams`.
+
+    The protocol file `onward/v1/sampling.proto` describes each, with its range. Those that are left out or None take
+    the model's default. A line here is all that a new parameter of the protocol needs to become a keyword.
+    """
 
     temperature: float | None
     top_p: float | None
@@ -41,35 +45,51 @@ class SamplingOptions(TypedDict, total=False):
 
 
 class RequestOptions(SamplingOptions, total=False):
-    """The fields of `CompleteRequest` beside its messages; None is unset."""
+    """The options of a request: all fields of `CompleteRequest` except its messages.
+
+    The protocol file `onward/v1/completion.proto` describes each. Those that are left out or None are unset.
+    """
 
     request: CompleteRequest | None
-    """Where to start from: everything else is merged into a copy of it."""
+    """A request to start from. The other options are merged into a copy of it."""
     model: str | None
+    """Id or alias. Default: the server's default model."""
     prompt: str | Sequence[int] | None
-    """Text or token ids for the model as they are, instead of messages."""
+    """Raw text or token ids to use instead of messages, without the chat template."""
     no_special_tokens: bool | None
-    """With a `prompt` of text: leave out the tokenizer's own special tokens."""
+    """With a `prompt` of text: omit the special tokens that the tokenizer adds. Default: False."""
     tools: Sequence[ToolLike] | None
+    """Tools that the model may call. Default: no tools."""
     tool_choice: ToolChoiceLike | None
+    """Whether the model calls tools, and which. Default: `auto` with `tools`, else `none`."""
     parallel_tool_calls: bool | None
+    """False: at most one tool call. Default: True."""
     response_format: ResponseFormatLike | None
+    """What the output must match. Default: free text."""
     n: int | None
+    """Number of choices. Default: 1."""
     logprobs: bool | int | None
-    """True: of the tokens drawn. A number: of that many alternatives for each as well."""
+    """True: log probabilities of the sampled tokens. A number: also those of that many alternatives per token."""
     time_limit: float | timedelta | None
-    """Seconds after which the answer so far is returned; `timeout` instead throws it away."""
+    """Seconds after which the server returns the output so far. A call that reaches `timeout` returns nothing."""
     user: str | None
+    """An id of the end user, for the server's log."""
     metadata: Mapping[str, str] | None
+    """Keys and values for the server's log."""
     reasoning_effort: Literal["none", "low", "medium", "high"] | None
+    """Sets the chat template's switch for reasoning."""
 
 
 class CompleteOptions(RequestOptions, CallOptions, total=False):
-    """Every keyword of a completion."""
+    """All keywords of `complete`, `stream`, `parse` and `count_tokens`: of the request and of the call."""
 
 
 def split(options: CompleteOptions) -> tuple[RequestOptions, CallOptions]:
-    """The keywords of the request, and those of the call that carries it."""
+    """Returns the options of the request, and those of the call that carries it.
+
+    Raises:
+        TypeError: There is no such option.
+    """
     check_names(options, CompleteOptions.__optional_keys__)
     wanted = {name: value for name, value in options.items() if name not in CallOptions.__optional_keys__}
     how = {name: value for name, value in options.items() if name in CallOptions.__optional_keys__}
@@ -77,15 +97,27 @@ def split(options: CompleteOptions) -> tuple[RequestOptions, CallOptions]:
 
 
 def with_format(kind: type, options: CompleteOptions) -> CompleteOptions:
-    """The keywords, with the JSON of a type as the response format where they name none."""
+    """Returns the options with a type as the response format, unless they have a response format already."""
     return {"response_format": kind, **options}
 
 
 def complete_request(messages: Messages | None = None, **options: Unpack[RequestOptions]) -> CompleteRequest:
-    """The request that these keywords ask for.
+    """Returns the generated request for these options, as `complete` sends it.
+
+    Args:
+        messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
+        **options: See `RequestOptions`. Default: unset.
+
+    Returns:
+        The generated request.
 
     Raises:
-        RequestError: a value has the wrong type or form; ranges are the server's to check.
+        RequestError: A value has the wrong type or form. Ranges are checked by the server.
+        TypeError: There is no such option.
+
+    Example:
+        >>> complete_request("Hello", temperature=0.5).sampling.temperature
+        0.5
     """
     check_names(options, RequestOptions.__optional_keys__)
     request = CompleteRequest()
@@ -103,20 +135,20 @@ def complete_request(messages: Messages | None = None, **options: Unpack[Request
 
 
 def tokenize_request(source: str | CompleteRequest, model: str, *, no_special_tokens: bool) -> TokenizeRequest:
-    """The request for the tokens of a text, or of a whole completion request."""
+    """Returns the request for the tokens of a text, or of a whole completion request."""
     arm = "request" if isinstance(source, CompleteRequest) else "text"
     fields = {"model": model, arm: source, "no_special_tokens": no_special_tokens}
     return build(TokenizeRequest, "tokenize", fields)
 
 
 def detokenize_request(token_ids: Sequence[int], model: str, *, keep_special_tokens: bool) -> DetokenizeRequest:
-    """The request for the text of these tokens."""
+    """Returns the request for the text of token ids."""
     fields = {"model": model, "token_ids": token_ids, "keep_special_tokens": keep_special_tokens}
     return build(DetokenizeRequest, "detokenize", fields)
 
 
 def _sampling(name: str, value: object) -> object:
-    """The value; a stop string alone is a list of one, not of its characters."""
+    """Returns the value for the field; one stop string becomes a list of one, not a list of its characters."""
     return [value] if name == "stop" and isinstance(value, str) else value
 
 
@@ -140,7 +172,7 @@ def _time_limit(limit: float | timedelta) -> Mapping[str, object]:
     return {"time_limit": duration}
 
 
-# Keywords that are no fields, or take more than their field does. Any is what `RequestOptions` says of each.
+# Options that are not fields, or accept more than their field does. Their types are in `RequestOptions`.
 _FIELDS: Mapping[str, Callable[[Any], Mapping[str, object]]] = {
     "prompt": _raw_prompt,
     "no_special_tokens": lambda flag: {"raw_prompt": {"no_special_tokens": flag}},

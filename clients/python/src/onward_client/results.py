@@ -1,190 +1,245 @@
-"""What a call gave: the generated response in a light wrapper; it does not know how calls are made."""
+"""What a completion returns: a light wrapper around the generated response, and the errors of its output."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar, cast
 
-from google.protobuf.message import Message as ProtobufMessage
-
-from onward.v1 import usage_pb2
+from onward.v1 import completion_pb2, usage_pb2
 from onward.v1.chat_pb2 import Message, ToolCall
-from onward.v1.completion_pb2 import Choice, CompleteResponse
-from onward_client.errors import LengthFinishError, OutputError, OutputValidationError
+from onward_client.errors import OnwardError
 from onward_client.messages import text_of
-from onward_client.schemas import name_of, validate
-
-Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
-"""gRPC metadata, in the order it came."""
+from onward_client.replies import Reply
+from onward_client.schemas import json_reader, name_of
 
 FinishReason: TypeAlias = Literal[
     "unspecified", "stop", "length", "context_length", "tool_calls", "time_limit", "invalid_tool_call", "unknown"
 ]
-"""Why an answer ended: `onward.v1.FinishReason` in lower case; unknown is one that this client is too old for."""
+"""Why a choice ended: `onward.v1.FinishReason` in lower case, or `unknown` if this client is too old to know it."""
 
-ResponseT = TypeVar("ResponseT", bound=ProtobufMessage)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[ResponseT]):
-    """A response and what came with it."""
+class OutputError(OnwardError):
+    """The call succeeded, but its output is not what was asked for."""
 
-    proto: ResponseT
+    def __init__(self, message: str, response: Completion) -> None:
+        """Creates the error; `response` keeps everything that the model generated."""
+        super().__init__(f"{message} (request id {response.request_id})")
+        self.response = response
+
+
+class LengthFinishError(OutputError):
+    """The output ended early, at `max_tokens`, at the context window or at `time_limit`."""
+
+
+class OutputValidationError(OutputError):
+    """The output does not match the type."""
+
+    def __init__(self, message: str, response: Completion, text: str, validation_error: Exception | None) -> None:
+        """Creates the error.
+
+        Args:
+            message: What is wrong.
+            response: The completion.
+            text: The text that does not match.
+            validation_error: Pydantic's error; None if the text was not validated.
+        """
+        super().__init__(message, response)
+        self.text = text
+        self.validation_error = validation_error
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the `n` texts of a completion."""
+
+    proto: completion_pb2.Choice
     """The generated message."""
-    request_id: str
-    """What the server's log calls this call."""
-    metadata: Metadata
-    """Initial and trailing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer."""
-
-    proto: Choice
 
     @property
     def message(self) -> Message:
-        """The whole answer, as the next request takes it."""
+        """The assistant message, to send back in the next request."""
         return self.proto.message
 
     @property
     def text(self) -> str:
-        """The text of the answer."""
+        """The text, without reasoning and tool calls."""
         return text_of(self.proto.message)
 
     @property
     def reasoning(self) -> str:
-        """What the model thought before it answered."""
+        """The model's reasoning; empty if there is none or the model has no format for it."""
         return self.proto.message.reasoning
 
     @property
     def tool_calls(self) -> Sequence[ToolCall]:
-        """The calls that the model asks for."""
+        """The tool calls that the model asks the caller to make."""
         return self.proto.message.tool_calls
 
     @property
     def finish_reason(self) -> FinishReason:
-        """Why the answer ended."""
+        """Why the choice ended."""
         value = usage_pb2.FinishReason.DESCRIPTOR.values_by_number.get(self.proto.finish_reason)
         name = value.name.removeprefix("FINISH_REASON_").lower() if value else "unknown"
         return cast("FinishReason", name)
 
 
 @dataclass(frozen=True, slots=True)
-class Completion(Reply[CompleteResponse]):
-    """A finished completion, or with a stream, what has come of it so far."""
+class Completion(Reply[completion_pb2.CompleteResponse]):
+    """A completion: all of it, or the part of a stream that has arrived so far.
+
+    Example:
+        >>> completion = client.complete("My name is Anna. What is my name?")
+        >>> completion.text, completion.finish_reason, completion.usage.completion_tokens
+        ('Anna.', 'stop', 4)
+    """
 
     @property
-    def answers(self) -> tuple[Answer, ...]:
-        """All `n` answers; what follows here is of the first."""
-        return tuple(Answer(choice) for choice in self.proto.choices)
+    def choices(self) -> tuple[Choice, ...]:
+        """All `n` choices. The other properties below describe the first one."""
+        return tuple(Choice(choice) for choice in self.proto.choices)
 
     @property
     def message(self) -> Message:
-        """The whole answer, as the next request takes it."""
-        return self._answer(0).message
+        """The assistant message, to send back in the next request."""
+        return self._choice(0).message
 
     @property
     def text(self) -> str:
-        """The text of the answer."""
-        return self._answer(0).text
+        """The text, without reasoning and tool calls."""
+        return self._choice(0).text
 
     @property
     def reasoning(self) -> str:
-        """What the model thought before it answered."""
-        return self._answer(0).reasoning
+        """The model's reasoning; empty if there is none or the model has no format for it."""
+        return self._choice(0).reasoning
 
     @property
     def tool_calls(self) -> Sequence[ToolCall]:
-        """The calls that the model asks for."""
-        return self._answer(0).tool_calls
+        """The tool calls that the model asks the caller to make."""
+        return self._choice(0).tool_calls
 
     @property
     def finish_reason(self) -> FinishReason:
-        """Why the answer ended."""
-        return self._answer(0).finish_reason
+        """Why the choice ended."""
+        return self._choice(0).finish_reason
 
     @property
     def usage(self) -> usage_pb2.Usage:
-        """Token counts over all answers."""
+        """Token counts over all choices."""
         return self.proto.usage
 
     def parse(self, kind: type[T], index: int = 0) -> T:
-        """The value of type `kind` that the answer writes in JSON.
+        """Returns the JSON text of a choice as a value of a type; needs pydantic.
+
+        Args:
+            kind: The type to read.
+            index: Which of the `n` choices to read. Default: the first.
+
+        Returns:
+            A value of the type.
 
         Raises:
-            LengthFinishError: the answer was cut off.
-            OutputValidationError: it does not match the type.
-            OutputError: it calls tools instead.
+            LengthFinishError: The output ended early.
+            OutputValidationError: The text does not match the type, or a tool call is malformed.
+            OutputError: The model made tool calls instead.
+            RequestError: Pydantic is not installed.
+
+        Example:
+            >>> request = "Extract name and city as JSON: Anna lives in Rome."
+            >>> client.complete(request, response_format="json_object").parse(dict[str, str])
+            {'name': 'Anna', 'city': 'Rome'}
         """
-        answer = self._whole_answer(index)
-        if answer.tool_calls:
-            raise OutputError(f"the answer calls {', '.join(call.function.name for call in answer.tool_calls)}", self)
-        return validate(kind, answer.text, self)
+        choice = self._whole_choice(index)
+        if choice.tool_calls:
+            called = ", ".join(call.function.name for call in choice.tool_calls)
+            raise OutputError(f"the model called {called} instead of returning {name_of(kind)}", self)
+        return self._read(kind, choice.text)
 
     def parse_tool_calls(self, *kinds: type[T], index: int = 0) -> list[T]:
-        """The arguments of each call, as the one of `kinds` that has the call's name.
+        """Returns the arguments of each tool call of a choice as a value of the type that the call names.
+
+        Args:
+            *kinds: The types that were offered as `tools`.
+            index: Which of the `n` choices to read. Default: the first.
+
+        Returns:
+            One value per tool call, in order.
 
         Raises:
-            LengthFinishError: the answer was cut off.
-            OutputValidationError: a call is broken, has another name, or its arguments do not match the type.
+            LengthFinishError: The output ended early.
+            OutputValidationError: A tool call is malformed, names none of the types, or does not match its type.
+            RequestError: Pydantic is not installed.
+
+        Example:
+            >>> from pydantic import BaseModel
+            >>> class get_weather(BaseModel):
+            ...     '''Get the weather in a city.'''
+            ...     city: str
+            >>> completion = client.complete("What is the weather in Rome?", tools=[get_weather])
+            >>> completion.parse_tool_calls(get_weather)
+            [get_weather(city='Rome')]
         """
         by_name = {name_of(kind): kind for kind in kinds}
         parsed: list[T] = []
-        for call in self._whole_answer(index).tool_calls:
+        for call in self._whole_choice(index).tool_calls:
             function = call.function
             if function.name not in by_name:
-                raise OutputValidationError(
-                    f"the answer calls {function.name!r}, which is none of {', '.join(by_name)}",
-                    self,
-                    function.arguments,
-                    None,
-                )
-            parsed.append(validate(by_name[function.name], function.arguments, self))
+                message = f"the model called {function.name!r}; expected one of {', '.join(by_name)}"
+                raise OutputValidationError(message, self, function.arguments, None)
+            parsed.append(self._read(by_name[function.name], function.arguments))
         return parsed
 
-    def _answer(self, index: int) -> Answer:
-        """An answer; an empty one while a stream has not begun it."""
-        return Answer(self.proto.choices[index] if index < len(self.proto.choices) else Choice())
+    def _choice(self, index: int) -> Choice:
+        """Returns a choice; an empty one if a stream has not begun it."""
+        has_begun = index < len(self.proto.choices)
+        return Choice(self.proto.choices[index] if has_begun else completion_pb2.Choice())
 
-    def _whole_answer(self, index: int) -> Answer:
-        answer = self._answer(index)
-        if answer.finish_reason in {"length", "context_length", "time_limit"}:
-            raise LengthFinishError(f"the answer was cut off: {answer.finish_reason}", self)
-        if answer.finish_reason == "invalid_tool_call":
-            broken = answer.proto.invalid_tool_call
-            raise OutputValidationError(f"the answer has a tool call that cannot be read: {broken}", self, broken, None)
-        return answer
+    def _whole_choice(self, index: int) -> Choice:
+        choice = self._choice(index)
+        if choice.finish_reason in {"length", "context_length", "time_limit"}:
+            raise LengthFinishError(f"the output ended early: finish_reason is {choice.finish_reason}", self)
+        if choice.finish_reason == "invalid_tool_call":
+            malformed = choice.proto.invalid_tool_call
+            raise OutputValidationError(f"the output has a malformed tool call: {malformed}", self, malformed, None)
+        return choice
+
+    def _read(self, kind: type[T], text: str) -> T:
+        read = json_reader(kind)
+        try:
+            return read(text)
+        except ValueError as error:  # includes pydantic's ValidationError
+            message = f"the output does not match {name_of(kind)}: {error}"
+            raise OutputValidationError(message, self, text, error) from error
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCompletion(Completion, Generic[T]):
-    """A completion whose answer is a value of a type, or calls tools before it gives one."""
+    """A completion whose first choice was parsed, unless it makes tool calls."""
 
     kind: type[T]
+    """The type."""
     values: tuple[T, ...]
+    """The value of the first choice; empty if that makes tool calls."""
 
     @property
     def parsed(self) -> T:
-        """The value; of an answer that calls tools there is none, which raises `OutputError`."""
+        """The value of the first choice; raises `OutputError` if that makes tool calls."""
         return self.values[0] if self.values else self.parse(self.kind)
 
 
-def to_reply(proto: ResponseT, request_id: str, *metadata: Iterable[tuple[str, str | bytes]]) -> Reply[ResponseT]:
-    """The reply to a call that was sent as `request_id`, which the server may have replaced."""
-    pairs = tuple((key, value) for part in metadata for key, value in part)
-    return Reply(proto, str(dict(pairs).get("x-request-id", request_id)), pairs)
-
-
-def to_completion(reply: Reply[CompleteResponse]) -> Completion:
-    """The reply, read as a completion."""
+def to_completion(reply: Reply[completion_pb2.CompleteResponse]) -> Completion:
+    """Returns a reply as a completion."""
     return Completion(reply.proto, reply.request_id, reply.metadata)
 
 
 def to_parsed(kind: type[T], completion: Completion) -> ParsedCompletion[T]:
-    """The completion with its first answer read; one that calls tools is left for `parse_tool_calls`."""
+    """Returns a completion with its first choice parsed; tool calls are left to `parse_tool_calls`.
+
+    Raises:
+        OutputError: As `Completion.parse` raises it.
+    """
     values = () if completion.tool_calls else (completion.parse(kind),)
     return ParsedCompletion(completion.proto, completion.request_id, completion.metadata, kind, values)

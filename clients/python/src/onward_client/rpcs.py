@@ -1,4 +1,4 @@
-"""The calls that a server of onward.v1 answers, with the types of each; it knows no channel and makes no call."""
+"""The RPCs of onward.v1 and of gRPC health checking, for `Client.call`."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,7 +23,7 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Rpc(Generic[RequestT, ResponseT]):
-    """One call: its path, what goes in and what comes out."""
+    """One RPC: its path, and the types of its request and response."""
 
     path: str
     request: type[RequestT]
@@ -37,6 +37,6 @@ GET_MODEL = Rpc("/onward.v1.ModelService/GetModel", GetModelRequest, GetModelRes
 COUNT_TOKENS = Rpc("/onward.v1.TokenizerService/CountTokens", CountTokensRequest, CountTokensResponse)
 TOKENIZE = Rpc("/onward.v1.TokenizerService/Tokenize", TokenizeRequest, TokenizeResponse)
 DETOKENIZE = Rpc("/onward.v1.TokenizerService/Detokenize", DetokenizeRequest, DetokenizeResponse)
-# On the wire a HealthCheckRequest is one string and its response one enum, so no package for them is needed.
+# These have the wire format of HealthCheckRequest and HealthCheckResponse, without a dependency on their package.
 HEALTH = Rpc("/grpc.health.v1.Health/Check", StringValue, Int32Value)
 HEALTH_SERVING = 1

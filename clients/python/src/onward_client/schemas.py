@@ -1,7 +1,7 @@
-"""JSON schemas of Python types, and values of them read from JSON; the one importer of pydantic, which is optional.
+"""JSON schemas of Python types, and values of those types read from JSON. The only module that imports pydantic.
 
-A schema is made strict: an object has the properties that its type names, no others, and all of them, since a model
-that may leave a property out often does. What the schema cannot say is checked when the answer is read.
+Schemas are strict: objects have exactly the properties that their type names, all required, because models often leave
+out optional ones. Rules that a schema cannot express are checked when the output is parsed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
-from onward_client.errors import OutputValidationError, RequestError
+from onward_client.errors import RequestError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
-
-    from onward_client.results import Completion
 
 T = TypeVar("T")
 JsonSchema: TypeAlias = Mapping[str, object]
@@ -25,21 +23,21 @@ _SCHEMAS = ("items", "additionalProperties")
 
 
 def json_schema(kind: type | Callable[..., object]) -> JsonSchema:
-    """The strict JSON schema of a type, or of a function's arguments.
+    """Returns the strict JSON schema of a type, or of a function's arguments.
 
     Raises:
-        RequestError: it has none, or pydantic is not installed.
+        RequestError: The type has no JSON schema, or pydantic is not installed.
     """
     try:
         return strict(_adapter(kind).json_schema())
-    except RuntimeError as error:  # pydantic's PydanticUserError is one
+    except RuntimeError as error:  # includes pydantic's PydanticUserError
         raise RequestError(f"{name_of(kind)} has no JSON schema: {str(error).partition(chr(10))[0]}") from error
 
 
 def strict(schema: JsonSchema) -> JsonSchema:
-    """The schema with every property required, none beside them, and without what only a validator reads."""
+    """Returns a schema that requires every property and allows no others, without keywords for validators only."""
     result = {key: value for key, value in schema.items() if key not in {"default", "discriminator", "title"}}
-    # Pydantic tells the arms of a oneOf apart itself; for writing one of them anyOf says the same, and always compiles.
+    # The alternatives of pydantic's oneOf exclude each other, so anyOf means the same, and every server can compile it.
     if "oneOf" in result:
         result["anyOf"] = result.pop("oneOf")
     for key in _SCHEMAS_BY_NAME:
@@ -57,23 +55,17 @@ def strict(schema: JsonSchema) -> JsonSchema:
     return result
 
 
-def validate(kind: type[T], text: str, response: Completion) -> T:
-    """The value of type `kind` that `text` writes in JSON.
+def json_reader(kind: type[T]) -> Callable[[str], T]:
+    """Returns a function that reads a value of a type from JSON text, and raises a ValueError if it cannot.
 
     Raises:
-        OutputValidationError: it writes none; carries `response`.
+        RequestError: Pydantic is not installed.
     """
-    adapter = _adapter(kind)
-    try:
-        return adapter.validate_json(text)
-    except ValueError as error:  # pydantic's ValidationError is one
-        raise OutputValidationError(
-            f"the answer does not match {name_of(kind)}: {error}", response, text, error
-        ) from error
+    return _adapter(kind).validate_json
 
 
 def name_of(kind: type | Callable[..., object]) -> str:
-    """What the type or function is called."""
+    """Returns the name of a type or function."""
     return getattr(kind, "__name__", str(kind))
 
 

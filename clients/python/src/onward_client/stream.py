@@ -1,4 +1,4 @@
-"""A completion while it is made, for threads; how events become a response is `assembly`'s."""
+"""A completion that is streamed, for threads."""
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -8,19 +8,20 @@ import grpc
 
 from onward.v1.completion_pb2 import StreamCompleteResponse
 from onward_client.assembly import Assembly
-from onward_client.errors import OutputError, RequestError, api_error
-from onward_client.results import Completion, Metadata, to_completion, to_reply
+from onward_client.errors import RequestError, api_error
+from onward_client.replies import Metadata, to_reply
+from onward_client.results import Completion, OutputError, to_completion
 
 
 class StreamCall(Protocol):
-    """What gRPC gives for a call that is answered by a stream."""
+    """The gRPC object of a call that returns a stream."""
 
     def __next__(self) -> StreamCompleteResponse:
         """Waits for the next event."""
         ...
 
     def cancel(self) -> object:
-        """Ends the call; does nothing if it has ended."""
+        """Cancels the call, unless it has ended."""
         ...
 
     def initial_metadata(self) -> Metadata:
@@ -33,10 +34,20 @@ class StreamCall(Protocol):
 
 
 class CompletionStream:
-    """Iterates over events; in a `with` block, which begins the call and on leaving ends it."""
+    """The events of a streamed completion, in a `with` block.
+
+    Entering the block starts the call; leaving it cancels the rest. Iterate over the stream for events, or over `text`.
+
+    Example:
+        >>> with client.stream("What is 7 plus 5?") as stream:
+        ...     for text in stream.text:
+        ...         print(text, end="")
+        ...     print(stream.final().finish_reason)
+        7 + 5 = 12.stop
+    """
 
     def __init__(self, begin: Callable[[], StreamCall], request_id: str) -> None:
-        """Takes what begins the call, and what it is sent as."""
+        """Takes the function that starts the call, and the request id that it sends."""
         self._begin = begin
         self._request_id = request_id
         self._call: StreamCall | None = None
@@ -44,27 +55,28 @@ class CompletionStream:
         self._metadata: tuple[Metadata, ...] = ()
 
     def __enter__(self) -> Self:
-        """Begins the call."""
+        """Starts the call."""
         self._call = self._begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancels what is left of the call; the snapshot stays."""
+        """Cancels the rest of the call; `snapshot` stays available."""
         if self._call:
             self._call.cancel()
         self._call = None
 
     def __iter__(self) -> Self:
-        """Gives the stream itself."""
+        """Returns the stream itself."""
         return self
 
     def __next__(self) -> StreamCompleteResponse:
-        """The next event.
+        """Waits for the next event.
 
         Raises:
-            APIError: the call failed; what has come is in `snapshot`.
+            APIError: The call failed. `snapshot` has what arrived before.
+            RequestError: The stream is used outside its block.
         """
         if self._call is None:
             raise RequestError("iterate over a stream inside its `with` block")
@@ -80,24 +92,27 @@ class CompletionStream:
 
     @property
     def text(self) -> Iterator[str]:
-        """Pieces of the first answer's text as they come."""
+        """The text of the first choice, in pieces as they arrive."""
         return (event.delta.text for event in self if event.delta.text and event.delta.index == 0)
 
     @property
     def snapshot(self) -> Completion:
-        """What has come so far."""
+        """The completion so far; an empty one before the first event."""
         return to_completion(to_reply(self._assembly.response(), self._request_id, *self._metadata))
 
     def final(self) -> Completion:
-        """The whole completion, as `complete` gives it; waits for what has not come yet.
+        """Waits for the end of the stream, unless it has ended, and returns the completion as `complete` returns it.
+
+        Returns:
+            The whole completion.
 
         Raises:
-            APIError: the call failed.
-            OutputError: the stream was left or ended too early.
+            APIError: The call failed.
+            OutputError: The stream ended before its last event, because its block was left or the server closed it.
         """
         if self._call is not None:
             for _ in self:
                 pass
         if not self._assembly.is_complete:
-            raise OutputError("the stream was left, or ended by the server, before its last event", self.snapshot)
+            raise OutputError("the stream ended before its last event", self.snapshot)
         return self.snapshot

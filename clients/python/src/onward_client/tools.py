@@ -1,4 +1,4 @@
-"""Tools offered to the model, and how free it is to call them, from plain Python values; it calls no tool."""
+"""Builds the tools that a request offers, and its tool choice, from plain Python values."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from onward_client.schemas import json_schema, name_of
 
 
 class FunctionDict(TypedDict):
-    """A `FunctionTool`; `parameters` is a JSON schema."""
+    """A `FunctionTool` as a dict; `parameters` is a JSON schema, as a dict or as text."""
 
     name: str
     description: NotRequired[str | None]
@@ -20,17 +20,17 @@ class FunctionDict(TypedDict):
 
 
 class ToolDict(TypedDict):
-    """A `Tool`."""
+    """A `Tool` as a dict."""
 
     type: NotRequired[Literal["function"]]
     function: FunctionDict
 
 
 ToolLike: TypeAlias = Tool | FunctionTool | ToolDict | type | Callable[..., object]
-"""A tool; a type or an annotated function (both need pydantic) is one whose arguments are always valid."""
+"""A tool. A type or an annotated function (both need pydantic) is a strict tool: its arguments always match."""
 
 ToolChoiceLike: TypeAlias = ToolChoice | Literal["auto", "none", "required"] | list[str] | tuple[str, ...]
-"""How free the model is; a list of names means that one of these must be called."""
+"""Whether the model may, must or must not call tools; a list means that it must call one of these names."""
 
 _MODES = {
     "auto": ToolChoice.MODE_AUTO,
@@ -40,16 +40,20 @@ _MODES = {
 
 
 def to_tools(tools: Sequence[ToolLike]) -> list[Tool]:
-    """The tools as protobuf.
+    """Returns tools as protobuf.
 
     Raises:
-        RequestError: a field is unknown or has the wrong type.
+        RequestError: A field is unknown or has the wrong type, or a type or function has no JSON schema.
     """
     return [_to_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools)]
 
 
 def to_tool_choice(choice: ToolChoiceLike) -> ToolChoice:
-    """The choice as protobuf."""
+    """Returns a tool choice as protobuf.
+
+    Raises:
+        RequestError: The choice is not a mode or a list of names.
+    """
     if isinstance(choice, ToolChoice):
         return choice
     if isinstance(choice, list | tuple):
