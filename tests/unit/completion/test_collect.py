@@ -1,4 +1,4 @@
-"""A stream of events folded into one answer."""
+"""The assembly of a stream of events into a completion."""
 
 from collections.abc import AsyncIterator
 
@@ -48,7 +48,7 @@ def finished(index: int = 0, *, invalid_tool_call: str = "") -> ChoiceFinished:
     )
 
 
-def said(
+def delta(
     text: str = "", *, index: int = 0, reasoning: str = "", tool_calls: tuple[ToolCallDelta, ...] = ()
 ) -> ChoiceDelta:
     return ChoiceDelta(index=index, text=text, reasoning=reasoning, tool_calls=tool_calls, token_count=1)
@@ -68,7 +68,7 @@ async def choice(*events: CompletionEvent) -> Choice:
 
 
 async def test_text_and_reasoning_are_joined() -> None:
-    message = (await choice(said(reasoning="h"), said(reasoning="m"), said("Hel"), said("lo"), finished())).message
+    message = (await choice(delta(reasoning="h"), delta(reasoning="m"), delta("Hel"), delta("lo"), finished())).message
     assert (message.reasoning, message.content) == ("hm", ("Hello",))
 
 
@@ -80,9 +80,9 @@ async def test_a_choice_without_text_has_no_content() -> None:
 async def test_tool_calls_are_joined_by_index() -> None:
     message = (
         await choice(
-            said(tool_calls=(ToolCallDelta(index=1, id="b", name="g", arguments="{"),)),
-            said(tool_calls=(ToolCallDelta(index=0, id="a", name="f", arguments='{"x"'),)),
-            said(tool_calls=(ToolCallDelta(index=0, arguments=": 1}"), ToolCallDelta(index=1, arguments="}"))),
+            delta(tool_calls=(ToolCallDelta(index=1, id="b", name="g", arguments="{"),)),
+            delta(tool_calls=(ToolCallDelta(index=0, id="a", name="f", arguments='{"x"'),)),
+            delta(tool_calls=(ToolCallDelta(index=0, arguments=": 1}"), ToolCallDelta(index=1, arguments="}"))),
             finished(),
         )
     ).message
@@ -92,14 +92,14 @@ async def test_tool_calls_are_joined_by_index() -> None:
     )
 
 
-async def test_the_last_call_is_void_where_it_turned_out_to_be_none() -> None:
+async def test_the_last_tool_call_is_dropped_if_it_is_malformed() -> None:
     deltas = (ToolCallDelta(index=0, id="a", name="f", arguments="{}"), ToolCallDelta(index=1, id="b", name="g"))
-    answer = await choice(said(tool_calls=deltas), finished(invalid_tool_call="<tool_call>{"))
-    assert [call.name for call in answer.message.tool_calls] == ["f"]
-    assert answer.invalid_tool_call == "<tool_call>{"
+    only = await choice(delta(tool_calls=deltas), finished(invalid_tool_call="<tool_call>{"))
+    assert [call.name for call in only.message.tool_calls] == ["f"]
+    assert only.invalid_tool_call == "<tool_call>{"
 
 
-async def test_log_probabilities_come_in_the_order_of_their_tokens() -> None:
+async def test_log_probabilities_are_in_the_order_of_their_tokens() -> None:
     logprobs = [TokenLogprob(chosen=Logprob(token_id=i, token=b"", logprob=0.0), top=()) for i in range(3)]
     deltas = [
         ChoiceDelta(index=0, logprobs=(logprobs[0],), token_count=1),
@@ -108,18 +108,18 @@ async def test_log_probabilities_come_in_the_order_of_their_tokens() -> None:
     assert (await choice(*deltas, finished())).logprobs == tuple(logprobs)
 
 
-async def test_choices_come_by_index_however_their_events_mix() -> None:
-    answer = await collected(STARTED, said("b", index=1), said("a"), finished(1), said("a"), finished(0), ENDED)
-    assert [(each.index, each.message.content, each.seed) for each in answer.choices] == [
+async def test_choices_are_sorted_by_index_however_their_events_mix() -> None:
+    completion = await collected(STARTED, delta("b", index=1), delta("a"), finished(1), delta("a"), finished(0), ENDED)
+    assert [(each.index, each.message.content, each.seed) for each in completion.choices] == [
         (0, ("aa",), 5),
         (1, ("b",), 6),
     ]
-    assert (answer.started, answer.ended) == (STARTED, ENDED)
+    assert (completion.started, completion.ended) == (STARTED, ENDED)
 
 
 @pytest.mark.parametrize(
     "events", [(), (STARTED, finished()), (finished(), ENDED)], ids=["nothing", "no end", "no start"]
 )
-async def test_a_stream_that_is_not_whole_is_a_bug(events: tuple[CompletionEvent, ...]) -> None:
+async def test_an_incomplete_stream_is_a_bug(events: tuple[CompletionEvent, ...]) -> None:
     with pytest.raises(AssertionError, match="no CompletionStarted or no CompletionEnded"):
         await collected(*events)

@@ -1,4 +1,4 @@
-"""The pipeline of one model, where a real server would show it less plainly."""
+"""The completer of one model, in cases that a test through the server cannot show."""
 
 import threading
 import time
@@ -66,7 +66,7 @@ def completer_of(prompts: PromptBuilder, tokenizer: Tokenizer, engine: EngineThr
 
 
 class ObservedIds(tuple[int, ...]):
-    """Token ids that note which threads read them."""
+    """Token ids that record which threads read them."""
 
     __slots__ = ()
     readers: ClassVar[set[int]] = set()
@@ -77,7 +77,7 @@ class ObservedIds(tuple[int, ...]):
 
 
 async def test_a_long_prompt_is_never_read_on_the_event_loop(completer: Completer) -> None:
-    """Eight million token ids, which no model takes, once held up every call for a second and a half."""
+    """Eight million token ids, more than any model takes, blocked all RPCs for a second and a half."""
     ids = ObservedIds([7] * 5000)
     request = CompletionRequest(raw_prompt=RawTokens(ids=ids))
     assert await completer.count_tokens(request) == 5000
@@ -87,12 +87,12 @@ async def test_a_long_prompt_is_never_read_on_the_event_loop(completer: Complete
     assert threading.get_ident() not in ids.readers
 
 
-class UnreadTokenizer(Tokenizer):
-    """Encodes nothing."""
+class UnusedTokenizer(Tokenizer):
+    """Fails if it has to encode."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
-        """Fails."""
-        raise AssertionError(f"encodes {len(text)} characters, special tokens: {add_special_tokens}")
+        """Raises."""
+        raise AssertionError(f"encodes {len(text)} characters with add_special_tokens={add_special_tokens}")
 
 
 @pytest.mark.usefixtures("tokenizer")
@@ -104,33 +104,35 @@ class UnreadTokenizer(Tokenizer):
     ],
     ids=["raw", "chat"],
 )
-async def test_a_text_that_cannot_fit_is_refused_unread(
+async def test_text_that_cannot_fit_is_rejected_before_it_is_encoded(
     request_: CompletionRequest, tmp_path: Path, engine: EngineThread
 ) -> None:
-    """Eight megabytes once took 1.6 GB of memory and nine seconds, to be refused."""
-    unread = UnreadTokenizer.load(tmp_path)
-    prompts = PromptBuilder(unread, ChatTemplate.load(tmp_path, unread))
+    """Rejecting eight megabytes took 1.6 GB of memory and nine seconds."""
+    unused = UnusedTokenizer.load(tmp_path)
+    prompts = PromptBuilder(unused, ChatTemplate.load(tmp_path, unused))
     with pytest.raises(InvalidRequest, match="at least"):
-        await completer_of(prompts, unread, engine).complete(request_)
+        await completer_of(prompts, unused, engine).complete(request_)
 
 
-async def test_the_tokens_of_a_text_that_does_not_fit_are_counted(completer: Completer) -> None:
+async def test_tokens_are_counted_even_if_they_do_not_fit(completer: Completer) -> None:
     request = CompletionRequest(raw_prompt=RawText(text=VERY_LONG))
     assert await completer.count_tokens(request) > CARD.context_length
 
 
-async def test_an_answer_is_dated_by_its_admission(completer: Completer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was dated by its arrival, seconds before where a constraint takes that long to compile."""
+async def test_the_creation_time_of_a_completion_is_its_admission(
+    completer: Completer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the arrival, which is seconds earlier if a constraint takes that long to compile."""
     prepared_s: list[float] = []
     build = PromptBuilder.build
 
-    async def build_and_note_the_time(
+    async def build_and_record_the_time(
         self: PromptBuilder, request: CompletionRequest, *, context_length: int | None = None
     ) -> Prompt:
         prompt = await build(self, request, context_length=context_length)
         prepared_s.append(time.time())
         return prompt
 
-    monkeypatch.setattr(PromptBuilder, "build", build_and_note_the_time)
-    answer = await completer.complete(CompletionRequest(raw_prompt=RawTokens(ids=(5, 6)), sampling=ONE_TOKEN))
-    assert answer.started.create_time_s >= prepared_s[0]
+    monkeypatch.setattr(PromptBuilder, "build", build_and_record_the_time)
+    completion = await completer.complete(CompletionRequest(raw_prompt=RawTokens(ids=(5, 6)), sampling=ONE_TOKEN))
+    assert completion.started.create_time_s >= prepared_s[0]

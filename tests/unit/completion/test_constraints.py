@@ -1,4 +1,4 @@
-"""From requests to what may be drawn: how many compile at once, and where an answer begins in each format."""
+"""From requests to grammars: how many compile at once, and where the constrained output begins."""
 
 import asyncio
 import threading
@@ -41,52 +41,52 @@ CALL = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|c
 
 
 @pytest.fixture
-def writer() -> Iterator[RandomSampler]:
-    writer = RandomSampler.small()
-    yield writer
-    writer.compiler.close()
+def sampler() -> Iterator[RandomSampler]:
+    sampler = RandomSampler.small()
+    yield sampler
+    sampler.compiler.close()
 
 
-async def test_each_answer_of_a_request_has_an_automaton_of_its_own_before_the_engine_asks(
-    writer: RandomSampler,
+async def test_each_choice_has_a_matcher_of_its_own_before_the_engine_asks(
+    sampler: RandomSampler,
 ) -> None:
-    def none_left() -> NoReturn:
-        raise AssertionError("the engine's thread would have to make one")
+    def fail() -> NoReturn:
+        raise AssertionError("the engine thread would have to make a matcher")
 
-    grammar = await Constraints(writer.compiler).compile(replace(REQUEST, n=3), OutputFormat(), OutputContext())
+    grammar = await Constraints(sampler.compiler).compile(replace(REQUEST, n=3), OutputFormat(), OutputContext())
     assert grammar is not None
-    grammar._new = none_left
+    grammar._new = fail
     assert len({id(grammar.matcher().native) for _ in range(3)}) == 3
 
 
-async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_at_once(
-    writer: RandomSampler, monkeypatch: pytest.MonkeyPatch
+async def test_a_constraint_of_a_cancelled_request_is_not_compiled_unless_it_has_begun(
+    sampler: RandomSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A running thread cannot be cancelled, but a constraint that has not begun to compile can."""
     release, started, changed = threading.Event(), list[ResponseFormat](), Condition()
     submitted: list[Future[Grammar]] = []
-    compile_now = writer.compiler.compile
+    compile_now = sampler.compiler.compile
 
-    def held(response_format: ResponseFormat, _name: str) -> Part:
+    def blocked(response_format: ResponseFormat, _name: str) -> Part:
         started.append(response_format)
         changed.notify()
         assert release.wait(WAIT_S)
-        raise InvalidRequest.of("response_format", "refused")
+        raise InvalidRequest.of("response_format", "rejected")
 
     def recorded(response_format: ResponseFormat, *arguments: Any) -> Future[Grammar]:  # noqa: ANN401  passed on
         submitted.append(compile_now(response_format, *arguments))
         changed.notify()
         return submitted[-1]
 
-    monkeypatch.setattr(compiler, "format_part", held)
-    monkeypatch.setattr(writer.compiler, "compile", recorded)
-    constraints = Constraints(writer.compiler)
+    monkeypatch.setattr(compiler, "format_part", blocked)
+    monkeypatch.setattr(sampler.compiler, "compile", recorded)
+    constraints = Constraints(sampler.compiler)
     for number in range(1, 6):
         task = asyncio.create_task(constraints.compile(REQUEST, OutputFormat(), OutputContext()))
         await changed.until(lambda number=number: len(submitted) == number and len(started) >= min(number, 2))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert len(writer.compiler._workers._threads) == len(started) == 2  # so no other constraint can begin
+    assert len(sampler.compiler._workers._threads) == len(started) == 2  # so no other constraint can begin
     assert [future.cancelled() for future in submitted] == [False, False, True, True, True]
     release.set()
     with pytest.raises(InvalidRequest):
@@ -126,8 +126,8 @@ async def test_requests_that_are_cancelled_do_not_let_more_constraints_compile_a
         (FORCED, "<|channel|>final<|message|>Say: ", MessagePart.CONTENT, f"<|end|><|start|>assistant{CALL}", CALL),
     ],
 )
-async def test_where_channels_frame_an_answer_it_begins_in_its_own(
-    writer: RandomSampler,
+async def test_with_harmony_the_constrained_text_begins_in_the_final_channel(
+    sampler: RandomSampler,
     request_: CompletionRequest,
     prompt: str,
     continues: MessagePart | None,
@@ -135,21 +135,21 @@ async def test_where_channels_frame_an_answer_it_begins_in_its_own(
     other: str,
 ) -> None:
     context = OutputContext(tools=request_.tools, prompt=prompt, continues=continues, single_call=True)
-    grammar = await Constraints(writer.compiler).compile(request_, GPT_OSS, context)
+    grammar = await Constraints(sampler.compiler).compile(request_, GPT_OSS, context)
     assert grammar is not None
-    assert writer.allows(grammar, allowed)
-    assert not writer.allows(grammar, other)
+    assert sampler.allows(grammar, allowed)
+    assert not sampler.allows(grammar, other)
 
 
-async def test_reasoning_that_a_request_continues_ends_before_its_format(writer: RandomSampler) -> None:
+async def test_continued_reasoning_ends_before_the_constrained_text(sampler: RandomSampler) -> None:
     context = OutputContext(prompt="<think>I thin", continues=MessagePart.REASONING)
-    grammar = await Constraints(writer.compiler).compile(REQUEST, OutputFormat(reasoning=THINK), context)
+    grammar = await Constraints(sampler.compiler).compile(REQUEST, OutputFormat(reasoning=THINK), context)
     assert grammar is not None
-    assert writer.allows(grammar, "k</think>yes")
-    assert not writer.allows(grammar, "yes")
+    assert sampler.allows(grammar, "k</think>yes")
+    assert not sampler.allows(grammar, "yes")
 
 
-async def test_a_call_of_a_model_whose_calls_are_not_known_cannot_be_forced(writer: RandomSampler) -> None:
+async def test_a_tool_call_cannot_be_required_of_a_model_with_an_unknown_tool_format(sampler: RandomSampler) -> None:
     with pytest.raises(InvalidRequest, match=r"^tool_choice.mode: this model's tool format is unknown") as rejected:
-        await Constraints(writer.compiler).compile(FORCED, OutputFormat(), OutputContext(tools=FORCED.tools))
+        await Constraints(sampler.compiler).compile(FORCED, OutputFormat(), OutputContext(tools=FORCED.tools))
     assert rejected.value.reason is InvalidReason.UNSUPPORTED_BY_MODEL

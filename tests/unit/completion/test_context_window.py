@@ -1,4 +1,4 @@
-"""What a prompt leaves to its answer, and how one that is too long is refused."""
+"""How many tokens a prompt leaves to the completion, and how a prompt that is too long is rejected."""
 
 import pytest
 
@@ -28,25 +28,25 @@ def test_the_last_token_needs_no_room(num_prompt: int, left: int) -> None:
         (CompletionRequest(messages=(Message(role=Role.USER, content=("x",)),)), 9, "messages"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_the_field_to_mend(
+def test_what_does_not_fit_is_rejected_with_the_field_to_change(
     request_: CompletionRequest, num_prompt: int, field: str
 ) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequest) as rejected:
         tokens_left(request_, 8, num_prompt)
-    assert [(each.field, each.reason) for each in refusal.value.violations] == [
+    assert [(each.field, each.reason) for each in rejected.value.violations] == [
         (field, InvalidReason.CONTEXT_LENGTH_EXCEEDED)
     ]
 
 
-def test_a_refusal_has_its_figures() -> None:
+def test_the_error_has_the_token_counts() -> None:
     with pytest.raises(
         InvalidRequest, match="the prompt has 7 tokens and 3 more are requested; the sum must be"
-    ) as refusal:
+    ) as rejected:
         tokens_left(asking(3), 8, 7)
-    assert refusal.value.metadata == {"prompt_tokens": "7", "requested_tokens": "3", "context_length": "8"}
+    assert rejected.value.metadata == {"prompt_tokens": "7", "requested_tokens": "3", "context_length": "8"}
 
 
-def test_a_bound_is_not_given_as_a_count() -> None:
-    with pytest.raises(InvalidRequest, match="the prompt has at least 9 tokens") as refusal:
+def test_a_lower_bound_is_reported_as_such() -> None:
+    with pytest.raises(InvalidRequest, match="the prompt has at least 9 tokens") as rejected:
         tokens_left(TEXT, 8, 9, is_lower_bound=True)
-    assert refusal.value.metadata == {"min_prompt_tokens": "9", "requested_tokens": "1", "context_length": "8"}
+    assert rejected.value.metadata == {"min_prompt_tokens": "9", "requested_tokens": "1", "context_length": "8"}

@@ -1,4 +1,4 @@
-"""From drawn tokens to deltas: what is shown, held back, counted, and how a choice ends."""
+"""From sampled tokens to deltas: what is shown, held back and counted, and why a choice finishes."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def choice(tokenizer: Tokenizer, *, single_call: bool = False, **sampling: objec
     )
 
 
-def drawn(token_id: int, finish: Finish | None = None, *, logprob: bool = False) -> TokenSampled:
+def sampled(token_id: int, finish: Finish | None = None, *, logprob: bool = False) -> TokenSampled:
     logprobs = RawLogprobs(-1.5, ((token_id, -1.5),)) if logprob else None
     return TokenSampled(request_id="a", index=0, token_id=token_id, finish=finish, logprobs=logprobs)
 
@@ -54,9 +54,9 @@ def drawn(token_id: int, finish: Finish | None = None, *, logprob: bool = False)
 def run(
     stream: ChoiceStream, tokenizer: Tokenizer, text: str, end: TokenSampled | None = None, *, logprob: bool = False
 ) -> tuple[list[ChoiceDelta], ChoiceFinished | None]:
-    """Feeds a text's tokens, then the last event."""
+    """Feeds the tokens of a text, then the last event."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
-    events = [event for token_id in ids for event in stream.add(drawn(token_id, logprob=logprob))]
+    events = [event for token_id in ids for event in stream.add(sampled(token_id, logprob=logprob))]
     events += stream.add(end) if end else []
     deltas = [event for event in events if isinstance(event, ChoiceDelta)]
     finished = [event for event in events if isinstance(event, ChoiceFinished)]
@@ -71,7 +71,7 @@ def shown(deltas: list[ChoiceDelta]) -> str:
 
 def test_an_end_of_sequence_is_counted_and_not_shown(tokenizer: Tokenizer) -> None:
     stream = choice(tokenizer)
-    end = drawn(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
+    end = sampled(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
     deltas, finished = run(stream, tokenizer, "The tide", end)
     assert shown(deltas) == "The tide"
     assert finished is not None
@@ -81,15 +81,15 @@ def test_an_end_of_sequence_is_counted_and_not_shown(tokenizer: Tokenizer) -> No
 
 
 @pytest.mark.parametrize(("include_stop", "text"), [(False, "The"), (True, "The tide")])
-def test_a_stop_token_is_shown_only_when_asked_for(tokenizer: Tokenizer, include_stop: bool, text: str) -> None:  # noqa: FBT001
+def test_a_stop_token_is_shown_only_with_include_stop(tokenizer: Tokenizer, include_stop: bool, text: str) -> None:  # noqa: FBT001
     ids = tokenizer.encode("The tide", add_special_tokens=False).ids
     stream = choice(tokenizer, stop_token_ids=(ids[-1],), include_stop=include_stop)
     before = tokenizer.decode(ids[:-1], keep_special_tokens=False)
-    deltas, _ = run(stream, tokenizer, before, drawn(ids[-1], Finish(FinishReason.STOP, StopToken(ids[-1]))))
+    deltas, _ = run(stream, tokenizer, before, sampled(ids[-1], Finish(FinishReason.STOP, StopToken(ids[-1]))))
     assert shown(deltas) == (text if include_stop else before)
 
 
-def test_a_stop_string_over_several_tokens_is_held_back_and_cut(tokenizer: Tokenizer) -> None:
+def test_a_stop_string_over_several_tokens_is_held_back_and_removed(tokenizer: Tokenizer) -> None:
     deltas, finished = run(choice(tokenizer, stop=("before the",)), tokenizer, "It came in before the boats did")
     assert shown(deltas) == "It came in "
     assert finished is not None
@@ -104,8 +104,8 @@ def test_a_stop_string_does_not_stop_before_min_tokens(tokenizer: Tokenizer) -> 
     assert finished is not None
 
 
-def test_a_text_that_only_began_a_stop_string_is_given_at_the_end(tokenizer: Tokenizer) -> None:
-    end = drawn(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
+def test_text_that_only_began_a_stop_string_is_shown_at_the_end(tokenizer: Tokenizer) -> None:
+    end = sampled(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
     deltas, _ = run(choice(tokenizer, stop=("tide went",)), tokenizer, "The tide", end)
     assert shown(deltas) == "The tide"
 
@@ -113,20 +113,20 @@ def test_a_text_that_only_began_a_stop_string_is_given_at_the_end(tokenizer: Tok
 def test_half_a_character_is_held_back_and_replaced_only_at_the_end(tokenizer: Tokenizer) -> None:
     first_half = tokenizer.encode("é", add_special_tokens=False).ids[0]
     stream = choice(tokenizer)
-    assert stream.add(drawn(first_half)) == []
-    events = stream.add(drawn(first_half, Finish(FinishReason.LENGTH)))
+    assert stream.add(sampled(first_half)) == []
+    events = stream.add(sampled(first_half, Finish(FinishReason.LENGTH)))
     assert shown([event for event in events if isinstance(event, ChoiceDelta)]) == "\ufffd\ufffd"
 
 
-def test_log_probabilities_come_with_every_token_even_where_its_text_is_held_back(tokenizer: Tokenizer) -> None:
-    end = drawn(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)), logprob=True)
+def test_every_token_has_log_probabilities_even_if_its_text_is_held_back(tokenizer: Tokenizer) -> None:
+    end = sampled(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)), logprob=True)
     deltas, finished = run(choice(tokenizer, stop=("tide went",)), tokenizer, "The tide", end, logprob=True)
     assert finished is not None
     assert sum(len(delta.logprobs) for delta in deltas) == finished.completion_tokens
     assert all(len(delta.logprobs) == delta.token_count for delta in deltas)
 
 
-def test_a_time_limit_gives_what_was_held_back(tokenizer: Tokenizer) -> None:
+def test_text_that_was_held_back_is_shown_at_the_time_limit(tokenizer: Tokenizer) -> None:
     stream = choice(tokenizer, stop=("tide went",))
     deltas, _ = run(stream, tokenizer, "The tide")
     events = stream.expire()
@@ -135,14 +135,14 @@ def test_a_time_limit_gives_what_was_held_back(tokenizer: Tokenizer) -> None:
     assert isinstance(events[-1], ChoiceFinished)
     assert events[-1].finish_reason is FinishReason.TIME_LIMIT
     assert stream.expire() == []
-    assert stream.add(drawn(5)) == []
+    assert stream.add(sampled(5)) == []
 
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 
 
-def test_a_call_ends_as_tool_calls(tokenizer: Tokenizer) -> None:
-    end = drawn(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
+def test_a_tool_call_finishes_the_choice_with_tool_calls(tokenizer: Tokenizer) -> None:
+    end = sampled(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
     deltas, finished = run(choice(tokenizer), tokenizer, CALL, end)
     calls = [call for delta in deltas for call in delta.tool_calls]
     assert calls[0].name == "f"
@@ -152,8 +152,8 @@ def test_a_call_ends_as_tool_calls(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("min_tokens", [0, 100])
-def test_the_only_call_that_is_wanted_ends_the_choice(tokenizer: Tokenizer, min_tokens: int) -> None:
-    """Whatever `min_tokens` is: it holds back ends that are drawn, and nothing more would be shown."""
+def test_a_single_tool_call_finishes_the_choice(tokenizer: Tokenizer, min_tokens: int) -> None:
+    """Whatever `min_tokens` is: it only forbids tokens that end the choice, and no more text would be shown."""
     stream = choice(tokenizer, single_call=True, min_tokens=min_tokens)
     _, finished = run(stream, tokenizer, CALL + "\n" + CALL)
     assert stream.is_finished
@@ -161,17 +161,17 @@ def test_the_only_call_that_is_wanted_ends_the_choice(tokenizer: Tokenizer, min_
     assert finished.finish_reason is FinishReason.TOOL_CALLS
 
 
-def test_a_call_that_cannot_be_parsed_ends_as_invalid_with_its_raw_text(tokenizer: Tokenizer) -> None:
-    end = drawn(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
+def test_a_malformed_tool_call_is_returned_as_raw_text(tokenizer: Tokenizer) -> None:
+    end = sampled(EOS, Finish(FinishReason.STOP, EndOfSequence(EOS)))
     _, finished = run(choice(tokenizer), tokenizer, '<tool_call>\n{"name": "f", "arguments": {"a": }}', end)
     assert finished is not None
     assert finished.finish_reason is FinishReason.INVALID_TOOL_CALL
     assert '"arguments": {"a": }' in finished.invalid_tool_call
 
 
-def test_a_call_that_cannot_be_parsed_is_invalid_even_if_the_model_runs_on_to_its_limit(tokenizer: Tokenizer) -> None:
-    """It ended as LENGTH, as if more tokens had made a call of it."""
-    end = drawn(5, Finish(FinishReason.LENGTH))
+def test_a_malformed_tool_call_is_the_finish_reason_even_at_the_token_limit(tokenizer: Tokenizer) -> None:
+    """The finish reason was LENGTH, as if more tokens could have completed the tool call."""
+    end = sampled(5, Finish(FinishReason.LENGTH))
     text = '<tool_call>\n{"name": "f", "arguments": {"a": }}\n</tool_call>\nand on and on'
     _, finished = run(choice(tokenizer), tokenizer, text, end)
     assert finished is not None
@@ -179,8 +179,8 @@ def test_a_call_that_cannot_be_parsed_is_invalid_even_if_the_model_runs_on_to_it
     assert "and on and on" in finished.invalid_tool_call
 
 
-def test_a_call_cut_short_by_a_limit_keeps_that_limit_as_its_reason(tokenizer: Tokenizer) -> None:
-    end = drawn(5, Finish(FinishReason.LENGTH))
+def test_a_tool_call_truncated_by_the_token_limit_has_the_limit_as_finish_reason(tokenizer: Tokenizer) -> None:
+    end = sampled(5, Finish(FinishReason.LENGTH))
     _, finished = run(choice(tokenizer), tokenizer, '<tool_call>\n{"name": "f", "arguments": {"a"', end)
     assert finished is not None
     assert finished.finish_reason is FinishReason.LENGTH

@@ -13,7 +13,7 @@ def pieces(detokenizer: Detokenizer, ids: list[int]) -> list[str]:
 
 
 def byte_ids(name: str, data: bytes) -> list[int]:
-    """A token a byte."""
+    """Returns one token id for each byte."""
     tokenizer = load(name)
     of_byte = {tokenizer.token_bytes(i): i for i in range(tokenizer.vocabulary_size)}
     return [of_byte[bytes([byte])] for byte in data]
@@ -30,7 +30,7 @@ def test_pieces_joined_are_the_decoded_whole(name: str, data: st.DataObject) -> 
 
 @pytest.mark.parametrize("name", ["byte_level", "byte_fallback"])
 @given(text=st.text(st.sampled_from("a😀👩\u200d🚀e\u0301日é"), max_size=12))
-def test_a_character_comes_whole_with_its_last_byte(name: str, text: str) -> None:
+def test_a_character_is_emitted_with_its_last_byte(name: str, text: str) -> None:
     detokenizer = Detokenizer(load(name), at_text_start=False)
     shown = pieces(detokenizer, byte_ids(name, text.encode()))
     assert [piece for piece in shown if piece] == list(text)
@@ -44,7 +44,7 @@ def test_invalid_bytes_are_replaced_as_in_the_whole(name: str, data: bytes) -> N
     assert "".join(shown) == data.replace(b" ", b".").decode("utf-8", "replace")
 
 
-def test_an_answer_that_ends_inside_a_character_ends_with_a_replacement() -> None:
+def test_tokens_that_end_inside_a_character_end_with_a_replacement_character() -> None:
     assert pieces(Detokenizer(load("byte_level"), at_text_start=False), byte_ids("byte_level", b"a\xf0\x9f")) == [
         "a",
         "",
@@ -54,7 +54,7 @@ def test_an_answer_that_ends_inside_a_character_ends_with_a_replacement() -> Non
 
 
 @pytest.mark.parametrize(("at_text_start", "text"), [(True, "the the"), (False, " the the")])
-def test_the_space_before_the_first_word_is_dropped_at_the_start_of_a_text_only(
+def test_the_space_before_the_first_word_is_dropped_only_at_the_start_of_a_text(
     *, at_text_start: bool, text: str
 ) -> None:
     tokenizer = load("byte_fallback")
@@ -62,13 +62,13 @@ def test_the_space_before_the_first_word_is_dropped_at_the_start_of_a_text_only(
     assert "".join(pieces(Detokenizer(tokenizer, at_text_start=at_text_start), list(ids))) == text
 
 
-def test_a_byte_level_answer_keeps_its_own_leading_space() -> None:
+def test_byte_level_tokens_keep_a_leading_space() -> None:
     tokenizer = load("byte_level")
     ids = tokenizer.encode(" the", add_special_tokens=False).ids
     assert "".join(pieces(Detokenizer(tokenizer, at_text_start=True), list(ids))) == " the"
 
 
-def test_special_tokens_are_hidden_unless_asked_for() -> None:
+def test_special_tokens_are_hidden_unless_they_are_visible() -> None:
     tokenizer = load("byte_level")
     ids = list(tokenizer.encode("<|im_start|>a<|im_end|>", add_special_tokens=False).ids)
     hidden = Detokenizer(tokenizer, at_text_start=False)

@@ -27,7 +27,7 @@ def _parser(context: OutputContext | None = None, *, tools: str = "hermes", reas
     return OutputParser(choose_output_format("", tools=tools, reasoning=reasoning), context or _offering_noop())
 
 
-# Anything at all.
+# Generated outputs.
 
 _FRAGMENTS = sorted(
     {
@@ -87,7 +87,7 @@ _any_context = st.builds(
 
 @settings(max_examples=1500, deadline=None, derandomize=True)
 @given(output=_any_output, output_format=_any_format, context=_any_context, ends=st.sets(st.integers(1, 60)))
-def test_any_output_means_the_same_in_any_pieces(
+def test_any_output_is_parsed_the_same_in_any_pieces(
     output: str, output_format: OutputFormat, context: OutputContext, ends: set[int]
 ) -> None:
     whole = parsed(OutputParser(output_format, context), [output])
@@ -102,10 +102,10 @@ def test_any_output_means_the_same_in_any_pieces(
 
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(output=_any_output, output_format=_any_format, context=_any_context)
-def test_no_more_is_held_back_than_a_mark_may_need(
+def test_no_more_text_is_held_back_than_a_marker_may_need(
     output: str, output_format: OutputFormat, context: OutputContext
 ) -> None:
-    """What is unread is bounded, so each piece costs the same however long the answer is."""
+    """The unread text is bounded, so the cost of a piece does not grow with the length of the output."""
     longest = max(map(len, (*_FRAGMENTS, "function<\uff5ctool▁sep\uff5c>")))
     parser = OutputParser(output_format, context)
 
@@ -125,11 +125,11 @@ def test_text_of_a_model_without_formats_passes_through_at_once() -> None:
     assert parser.finish() == ParsedDelta()
 
 
-def test_without_tools_what_looks_like_a_call_is_text() -> None:
+def test_without_tools_what_looks_like_a_tool_call_is_text() -> None:
     assert parsed(_parser(OutputContext()), [_CALL]).text == _CALL
 
 
-def test_text_is_held_back_only_while_it_may_become_a_mark() -> None:
+def test_text_is_held_back_only_while_it_may_become_a_marker() -> None:
     parser = _parser()
 
     assert parser.feed("a < b <tool") == ParsedDelta(text="a < b ")
@@ -137,7 +137,7 @@ def test_text_is_held_back_only_while_it_may_become_a_mark() -> None:
     assert parser.feed("box") == ParsedDelta(text="<tool_box")
 
 
-def test_a_call_streams_its_name_first_and_then_its_arguments_as_they_come() -> None:
+def test_a_tool_call_streams_its_name_first_and_then_its_arguments() -> None:
     output_format = choose_output_format("", tools="hermes", reasoning="none")
     parser = OutputParser(output_format, OutputContext(tools=(tool("noop"),)), make_call_id=lambda: "abcdefgh1")
 
@@ -154,14 +154,14 @@ def test_a_call_streams_its_name_first_and_then_its_arguments_as_they_come() -> 
     ]
 
 
-def test_call_ids_are_nine_alphanumerics_and_differ() -> None:
+def test_tool_call_ids_are_nine_alphanumerics_and_differ() -> None:
     ids = {random_call_id() for _ in range(100)}
 
     assert len(ids) == 100
     assert all(re.fullmatch("[a-zA-Z0-9]{9}", call_id) for call_id in ids)
 
 
-def test_a_broken_call_without_a_name_still_opens_the_call_that_is_void() -> None:
+def test_a_malformed_tool_call_without_a_name_opens_the_tool_call_that_is_void() -> None:
     parser = _parser(reasoning="none")
 
     deltas = [*parser.feed(f"{_CALL}<tool_call>oops").tool_calls, *parser.finish().tool_calls]
@@ -170,14 +170,14 @@ def test_a_broken_call_without_a_name_still_opens_the_call_that_is_void() -> Non
     assert parser.invalid_tool_call == "<tool_call>oops"
 
 
-def test_all_that_follows_a_broken_call_belongs_to_its_raw_text() -> None:
-    answer = parsed(_parser(), ["Well: <tool_call>oops</tool_call>", " and ", _CALL])
+def test_the_raw_text_of_a_malformed_tool_call_goes_to_the_end_of_the_output() -> None:
+    choice = parsed(_parser(), ["Well: <tool_call>oops</tool_call>", " and ", _CALL])
 
-    assert answer.text == "Well: "
-    assert answer.invalid_tool_call == f"<tool_call>oops</tool_call> and {_CALL}"
+    assert choice.text == "Well: "
+    assert choice.invalid_tool_call == f"<tool_call>oops</tool_call> and {_CALL}"
 
 
-def test_a_single_call_finishes_the_answer() -> None:
+def test_a_single_tool_call_finishes_the_output() -> None:
     parser = _parser(_offering_noop(single_call=True))
 
     first, later = parser.feed(_CALL), parser.feed(f" more {_CALL}")
@@ -188,18 +188,18 @@ def test_a_single_call_finishes_the_answer() -> None:
     assert later == parser.finish() == ParsedDelta()
 
 
-def test_white_space_around_calls_is_dropped_and_around_text_kept() -> None:
-    answer = parsed(_parser(), [f" Let me see.\n{_CALL}\n\n{_CALL}\n Done. \n"])
+def test_white_space_is_dropped_around_tool_calls_and_kept_around_text() -> None:
+    choice = parsed(_parser(), [f" Let me see.\n{_CALL}\n\n{_CALL}\n Done. \n"])
 
-    assert answer.text == " Let me see.\n\n Done. \n"
-    assert len(answer.calls) == 2
+    assert choice.text == " Let me see.\n\n Done. \n"
+    assert len(choice.calls) == 2
 
 
-def test_an_answer_of_white_space_is_given_as_it_is() -> None:
+def test_output_of_white_space_is_passed_on_unchanged() -> None:
     assert parsed(_parser(), [" \n"]).text == " \n"
 
 
-def test_reasoning_is_known_while_it_lasts() -> None:
+def test_the_parser_tells_whether_reasoning_comes_next() -> None:
     parser = _parser(_offering_noop(prompt="<|im_start|>assistant\n<think>\n"))
 
     states = [parser.is_reasoning]
@@ -210,7 +210,7 @@ def test_reasoning_is_known_while_it_lasts() -> None:
     assert states == [True, True, True, False, False]
 
 
-def test_newlines_at_the_end_of_reasoning_wait_for_what_follows() -> None:
+def test_newlines_are_held_back_until_more_reasoning_comes() -> None:
     parser = _parser()
 
     pieces = ["<think>\na\n", "\n", "b\n", "</think>"]
@@ -218,48 +218,48 @@ def test_newlines_at_the_end_of_reasoning_wait_for_what_follows() -> None:
     assert [parser.feed(piece).reasoning for piece in pieces] == ["a", "", "\n\nb", ""]
 
 
-def test_reasoning_cut_short_stays_reasoning() -> None:
+def test_truncated_reasoning_stays_reasoning() -> None:
     assert parsed(_parser(), ["<think>a\n"]) == ParsedOutput(text="", reasoning="a\n", calls=(), invalid_tool_call="")
 
 
 def test_continued_reasoning_keeps_its_first_newline() -> None:
-    answer = parsed(_parser(_offering_noop(continues=MessagePart.REASONING)), ["\nmore</think>\n\nYes"])
+    choice = parsed(_parser(_offering_noop(continues=MessagePart.REASONING)), ["\nmore</think>\n\nYes"])
 
-    assert (answer.reasoning, answer.text) == ("\nmore", "Yes")
+    assert (choice.reasoning, choice.text) == ("\nmore", "Yes")
 
 
-def test_a_tag_within_continued_text_is_text() -> None:
+def test_a_marker_in_continued_text_is_text() -> None:
     assert parsed(_parser(_offering_noop(continues=MessagePart.CONTENT)), ["<think>"]).text == "<think>"
 
 
-def test_a_model_that_calls_before_it_thinks_has_called() -> None:
-    answer = parsed(_parser(_offering_noop(prompt="<think>\n")), [_CALL])
+def test_a_tool_call_in_place_of_reasoning_is_a_tool_call() -> None:
+    choice = parsed(_parser(_offering_noop(prompt="<think>\n")), [_CALL])
 
-    assert answer.calls == (("noop", "{}"),)
+    assert choice.calls == (("noop", "{}"),)
 
 
-def test_thinking_that_begins_with_what_is_no_call_stays_thinking() -> None:
+def test_reasoning_that_begins_like_a_tool_call_stays_reasoning() -> None:
     parser = _parser(_offering_noop(prompt="<think>\n"), tools="qwen3_coder")
 
-    answer = parsed(parser, ["<function=x> is what I need</think>Yes"])
+    choice = parsed(parser, ["<function=x> is what I need</think>Yes"])
 
-    assert (answer.reasoning, answer.text) == ("<function=x> is what I need", "Yes")
+    assert (choice.reasoning, choice.text) == ("<function=x> is what I need", "Yes")
 
 
 def test_a_harmony_message_without_a_channel_is_text() -> None:
     assert parsed(_parser(tools="harmony", reasoning="harmony"), ["<|message|>Hi<|end|>"]).text == "Hi"
 
 
-def test_granite_answers_lose_the_frame_that_follows_reasoning() -> None:
-    answer = parsed(_parser(reasoning="granite"), ["<think>a</think><response>b</response>"])
+def test_granite_markers_around_the_text_are_dropped() -> None:
+    choice = parsed(_parser(reasoning="granite"), ["<think>a</think><response>b</response>"])
 
-    assert (answer.reasoning, answer.text) == ("a", "b")
+    assert (choice.reasoning, choice.text) == ("a", "b")
 
 
-def test_mistral_may_think_in_the_midst_of_an_answer() -> None:
-    answer = parsed(_parser(reasoning="mistral"), ["a[THINK]b[/THINK]c"])
+def test_mistral_may_reason_in_the_middle_of_the_text() -> None:
+    choice = parsed(_parser(reasoning="mistral"), ["a[THINK]b[/THINK]c"])
 
-    assert (answer.reasoning, answer.text) == ("b", "ac")
+    assert (choice.reasoning, choice.text) == ("b", "ac")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_mistral_may_think_in_the_midst_of_an_answer() -> None:
         ("```python\n1", "```python\n1"),
     ],
 )
-def test_a_fence_around_a_json_answer_is_dropped(output: str, text: str) -> None:
+def test_a_code_fence_around_json_is_dropped(output: str, text: str) -> None:
     assert parsed(_parser(_offering_noop(response_format=JsonObjectFormat())), output).text == text
 
 
@@ -286,26 +286,26 @@ def test_a_fence_around_a_json_answer_is_dropped(output: str, text: str) -> None
         ("harmony", "harmony", '<|channel|>final<|message|>["<|end|>"]', '["<|end|>"]'),
     ],
 )
-def test_what_looks_like_a_mark_in_a_bound_answer_is_text(tools: str, reasoning: str, output: str, text: str) -> None:
-    """A string of a JSON answer that held a mark once lost it, or became a call."""
+def test_a_marker_in_constrained_text_is_text(tools: str, reasoning: str, output: str, text: str) -> None:
+    """Markers in the strings of JSON output were dropped, or parsed as tool calls."""
     parser = _parser(_offering_noop(response_format=JsonObjectFormat()), tools=tools, reasoning=reasoning)
-    answer = parsed(parser, output)
+    choice = parsed(parser, output)
 
-    assert (answer.text, answer.calls, answer.invalid_tool_call) == (text, (), "")
+    assert (choice.text, choice.calls, choice.invalid_tool_call) == (text, (), "")
 
 
-def test_a_bound_answer_may_still_be_a_call() -> None:
+def test_a_tool_call_in_place_of_constrained_text_is_a_tool_call() -> None:
     parser = _parser(_offering_noop(response_format=JsonObjectFormat()))
 
     assert parsed(parser, f"<think>a</think>\n\n{_CALL}").calls == (("noop", "{}"),)
 
 
 @pytest.mark.parametrize("output", ["\n\na", "\n", " "])
-def test_a_bound_answer_keeps_the_white_space_that_its_format_asks_for(output: str) -> None:
+def test_white_space_that_a_response_format_allows_is_kept(output: str) -> None:
     parser = _parser(_offering_noop(response_format=RegexFormat(pattern=r"[\n a]+")))
 
     assert parsed(parser, f"<think>b</think>{output}").text == output
 
 
-def test_a_fence_is_kept_where_text_is_asked_for() -> None:
+def test_a_code_fence_is_kept_without_a_response_format() -> None:
     assert parsed(_parser(), ["```json\n1\n```"]).text == "```json\n1\n```"

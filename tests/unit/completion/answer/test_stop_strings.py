@@ -8,7 +8,7 @@ STOPS = st.lists(st.text("abé", min_size=1, max_size=4), max_size=4)
 
 
 def scan(stops: list[str], pieces: list[str], *, include_stop: bool = False) -> tuple[str, str | None]:
-    """The text that came out, and what stopped it."""
+    """Returns the emitted text and the stop string that ended it."""
     scanner = StopScanner(stops, include_stop=include_stop)
     text = ""
     for piece in pieces:
@@ -20,7 +20,7 @@ def scan(stops: list[str], pieces: list[str], *, include_stop: bool = False) -> 
 
 
 def first_stop(stops: list[str], text: str) -> tuple[str, str | None]:
-    """The rule, written as a search over all ends."""
+    """The same rule, written as a search over all prefixes of the text."""
     for end in range(1, len(text) + 1):
         ended = [stop for stop in stops if text[:end].endswith(stop)]
         if ended:
@@ -30,12 +30,12 @@ def first_stop(stops: list[str], text: str) -> tuple[str, str | None]:
 
 
 @given(stops=STOPS, pieces=st.lists(st.text("abé", max_size=4), max_size=8))
-def test_the_result_does_not_depend_on_how_the_text_is_cut(stops: list[str], pieces: list[str]) -> None:
+def test_the_result_does_not_depend_on_how_the_text_is_split(stops: list[str], pieces: list[str]) -> None:
     assert scan(stops, pieces) == first_stop(stops, "".join(pieces))
 
 
 @given(stops=STOPS, pieces=st.lists(st.text("abé", max_size=4), max_size=8))
-def test_nothing_is_held_back_that_cannot_begin_a_stop_string(stops: list[str], pieces: list[str]) -> None:
+def test_only_text_that_may_begin_a_stop_string_is_held_back(stops: list[str], pieces: list[str]) -> None:
     scanner = StopScanner(stops, include_stop=False)
     given_text = shown = ""
     for piece in pieces:
@@ -51,7 +51,7 @@ def test_nothing_is_held_back_that_cannot_begin_a_stop_string(stops: list[str], 
         )
 
 
-def test_a_stop_string_split_over_three_pieces_is_cut_exactly() -> None:
+def test_a_stop_string_split_over_three_pieces_is_removed_exactly() -> None:
     scanner = StopScanner(["STOP"], include_stop=False)
     assert [scanner.feed("one S"), scanner.feed("TO"), scanner.feed("P two")] == [
         StopScan(text="one "),
@@ -60,18 +60,18 @@ def test_a_stop_string_split_over_three_pieces_is_cut_exactly() -> None:
     ]
 
 
-def test_text_held_back_comes_out_when_it_turns_out_to_be_text() -> None:
+def test_text_held_back_is_emitted_when_no_stop_string_follows() -> None:
     scanner = StopScanner(["STOP"], include_stop=False)
     assert [scanner.feed("ST").text, scanner.feed("ART").text, scanner.finish()] == ["", "START", ""]
 
 
-def test_text_held_back_comes_out_at_the_end() -> None:
+def test_text_held_back_is_emitted_at_the_end() -> None:
     scanner = StopScanner(["STOP"], include_stop=False)
     assert [scanner.feed("one ST").text, scanner.finish()] == ["one ", "ST"]
 
 
 @pytest.mark.parametrize(("include_stop", "text"), [(False, "one "), (True, "one STOP")])
-def test_the_stop_string_is_left_out_unless_asked_for(*, include_stop: bool, text: str) -> None:
+def test_the_stop_string_is_removed_unless_include_stop_is_set(*, include_stop: bool, text: str) -> None:
     assert scan(["STOP"], ["one S", "TOP two"], include_stop=include_stop) == (text, "STOP")
 
 
@@ -79,7 +79,7 @@ def test_the_stop_string_that_is_complete_first_wins() -> None:
     assert scan(["bcde", "abcd", "cd"], ["abcde"]) == ("", "abcd")
 
 
-def test_a_stop_string_that_ends_too_early_is_text() -> None:
+def test_a_stop_string_that_ends_before_min_tokens_is_text() -> None:
     scanner = StopScanner(["END"], include_stop=False)
     assert [scanner.feed("END EN", may_stop=False), scanner.feed("D")] == [
         StopScan(text="END "),
@@ -87,6 +87,6 @@ def test_a_stop_string_that_ends_too_early_is_text() -> None:
     ]
 
 
-def test_a_stop_string_passed_over_does_not_stop_later() -> None:
+def test_a_stop_string_before_min_tokens_does_not_stop_later() -> None:
     scanner = StopScanner(["ab", "abc"], include_stop=False)
     assert [scanner.feed("ab", may_stop=False), scanner.feed("d")] == [StopScan(text=""), StopScan(text="abd")]

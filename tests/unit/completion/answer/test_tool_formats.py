@@ -56,7 +56,7 @@ _WEATHER = tool(
 _TOOLS = (_WEATHER, tool("noop"))
 
 
-def _answer_to(format_name: str, output: str) -> ParsedOutput:
+def _parse(format_name: str, output: str) -> ParsedOutput:
     parser = OutputParser(choose_output_format("", tools=format_name, reasoning="none"), OutputContext(tools=_TOOLS))
     return parsed(parser, output)
 
@@ -78,31 +78,31 @@ def test_a_name_overrides_what_the_template_says() -> None:
     assert chosen.names == ("llama3", "none")
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_name_is_rejected_with_the_valid_ones() -> None:
     with pytest.raises(StartupError, match="unknown tool format 'qwen'; the valid names are none, harmony, gemma4"):
         choose_output_format("", tools="qwen")
     with pytest.raises(StartupError, match="unknown reasoning format 'hermes'; the valid names are none, harmony,"):
         choose_output_format("", reasoning="hermes")
 
 
-def test_control_strings_of_tools_are_asked_for_only_with_tools() -> None:
+def test_control_strings_of_a_tool_format_are_needed_only_with_tools() -> None:
     chosen = choose_output_format("", tools="hermes", reasoning="think")
 
     assert chosen.control_strings(with_tools=False) == ("<think>", "</think>")
     assert chosen.control_strings(with_tools=True) == ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
 
-def test_a_format_without_marks_needs_no_control_strings() -> None:
+def test_a_model_without_formats_needs_no_control_strings() -> None:
     assert OutputFormat().control_strings(with_tools=True) == ()
 
 
 @pytest.mark.parametrize("tools", TOOL_FORMATS, ids=lambda format_: format_.name)
 @pytest.mark.parametrize("reasoning", REASONING_FORMATS, ids=lambda format_: format_.name)
-def test_no_mark_hides_another_when_they_come_in_pieces(tools: ToolFormat, reasoning: ReasoningFormat) -> None:
-    marks = {*tools.triggers, *tools.start_triggers, reasoning.begin, *reasoning.dropped}
+def test_no_marker_contains_another_one_but_at_its_end(tools: ToolFormat, reasoning: ReasoningFormat) -> None:
+    markers = {*tools.triggers, *tools.start_triggers, reasoning.begin, *reasoning.dropped}
 
     hidden = [
-        (one, other) for one, other in itertools.permutations(marks, 2) if one in other and not other.endswith(one)
+        (one, other) for one, other in itertools.permutations(markers, 2) if one in other and not other.endswith(one)
     ]
 
     allowed = [("<|channel|>", reasoning.begin)] if reasoning.name == "harmony" else []
@@ -130,31 +130,31 @@ def _framed(frame: CallFrame, calls: list[tuple[str, dict[str, str | int]]]) -> 
 
 
 @pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
-def test_what_a_frame_describes_is_what_its_format_reads(format_: ToolFormat) -> None:
+def test_tool_calls_written_as_the_frame_says_are_parsed(format_: ToolFormat) -> None:
     frame = format_.frame
     calls: list[tuple[str, dict[str, str | int]]] = [("get_weather", {"city": "Bern {", "days": 2}), ("noop", {})]
     if frame.separator is None:
         del calls[1:]
     output = _framed(frame, calls)
 
-    answer = _answer_to(format_.name, output)
+    choice = _parse(format_.name, output)
 
     assert output.startswith(frame.trigger)
-    assert (answer.text, answer.invalid_tool_call) == ("", "")
-    assert [(name, json.loads(arguments)) for name, arguments in answer.calls] == calls
+    assert (choice.text, choice.invalid_tool_call) == ("", "")
+    assert [(name, json.loads(arguments)) for name, arguments in choice.calls] == calls
 
 
 @pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
-def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat) -> None:
+def test_a_tool_call_truncated_anywhere_is_complete_or_malformed(format_: ToolFormat) -> None:
     arguments: dict[str, str | int] = {"city": "Bern"}
     output = _framed(format_.frame, [("get_weather", arguments)])
     begun = output.index(_written(format_.frame.notation, arguments)) + 1
 
     for end in range(begun, len(output)):
-        answer = _answer_to(format_.name, output[:end])
-        whole = [(name, json.loads(text)) for name, text in answer.calls] == [("get_weather", arguments)]
-        assert answer.text == ""
-        assert whole or (answer.calls == () and answer.invalid_tool_call == output[:end])
+        choice = _parse(format_.name, output[:end])
+        is_complete = [(name, json.loads(text)) for name, text in choice.calls] == [("get_weather", arguments)]
+        assert choice.text == ""
+        assert is_complete or (choice.calls == () and choice.invalid_tool_call == output[:end])
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,12 @@ def test_a_framed_call_cut_anywhere_is_whole_or_invalid(format_: ToolFormat) -> 
         ("gemma4", '<|tool_call>call:get_weather{<|"|>city<|"|>:<|"|><|"|>}', '{"city":""}'),
     ],
 )  # fmt: skip
-def test_what_models_write_beside_their_template_is_a_call_too(format_name: str, output: str, arguments: str) -> None:
-    answer = _answer_to(format_name, output)
+def test_tool_calls_that_deviate_from_the_chat_template_are_parsed(
+    format_name: str, output: str, arguments: str
+) -> None:
+    choice = _parse(format_name, output)
 
-    assert answer == ParsedOutput(text="", reasoning="", calls=(("get_weather", arguments),), invalid_tool_call="")
+    assert choice == ParsedOutput(text="", reasoning="", calls=(("get_weather", arguments),), invalid_tool_call="")
 
 
 @pytest.mark.parametrize(
@@ -218,9 +220,9 @@ def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, writ
         f"<tool_call>\n<function=get_weather>\n<parameter={name}>\n{written}\n</parameter>\n</function>\n</tool_call>"
     )
 
-    answer = _answer_to("qwen3_coder", output)
+    choice = _parse("qwen3_coder", output)
 
-    assert [json.loads(arguments) for _, arguments in answer.calls] == [{name: value}]
+    assert [json.loads(arguments) for _, arguments in choice.calls] == [{name: value}]
 
 
 @pytest.mark.parametrize(
@@ -265,10 +267,10 @@ def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, writ
         ("gemma4", '<|tool_call>call:noop{a:<|"|>b'),
     ],
 )  # fmt: skip
-def test_a_call_that_is_none_is_given_raw(format_name: str, output: str) -> None:
-    answer = _answer_to(format_name, output)
+def test_a_malformed_tool_call_is_returned_as_raw_text(format_name: str, output: str) -> None:
+    choice = _parse(format_name, output)
 
-    assert answer == ParsedOutput(text="", reasoning="", calls=(), invalid_tool_call=output)
+    assert choice == ParsedOutput(text="", reasoning="", calls=(), invalid_tool_call=output)
 
 
 @pytest.mark.parametrize(
@@ -283,8 +285,8 @@ def test_a_call_that_is_none_is_given_raw(format_name: str, output: str) -> None
         ("harmony", "no header at all"),
     ],
 )
-def test_what_only_looks_like_a_call_is_text(format_name: str, output: str) -> None:
-    assert _answer_to(format_name, output) == ParsedOutput(text=output, reasoning="", calls=(), invalid_tool_call="")
+def test_what_only_looks_like_a_tool_call_is_text(format_name: str, output: str) -> None:
+    assert _parse(format_name, output) == ParsedOutput(text=output, reasoning="", calls=(), invalid_tool_call="")
 
 
 @pytest.mark.parametrize(
@@ -296,12 +298,12 @@ def test_what_only_looks_like_a_call_is_text(format_name: str, output: str) -> N
         ("harmony", ("<|channel|>commentary to=functions.noop<|message|>{}<|call|><|start|>assistant" * 2)[:-18]),
     ],
 )
-def test_several_calls_in_one_block_are_read(format_name: str, output: str) -> None:
-    assert _answer_to(format_name, output).calls == (("noop", "{}"), ("noop", "{}"))
+def test_several_tool_calls_in_one_block_are_parsed(format_name: str, output: str) -> None:
+    assert _parse(format_name, output).calls == (("noop", "{}"), ("noop", "{}"))
 
 
-def test_a_broken_call_does_not_void_the_one_before_it() -> None:
-    answer = _answer_to("mistral_list", '[TOOL_CALLS][{"name": "noop", "arguments": {}}, {"name": "unknown')
+def test_a_malformed_tool_call_does_not_void_the_one_before_it() -> None:
+    choice = _parse("mistral_list", '[TOOL_CALLS][{"name": "noop", "arguments": {}}, {"name": "unknown')
 
-    assert answer.calls == (("noop", "{}"),)
-    assert answer.invalid_tool_call == ', {"name": "unknown'
+    assert choice.calls == (("noop", "{}"),)
+    assert choice.invalid_tool_call == ', {"name": "unknown'

@@ -43,7 +43,7 @@ def system(text: str) -> Message:
     return Message(role=Role.SYSTEM, content=(text,))
 
 
-def answer(text: str = "", *, reasoning: str = "", prefix: bool = False) -> Message:
+def assistant(text: str = "", *, reasoning: str = "", prefix: bool = False) -> Message:
     return Message(role=Role.ASSISTANT, content=(text,) if text else (), reasoning=reasoning, prefix=prefix)
 
 
@@ -57,7 +57,7 @@ def chat_template(source: str, **named_tokens: str) -> ChatTemplate:
     )
 
 
-def refusal(
+def rejected(
     template: ChatTemplate, messages: Sequence[Message], effort: ReasoningEffort | None = None
 ) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
@@ -65,10 +65,10 @@ def refusal(
     return caught.value
 
 
-# Where a template is found
+# Loading a template
 
 
-def test_a_folder_without_a_template_has_none(tmp_path: Path) -> None:
+def test_a_folder_without_a_chat_template_has_none(tmp_path: Path) -> None:
     assert ChatTemplate.load(tmp_path, load("byte_level")) is None
 
 
@@ -85,7 +85,7 @@ def test_a_folder_without_a_template_has_none(tmp_path: Path) -> None:
         ({"chat_template.jinja": "plain", "additional_chat_templates/tool_use.jinja": "{{ tools }}"}, "{{ tools }}"),
     ],
 )
-def test_the_template_is_read_where_hugging_face_reads_it(tmp_path: Path, files: dict[str, str], source: str) -> None:
+def test_the_template_is_loaded_as_hugging_face_loads_it(tmp_path: Path, files: dict[str, str], source: str) -> None:
     (tmp_path / "additional_chat_templates").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
@@ -106,19 +106,19 @@ def test_the_template_is_read_where_hugging_face_reads_it(tmp_path: Path, files:
         ('{"chat_template": 1}', "chat_template must be a string, or a list of objects with name and template"),
     ],
 )
-def test_a_broken_template_ends_loading(tmp_path: Path, config: str, complaint: str) -> None:
+def test_an_invalid_template_fails_loading(tmp_path: Path, config: str, complaint: str) -> None:
     (tmp_path / "tokenizer_config.json").write_text(config, encoding="utf-8")
     with pytest.raises(ModelFolderError, match=complaint):
         ChatTemplate.load(tmp_path, load("byte_level"))
 
 
-def test_a_template_file_that_is_no_text_ends_loading(tmp_path: Path) -> None:
+def test_a_template_file_that_is_not_utf8_fails_loading(tmp_path: Path) -> None:
     (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
     with pytest.raises(ModelFolderError, match="is not UTF-8 text"):
         ChatTemplate.load(tmp_path, load("byte_level"))
 
 
-def test_a_chat_with_tools_takes_the_template_for_tools() -> None:
+def test_a_chat_with_tools_uses_the_template_for_tools() -> None:
     sources = {"default": "plain", "tool_use": "{{ tools[0].function.name }}"}
     template = ChatTemplate(sources, named_tokens={})
     assert template.render([user("a")]).text == "plain"
@@ -126,11 +126,11 @@ def test_a_chat_with_tools_takes_the_template_for_tools() -> None:
     assert template.supports_tools
 
 
-# What a template can do
+# Traits of a template
 
 
 @pytest.mark.parametrize(
-    ("source", "abilities"),
+    ("source", "supported"),
     [
         (CHATML, ["system"]),
         (SYSTEMLESS, []),
@@ -140,7 +140,7 @@ def test_a_chat_with_tools_takes_the_template_for_tools() -> None:
         (CHATML + "{{ reasoning_effort }}", ["system", "reasoning"]),
     ],
 )
-def test_abilities_are_found_by_trial(source: str, abilities: list[str]) -> None:
+def test_what_a_template_supports_is_found_by_trial_renderings(source: str, supported: list[str]) -> None:
     template = chat_template(source)
     found = {
         "system": template.supports_system_role,
@@ -148,7 +148,7 @@ def test_abilities_are_found_by_trial(source: str, abilities: list[str]) -> None
         "tool calls": template.supports_tool_calls,
         "reasoning": template.supports_reasoning_switch,
     }
-    assert [ability for ability, is_there in found.items() if is_there] == abilities
+    assert [trait for trait, is_there in found.items() if is_there] == supported
 
 
 CALL = ToolCall(id="call00001", name="f", arguments='{"a": [1, 2.50, null, "é"]}')
@@ -164,7 +164,7 @@ CALLING.append(Message(role=Role.TOOL, content=("x", "y"), tool_call_id="call000
         ("{{ m.tool_calls[0].function.arguments }}", '{"a": [1, 2.50, null, "é"]}'),
     ],
 )
-def test_arguments_are_an_object_unless_the_template_wants_text(output: str, text: str) -> None:
+def test_arguments_are_an_object_unless_the_template_needs_text(output: str, text: str) -> None:
     name = "{{ m.tool_calls[0].function.name }}"
     template = chat_template(f"{{% for m in messages if m.tool_calls %}}{name} {output}{{% endfor %}}")
     assert template.render(CALLING).text == f"f {text}"
@@ -174,14 +174,14 @@ def test_arguments_are_an_object_unless_the_template_wants_text(output: str, tex
     ("test", "text"),
     [("m.content is none", "True"), ("m.content + ''", ""), ("m.content", "")],
 )
-def test_a_message_of_calls_has_no_content_unless_the_template_wants_some(test: str, text: str) -> None:
+def test_a_message_of_tool_calls_has_no_content_unless_the_template_needs_it(test: str, text: str) -> None:
     template = chat_template(
         f"{{% for m in messages if m.tool_calls %}}{{{{ {test} }}}}|{{{{ m.tool_calls | tojson }}}}{{% endfor %}}"
     )
     assert template.render(CALLING).text.split("|")[0] == text
 
 
-def test_a_tool_message_has_its_text_its_id_and_the_name_of_its_tool() -> None:
+def test_a_tool_message_has_content_id_and_the_name_of_its_tool() -> None:
     template = chat_template("{% for m in messages if m.role == 'tool' %}{{ m | tojson }}{% endfor %}")
     assert json.loads(template.render(CALLING).text) == {
         "role": "tool",
@@ -191,7 +191,7 @@ def test_a_tool_message_has_its_text_its_id_and_the_name_of_its_tool() -> None:
     }
 
 
-def test_a_tool_is_given_with_its_schema() -> None:
+def test_a_tool_is_rendered_with_its_schema() -> None:
     schema = '{"type": "object", "properties": {"b": {}, "a": {"const": 1.0}}}'
     template = chat_template("{{ tools | tojson }}")
     tools = [FunctionTool(name="f", description="d", parameters=schema), FunctionTool(name="g")]
@@ -202,7 +202,7 @@ def test_a_tool_is_given_with_its_schema() -> None:
     )
 
 
-def test_a_template_that_takes_parts_gets_parts() -> None:
+def test_a_template_that_reads_parts_gets_parts() -> None:
     assert chat_template(PARTS).render([Message(role=Role.USER, content=("a", "b"))]).text == "ab|"
 
 
@@ -216,18 +216,18 @@ def test_a_template_that_takes_parts_gets_parts() -> None:
         ),
     ],
 )
-def test_leading_system_messages_are_merged_where_the_template_takes_one(source: str, text: str) -> None:
+def test_leading_system_messages_are_merged_if_the_template_shows_only_one(source: str, text: str) -> None:
     assert chat_template(source).render([system("a"), system("b"), user("c")]).text == text
 
 
-def test_what_a_template_refuses_is_an_invalid_request() -> None:
+def test_messages_that_a_template_rejects_are_an_invalid_request() -> None:
     template = chat_template("{% if messages | length > 1 %}{{ raise_exception('One at a time!') }}{% endif %}")
-    error = refusal(template, [user("a"), user("b")])
+    error = rejected(template, [user("a"), user("b")])
     assert error.reason is InvalidReason.INVALID_MESSAGES
     assert str(error) == "messages: the model's chat template rejects them: One at a time!"
 
 
-# Thinking
+# Reasoning effort
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_what_a_template_refuses_is_an_invalid_request() -> None:
         ("{{ thinking }}{{ reasoning_effort is defined }}", ReasoningEffort.NONE, "FalseFalse"),
     ],
 )
-def test_the_effort_reaches_the_template_by_its_own_switch(
+def test_the_effort_is_passed_in_the_variables_that_the_template_reads(
     source: str, effort: ReasoningEffort | None, text: str
 ) -> None:
     assert chat_template(source).render([user("a")], reasoning_effort=effort).text == text
@@ -254,31 +254,31 @@ def test_the_effort_reaches_the_template_by_its_own_switch(
         (CHATML, "none: the model's chat template has no switch for reasoning"),
     ],
 )
-def test_an_effort_that_the_template_cannot_be_told_is_refused(source: str, complaint: str) -> None:
-    error = refusal(chat_template(source), [user("a")], ReasoningEffort.NONE)
+def test_an_effort_that_the_template_does_not_support_is_rejected(source: str, complaint: str) -> None:
+    error = rejected(chat_template(source), [user("a")], ReasoningEffort.NONE)
     assert (error.reason, error.violations[0].field) == (InvalidReason.UNSUPPORTED_BY_MODEL, "reasoning_effort")
     assert complaint in str(error)
 
 
-# A message that is continued
+# Continued messages
 
 
 @pytest.mark.parametrize(
     ("source", "last", "end"),
     [
-        (CHATML, answer("Sure, ", prefix=True), "assistant\nSure, "),
-        (CHATML, answer(prefix=True), "assistant\n"),
-        (THINKING, answer("Sure, ", prefix=True), "<assistant>Sure,"),
-        (THINKING, answer("Sure", reasoning="why", prefix=True), "<think>why</think>Sure"),
-        (THINKING, answer(reasoning="why ", prefix=True), "<assistant><think>why "),
+        (CHATML, assistant("Sure, ", prefix=True), "assistant\nSure, "),
+        (CHATML, assistant(prefix=True), "assistant\n"),
+        (THINKING, assistant("Sure, ", prefix=True), "<assistant>Sure,"),
+        (THINKING, assistant("Sure", reasoning="why", prefix=True), "<think>why</think>Sure"),
+        (THINKING, assistant(reasoning="why ", prefix=True), "<assistant><think>why "),
         (
             CHATML + "{{ '<think>\\n' if add_generation_prompt }}",
-            answer(reasoning="why", prefix=True),
+            assistant(reasoning="why", prefix=True),
             "\n<think>\nwhy",
         ),
         (
             CHATML + "{{ '<think>' if add_generation_prompt and thinking }}",
-            answer(reasoning="why", prefix=True),
+            assistant(reasoning="why", prefix=True),
             "assistant\n<think>why",
         ),
     ],
@@ -289,21 +289,21 @@ def test_a_prefix_is_continued(source: str, last: Message, end: str) -> None:
     assert text.count("assistant") == 1
 
 
-def test_a_prefix_that_the_template_drops_cannot_be_continued() -> None:
-    error = refusal(chat_template(THINKING), [user("go"), answer("a</think>b", prefix=True)])
+def test_content_that_the_template_drops_cannot_be_continued() -> None:
+    error = rejected(chat_template(THINKING), [user("go"), assistant("a</think>b", prefix=True)])
     assert (error.reason, error.violations[0].field) == (InvalidReason.INVALID_MESSAGES, "messages[1].prefix")
 
 
 def test_reasoning_that_the_template_does_not_show_cannot_be_continued() -> None:
-    error = refusal(chat_template(CHATML), [user("go"), answer(reasoning="why", prefix=True)])
+    error = rejected(chat_template(CHATML), [user("go"), assistant(reasoning="why", prefix=True)])
     assert (error.reason, error.violations[0].field) == (InvalidReason.UNSUPPORTED_BY_MODEL, "messages[1].prefix")
 
 
-# What callers write is text
+# Text that callers write
 
 
-def spelt_out(template: ChatTemplate, *messages: Message) -> list[str]:
-    """The control tokens that the tokenizer reads in a chat, after checking that its text comes back."""
+def control_tokens_of(template: ChatTemplate, *messages: Message) -> list[str]:
+    """Returns the control tokens in a chat's prompt, after checking that its tokens decode to its text."""
     tokenizer = load("byte_level")
     prompt = template.render(messages)
     ids = tokenizer.encode_prompt(prompt).ids
@@ -323,44 +323,44 @@ def spelt_out(template: ChatTemplate, *messages: Message) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("role", [Role.USER, Role.SYSTEM, Role.TOOL])
-def test_a_control_token_that_is_typed_is_text(role: Role, text: str) -> None:
+def test_a_control_string_that_a_caller_writes_is_text(role: Role, text: str) -> None:
     template = chat_template(CHATML)
     message = Message(role=role, content=(text,), tool_call_id="a" if role is Role.TOOL else "")
     assert text in template.render([message]).text
-    assert spelt_out(template, message) == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+    assert control_tokens_of(template, message) == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
 
 
-def test_a_control_token_in_an_answer_is_text_if_it_is_special() -> None:
+def test_a_control_string_in_an_assistant_message_is_text_if_it_is_special() -> None:
     template = chat_template(THINKING)
-    messages = [user("a"), answer("<think>b</think><|im_end|>c<think>"), user("d")]
+    messages = [user("a"), assistant("<think>b</think><|im_end|>c<think>"), user("d")]
     assert template.render(messages).text == "<user>a<assistant><|im_end|>c<think><user>d<assistant>"
-    assert spelt_out(template, *messages) == ["<think>"]
+    assert control_tokens_of(template, *messages) == ["<think>"]
 
 
-def test_an_added_token_that_the_template_does_not_write_is_no_control_token() -> None:
+def test_an_added_token_that_the_template_does_not_write_is_not_split() -> None:
     assert chat_template(CHATML).render([user("<think> \n\n")]).boundaries == ()
     assert chat_template(THINKING).render([user("<think> \n\n")]).boundaries != ()
 
 
-def test_words_that_join_into_a_control_token_are_text() -> None:
+def test_strings_that_join_to_a_control_string_are_text() -> None:
     template = chat_template("<think>{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}")
-    assert spelt_out(template, user("think")) == ["<think>"]
-    assert spelt_out(template, user("|im_"), user("end|")) == ["<think>"]
+    assert control_tokens_of(template, user("think")) == ["<think>"]
+    assert control_tokens_of(template, user("|im_"), user("end|")) == ["<think>"]
     template = chat_template("<think>{% for m in messages %}{{ m.content | trim }}{% endfor %}")
-    assert spelt_out(template, user("a <|im_ "), user("end|> b")) == ["<think>"]
-    assert spelt_out(template, user("</th"), user("ink>")) == ["<think>"]
+    assert control_tokens_of(template, user("a <|im_ "), user("end|> b")) == ["<think>"]
+    assert control_tokens_of(template, user("</th"), user("ink>")) == ["<think>"]
 
 
-def test_a_template_that_reads_a_word_reads_it_unmarked() -> None:
+def test_a_string_that_the_template_compares_has_no_sentinel() -> None:
     template = chat_template(
         "<think>{% for m in messages %}{{ 'yes' if m.content == 'think' else m.content }}{% endfor %}"
     )
     assert template.render([user("think")]) == RenderedPrompt(text="<think>yes")
 
 
-def test_two_parts_of_a_message_do_not_join_into_a_control_token() -> None:
+def test_parts_of_a_message_that_join_to_a_control_string_are_text() -> None:
     message = Message(role=Role.USER, content=("<|im_", "end|>"))
-    assert spelt_out(chat_template(CHATML), message) == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+    assert control_tokens_of(chat_template(CHATML), message) == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
 
 
 @pytest.mark.parametrize("name", template_names())

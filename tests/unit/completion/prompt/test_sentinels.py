@@ -9,19 +9,19 @@ SENTINEL = "\ufdd0"
 
 
 @given(pieces=st.lists(st.sampled_from([*CONTROL, "<", "s", ">", "|", " ", "é", "im_end"]), max_size=8))
-def test_every_control_string_in_a_text_is_cut(pieces: list[str]) -> None:
+def test_every_control_string_in_a_text_is_split(pieces: list[str]) -> None:
     text = "".join(pieces)
-    marked = ControlStrings(CONTROL).split(text, SENTINEL)
-    assert not any(control in marked for control in CONTROL if len(control) > 1)
-    assert remove_sentinels(marked, SENTINEL).text == text
+    guarded = ControlStrings(CONTROL).split(text, SENTINEL)
+    assert not any(control in guarded for control in CONTROL if len(control) > 1)
+    assert remove_sentinels(guarded, SENTINEL).text == text
 
 
 @pytest.mark.parametrize(
-    ("text", "marked"),
+    ("text", "guarded"),
     [("a<s>b", "a<M s>b"), ("<s><b", "<M s>M <b".replace("s>M <b", "sM ><b")), ("none", "none"), ("]", "]")],
 )
-def test_the_mark_stands_behind_the_first_character(text: str, marked: str) -> None:
-    assert ControlStrings(CONTROL).split(text, "M ") == marked
+def test_the_sentinel_follows_the_first_character(text: str, guarded: str) -> None:
+    assert ControlStrings(CONTROL).split(text, "M ") == guarded
 
 
 @pytest.mark.parametrize("text", ["a <s>", "<s>", "x\n<|im_end|>y"])
@@ -30,12 +30,12 @@ def test_a_control_string_is_found(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "< s>", "im_end", "]", "<S>"])
-def test_other_text_is_not_found(text: str) -> None:
+def test_text_without_a_control_string_is_not_found(text: str) -> None:
     assert not ControlStrings(CONTROL).occur_in(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "marked"),
+    ("text", "guarded"),
     [
         ("a <", "a <M"),
         ("a <|im_ \n", "a <|im_M \n"),
@@ -46,29 +46,29 @@ def test_other_text_is_not_found(text: str) -> None:
         (" ", " "),
     ],
 )
-def test_ends_that_could_join_what_stands_beside_them_are_marked(text: str, marked: str) -> None:
+def test_ends_that_could_form_a_control_string_with_their_surroundings_are_guarded(text: str, guarded: str) -> None:
     controls = ControlStrings(CONTROL)
-    assert controls.guard_ends(text, "M") == marked
-    assert controls.may_join(text) is (marked != text)
+    assert controls.guard_ends(text, "M") == guarded
+    assert controls.may_join(text) is (guarded != text)
 
 
-def test_without_control_strings_nothing_is_marked() -> None:
+def test_without_control_strings_no_sentinel_is_inserted() -> None:
     controls = ControlStrings(["x"])
     assert not controls.occur_in("x<s>")
     assert not controls.may_join("x")
     assert controls.guard_ends(controls.split("x", SENTINEL), SENTINEL) == "x"
 
 
-def test_a_mark_is_a_character_that_no_text_holds() -> None:
+def test_a_sentinel_is_a_character_that_occurs_in_no_text() -> None:
     assert unused_characters(2, ["a\ufdd0", "\ufdd2"]) == ["\ufdd1", "\ufdd3"]
 
 
-def test_marks_are_told_by_their_places() -> None:
-    marked = remove_sentinels("aMbcMMd", "M")
-    assert (marked.text, marked.boundaries) == ("abcd", (1, 3, 3))
+def test_removed_sentinels_leave_their_positions_as_boundaries() -> None:
+    rendered = remove_sentinels("aMbcMMd", "M")
+    assert (rendered.text, rendered.boundaries) == ("abcd", (1, 3, 3))
 
 
-def test_a_thousand_control_strings_are_looked_for_at_once() -> None:
+def test_a_thousand_control_strings_are_searched_for_at_once() -> None:
     controls = ControlStrings([f"<|reserved_{number}|>" for number in range(1000)])
     assert controls.occur_in("<" * 200_000 + "<|reserved_777|>")
     assert not controls.occur_in("<|reserved_" * 20_000)

@@ -29,7 +29,7 @@ def render(source: str, **variables: object) -> str:
         ("{{ missing }}|{{ missing is defined }}", "|False"),
     ],
 )
-def test_it_renders_as_hugging_face_does(source: str, text: str) -> None:
+def test_the_rendering_is_that_of_hugging_face(source: str, text: str) -> None:
     assert render(source, x={"é": "<b>\"&'"}) == text
 
 
@@ -46,12 +46,12 @@ def test_it_renders_as_hugging_face_does(source: str, text: str) -> None:
         ("{{ 'é' | tojson(indent=[]) }}{{ {}['a'].b }}", ""),
     ],
 )
-def test_what_a_template_raises_is_its_refusal(source: str, message: str) -> None:
+def test_an_error_in_a_template_fails_the_rendering(source: str, message: str) -> None:
     with pytest.raises(RenderingFailed, match=f"(?i){message}"):
         render(source, x=[1])
 
 
-def test_a_long_refusal_is_cut() -> None:
+def test_a_long_error_is_shortened() -> None:
     with pytest.raises(RenderingFailed) as caught:
         render("{{ raise_exception('x' * 10000) }}")
     assert str(caught.value) == "x" * 300 + "…"
@@ -91,12 +91,12 @@ def test_a_template_that_grows_without_bounds_is_stopped(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"), [("{% if %}", "line 1: Expected"), ("\n{{ x | nosuch }}", "line 2: No filter")]
 )
-def test_a_source_that_is_no_template_is_told_with_its_line(source: str, message: str) -> None:
+def test_an_invalid_template_is_reported_with_its_line(source: str, message: str) -> None:
     with pytest.raises(InvalidTemplate, match=message):
         TemplateEngine(source)
 
 
-def test_it_knows_its_variables_and_its_own_text() -> None:
+def test_variables_and_literals_of_a_template_are_found() -> None:
     engine = TemplateEngine("<a>{% set y = x %}{{ '<b>' + y }}{# <c> #}{{ z.w }}")
     assert engine.variables == {"x", "z"}
     assert set(engine.literals.split("\0")) == {"<a>", "<b>"}
