@@ -1,1 +1,1 @@
-"""Models that ship with onward, and what writes them; nothing here is imported by the server."""
+"""The embedded model, and the code that writes ONNX models."""

@@ -1,1 +1,1 @@
-"""Writes decoder weights as ONNX model folders that onward and onnxruntime-genai load; it trains and runs nothing."""
+"""Writes decoder weights as ONNX model folders, which onward and onnxruntime-genai load."""

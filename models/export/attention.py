@@ -1,4 +1,4 @@
-"""The two ways a decoder graph attends to its KV cache; it does not know projections, norms or the MLP."""
+"""The two forms of attention over a KV cache in a decoder graph: slots and growing."""
 
 from typing import Protocol
 
@@ -11,20 +11,30 @@ from models.export.graph import MICROSOFT, Graph
 
 
 class Attention(Protocol):
-    """One way to attend; the instance holds what all layers share."""
+    """A form of attention. An instance holds the tensors that all layers share."""
 
     @property
     def takes_joined(self) -> bool:
-        """Whether the query may hold keys and values too, behind it, which are then empty."""
+        """True if `query` may hold queries, keys and values side by side, with `key` and `value` empty."""
         ...
 
     def attend(self, layer: int, query: str, key: str, value: str) -> str:
-        """Extends the layer's cache and mixes values: [B, S, heads * D] each in, [B, S, query heads * D] out."""
+        """Appends keys and values to the layer's cache and returns the attention output.
+
+        Args:
+            layer: index of the layer.
+            query: [B, S, query heads * D].
+            key: [B, S, KV heads * D].
+            value: [B, S, KV heads * D].
+
+        Returns:
+            [B, S, query heads * D].
+        """
         ...
 
 
 def rotary_tables(config: DecoderConfig) -> dict[str, NDArray[np.float32]]:
-    """Cosines and sines, [max_positions, D / 2] each, for the half-split rotation; none where there is no rotation."""
+    """Cosines and sines of the half-split rotation, [max_positions, D / 2] each. Empty for a model without rotation."""
     if config.rope_theta is None:
         return {}
     frequencies = config.rope_theta ** (-np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim)
@@ -43,12 +53,12 @@ def _declare_caches(graph: Graph, config: DecoderConfig) -> None:
 
 
 class SlotAttention:
-    """Fused GroupQueryAttention: past and present may be one buffer, and rows may differ in length."""
+    """Fused GroupQueryAttention: past and present may share a buffer, and the rows of a batch may differ in length."""
 
     takes_joined = True
 
     def __init__(self, graph: Graph, config: DecoderConfig) -> None:
-        """Reads row lengths off the attention mask, as the operator wants them."""
+        """Computes the row lengths, which the operator needs, from the attention mask."""
         self._graph = graph
         self._config = config
         graph.input("attention_mask", TensorProto.INT64, ["batch_size", "total_sequence_length"])
@@ -62,7 +72,7 @@ class SlotAttention:
         self._total = graph.node("Cast", [total], "mask.total_sequence_length", to=TensorProto.INT32)
 
     def attend(self, layer: int, query: str, key: str, value: str) -> str:
-        """Extends the layer's cache and mixes values."""
+        """See `Attention.attend`."""
         past = [f"past_key_values.{layer}.{side}" for side in ("key", "value")]
         output = f"layers.{layer}.attention"
         self._graph.nodes(
@@ -78,12 +88,12 @@ class SlotAttention:
 
 
 class GrowingAttention:
-    """Attention of plain operators: caches grow by concatenation, and rows are padded on the left."""
+    """Attention of standard ONNX operators: caches grow by concatenation, and rows are padded on the left."""
 
     takes_joined = False
 
     def __init__(self, graph: Graph, config: DecoderConfig) -> None:
-        """Gathers the rotary tables by position and adds up the mask."""
+        """Gathers the rotary tables by position and computes the mask."""
         self._graph = graph
         self._config = config
         graph.input("attention_mask", TensorProto.INT64, ["batch_size", "total_sequence_length"])
@@ -97,7 +107,7 @@ class GrowingAttention:
         self._bias = self._mask_bias()
 
     def attend(self, layer: int, query: str, key: str, value: str) -> str:
-        """Extends the layer's cache and mixes values."""
+        """See `Attention.attend`."""
         graph, config, prefix = self._graph, self._config, f"layers.{layer}.attention"
         queries = self._rotate(self._heads(query, config.num_heads, f"{prefix}.query"), f"{prefix}.query")
         keys = self._rotate(self._heads(key, config.num_kv_heads, f"{prefix}.key"), f"{prefix}.key")
@@ -115,7 +125,7 @@ class GrowingAttention:
         return graph.node("Reshape", [turned, graph.integers(0, 0, config.query_size)], f"{prefix}.output")
 
     def _mask_bias(self) -> str:
-        """0 where a query may look, else the lowest float: [B, 1, S, total]."""
+        """0 where a query may attend, else the lowest float: [B, 1, S, total]."""
         graph = self._graph
         zero, one = (graph.constant(name, np.array(value, np.int64)) for name, value in (("zero", 0), ("one", 1)))
         total, steps = (
@@ -157,7 +167,7 @@ class GrowingAttention:
         return self._graph.node("Concat", [past, heads], f"present.{layer}.{side}", axis=2)
 
     def _repeat(self, cache: str, name: str) -> str:
-        """[B, KV heads, total, D] to [B, heads, total, D], each KV head for its group of query heads."""
+        """[B, KV heads, total, D] to [B, heads, total, D]: repeats each KV head for its group of query heads."""
         graph, config = self._graph, self._config
         group = config.num_heads // config.num_kv_heads
         one_more = graph.node("Unsqueeze", [cache, graph.integers(2)], f"{name}.grouped")

@@ -1,11 +1,11 @@
-"""The shape of a Llama or Qwen3 style decoder; it knows neither weights nor ONNX."""
+"""The shape of a Llama or Qwen3 style decoder."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
-    """What fixes every tensor's shape and the meaning of the graph; weight names are Hugging Face's."""
+    """Everything that determines the graph except the weights. Weight names are Hugging Face's."""
 
     vocab_size: int
     hidden_size: int
@@ -15,23 +15,25 @@ class DecoderConfig:
     num_kv_heads: int
     head_dim: int
     max_positions: int
-    """Context length, and the rows of the rotary tables."""
+    """Context length, and number of rows of the rotary tables."""
     rope_theta: float | None = 10_000.0
-    """None: attention knows no positions; what feeds it may."""
+    """None: attention uses no positions."""
     norm_eps: float = 1e-5
     attention_bias: bool = False
     """Query, key and value projections have a bias, as in Qwen2."""
     qk_norm: bool = False
-    """Queries and keys are RMS-normalised a head before the rotation, as in Qwen3."""
+    """Each head of the queries and keys is RMS-normalized before the rotation, as in Qwen3."""
     tied_embeddings: bool = True
     """The output layer is the embedding table, stored once."""
 
     def __post_init__(self) -> None:
-        """Refuses shapes that no kernel takes."""
+        """Rejects shapes that ONNX Runtime's kernels do not support."""
         if self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})")
         if self.rope_theta is not None and self.head_dim % 16:
-            raise ValueError(f"head_dim must be a multiple of 16 (the fused rotary kernel's rule), not {self.head_dim}")
+            raise ValueError(
+                f"head_dim ({self.head_dim}) must be a multiple of 16, which the fused rotary kernel requires"
+            )
 
     @property
     def query_size(self) -> int:
@@ -44,7 +46,7 @@ class DecoderConfig:
         return self.num_kv_heads * self.head_dim
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every weight that the graph takes, by its Hugging Face name; matrices are [out, in]."""
+        """The shapes of all weights by Hugging Face name; matrices are [out, in]."""
         shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (self.vocab_size, self.hidden_size)}
         for layer in range(self.num_layers):
             shapes |= {f"model.layers.{layer}.{name}": shape for name, shape in self._layer_shapes().items()}

@@ -1,7 +1,8 @@
-"""Builds the ONNX graph of a Llama or Qwen3 style decoder; it does not know where weights come from or files go.
+"""Builds the ONNX graph of a Llama or Qwen3 style decoder.
 
-Inputs and outputs are onnxruntime-genai's: `input_ids`, `attention_mask` and `past_key_values.N.key|value` in, `logits`
-and `present.N.key|value` out; the growing layout, like Optimum's, also takes `position_ids`.
+Inputs and outputs have the names that onnxruntime-genai expects: `input_ids`, `attention_mask` and
+`past_key_values.N.key|value` in, `logits` and `present.N.key|value` out. The growing layout, like that of Optimum, also
+takes `position_ids`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from models.export.graph import MICROSOFT, Graph
 from models.export.weights import WeightFormats, Weights
 
 Layout: TypeAlias = Literal["slots", "growing"]
-"""slots: fused attention over shared buffers; growing: plain operators, caches that concatenation extends."""
+"""slots: fused attention over shared buffers. growing: standard operators, caches extended by concatenation."""
 
 ATTENTIONS: dict[Layout, type[SlotAttention | GrowingAttention]] = {"slots": SlotAttention, "growing": GrowingAttention}
 
@@ -29,7 +30,7 @@ def build_decoder(
     layout: Layout = "slots",
     formats: WeightFormats | None = None,
 ) -> ModelProto:
-    """Makes the model; weights are named and shaped as `config.weight_shapes()` says.
+    """Builds the model. The weights have the names and shapes of `config.weight_shapes()`.
 
     Raises:
         ValueError: a weight is missing, unknown or of the wrong shape, or does not fit its format's blocks.
@@ -62,7 +63,7 @@ def _check_weights(config: DecoderConfig, weights: Mapping[str, NDArray[np.float
 
 
 class _DecoderBody:
-    """The layers between embedding and output; each adds its attention and its MLP to a residual stream."""
+    """The layers between the embedding and the output layer."""
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class _DecoderBody:
         return normed
 
     def _add_and_norm(self, residual: str, change: str, name: str) -> tuple[str, str]:
-        """Adds the change to the residual stream; gives the normalised and the plain sum."""
+        """Adds the change to the residual stream. Returns the normalized sum and the sum."""
         if not change:
             return self._norm(residual, f"{name}.weight", f"{name}.output"), residual
         gain = self._graph.constant(f"{name}.weight", self._weights[f"{name}.weight"])
@@ -131,7 +132,7 @@ class _DecoderBody:
         return query, key, value
 
     def _norm_heads(self, tensor: str, name: str, width: int) -> str:
-        """Normalises each head by itself: fused attention takes no norm weights on the CPU."""
+        """Normalizes each head, because fused attention takes no norm weights on the CPU."""
         heads = self._graph.node(
             "Reshape", [tensor, self._graph.integers(0, -1, self._config.head_dim)], f"{name}.heads"
         )
@@ -148,7 +149,7 @@ class _DecoderBody:
         return self._linear(f"{prefix}.down_proj", gated)
 
     def _linear(self, name: str, rows: str, parts: Sequence[str] = ()) -> str:
-        """Projects by one matrix, or by the rows of several joined: one large product is quicker than several small."""
+        """Multiplies by one matrix, or by several joined into one, because one large product is faster than several."""
         parts = parts or [name]
         matrix = np.concatenate([self._weights[f"{part}.weight"] for part in parts])
         biases = [self._weights[bias] for part in parts if (bias := f"{part}.bias") in self._weights]

@@ -1,4 +1,4 @@
-"""Narrows a decoder to float16, as CUDA's fused attention wants it; it does not know what the decoder computes."""
+"""Converts a decoder to float16, which CUDA's fused attention requires."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,9 @@ _LARGEST = np.finfo(np.float16).max
 
 
 def narrow_to_float16(model: ModelProto) -> ModelProto:
-    """Turns float32 inputs, outputs, weights and casts into float16, in place; returns the same model.
+    """Converts float32 inputs, outputs, weights and casts to float16, in place, and returns the same model.
 
-    Numbers beyond float16's range, such as a mask's lowest, become the last ones within it.
+    Values outside float16's range, such as the lowest float of a mask, become its largest or lowest value.
     """
     graph = model.graph
     for value in (*graph.input, *graph.output):

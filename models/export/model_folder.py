@@ -1,4 +1,4 @@
-"""Writes a decoder and the JSON files that loaders read beside it; it knows no tokenizer and trains nothing."""
+"""Writes a model folder: model.onnx and its configuration files, without a tokenizer."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ MODEL_FILE = "model.onnx"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialTokens:
-    """Ids that the configuration files name; the first end-of-sequence id also serves as padding."""
+    """Token ids for the configuration files; the first end-of-sequence id is also the padding id."""
 
     bos: int | None = None
     eos: tuple[int, ...]
@@ -30,7 +30,7 @@ def write_decoder(
 ) -> None:
     """Writes model.onnx, config.json, generation_config.json and genai_config.json.
 
-    With `external_data` the weights go to model.onnx.data, as those of models beyond 2 GB must.
+    With `external_data` the weights go to model.onnx.data, which models over 2 GB require.
     """
     write_model(model, directory, external_data=external_data)
     write_json(directory / "config.json", model_config(config, tokens))
@@ -39,19 +39,19 @@ def write_decoder(
 
 
 def write_model(model: onnx.ModelProto, directory: Path, *, external_data: bool = False) -> None:
-    """Writes model.onnx, over an earlier one; makes the directory."""
+    """Writes or overwrites model.onnx; creates the directory if needed."""
     directory.mkdir(parents=True, exist_ok=True)
     weights_file = f"{MODEL_FILE}.data"
     (directory / weights_file).unlink(missing_ok=True)
     onnx.save_model(  # pyright: ignore[reportUnknownMemberType]
         model, directory / MODEL_FILE, save_as_external_data=external_data, location=weights_file, size_threshold=1024
     )
-    if external_data:  # onnx makes it readable by its owner alone
+    if external_data:  # onnx makes it readable only by its owner
         (directory / weights_file).chmod((directory / MODEL_FILE).stat().st_mode)
 
 
 def model_config(config: DecoderConfig, tokens: SpecialTokens) -> dict[str, object]:
-    """The Hugging Face description of the shape."""
+    """The contents of config.json, in Hugging Face's format."""
     architecture, model_type = ("Qwen3ForCausalLM", "qwen3") if config.qk_norm else ("LlamaForCausalLM", "llama")
     return {
         "architectures": [architecture],
@@ -74,7 +74,7 @@ def model_config(config: DecoderConfig, tokens: SpecialTokens) -> dict[str, obje
 
 
 def genai_config(config: DecoderConfig, tokens: SpecialTokens, model: onnx.ModelProto) -> dict[str, object]:
-    """What onnxruntime-genai needs to load the same folder."""
+    """The contents of genai_config.json, with which onnxruntime-genai loads the folder."""
     inputs = {value.name for value in model.graph.input}
     plain = {name: name for name in ("input_ids", "attention_mask", "position_ids") if name in inputs}
     decoder = {
@@ -108,5 +108,5 @@ def _token_ids(tokens: SpecialTokens) -> dict[str, object]:
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Writes a configuration file as people read it."""
+    """Writes indented JSON."""
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Rounds weight matrices to blocks of 4 or 8 bit integers as MatMulNBits reads them; it knows no graph."""
+"""Quantizes weight matrices to blocks of 4-bit or 8-bit integers in the format of MatMulNBits."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -11,25 +11,29 @@ Bits: TypeAlias = Literal[4, 8]
 BITS_OF_A_BYTE = 8
 
 BLOCK_SIZE = 32
-"""Weights that share a scale: the smallest that every kernel takes, hence the most exact."""
+"""Number of weights that share a scale. This is the smallest, and so the most exact, that every kernel supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockQuantized:
-    """A matrix [N, K] in blocks along K; a weight is (stored - 2 ** (bits - 1)) * scale."""
+    """A matrix [N, K] in blocks along K. A weight is (stored - 2 ** (bits - 1)) * scale."""
 
     packed: NDArray[np.uint8]
-    """[N, K / block, block * bits / 8]; of two 4 bit weights in a byte the first is in the low half."""
+    """[N, K / block, block * bits / 8]. Of two 4-bit weights in a byte, the low half is the first."""
     scales: NDArray[np.float32]
     """[N, K / block]."""
     bits: Bits
 
 
 def quantize(matrix: NDArray[np.float32], bits: Bits) -> BlockQuantized:
-    """Rounds to nearest, symmetrically; a block's largest weight keeps its value exactly."""
+    """Rounds to the nearest step, symmetrically. The weight of largest magnitude in a block is exact.
+
+    Raises:
+        ValueError: the number of columns is not a multiple of `BLOCK_SIZE`.
+    """
     rows, columns = matrix.shape
     if columns % BLOCK_SIZE:
-        raise ValueError(f"a quantised matrix needs columns in multiples of {BLOCK_SIZE}, not {columns}")
+        raise ValueError(f"the matrix has {columns} columns; quantization needs a multiple of {BLOCK_SIZE}")
     blocks = matrix.astype(np.float32).reshape(rows, columns // BLOCK_SIZE, BLOCK_SIZE)
     middle = 1 << (bits - 1)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)

@@ -1,4 +1,4 @@
-"""Draws weights for a decoder that nobody trained; it knows only shapes."""
+"""Generates random weights for a decoder."""
 
 import re
 
@@ -9,16 +9,16 @@ from models.export.decoder_config import DecoderConfig
 
 _ATTENTION_SCALE = re.compile(r"[qk]_(proj|norm)\.weight")
 _SHARPNESS = np.float32(2)
-"""Makes attention pick rather than average: greedy answers of 150 tokens then hold some 90 different ones, not 20."""
+"""Makes attention select rather than average: 150 greedy tokens then contain about 90 different ones, not 20."""
 
 
 def random_weights(config: DecoderConfig, *, seed: int) -> dict[str, NDArray[np.float32]]:
-    """The same seed gives the same weights; matrices keep the scale of what they multiply."""
+    """Weights by Hugging Face name. The same seed gives the same weights; products have the scale of their inputs."""
     generator = np.random.default_rng(seed)
-    return {name: _draw(generator, name, shape) for name, shape in config.weight_shapes().items()}
+    return {name: _weight(generator, name, shape) for name, shape in config.weight_shapes().items()}
 
 
-def _draw(generator: np.random.Generator, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def _weight(generator: np.random.Generator, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     weight = _plain(generator, name, shape)
     return _SHARPNESS * weight if _ATTENTION_SCALE.search(name) else weight
 

@@ -1,4 +1,4 @@
-"""Embedding lookups and matrix products over weights stored in one of four formats; it knows no layer."""
+"""Embedding lookups and matrix products over weights that are stored in one of four formats."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -11,7 +11,7 @@ from models.export.graph import MICROSOFT, Graph
 from models.export.quantize import BLOCK_SIZE, Bits, quantize
 
 WeightFormat: TypeAlias = Literal["float32", "float16", "int8", "int4"]
-"""How a matrix is stored; all of them compute in float32. float16 is widened when the model loads."""
+"""How a matrix is stored. Computation is in float32; float16 weights are widened when the model loads."""
 
 INTEGER_BITS: dict[WeightFormat, Bits] = {"int8": 8, "int4": 4}
 
@@ -21,7 +21,7 @@ INT8_ACTIVATIONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightFormats:
-    """How each part of a model is stored."""
+    """The format of each part of a model."""
 
     layers: WeightFormat = "float32"
     embeddings: WeightFormat = "float32"
@@ -30,13 +30,13 @@ class WeightFormats:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Puts matrices into a graph in one format, and reads them back in the places that need them."""
+    """Stores matrices in a graph in one format, and adds the nodes that use them."""
 
     graph: Graph
     format: WeightFormat
 
     def lookup(self, ids: str, name: str, table: NDArray[np.float32], output: str) -> str:
-        """Rows of a table [V, H] by id."""
+        """Rows of a table [V, H], selected by id."""
         bits = INTEGER_BITS.get(self.format)
         if bits is None:
             stored = self._stored(name, table)
@@ -62,7 +62,7 @@ class Weights:
         )
 
     def tied_product(self, rows: str, name: str, table: NDArray[np.float32], output: str) -> str:
-        """The same as product, for a table that lookup has stored: it is not stored again."""
+        """As `product`, for a table that `lookup` already stored."""
         if self.format in INTEGER_BITS:
             return self.product(rows, name, table, output)
         turned = self.graph.node("Transpose", [self._float(name, table)], f"{name}.transposed", perm=[1, 0])
@@ -72,7 +72,7 @@ class Weights:
         return self.graph.constant(name, matrix.astype(self.format))
 
     def _float(self, name: str, matrix: NDArray[np.float32]) -> str:
-        """The matrix in float32, widened once when the model loads."""
+        """The matrix in float32; narrower weights are widened once, when the model loads."""
         stored = self._stored(name, matrix)
         if self.format == "float32":
             return stored

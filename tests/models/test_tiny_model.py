@@ -11,14 +11,14 @@ PROMPTS = ([5, 6, 7], [300, 20, 411, 90], [1])
 
 
 @pytest.mark.parametrize("layout", ["slots", "growing"])
-def test_greedy_answers_vary_within_and_between_prompts(tmp_path: Path, layout: Layout) -> None:
+def test_greedy_tokens_vary_within_and_between_prompts(tmp_path: Path, layout: Layout) -> None:
     decoder = NaiveDecoder(write_tiny_model(tmp_path, layout=layout) / "model.onnx")
-    answers = [decoder.greedy(prompt, 60) for prompt in PROMPTS]
-    assert all(len(set(answer)) > 30 for answer in answers)
-    assert len({tuple(answer[:8]) for answer in answers}) == len(PROMPTS)
+    outputs = [decoder.greedy(prompt, 60) for prompt in PROMPTS]
+    assert all(len(set(output)) > 30 for output in outputs)
+    assert len({tuple(output[:8]) for output in outputs}) == len(PROMPTS)
 
 
-def test_both_layouts_say_the_same(tmp_path: Path) -> None:
+def test_both_layouts_give_the_same_tokens(tmp_path: Path) -> None:
     slots, growing = (
         NaiveDecoder(write_tiny_model(tmp_path / layout, layout=layout) / "model.onnx").greedy([5, 6, 7], 60)
         for layout in ("slots", "growing")
@@ -34,11 +34,11 @@ def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
-    answers = {
+    outputs = {
         tuple(NaiveDecoder(write_tiny_model(tmp_path / str(seed), seed=seed) / "model.onnx").greedy([5], 8))
         for seed in range(3)
     }
-    assert len(answers) == 3
+    assert len(outputs) == 3
 
 
 def test_the_tokenizer_fills_the_vocabulary_and_loses_no_text(tmp_path: Path) -> None:

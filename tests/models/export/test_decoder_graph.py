@@ -106,7 +106,7 @@ def test_narrow_weights_give_nearly_the_same_logits(name: WeightFormat, error: f
 @pytest.mark.parametrize("name", ["int8", "int4"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_integer_weights_mean_what_quantize_stored(name: WeightFormat, *, tied: bool) -> None:
-    """What is left is the operator's rounding of activations to eight bits; a wrong order of weights differs by 4."""
+    """The tolerance is the operator's rounding of activations to eight bits; a wrong order of weights differs by 4."""
     config = replace(TINY, tied_embeddings=tied, num_layers=1)
     weights = random_weights(config, seed=0)
     formats = WeightFormats(layers=name, embeddings=name)
@@ -158,13 +158,13 @@ def test_weights_that_do_not_fit_are_all_named() -> None:
         build_decoder(TINY, weights)
 
 
-def test_a_quantised_matrix_of_odd_width_is_refused() -> None:
+def test_a_quantized_matrix_of_odd_width_is_rejected() -> None:
     config = replace(TINY, hidden_size=40)
-    with pytest.raises(ValueError, match="multiples of 32, not 40"):
+    with pytest.raises(ValueError, match="40 columns; quantization needs a multiple of 32"):
         build_decoder(config, random_weights(config, seed=0), formats=WeightFormats(layers="int4"))
 
 
 @pytest.mark.parametrize(("field", "value"), [("num_kv_heads", 3), ("head_dim", 24)])
-def test_a_shape_that_no_kernel_takes_is_refused(field: str, value: int) -> None:
+def test_a_shape_that_no_kernel_supports_is_rejected(field: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{field}.*{value}"):
         replace(TINY, **{field: value})
