@@ -1,4 +1,4 @@
-"""The words every layer speaks: requests, answers and events; it knows no protobuf, arrays or threads.
+"""The data that the layers exchange: requests, completions, events and models.
 
 Names and meanings are those of `proto/onward/v1`, so a field path in an error is the same on both sides.
 """
@@ -12,7 +12,7 @@ from onward_server.sampling import SamplingOverrides, SamplingParams, SamplingVa
 
 
 class Role(StrEnum):
-    """Who speaks in a message; values are what chat templates call them."""
+    """The author of a message. The values are the names that chat templates use."""
 
     SYSTEM = "system"
     USER = "user"
@@ -37,11 +37,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of the conversation."""
+    """One message of the conversation."""
 
     role: Role
     content: tuple[str, ...] = ()
-    """Text parts in order."""
+    """The text parts in order."""
     name: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
@@ -51,7 +51,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawText:
-    """A prompt in text, in which control tokens are taken as such."""
+    """A raw prompt as text. Control tokens written in it become control tokens."""
 
     text: str
     no_special_tokens: bool = False
@@ -59,7 +59,7 @@ class RawText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawTokens:
-    """A prompt in token ids."""
+    """A raw prompt as token ids."""
 
     ids: tuple[int, ...]
 
@@ -81,7 +81,7 @@ class FunctionTool:
 
 
 class ToolChoiceMode(Enum):
-    """How free the model is to call tools."""
+    """Who decides whether tools are called."""
 
     AUTO = "auto"
     NONE = "none"
@@ -90,10 +90,10 @@ class ToolChoiceMode(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """Whether, and which, tools are called."""
+    """Controls whether the model calls tools, and which ones."""
 
     mode: ToolChoiceMode | None = None
-    """None: AUTO when tools are offered, NONE otherwise."""
+    """None: AUTO if tools are offered, else NONE."""
     function_names: tuple[str, ...] = ()
 
 
@@ -126,7 +126,7 @@ class RegexFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrammarFormat:
-    """Text that a Lark grammar derives."""
+    """Text that a Lark grammar accepts."""
 
     definition: str
 
@@ -143,7 +143,7 @@ ResponseFormat = JsonFormat | RegexFormat | GrammarFormat | ChoiceFormat
 
 
 class ReasoningEffort(StrEnum):
-    """How much a model that can think does so; values are what chat templates call them."""
+    """How much a reasoning model reasons. The values are the names that chat templates use."""
 
     NONE = "none"
     LOW = "low"
@@ -153,10 +153,10 @@ class ReasoningEffort(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """What a caller asks for, decoded but not yet validated."""
+    """A completion request, decoded but not necessarily valid."""
 
     model: str = ""
-    """Id or alias; empty is the default model."""
+    """Id or alias; empty: the default model."""
     messages: tuple[Message, ...] = ()
     raw_prompt: RawText | RawTokens | None = None
     sampling: SamplingOverrides = field(default_factory=dict[str, SamplingValue])
@@ -164,7 +164,7 @@ class CompletionRequest:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
-    """None is free text."""
+    """None: text without a constraint."""
     n: int = 1
     top_logprobs: int | None = None
     """None: no log probabilities."""
@@ -183,7 +183,7 @@ class CompletionRequest:
 
 
 class FinishReason(Enum):
-    """Why an answer ended."""
+    """Why a choice ended."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -195,28 +195,28 @@ class FinishReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StopString:
-    """A stop string was written."""
+    """The text contained a stop string."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class StopToken:
-    """A stop token was drawn."""
+    """A stop token was sampled."""
 
     token_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class EndOfSequence:
-    """The model's own end-of-sequence token was drawn."""
+    """An end-of-sequence token of the model was sampled."""
 
     token_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class ConstraintComplete:
-    """The constraint allows nothing more."""
+    """The constraint allows no more tokens."""
 
 
 StopCause = StopString | StopToken | EndOfSequence | ConstraintComplete
@@ -224,7 +224,7 @@ StopCause = StopString | StopToken | EndOfSequence | ConstraintComplete
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logprob:
-    """A token and its natural-log probability under the raw model distribution."""
+    """A token and the natural logarithm of its probability, from the logits as the model computed them."""
 
     token_id: int
     token: bytes
@@ -233,7 +233,7 @@ class Logprob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLogprob:
-    """A drawn token with its alternatives, best first."""
+    """A sampled token with the most probable tokens at its position, best first."""
 
     chosen: Logprob
     top: tuple[Logprob, ...] = ()
@@ -241,7 +241,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
-    """More of one tool call; `id` and `name` are set on its first delta only."""
+    """The next part of one tool call. `id` and `name` are set in its first part only."""
 
     index: int
     id: str = ""
@@ -261,7 +261,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Where the time went, in seconds."""
+    """How long the phases of a completion took."""
 
     queue_s: float
     prefill_s: float
@@ -272,11 +272,11 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionStarted:
-    """First event: the prompt is in, a token is there."""
+    """The first event: the prompt is processed and the first token is sampled."""
 
     id: str
     create_time_s: float
-    """Unix time of admission."""
+    """Unix time at which the request was admitted."""
     model: str
     system_fingerprint: str
     prompt_tokens: int
@@ -286,7 +286,7 @@ class CompletionStarted:
 
 @dataclass(slots=True, kw_only=True)
 class ChoiceDelta:
-    """More of one answer. Not frozen: there is one for every token, and freezing doubles what making it costs."""
+    """The next part of one choice. Not frozen: there is one per token, and freezing doubles the cost of creating it."""
 
     index: int
     text: str = ""
@@ -298,12 +298,12 @@ class ChoiceDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceFinished:
-    """One answer is complete."""
+    """One choice is complete."""
 
     index: int
     finish_reason: FinishReason
     stop_cause: StopCause | None = None
-    """Set when `finish_reason` is STOP."""
+    """Set if `finish_reason` is STOP."""
     seed: int
     completion_tokens: int
     invalid_tool_call: str = ""
@@ -311,7 +311,7 @@ class ChoiceFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionEnded:
-    """Last event: totals."""
+    """The last event: totals over all choices."""
 
     usage: Usage
     timings: Timings
@@ -322,7 +322,7 @@ CompletionEvent = CompletionStarted | ChoiceDelta | ChoiceFinished | CompletionE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """One finished answer."""
+    """One of the `n` texts of a completion."""
 
     index: int
     message: Message
@@ -336,7 +336,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """The finished answers to one request."""
+    """The whole reply to one request."""
 
     started: CompletionStarted
     choices: tuple[Choice, ...]
@@ -345,7 +345,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptToken:
-    """One token of a prompt, with its byte range in the prompt's text."""
+    """One token of a prompt. Its offsets are in bytes of the prompt's text."""
 
     id: int
     token: bytes
@@ -369,13 +369,13 @@ class ModelCapabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a client can know of a served model."""
+    """What clients can know about a served model."""
 
     id: str
     aliases: tuple[str, ...] = ()
     is_default: bool
     create_time_s: float
-    """Unix time of loading."""
+    """Unix time at which the model was loaded."""
     system_fingerprint: str
     context_length: int
     max_output_tokens: int

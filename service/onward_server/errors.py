@@ -1,27 +1,30 @@
-"""The exception tree of the service; it does not know gRPC (`api/status.py` maps it to status codes).
+"""The exceptions that the service raises; `api/status.py` maps them to gRPC statuses.
 
 OnwardError
-├── InvalidRequest        the caller's fault, with one violation per bad field
-├── ModelNotFound         no such model here
-├── CredentialsInvalid    no key, or not one of ours
-├── EngineOverloaded      the queue is full; come back after `retry_after_s`
-├── ServerDraining        shutting down; another replica will answer
-├── EngineFailed          our fault: one Run, or the whole engine, failed
-└── StartupError          the server can not start; the message says why and what to do
-    └── ModelFolderError  the same, for a model folder that cannot be served
+├── InvalidRequest        the request is invalid; it has one violation for each bad field
+├── ModelNotFound         no served model has the requested id or alias
+├── CredentialsInvalid    the API key is missing or unknown
+├── EngineOverloaded      the queue is full; the caller may retry after `retry_after_s`
+├── ServerDraining        the server is shutting down
+├── EngineFailed          a run of the model, or the engine itself, failed
+└── StartupError          the server cannot start; the message says why and what to do
+    └── ModelFolderError  a model folder cannot be served
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_VIOLATIONS = 64
+"""An invalid request reports its first violations, up to this many, so that a hostile one costs no more."""
+
 
 class OnwardError(Exception):
-    """Base of everything the service raises on purpose."""
+    """Base class of the exceptions that the service raises."""
 
 
 class InvalidReason(StrEnum):
-    """Why a request is invalid: `onward.v1.ErrorReason` names without their prefix."""
+    """Why a request is invalid: the names of `onward.v1.ErrorReason` without their prefix."""
 
     INVALID_PARAMETER = "INVALID_PARAMETER"
     INVALID_MESSAGES = "INVALID_MESSAGES"
@@ -32,70 +35,72 @@ class InvalidReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldViolation:
-    """One bad field."""
+    """One bad field of a request."""
 
     field: str
     """Path in the request, such as `messages[2].tool_call_id`."""
     description: str
-    """What was wrong, the value, what is allowed."""
+    """What is wrong: the value, what is allowed and, where it helps, what to do."""
     reason: InvalidReason = InvalidReason.INVALID_PARAMETER
 
 
 class InvalidRequest(OnwardError):
-    """A request that cannot be served as asked; its reason is that of the first violation."""
+    """A request is invalid. Its reason is that of its first violation."""
 
     def __init__(self, violations: Sequence[FieldViolation], metadata: Mapping[str, str] | None = None) -> None:
+        """Takes at least one violation, and figures for `google.rpc.ErrorInfo.metadata`."""
         self.violations = tuple(violations)
         self.metadata = dict(metadata or {})
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
 
     @property
     def reason(self) -> InvalidReason:
-        """The reason that the status reports."""
+        """The reason that the gRPC status reports."""
         return self.violations[0].reason
 
     @classmethod
     def of(
         cls, field: str, description: str, reason: InvalidReason = InvalidReason.INVALID_PARAMETER
     ) -> "InvalidRequest":
-        """The common case of a single violation."""
+        """An error with a single violation."""
         return cls([FieldViolation(field=field, description=description, reason=reason)])
 
 
 class ModelNotFound(OnwardError):
-    """No served model has this id or alias."""
+    """No served model has the requested id or alias."""
 
     def __init__(self, model: str, available: Sequence[str]) -> None:
         self.model = model
         self.available = tuple(available)
-        super().__init__(f"model {model!r} is not served here; available: {', '.join(available)}")
+        super().__init__(f"model: {model!r} is not served here; the models are {', '.join(available)}")
 
 
 class CredentialsInvalid(OnwardError):
-    """The call carries no API key, or one that is not in the key file."""
+    """The call has no API key, or one that is not in the key file."""
 
 
 class EngineOverloaded(OnwardError):
-    """The queue is full."""
+    """The queue of waiting choices is full."""
 
     def __init__(self, *, queue_depth: int, queue_limit: int, retry_after_s: float) -> None:
         self.queue_depth = queue_depth
         self.queue_limit = queue_limit
         self.retry_after_s = retry_after_s
         super().__init__(
-            f"the queue is full ({queue_depth} of {queue_limit} answers wait); retry after {retry_after_s:.1f} s"
+            f"the queue is full: {queue_depth} choices are waiting, at most {queue_limit} may; "
+            f"retry after {retry_after_s:.1f} s"
         )
 
 
 class ServerDraining(OnwardError):
-    """The server is shutting down and takes no new requests."""
+    """The server is shutting down and accepts no more requests."""
 
     def __init__(self) -> None:
-        super().__init__("the server is shutting down; retry, another replica will answer")
+        super().__init__("the server is shutting down; retry on another replica")
 
 
 class EngineFailed(OnwardError):
-    """A forward pass or the engine itself failed; the cause is logged, never sent."""
+    """A run of the model, or the engine itself, failed. The cause is logged and not sent to the caller."""
 
 
 class StartupError(OnwardError):
@@ -103,4 +108,4 @@ class StartupError(OnwardError):
 
 
 class ModelFolderError(StartupError):
-    """A model folder that cannot be served."""
+    """A model folder cannot be served."""

@@ -1,1 +1,1 @@
-"""The edge: the only package that knows gRPC and protobuf; it does not know how an answer is made."""
+"""The gRPC server. Beside the command line's client, only this package imports gRPC and protobuf: see the contract."""

@@ -1,4 +1,4 @@
-"""Who may connect and call: TLS, API keys, and the refusal to stand open to a network; it does not know any method."""
+"""Access control: TLS, API keys, and the check that a server on a network has both."""
 
 import hashlib
 import hmac
@@ -21,65 +21,70 @@ _RequestT = TypeVar("_RequestT")
 _ResponseT = TypeVar("_ResponseT")
 
 _OPEN_SERVICE = "/grpc.health.v1.Health/"
-"""The only service that answers without a key: who watches the process has none."""
+"""The only service that needs no key: process supervisors and load balancers have none."""
 _SCHEME = "bearer "
 
 
 class ApiKeys:
-    """The keys that open the server, kept as digests."""
+    """The accepted API keys, stored as digests."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]
 
     @classmethod
     def load(cls, path: Path) -> "ApiKeys":
-        """Reads one key a line; `#` starts a comment. Raises StartupError, naming the line and never the key."""
+        """Reads one key per line; `#` starts a comment. Raises StartupError, which names the line but not the key."""
         keys: list[str] = []
         for number, line in enumerate(_read(path, "API keys").decode(errors="replace").splitlines(), start=1):
             key = line.partition("#")[0].strip()
             if key and not (key.isascii() and key.isprintable() and " " not in key):
-                raise StartupError(f"{path}:{number}: a key is one word of printable ASCII")
+                raise StartupError(f"{path}:{number}: not an API key; a key is printable ASCII without spaces")
             if key:
                 keys.append(key)
         if not keys:
-            raise StartupError(f"{path} holds no API key; write one a line")
+            raise StartupError(f"{path} has no API key; write one per line")
         return cls(keys)
 
     def __len__(self) -> int:
         return len(self._digests)
 
     def accept(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
-        """Whether the call shows exactly one credential, and it is one of the keys; takes as long for any key."""
-        shown = [value for key, value in metadata if key == "authorization"]
-        if len(shown) != 1 or not isinstance(shown[0], str) or not shown[0].lower().startswith(_SCHEME):
+        """Whether the only credential in the metadata is an accepted key. Takes the same time for every key."""
+        given = [value for key, value in metadata if key == "authorization"]
+        if len(given) != 1 or not isinstance(given[0], str) or not given[0].lower().startswith(_SCHEME):
             return False
-        digest = _digest(shown[0][len(_SCHEME) :].strip())
+        digest = _digest(given[0][len(_SCHEME) :].strip())
         return sum(hmac.compare_digest(digest, known) for known in self._digests) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How the server is protected."""
+    """How the server is protected against others."""
 
     credentials: grpc.ServerCredentials | None
     """None: plaintext."""
     api_keys: ApiKeys | None
-    """None: anyone who can connect may call."""
+    """None: everyone who can connect may call."""
 
 
 def load_access(settings: Settings) -> Access:
-    """Reads certificates and keys, and logs what is open. Raises StartupError when too much would be."""
-    _refuse_exposure(settings)
+    """Reads certificates and keys, and logs who has access.
+
+    Raises:
+        StartupError: A file cannot be read, or the server would be open to a network without protection.
+    """
+    _check_exposure(settings)
     api_keys = ApiKeys.load(settings.api_keys_file) if settings.api_keys_file else None
     access = Access(credentials=_credentials(settings), api_keys=api_keys)
-    _log_posture(settings, access)
+    _log_access(settings, access)
     return access
 
 
 class KeyCheck(grpc.aio.ServerInterceptor):
-    """Refuses every call without a key, whichever service it is for; only health stays open."""
+    """Rejects calls without a valid API key, except those of the health service."""
 
     def __init__(self, api_keys: ApiKeys, boundary: Boundary) -> None:
+        """Takes the accepted keys, and the boundary that ends rejected calls."""
         self._api_keys = api_keys
         self._boundary = boundary
 
@@ -90,22 +95,22 @@ class KeyCheck(grpc.aio.ServerInterceptor):
         ],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[_RequestT, _ResponseT] | None":
-        """Gives the call to its handler, or to one that refuses it."""
+        """Returns the handler of the call, or one that rejects it."""
         method = handler_call_details.method
         if method.startswith(_OPEN_SERVICE) or self._api_keys.accept(handler_call_details.invocation_metadata or ()):
             return await continuation(handler_call_details)
-        return self._refusal(method.removeprefix("/"))
+        return self._rejection(method.removeprefix("/"))
 
-    def _refusal(self, method: str) -> "grpc.RpcMethodHandler[_RequestT, _ResponseT]":
-        async def refuse(_: object, context: Context) -> None:
+    def _rejection(self, method: str) -> "grpc.RpcMethodHandler[_RequestT, _ResponseT]":
+        async def reject(_: object, context: Context) -> None:
             async with self._boundary.call(method, context):
-                raise CredentialsInvalid("this server needs an API key: send `authorization: Bearer KEY`")
+                raise CredentialsInvalid("the call has no valid API key; send the metadata `authorization: Bearer KEY`")
 
-        # A refusal reads no request and gives no answer, so one kind of handler serves every kind of method.
-        return grpc.stream_stream_rpc_method_handler(refuse)
+        # It reads no request and sends no response, so one kind of handler fits every kind of method.
+        return grpc.stream_stream_rpc_method_handler(reject)
 
 
-def _refuse_exposure(settings: Settings) -> None:
+def _check_exposure(settings: Settings) -> None:
     if settings.insecure or not settings.listens_beyond_loopback:
         return
     missing: list[str] = []
@@ -115,8 +120,8 @@ def _refuse_exposure(settings: Settings) -> None:
         missing.append("API keys (--api-keys-file) or client certificates (--tls-client-ca)")
     if missing:
         raise StartupError(
-            f"{settings.listen} is open to the network without {' and '.join(missing)}; set them, listen on 127.0.0.1, "
-            "or accept it with --insecure"
+            f"--listen: {settings.listen} is open to the network without {' and '.join(missing)}; set them, listen on "
+            "127.0.0.1, or accept the risk with --insecure"
         )
 
 
@@ -128,14 +133,16 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
     return grpc.ssl_server_credentials([pair], root_certificates=client_ca, require_client_auth=client_ca is not None)
 
 
-def _log_posture(settings: Settings, access: Access) -> None:
+def _log_access(settings: Settings, access: Access) -> None:
     transport = "plaintext" if access.credentials is None else "mutual TLS" if settings.tls_client_ca else "TLS"
-    callers = "anyone who can connect" if access.api_keys is None else f"holders of one of {len(access.api_keys)} keys"
+    callers = (
+        "everyone who can connect" if access.api_keys is None else f"holders of one of {len(access.api_keys)} keys"
+    )
     reach = "the network" if settings.listens_beyond_loopback else "this machine"
     is_exposed = settings.listens_beyond_loopback and settings.insecure
     logger.log(
         logging.WARNING if is_exposed else logging.INFO,
-        "access: %s reaches %s over %s; %s may call; health answers without a key; reflection is %s",
+        "access: %s can connect to %s over %s; %s may call; health needs no key; reflection is %s",
         reach,
         settings.listen,
         transport,

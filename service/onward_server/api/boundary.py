@@ -1,8 +1,8 @@
-"""What every call of ours passes through, and the one place where a call ends; it does not know any method's content.
+"""Wraps each RPC method in the steps that all calls share.
 
-    request id → draining? → server's deadline → bytes to domain → the method → status and trailers → one log line
+    request id → reject if draining → server's deadline → decode → the method → status and trailers → one log line
 
-Nothing is sent before a method gives its first message: headers on the wire would forbid a client's retry.
+Nothing is sent before the method's first message: once a client has received headers, it may not retry.
 """
 
 import asyncio
@@ -31,54 +31,55 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 _RequestT = TypeVar("_RequestT")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _LARGE_REQUEST_BYTES = 8 << 10
-"""Decoding more than this may take over 5 ms, if it is thousands of empty messages; so it leaves the loop."""
+"""Larger requests are decoded in a thread: thousands of empty messages can take more than 5 ms."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call while it runs."""
+    """A running call."""
 
     method: str
     request_id: str
     started_s: float = field(default_factory=time.monotonic)
     labels: dict[str, object] = field(default_factory=dict[str, object])
-    """What the log line says beside method, id, code and time."""
+    """Fields of the log line in addition to method, id, code and duration."""
 
     def note(self, **labels: object) -> None:
-        """Adds to the call's log line: counts, times and names, never a prompt, an answer or a key."""
+        """Adds fields to the call's log line: counts, times and names; never prompts, completions or keys."""
         self.labels.update(labels)
 
 
 class Boundary:
-    """Wraps methods into gRPC handlers, and knows which calls run."""
+    """Runs calls and tracks which are running."""
 
     def __init__(self, *, max_deadline_s: float, max_message_bytes: int) -> None:
+        """Takes the time limit of a call and the size limit of a response."""
         self._max_deadline_s = max_deadline_s
         self._max_message_bytes = max_message_bytes
         self._running: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
-        self._is_cut_short = False
+        self._is_aborting = False
 
-    def refuse_new_calls(self) -> None:
-        """From now on every new call ends with ServerDraining."""
+    def reject_new_calls(self) -> None:
+        """Ends every new call with ServerDraining."""
         self._is_draining = True
 
     async def wait_until_idle(self) -> None:
-        """Returns once no call runs."""
+        """Returns once no call is running."""
         await self._idle.wait()
 
-    def cut_short(self) -> int:
-        """Ends the calls that still run with ServerDraining; returns their number."""
-        self._is_cut_short = True
+    def abort_running_calls(self) -> int:
+        """Ends the running calls with ServerDraining and returns their number."""
+        self._is_aborting = True
         for task in self._running:
             task.cancel()
         return len(self._running)
 
     @asynccontextmanager
     async def call(self, method: str, context: Context) -> AsyncGenerator[Call]:
-        """Runs the block as one call: whatever leaves it becomes the call's status, and one line of log."""
+        """Runs the block as one call: an exception that leaves it becomes the call's status, and one line is logged."""
         call = Call(method=method, request_id=request_id_of(context.invocation_metadata()))
         context.set_trailing_metadata(((status.REQUEST_ID, call.request_id),))
         code = grpc.StatusCode.CANCELLED
@@ -89,29 +90,29 @@ class Boundary:
                     yield call
                 code = grpc.StatusCode.OK
             except asyncio.CancelledError:
-                if self._is_cut_short:
+                if self._is_aborting:
                     code = grpc.StatusCode.UNAVAILABLE
                     await abort(context, call, ServerDraining())
                 if context.time_remaining() == 0:
                     code = grpc.StatusCode.DEADLINE_EXCEEDED
                 raise
-            except grpc.aio.BaseError:  # the transport's own: the client is gone
+            except grpc.aio.BaseError:  # raised by the transport: the client is gone
                 raise
-            except Exception as error:  # noqa: BLE001  the outermost layer: the caller gets an answer, whatever it is
+            except Exception as error:  # noqa: BLE001  the outermost layer: the caller gets a status for any error
                 code = status.failure(error).code
                 await abort(context, call, error)
             finally:
                 _log(call, code)
 
     def serialized(self, message: Message) -> bytes:
-        """The bytes to send.
+        """Returns the bytes of a message.
 
         Raises:
-            AnswerTooLarge: gRPC would refuse to send them, with a status that says neither why nor what to do.
+            ResponseTooLarge: There are too many. gRPC would refuse them too, but without telling the caller why.
         """
         data = message.SerializeToString()
         if len(data) > self._max_message_bytes:
-            raise status.AnswerTooLarge(message_bytes=len(data), max_message_bytes=self._max_message_bytes)
+            raise status.ResponseTooLarge(message_bytes=len(data), max_message_bytes=self._max_message_bytes)
         return data
 
     def _admit(self) -> None:
@@ -133,21 +134,22 @@ class Boundary:
 
     @asynccontextmanager
     async def _deadline(self) -> AsyncGenerator[None]:
-        """The server's own limit; the client's deadline, where it is shorter, arrives as a cancellation."""
+        """Limits the block to the server's deadline. An earlier deadline of the client arrives as a cancellation."""
         limit = asyncio.timeout(self._max_deadline_s)
         try:
             async with limit:
                 yield
         except TimeoutError:
             if limit.expired():
-                raise status.DeadlinePassed(self._max_deadline_s) from None
+                raise status.DeadlineExceeded(self._max_deadline_s) from None
             raise
 
 
 class ServiceHandlers:
-    """The methods of one service, bound to what answers them."""
+    """The gRPC handlers of one service's methods."""
 
     def __init__(self, service: ServiceDescriptor, boundary: Boundary) -> None:
+        """Starts without handlers; every method of the service must get one."""
         self.service_name = service.full_name
         self._unbound = set(service.methods_by_name)
         self._boundary = boundary
@@ -157,14 +159,20 @@ class ServiceHandlers:
         self,
         method: str,
         decode: Callable[[bytes], _RequestT],
-        answer: Callable[[_RequestT, Call], Awaitable[Message]],
+        respond: Callable[[_RequestT, Call], Awaitable[Message]],
     ) -> None:
-        """Binds a method with one answer."""
+        """Adds a method that sends one response.
+
+        Args:
+            method: Name in the protocol.
+            decode: Converts the request's bytes. Runs in a thread if they are many.
+            respond: Returns the response to a decoded request.
+        """
         path = self._bind(method)
 
         async def handle(data: bytes, context: Context) -> bytes:
             async with self._boundary.call(path, context) as call:
-                return self._boundary.serialized(await answer(await _decoded(decode, data), call))
+                return self._boundary.serialized(await respond(await _decoded(decode, data), call))
 
         self._handlers[method] = grpc.unary_unary_rpc_method_handler(handle)
 
@@ -172,19 +180,19 @@ class ServiceHandlers:
         self,
         method: str,
         decode: Callable[[bytes], _RequestT],
-        answer: Callable[[_RequestT, Call], AsyncGenerator[Message]],
+        respond: Callable[[_RequestT, Call], AsyncGenerator[Message]],
     ) -> None:
-        """Binds a method with a stream of answers.
+        """Adds a method that sends a stream of responses. Takes what `unary` does.
 
-        The handler writes instead of yielding: so a cancellation that arrives in a blocked write is raised here, and
-        the answer's generator is closed by this task in every case.
+        The handler writes instead of yielding. So a cancellation during a blocked write is raised here, and this task
+        closes the generator of responses in every case.
         """
         path = self._bind(method)
 
         async def handle(data: bytes, context: Context) -> None:
             async with (
                 self._boundary.call(path, context) as call,
-                aclosing(answer(await _decoded(decode, data), call)) as messages,
+                aclosing(respond(await _decoded(decode, data), call)) as messages,
             ):
                 async for message in messages:
                     await context.write(self._boundary.serialized(message))
@@ -192,8 +200,8 @@ class ServiceHandlers:
         self._handlers[method] = grpc.unary_stream_rpc_method_handler(handle)
 
     def generic_handler(self) -> grpc.GenericRpcHandler:
-        """What the gRPC server takes; messages pass through it as bytes."""
-        assert not self._unbound, f"{self.service_name} has methods that nothing answers: {self._unbound}"
+        """Returns the handlers as the gRPC server takes them; they read and write bytes."""
+        assert not self._unbound, f"{self.service_name} has methods without a handler: {self._unbound}"
         return grpc.method_handlers_generic_handler(self.service_name, self._handlers)
 
     def _bind(self, method: str) -> str:
@@ -202,7 +210,7 @@ class ServiceHandlers:
 
 
 def request_id_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-    """The caller's request id where it is printable and short, else a new one."""
+    """Returns the caller's request id if it is printable and has at most 128 characters, else a new one."""
     for key, value in metadata or ():
         if key == status.REQUEST_ID and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
@@ -210,7 +218,7 @@ def request_id_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
 
 
 async def abort(context: Context, call: Call, error: Exception) -> None:
-    """Ends the call with the status of `error`; always raises."""
+    """Ends the call with the status of an error. Always raises."""
     failed = status.failure(error)
     if not isinstance(error, OnwardError):
         logger.error("a bug ended a request", exc_info=error, extra=fields(request_id=call.request_id))

@@ -1,4 +1,4 @@
-"""`CompletionService`: decode, complete, encode; it does not know gRPC contexts, errors or the engine."""
+"""The methods of `CompletionService`."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,13 +18,13 @@ from onward_server.domain import (
 
 
 class CompletionServicer:
-    """Answers `Complete` and `StreamComplete` from a catalogue of models."""
+    """Serves `Complete` and `StreamComplete` with the models of a catalogue."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     def handlers(self, boundary: Boundary) -> ServiceHandlers:
-        """Its methods, bound."""
+        """Returns the handlers of its methods."""
         service = completion_service_pb2.DESCRIPTOR.services_by_name["CompletionService"]
         handlers = ServiceHandlers(service, boundary)
         handlers.unary("Complete", decode.complete_request, self.complete)
@@ -32,21 +32,21 @@ class CompletionServicer:
         return handlers
 
     async def complete(self, decoded: decode.Decoded, call: Call) -> completion_pb2.CompleteResponse:
-        """The whole answer."""
+        """Returns the whole completion."""
         call.note(model=decoded.request.model)
         completer = self._catalogue.get(decoded.request.model)
-        answer = await completer.complete(decoded.request, violations=decoded.violations)
-        _note_started(call, decoded.request, answer.started)
-        _note_ended(call, answer.ended)
-        call.note(finish_reasons=[choice.finish_reason.value for choice in answer.choices])
+        completion = await completer.complete(decoded.request, violations=decoded.violations)
+        _note_started(call, decoded.request, completion.started)
+        _note_ended(call, completion.ended)
+        call.note(finish_reasons=[choice.finish_reason.value for choice in completion.choices])
         if decoded.request.top_logprobs is None:
-            return encode.completion(answer)
-        return await asyncio.to_thread(encode.completion, answer)  # some 40 ms for a thousand tokens' twenty each
+            return encode.completion(completion)
+        return await asyncio.to_thread(encode.completion, completion)  # 40 ms for 1,000 tokens with 20 each
 
     async def stream_complete(
         self, decoded: decode.Decoded, call: Call
     ) -> AsyncGenerator[completion_pb2.StreamCompleteResponse]:
-        """The same answer as it is made."""
+        """Yields the events of the completion as they occur."""
         call.note(model=decoded.request.model)
         completer = self._catalogue.get(decoded.request.model)
         finish_reasons: list[str] = []
@@ -69,7 +69,7 @@ class CompletionServicer:
 
 
 def _note_started(call: Call, request: CompletionRequest, started: CompletionStarted) -> None:
-    """The caller's labels too: by now they are checked, so they are short."""
+    """Logs the caller's labels, too: validation has bounded their length."""
     call.note(model=started.model, completion_id=started.id, prompt_tokens=started.prompt_tokens)
     if request.user:
         call.note(user=request.user)

@@ -1,8 +1,8 @@
-"""Protobuf to domain: one function a request message; it does not know ranges, message rules or the model.
+"""Converts protobuf requests to domain objects: one function for each request message.
 
-It finds what the domain types cannot express (bytes that are no message, fields and enum values this server does not
-know, oneofs with no arm set) and hands it on, so that the one validator behind it reports every bad field at once.
-Paths are relative to `CompleteRequest`, whichever message carries it.
+It finds what domain objects cannot hold: bytes that are not the message, fields and enum values that this server does
+not know, oneofs with no field set. For a completion request it returns these violations, so that validation reports
+them together with its own. Paths are relative to `CompleteRequest`, also if another message holds it.
 """
 
 from collections.abc import Collection, Iterator
@@ -15,17 +15,15 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from onward.v1 import chat_pb2, completion_pb2, model_service_pb2, sampling_pb2, tokenizer_service_pb2
 from onward_server import domain
-from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.errors import MAX_VIOLATIONS, FieldViolation, InvalidReason, InvalidRequest
 from onward_server.sampling import SamplingOverrides, SamplingValue
 
-_MAX_VIOLATIONS = 64
-"""A request with more is told of these; a hostile one must not cost more."""
 _MAX_ITEMS = 16_384
-"""Bound on the messages and pairs in a request, so that reading one takes milliseconds whatever was sent."""
+"""Limit on the items of a whole request, so that decoding takes milliseconds whatever was sent."""
 _MAX_UNKNOWN_BYTES = 1 << 16
-"""Bound on the unknown fields that are looked at for their numbers."""
+"""Unknown fields of more than this are not searched for their numbers."""
 _MAX_DURATION_S = 315_576_000_000
-"""The range of google.protobuf.Duration: 10,000 years."""
+"""The limit of google.protobuf.Duration: 10,000 years."""
 
 _ROLES = {
     chat_pb2.ROLE_SYSTEM: domain.Role.SYSTEM,
@@ -46,6 +44,10 @@ _REASONING_EFFORTS = {
     chat_pb2.REASONING_EFFORT_MEDIUM: domain.ReasoningEffort.MEDIUM,
     chat_pb2.REASONING_EFFORT_HIGH: domain.ReasoningEffort.HIGH,
 }
+_ROLE_NAMES = ", ".join(map(chat_pb2.Role.Name, _ROLES))
+_TOOL_CHOICE_MODE_NAMES = ", ".join(map(chat_pb2.ToolChoice.Mode.Name, _TOOL_CHOICE_MODES))
+_REASONING_EFFORT_NAMES = ", ".join(map(chat_pb2.ReasoningEffort.Name, _REASONING_EFFORTS))
+_FORMAT_NAMES = ", ".join(field.name for field in sampling_pb2.ResponseFormat.DESCRIPTOR.fields)
 
 
 _ItemT = TypeVar("_ItemT")
@@ -54,7 +56,7 @@ _MessageT = TypeVar("_MessageT", bound=Message)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """A completion request with what decoding found wrong; fields that are wrong hold a stand-in."""
+    """A completion request, and the violations that decoding found. A bad field has a placeholder value."""
 
     request: domain.CompletionRequest
     violations: tuple[FieldViolation, ...]
@@ -62,7 +64,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizeInput:
-    """What to tokenise, and with which model."""
+    """What to tokenize, and the model to do it with."""
 
     model: str
     source: domain.RawText | domain.CompletionRequest
@@ -71,7 +73,7 @@ class TokenizeInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetokenizeInput:
-    """What to turn into text, and with which model."""
+    """The token ids to turn into text, and the model to do it with."""
 
     model: str
     token_ids: tuple[int, ...]
@@ -80,21 +82,21 @@ class DetokenizeInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """Which page of models to list; a size of 0 leaves it to the server."""
+    """The page of models to list. If `size` is 0, the server decides."""
 
     size: int
     token: str
 
 
 class _Violations:
-    """Collects what is wrong with one request, and bounds how much of it is read."""
+    """Collects the violations of one request and limits how many of its items are read."""
 
     def __init__(self) -> None:
         self.found: list[FieldViolation] = []
         self._items_left = _MAX_ITEMS
 
     def add(self, field: str, description: str, reason: InvalidReason = InvalidReason.INVALID_PARAMETER) -> None:
-        if len(self.found) < _MAX_VIOLATIONS:
+        if len(self.found) < MAX_VIOLATIONS:
             self.found.append(FieldViolation(field=field, description=description, reason=reason))
 
     def raise_any(self) -> None:
@@ -102,9 +104,9 @@ class _Violations:
             raise InvalidRequest(self.found)
 
     def items(self, repeated: Collection[_ItemT], path: str) -> Iterator[tuple[int, _ItemT]]:
-        """The items with their indices; none of a list that goes over the bound."""
+        """Yields the items with their indices; nothing of a list that exceeds the limit of the request."""
         if len(repeated) > self._items_left:
-            self.add(path, f"holds {len(repeated)} items; at most {_MAX_ITEMS} are read of a whole request")
+            self.add(path, f"has {len(repeated)} items; a whole request may have at most {_MAX_ITEMS}")
             return
         self._items_left -= len(repeated)
         yield from enumerate(repeated)
@@ -130,13 +132,13 @@ def tokenize_request(data: bytes) -> TokenizeInput:
     message, violations = _parse(tokenizer_service_pb2.TokenizeRequest, data)
     if message.WhichOneof("input") == "request":
         if message.model:
-            violations.add("model", "must be empty when `request` is set; name the model there")
+            violations.add("model", f"{message.model!r} is not allowed beside `request`; set `request.model`")
         if message.no_special_tokens:
-            violations.add("no_special_tokens", "goes with `text` only")
+            violations.add("no_special_tokens", "true is allowed with `text` only")
         decoded = _decoded(message.request, violations)
         return TokenizeInput(model=decoded.request.model, source=decoded.request, violations=decoded.violations)
     if message.WhichOneof("input") is None:
-        violations.add("input", "must be `text` or `request`; neither is set")
+        violations.add("input", "is not set; set `text` or `request`")
     return TokenizeInput(
         model=message.model,
         source=domain.RawText(text=message.text, no_special_tokens=message.no_special_tokens),
@@ -159,30 +161,33 @@ def list_models_request(data: bytes) -> PageRequest:
     """`ListModelsRequest`."""
     message, violations = _parse(model_service_pb2.ListModelsRequest, data)
     if not 0 <= message.page_size <= 1000:
-        violations.add("page_size", f"must be in [0, 1000]; got {message.page_size}")
+        violations.add("page_size", f"{message.page_size} is outside [0, 1000]")
     violations.raise_any()
     return PageRequest(size=message.page_size, token=message.page_token)
 
 
 def get_model_request(data: bytes) -> str:
-    """`GetModelRequest`: the model's name."""
+    """`GetModelRequest`: the id or alias of a model."""
     message, violations = _parse(model_service_pb2.GetModelRequest, data)
     if not message.model:
-        violations.add("model", "is required")
+        violations.add("model", "is empty; set the id or alias of a model")
     violations.raise_any()
     return message.model
 
 
 def _parse(message_type: type[_MessageT], data: bytes) -> tuple[_MessageT, _Violations]:
-    """The message, with a violation for each field in it that this server does not know.
+    """Parses a message and adds a violation for each field that this server does not know.
 
-    What a newer client asks for is done, or refused: never dropped.
+    A newer client may rely on such a field, so it must not be ignored.
+
+    Raises:
+        InvalidRequest: The bytes are not such a message.
     """
     name = message_type.DESCRIPTOR.full_name
     try:
         message = message_type.FromString(data)
     except DecodeError:
-        raise InvalidRequest.of(name, f"the {len(data)} bytes sent are not a {name} message") from None
+        raise InvalidRequest.of(name, f"the {len(data)} bytes received are not a {name} message") from None
     violations = _Violations()
     size = message.ByteSize()
     message.DiscardUnknownFields()
@@ -190,15 +195,17 @@ def _parse(message_type: type[_MessageT], data: bytes) -> tuple[_MessageT, _Viol
         if unknown_bytes <= _MAX_UNKNOWN_BYTES:
             _name_unknown_fields(message_type.FromString(data), "", violations, _Violations())
         if not violations.found:
-            violations.add(name, f"holds {unknown_bytes} bytes of fields that this server does not know")
+            violations.add(name, f"has {unknown_bytes} bytes of fields that this server does not know; leave them out")
     return message, violations
 
 
 def _name_unknown_fields(message: Message, prefix: str, violations: _Violations, reading: _Violations) -> None:
-    """One violation an unknown field, such as `sampling.500`; `reading` bounds the search."""
+    """Adds a violation for each unknown field, such as `sampling.500`; `reading` limits the search."""
     for unknown in UnknownFieldSet(message):
         number = unknown.field_number
-        violations.add(f"{prefix}{number}", f"{message.DESCRIPTOR.full_name} has no field {number} on this server")
+        violations.add(
+            f"{prefix}{number}", f"{message.DESCRIPTOR.full_name} has no field {number} on this server; leave it out"
+        )
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
@@ -214,7 +221,7 @@ def _carried_request(
     message: completion_pb2.StreamCompleteRequest | tokenizer_service_pb2.CountTokensRequest, violations: _Violations
 ) -> Decoded:
     if not message.HasField("request"):
-        violations.add("request", "is required")
+        violations.add("request", "is not set; it is required")
         violations.raise_any()
     return _decoded(message.request, violations)
 
@@ -251,7 +258,7 @@ def _message(message: chat_pb2.Message, path: str, violations: _Violations) -> d
     if role is None:
         violations.add(
             f"{path}.role",
-            f"must be one of {', '.join(map(chat_pb2.Role.Name, _ROLES))}; got {message.role}",
+            f"{message.role} is not a role; allowed are {_ROLE_NAMES}",
             InvalidReason.INVALID_MESSAGES,
         )
     return domain.Message(
@@ -273,23 +280,25 @@ def _message(message: chat_pb2.Message, path: str, violations: _Violations) -> d
 
 def _content_part(part: chat_pb2.ContentPart, path: str, violations: _Violations) -> str:
     if part.WhichOneof("part") is None:
-        violations.add(path, "holds no part that this server knows; set `text`", InvalidReason.INVALID_MESSAGES)
+        violations.add(path, "has no part that this server knows; set `text`", InvalidReason.INVALID_MESSAGES)
     return part.text
 
 
 def _tool_call(call: chat_pb2.ToolCall, path: str, violations: _Violations) -> domain.ToolCall:
     if call.WhichOneof("call") is None:
-        violations.add(path, "holds no call that this server knows; set `function`", InvalidReason.INVALID_MESSAGES)
+        violations.add(path, "has no call that this server knows; set `function`", InvalidReason.INVALID_MESSAGES)
     return domain.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
 
 
 def _raw_prompt(prompt: completion_pb2.RawPrompt, violations: _Violations) -> domain.RawText | domain.RawTokens:
     if prompt.WhichOneof("input") == "token_ids":
         if prompt.no_special_tokens:
-            violations.add("raw_prompt.no_special_tokens", "goes with `text` only; token ids are used as they are")
+            violations.add(
+                "raw_prompt.no_special_tokens", "true is allowed with `text` only; token ids are used unchanged"
+            )
         return domain.RawTokens(ids=tuple(prompt.token_ids.ids))
     if prompt.WhichOneof("input") is None:
-        violations.add("raw_prompt", "holds no input that this server knows; set `text` or `token_ids`")
+        violations.add("raw_prompt", "has no input that this server knows; set `text` or `token_ids`")
     return domain.RawText(text=prompt.text, no_special_tokens=prompt.no_special_tokens)
 
 
@@ -308,7 +317,7 @@ def _sampling(params: sampling_pb2.SamplingParams, violations: _Violations) -> S
 
 def _tool(tool: chat_pb2.Tool, path: str, violations: _Violations) -> domain.FunctionTool:
     if tool.WhichOneof("tool") is None:
-        violations.add(path, "holds no tool that this server knows; set `function`")
+        violations.add(path, "has no tool that this server knows; set `function`")
     function = tool.function
     return domain.FunctionTool(
         name=function.name,
@@ -320,13 +329,19 @@ def _tool(tool: chat_pb2.Tool, path: str, violations: _Violations) -> domain.Fun
 
 def _tool_choice(choice: chat_pb2.ToolChoice, violations: _Violations) -> domain.ToolChoice:
     if choice.mode not in _TOOL_CHOICE_MODES:
-        violations.add("tool_choice.mode", f"{choice.mode} is not a mode that this server knows")
+        violations.add(
+            "tool_choice.mode",
+            f"{choice.mode} is not a mode; allowed are {_TOOL_CHOICE_MODE_NAMES}",
+        )
     return domain.ToolChoice(mode=_TOOL_CHOICE_MODES.get(choice.mode), function_names=tuple(choice.function_names))
 
 
 def _reasoning_effort(value: chat_pb2.ReasoningEffort, violations: _Violations) -> domain.ReasoningEffort | None:
     if value not in _REASONING_EFFORTS:
-        violations.add("reasoning_effort", f"{value} is not an effort that this server knows")
+        violations.add(
+            "reasoning_effort",
+            f"{value} is not an effort; allowed are {_REASONING_EFFORT_NAMES}",
+        )
     return _REASONING_EFFORTS.get(value)
 
 
@@ -347,18 +362,20 @@ def _response_format(
         case "grammar":
             grammar = response_format.grammar
             if grammar.syntax != sampling_pb2.GrammarFormat.SYNTAX_LARK:
-                violations.add("response_format.grammar.syntax", f"must be SYNTAX_LARK; got {grammar.syntax}")
+                violations.add(
+                    "response_format.grammar.syntax", f"{grammar.syntax} is not a syntax; allowed is SYNTAX_LARK"
+                )
             decoded = domain.GrammarFormat(definition=grammar.definition)
         case "choice":
             decoded = domain.ChoiceFormat(choices=tuple(response_format.choice.choices))
         case _:
-            violations.add("response_format", "holds no format that this server knows")
+            violations.add("response_format", f"has no format that this server knows; set one of {_FORMAT_NAMES}")
     return decoded
 
 
 def _seconds(duration: Duration, path: str, violations: _Violations) -> float:
-    """Refuses what google.protobuf.Duration calls invalid."""
+    """Converts a duration, and adds a violation if google.protobuf.Duration defines it as invalid."""
     seconds, nanos = duration.seconds, duration.nanos
     if abs(seconds) > _MAX_DURATION_S or abs(nanos) >= 10**9 or seconds * nanos < 0:
-        violations.add(path, f"is not a valid duration: {seconds} seconds and {nanos} nanoseconds")
+        violations.add(path, f"{seconds} seconds and {nanos} nanoseconds are not a valid google.protobuf.Duration")
     return seconds + nanos / 1e9

@@ -1,4 +1,4 @@
-"""Domain to protobuf: one function a message; it does not know calls, streams or errors."""
+"""Converts domain objects to protobuf messages: one function for each message."""
 
 from collections.abc import Sequence
 from typing import Any, assert_never
@@ -28,17 +28,17 @@ _FINISH_REASONS = {
 }
 
 
-def completion(answer: domain.Completion) -> completion_pb2.CompleteResponse:
+def completion(completed: domain.Completion) -> completion_pb2.CompleteResponse:
     """`CompleteResponse`."""
     return completion_pb2.CompleteResponse(
-        id=answer.started.id,
-        create_time=_timestamp(answer.started.create_time_s),
-        model=answer.started.model,
-        system_fingerprint=answer.started.system_fingerprint,
-        choices=[_choice(choice) for choice in answer.choices],
-        usage=_usage(answer.ended.usage),
-        timings=_timings(answer.ended.timings),
-        effective_sampling=sampling(answer.started.effective_sampling.values()),
+        id=completed.started.id,
+        create_time=_timestamp(completed.started.create_time_s),
+        model=completed.started.model,
+        system_fingerprint=completed.started.system_fingerprint,
+        choices=[_choice(choice) for choice in completed.choices],
+        usage=_usage(completed.ended.usage),
+        timings=_timings(completed.ended.timings),
+        effective_sampling=sampling(completed.started.effective_sampling.values()),
     )
 
 
@@ -145,7 +145,7 @@ def _start(event: domain.CompletionStarted) -> completion_pb2.StreamStart:
 
 
 def _delta(event: domain.ChoiceDelta) -> completion_pb2.StreamCompleteResponse:
-    """There is one for every token, so it is filled in place: a sixth of the time of keyword arguments and a copy."""
+    """Fills the message in place, as there is one per token: keyword arguments and a copy take six times as long."""
     message = completion_pb2.StreamCompleteResponse()
     delta = message.delta
     delta.index = event.index
@@ -222,13 +222,13 @@ def _timings(timings: domain.Timings) -> usage_pb2.Timings:
 
 
 def duration(seconds: float) -> Duration:
-    """`google.protobuf.Duration` of a time span that is not negative."""
+    """`google.protobuf.Duration` of zero or more seconds."""
     whole, nanos = divmod(round(seconds * _NANOS), _NANOS)
     return Duration(seconds=whole, nanos=nanos)
 
 
 def _timestamp(unix_s: float) -> Timestamp:
-    """A moment in whole microseconds: a float holds no more of today's Unix time."""
+    """A Unix time, rounded to the microseconds that a float can hold."""
     timestamp = Timestamp()
     timestamp.FromMicroseconds(round(unix_s * 10**6))
     return timestamp

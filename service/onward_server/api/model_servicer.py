@@ -1,4 +1,4 @@
-"""`ModelService`: what is served; it does not know how models answer."""
+"""The methods of `ModelService`."""
 
 from onward.v1 import model_service_pb2
 from onward_server.api import decode, encode
@@ -10,13 +10,13 @@ _DEFAULT_PAGE_SIZE = 100
 
 
 class ModelServicer:
-    """Answers `ListModels` and `GetModel` from a catalogue of models."""
+    """Serves `ListModels` and `GetModel` from a catalogue of models."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     def handlers(self, boundary: Boundary) -> ServiceHandlers:
-        """Its methods, bound."""
+        """Returns the handlers of its methods."""
         service = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
         handlers = ServiceHandlers(service, boundary)
         handlers.unary("ListModels", decode.list_models_request, self.list_models)
@@ -24,11 +24,13 @@ class ModelServicer:
         return handlers
 
     async def list_models(self, page: decode.PageRequest, call: Call) -> model_service_pb2.ListModelsResponse:
-        """One page by id; a page token is the last id of the page before."""
+        """Returns one page of the models ordered by id. A page token is the last id of the previous page."""
         cards = self._catalogue.cards()
         ids = [card.id for card in cards]
         if page.token and page.token not in ids:
-            raise InvalidRequest.of("page_token", "is not the `next_page_token` of a page of this list")
+            raise InvalidRequest.of(
+                "page_token", f"{page.token!r} is not a `next_page_token` of this list; start again without one"
+            )
         first = ids.index(page.token) + 1 if page.token else 0
         end = first + (page.size or _DEFAULT_PAGE_SIZE)
         listed = cards[first:end]
@@ -39,6 +41,6 @@ class ModelServicer:
         )
 
     async def get_model(self, model: str, call: Call) -> model_service_pb2.GetModelResponse:
-        """One model by id or alias."""
+        """Returns one model by id or alias."""
         call.note(model=model)
         return model_service_pb2.GetModelResponse(model=encode.model(self._catalogue.get(model).card))

@@ -1,4 +1,4 @@
-"""What the edge asks of the layer below, as protocols; it does not know who answers."""
+"""The protocols that the servicers call: a completer for each model, and a catalogue of them."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
@@ -8,38 +8,38 @@ from onward_server.errors import FieldViolation
 
 
 class Completer(Protocol):
-    """Answers requests with one model.
+    """Serves requests with one model.
 
-    `violations` is what decoding already found wrong; the completer adds its own and raises one InvalidRequest.
+    `violations` are those that decoding found. The completer adds those of validation and raises one InvalidRequest.
     """
 
     @property
     def card(self) -> ModelCard:
-        """What a client can know of the model."""
+        """What clients can know about the model."""
         ...
 
     def stream(
         self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> AsyncGenerator[CompletionEvent]:
-        """The answer as it is made; closing the generator ends the work."""
+        """Yields the events of a completion as they occur. Closing the generator ends the request."""
         ...
 
     async def complete(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> Completion:
-        """The whole answer."""
+        """Returns the whole completion."""
         ...
 
     async def count_tokens(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> int:
-        """Tokens of the rendered prompt."""
+        """Returns the number of tokens of the prompt."""
         ...
 
     async def tokenize(
         self, source: RawText | CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> tuple[str, tuple[PromptToken, ...]]:
-        """The prompt's text and its tokens."""
+        """Returns the prompt's text and its tokens."""
         ...
 
     def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:
-        """Text of the tokens."""
+        """Returns the text of the tokens."""
         ...
 
 
@@ -47,9 +47,9 @@ class Catalogue(Protocol):
     """The served models."""
 
     def get(self, model: str) -> Completer:
-        """The model with this id or alias, the default one for an empty name; raises ModelNotFound."""
+        """Returns the model with this id or alias; an empty name is the default model. Raises ModelNotFound."""
         ...
 
     def cards(self) -> tuple[ModelCard, ...]:
-        """All models, sorted by id."""
+        """Returns the cards of all models, ordered by id."""
         ...

@@ -1,4 +1,4 @@
-"""The gRPC server: port, limits, health, reflection and the way it ends; it does not know models or messages."""
+"""The gRPC server: its port, limits, health, reflection and shutdown."""
 
 import asyncio
 import contextlib
@@ -25,19 +25,20 @@ logger = logging.getLogger(__name__)
 
 _KEEPALIVE_MS = 60_000
 _PING_TIMEOUT_MS = 20_000
-"""How soon a client that says nothing is asked for a sign of life, and how long it may take."""
+"""Keepalive: idle time before a ping, and the time allowed for its acknowledgment."""
 _FLUSH_S = 1.0
-"""Time for statuses that are already decided to reach their clients."""
+"""Time for the last statuses to reach their clients."""
 
 
 class Server:
-    """Serves a catalogue of models; entering it binds the port, leaving it ends what still runs.
+    """Serves a catalogue of models. A context manager: entering it binds the port, leaving it ends running calls.
 
-    Draining is: health NOT_SERVING and new calls refused at once, running calls finish within the grace time, the rest
-    end with ServerDraining.
+    To drain, it sets health to NOT_SERVING and rejects new calls at once. Running calls have a grace time to finish;
+    those that are still running then end with ServerDraining.
     """
 
     def __init__(self, settings: Settings, catalogue: Catalogue, access: Access) -> None:
+        """Registers the services; enter the server to listen."""
         self._settings = settings
         self._credentials = access.credentials
         self._boundary = Boundary(max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes)
@@ -48,10 +49,10 @@ class Server:
         )
         self._service_names = self._add_services(catalogue)
         self.address = settings.listen
-        """What clients connect to; with the real port once entered."""
+        """The address to connect to. Port 0 becomes the real port when the server is entered."""
 
     async def __aenter__(self) -> Self:
-        """Binds the port and starts to answer. Raises StartupError when the port cannot be had."""
+        """Binds the port and starts to serve. Raises StartupError if the port cannot be bound."""
         for service_name in self._service_names:
             await self._health.set(service_name, health_pb2.HealthCheckResponse.SERVING)
         self.address = self._bind()
@@ -64,40 +65,40 @@ class Server:
         await self._server.stop(None)
 
     async def run_until_signal(self, failure: asyncio.Event) -> bool:
-        """Serves until SIGTERM or SIGINT, then drains; a second signal ends at once.
+        """Serves until SIGTERM or SIGINT, then drains. A second signal ends the server at once.
 
         Args:
-            failure: set by the owner of the engines when one is dead; ends the server without a grace time.
+            failure: Set when an engine has failed for good. The server then ends without a grace time.
 
         Returns:
-            Whether it ended as asked, not by `failure`.
+            True if a signal ended the server, False if `failure` did.
         """
         async with _signals() as signals:
-            asked, _ = await _first_of(signals.get(), failure.wait())
-            if not asked:
+            signaled, _ = await _first_of(signals.get(), failure.wait())
+            if not signaled:
                 await self.drain(_FLUSH_S)
                 return False
             drained, _ = await _first_of(self.drain(self._settings.drain_timeout_s), signals.get())
             if not drained:
-                logger.warning("second signal: ending at once")
+                logger.warning("second signal: ending without waiting for running calls")
             return True
 
     async def drain(self, grace_s: float) -> None:
-        """Stops serving: refuses new calls at once, gives running ones `grace_s` seconds to finish."""
-        logger.info("draining: running calls have %g s to finish", grace_s)
-        self._boundary.refuse_new_calls()
-        with contextlib.suppress(TimeoutError):  # a watcher of health that has stopped reading must not hold this up
+        """Rejects new calls, and ends running ones that have not finished after `grace_s` seconds."""
+        logger.info("draining: rejecting new calls, running calls have %g s to finish", grace_s)
+        self._boundary.reject_new_calls()
+        with contextlib.suppress(TimeoutError):  # a client that watches health but does not read must not delay this
             await asyncio.wait_for(self._health.enter_graceful_shutdown(), _FLUSH_S)
         try:
             async with asyncio.timeout(grace_s):
                 await self._boundary.wait_until_idle()
         except TimeoutError:
-            logger.warning("%d calls outlived the grace time and are ended", self._boundary.cut_short())
+            logger.warning("ending %d calls that did not finish in time", self._boundary.abort_running_calls())
         await self._server.stop(_FLUSH_S)
         logger.info("drained")
 
     def _add_services(self, catalogue: Catalogue) -> list[str]:
-        """Registers every service; returns the names that health knows beside the empty one."""
+        """Registers the services and returns their names."""
         servicers = (CompletionServicer(catalogue), ModelServicer(catalogue), TokenizerServicer(catalogue))
         services = [servicer.handlers(self._boundary) for servicer in servicers]
         self._server.add_generic_rpc_handlers([service.generic_handler() for service in services])
@@ -116,36 +117,36 @@ class Server:
                 port = self._server.add_secure_port(listen, self._credentials)
         except RuntimeError:
             raise StartupError(
-                f"cannot listen on {listen}: the address is taken or not of this machine, or the TLS files do not match"
+                f"--listen: cannot bind {listen}: it is in use or not on this machine, or the TLS files do not match"
             ) from None
         return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
-    """Channel arguments. gRPC ignores a misspelt one in silence, so each has a test of its effect.
+    """Channel arguments. gRPC ignores a misspelled one without a warning, so each has a test of its effect.
 
-    Metadata is held to gRPC's own 8 KiB, 16 KiB at most.
+    Metadata keeps gRPC's own limits: 8 KiB soft, 16 KiB hard.
     """
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        # The bound on work is the engine's queue, which answers; by default gRPC drops calls at random before it.
+        # The engine's queue limits the load and tells the caller. gRPC's default drops calls at random before that.
         ("grpc.server.max_pending_requests", 1 << 20),
         ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
-        # A client may ping through a long silent call as often as it likes.
+        # A client may ping as often as it likes during a long call without messages.
         ("grpc.http2.max_ping_strikes", 0),
-        # A client that vanished frees its slot; keepalive_timeout_ms, which says it does this, does not.
+        # Ends the calls of a client that is gone, which frees their slots; keepalive_timeout_ms does not do this.
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.http2.ping_timeout_ms", _PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        # A second server on the same port is a mistake, not a share.
+        # A second server on the same port is an error.
         ("grpc.so_reuseport", 0),
     ]
 
 
 @contextlib.asynccontextmanager
 async def _signals() -> AsyncGenerator[asyncio.Queue[signal.Signals]]:
-    """Collects SIGTERM and SIGINT while the block runs."""
+    """Queues SIGTERM and SIGINT while the block runs."""
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -158,7 +159,7 @@ async def _signals() -> AsyncGenerator[asyncio.Queue[signal.Signals]]:
 
 
 async def _first_of(*coroutines: Coroutine[object, object, object]) -> list[bool]:
-    """Runs them until one is done, and ends the others; says which were done, and raises what those raised."""
+    """Runs coroutines until one is done and cancels the others. Returns which were done; raises what one raised."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,16 +1,16 @@
-"""The table from errors to gRPC statuses; it does not know calls.
+"""Maps errors to gRPC statuses.
 
     InvalidRequest      INVALID_ARGUMENT    its own reason        BadRequest
     ModelNotFound       NOT_FOUND           MODEL_NOT_FOUND       ResourceInfo
     CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
     EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
     ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
-    AnswerTooLarge      RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids retries, which its code allows
-    DeadlinePassed      DEADLINE_EXCEEDED   (no reason)
-    anything else       INTERNAL            ENGINE_FAILURE        fixed text: nothing of the exception is sent
+    ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids retries, which clients make at this code
+    DeadlineExceeded    DEADLINE_EXCEEDED   (no reason)
+    anything else       INTERNAL            ENGINE_FAILURE        a fixed text: the exception's own is not sent
 
-Every status carries `RequestInfo` and, but for a deadline, `ErrorInfo`; one that says when to retry, or not to, also
-the trailer that gRPC clients obey.
+Every status has `RequestInfo` and, except for a deadline, `ErrorInfo`. A status that allows or forbids a retry also
+sets the trailer `grpc-retry-pushback-ms`, which gRPC clients obey.
 """
 
 import random
@@ -35,7 +35,7 @@ from onward_server.errors import (
 )
 
 REQUEST_ID = "x-request-id"
-"""Metadata key, in a call and in its trailers."""
+"""Metadata key of the request id, in a call's metadata and in its trailers."""
 DOMAIN = "onward"
 
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -43,41 +43,41 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 _NO_RETRY = "-1"
 _DRAINING_RETRY_S = 0.5
 _RETRY_JITTER = 0.25
-"""Part by which a time to retry is stretched at random, so that refused clients do not all return at once."""
+"""Retry delays are lengthened by a random part of up to this, so that clients do not all retry at once."""
 _MAX_STATUS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 512
 _MAX_VALUE_BYTES = 256
-"""A client takes 8 KiB of trailers by default; more, and it would see RESOURCE_EXHAUSTED instead of our status."""
+"""By default, a client accepts 8 KiB of trailers. If there are more, it reports RESOURCE_EXHAUSTED instead."""
 
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
-class DeadlinePassed(OnwardError):
-    """The call ran into the server's own limit."""
+class DeadlineExceeded(OnwardError):
+    """The call reached the server's own time limit."""
 
     def __init__(self, limit_s: float) -> None:
-        super().__init__(f"the call took longer than this server's limit of {limit_s:g} s")
+        super().__init__(f"the call took longer than {limit_s:g} s, the time limit of this server")
 
 
-class AnswerTooLarge(OnwardError):
-    """The answer does not fit in one message."""
+class ResponseTooLarge(OnwardError):
+    """A response does not fit in one gRPC message."""
 
     def __init__(self, *, message_bytes: int, max_message_bytes: int) -> None:
         self.message_bytes = message_bytes
         self.max_message_bytes = max_message_bytes
         super().__init__(
-            f"the answer has {message_bytes} bytes and a message at most {max_message_bytes}; ask for less in one "
+            f"the response has {message_bytes} bytes; at most {max_message_bytes} are allowed; request less in one "
             "call, such as fewer choices, tokens or log probabilities, or a shorter text"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One row of the table, filled in."""
+    """The parts of a gRPC status and its trailers."""
 
     code: grpc.StatusCode
     reason: str = ""
-    """`onward.v1.ErrorReason` name without prefix."""
+    """A name of `onward.v1.ErrorReason` without its prefix; empty: the status has no `ErrorInfo`."""
     message: str
     details: tuple[Message, ...] = ()
     violations: tuple[FieldViolation, ...] = ()
@@ -87,7 +87,7 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """The status of an error."""
+    """Returns the status of an error, as the table above has it."""
     match error:
         case InvalidRequest():
             failed = Failure(
@@ -123,7 +123,7 @@ def failure(error: Exception) -> Failure:
                 message=str(error),
                 retry_after_s=_DRAINING_RETRY_S,
             )
-        case AnswerTooLarge():
+        case ResponseTooLarge():
             failed = Failure(
                 code=grpc.StatusCode.RESOURCE_EXHAUSTED,
                 reason="MESSAGE_TOO_LARGE",
@@ -134,19 +134,19 @@ def failure(error: Exception) -> Failure:
                 },
                 forbids_retry=True,
             )
-        case DeadlinePassed():
+        case DeadlineExceeded():
             failed = Failure(code=grpc.StatusCode.DEADLINE_EXCEEDED, message=str(error))
         case _:
             failed = Failure(
                 code=grpc.StatusCode.INTERNAL,
                 reason="ENGINE_FAILURE",
-                message="the server failed to answer this request; its operator finds it by the request id",
+                message="the server failed to process this request; the request id leads its operator to the log",
             )
     return failed
 
 
 def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers]:
-    """The status message and the trailers that carry the details."""
+    """Returns the status message, and the trailers with its details."""
     details: list[Message] = [RequestInfo(request_id=request_id), *failed.details]
     trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
     if failed.retry_after_s is not None:
@@ -165,7 +165,7 @@ def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers
 
 
 def _status(failed: Failure, details: Sequence[Message], violations: Sequence[FieldViolation]) -> Status:
-    """The status with the first violations; says how many more there were."""
+    """The status with the violations given, and the number of those left out."""
     metadata = {key: _clip(value, _MAX_VALUE_BYTES) for key, value in failed.metadata.items()}
     if omitted := len(failed.violations) - len(violations):
         metadata["omitted_violations"] = str(omitted)
@@ -195,7 +195,7 @@ def _any(message: Message) -> Any:
 
 
 def _clip(text: str, max_bytes: int) -> str:
-    """At most so many bytes of UTF-8, never half a character."""
+    """The text, shortened to at most `max_bytes` of UTF-8 at a character boundary."""
     data = text.encode(errors="replace")
     if len(data) <= max_bytes:
         return text

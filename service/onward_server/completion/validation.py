@@ -1,7 +1,7 @@
-"""The one validator behind every door: a decoded request against the protocol's limits and the model's.
+"""Validates a decoded request against the limits of the protocol and of the model.
 
-Every bad field gives a violation, up to a bound, so that a caller mends all of them at once. Field paths are those of
-the protobuf messages. It renders nothing.
+Each bad field gives a violation, so that a caller can correct all of them at once. Field paths are those of the
+protobuf messages. Limits are those that the comments in proto/ give; a test compares them with this module.
 """
 
 import json
@@ -21,7 +21,7 @@ from onward_server.domain import (
     ToolCall,
     ToolChoiceMode,
 )
-from onward_server.errors import FieldViolation, InvalidReason, InvalidRequest
+from onward_server.errors import MAX_VIOLATIONS, FieldViolation, InvalidReason, InvalidRequest
 from onward_server.json_value import Json, NotJson
 from onward_server.sampling import PARAMETERS, Range, SamplingOverrides, SamplingParams, override
 
@@ -29,13 +29,11 @@ MAX_CHOICES = 16
 MAX_TOP_LOGPROBS = 20
 _MAX_STOP_BYTES = 256
 _BIAS_RANGE = Range(-100, 100)
-_MAX_VIOLATIONS = 64
-"""A request with more is told of the first of them; a hostile one must not cost more."""
 _MAX_TOOLS = 128
 _MAX_ID_BYTES, _MAX_NAME_BYTES, _MAX_FUNCTION_NAME_BYTES = 256, 256, 64
 _MAX_PARAMETERS_BYTES = 128 * 1024
 _MAX_ARGUMENTS_BYTES = 1024 * 1024
-"""Parsing JSON stops every other thread, the event loop's too: for some 50 ms a megabyte at worst."""
+"""Parsing JSON holds the GIL, so it stops the event loop: for up to 50 ms per megabyte."""
 _MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -43,21 +41,26 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLimits:
-    """What a model bounds in a request."""
+    """What the model allows in a request."""
 
     card: ModelCard
     num_sampleable: int
-    """Token ids from here on do not exist."""
+    """Token ids are below this."""
     eos_token_ids: frozenset[int]
     takes_tool_calls: bool = True
-    """Whether the chat template shows earlier tool calls and their results to the model."""
+    """Whether the chat template renders earlier tool calls and their results."""
 
 
 def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[FieldViolation] = ()) -> None:
-    """Checks everything that needs no prompt.
+    """Checks all that can be checked before the prompt is built.
+
+    Args:
+        request: The decoded request.
+        limits: What its model allows.
+        already: The violations that decoding found.
 
     Raises:
-        InvalidRequest: with `already` and the violations found here, or the first of too many.
+        InvalidRequest: With `already` and the violations found here, up to MAX_VIOLATIONS.
     """
     found = chain(
         _prompt(request, limits),
@@ -68,13 +71,16 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
         _options(request, limits),
     )
     own = (violation for violation in found if not _follows(violation, already))
-    violations = list(islice(chain(already, own), _MAX_VIOLATIONS))
+    violations = list(islice(chain(already, own), MAX_VIOLATIONS))
     if violations:
         raise InvalidRequest(violations)
 
 
 def _follows(violation: FieldViolation, already: Sequence[FieldViolation]) -> bool:
-    """Whether it is only there because the door put a stand-in where it found something wrong."""
+    """Whether a violation may be due to a placeholder that decoding put in the place of a bad field.
+
+    Rules on messages relate them to each other, so one that could not be decoded hides the violations of all.
+    """
     return any(
         violation.field.startswith("messages" if earlier.field.startswith("messages") else earlier.field)
         for earlier in already
@@ -82,11 +88,11 @@ def _follows(violation: FieldViolation, already: Sequence[FieldViolation]) -> bo
 
 
 def check_token_ids(field: str, token_ids: Sequence[int], num_sampleable: int) -> Iterator[FieldViolation]:
-    """Each id must be in the vocabulary; names the first one that is not."""
+    """Yields a violation for the first id that is not in the vocabulary."""
     for index, token_id in enumerate(token_ids):
         if not 0 <= token_id < num_sampleable:
             yield _violation(
-                f"{field}[{index}]", f"{token_id} is not a token id; allowed are 0 to {num_sampleable - 1}"
+                f"{field}[{index}]", f"{token_id} is not a token id; this model has the ids 0 to {num_sampleable - 1}"
             )
             return
 
@@ -94,76 +100,85 @@ def check_token_ids(field: str, token_ids: Sequence[int], num_sampleable: int) -
 def _prompt(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
     if bool(request.messages) == (request.raw_prompt is not None):
         given = "both are set" if request.messages else "neither is set"
-        yield _violation("messages", f"exactly one of messages and raw_prompt must be set; {given}")
+        yield _violation("messages", f"exactly one of messages and raw_prompt must be set, but {given}")
     if request.messages and not limits.card.capabilities.chat:
-        yield _unsupported("messages", "the model has no chat template; send raw_prompt")
+        yield _unsupported("messages", "the model has no chat template; set raw_prompt instead")
     yield from _messages(request.messages, limits)
     match request.raw_prompt:
         case RawTokens(ids=ids):
             if not ids:
-                yield _violation("raw_prompt.token_ids.ids", "must not be empty")
+                yield _violation("raw_prompt.token_ids.ids", "is empty; at least one id is required")
             yield from check_token_ids("raw_prompt.token_ids.ids", ids, limits.num_sampleable)
         case RawText() | None:
             pass
 
 
 def _messages(messages: Sequence[Message], limits: ModelLimits) -> Iterator[FieldViolation]:
-    has_dialogue = False
+    has_other_role = False
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         yield from _message_fields(message, path, is_last=index == len(messages) - 1)
         yield from _message_support(message, path, limits)
-        if message.role is Role.SYSTEM and has_dialogue:
-            yield _message_violation(f"{path}.role", "a system message must come before all others")
-        has_dialogue = has_dialogue or message.role is not Role.SYSTEM
+        if message.role is Role.SYSTEM and has_other_role:
+            yield _message_violation(f"{path}.role", "a system message must come before all other messages")
+        has_other_role = has_other_role or message.role is not Role.SYSTEM
     yield from _call_ids(messages)
     if messages and messages[-1].role in (Role.SYSTEM, Role.ASSISTANT) and not messages[-1].prefix:
         yield _message_violation(
             f"messages[{len(messages) - 1}].role",
-            f"{messages[-1].role} is not allowed last; it must be user or tool, or assistant with prefix",
+            f"{messages[-1].role} is not allowed in the last message; use user, tool, or assistant with prefix",
         )
 
 
 def _message_support(message: Message, path: str, limits: ModelLimits) -> Iterator[FieldViolation]:
-    """What the chat template would drop in silence."""
+    """Rejects what the chat template would drop without notice."""
     if not limits.card.capabilities.chat:
         return
     if message.role is Role.SYSTEM and not limits.card.capabilities.system_role:
-        yield _unsupported(f"{path}.role", "the model's chat template takes no system message")
+        yield _unsupported(f"{path}.role", "the model's chat template does not support system messages")
     if (message.tool_calls or message.role is Role.TOOL) and not limits.takes_tool_calls:
         field = "tool_calls" if message.tool_calls else "role"
-        yield _unsupported(f"{path}.{field}", "the model's chat template shows no tool calls and no results")
+        yield _unsupported(f"{path}.{field}", "the model's chat template does not support tool calls in messages")
 
 
 def _call_ids(messages: Sequence[Message]) -> Iterator[FieldViolation]:
-    """Every call has an id of its own, and every result answers an earlier call that has none yet."""
-    is_answered: dict[str, bool] = {}
+    """Each tool call must have an id of its own, and each result the id of an earlier call that has no result yet."""
+    has_result: dict[str, bool] = {}
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         for call_index, call in enumerate(message.tool_calls):
-            if call.id in is_answered:
-                yield _message_violation(f"{path}.tool_calls[{call_index}].id", f"{call.id!r} was used before")
-            is_answered.setdefault(call.id, False)
+            if call.id in has_result:
+                yield _message_violation(
+                    f"{path}.tool_calls[{call_index}].id",
+                    f"{call.id!r} is the id of an earlier tool call; ids must be unique",
+                )
+            has_result.setdefault(call.id, False)
         if message.role is Role.TOOL and message.tool_call_id:
-            if is_answered.get(message.tool_call_id, True):
-                fault = "was answered before" if message.tool_call_id in is_answered else "answers no earlier tool call"
+            if has_result.get(message.tool_call_id, True):
+                fault = (
+                    "already has a result" if message.tool_call_id in has_result else "is not the id of an earlier call"
+                )
                 yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {fault}")
-            is_answered[message.tool_call_id] = True
+            has_result[message.tool_call_id] = True
 
 
 def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[FieldViolation]:
     is_assistant = message.role is Role.ASSISTANT
     if not message.content and not message.tool_calls and not message.prefix:
-        yield _message_violation(f"{path}.content", "may be empty only where tool_calls is not")
+        yield _message_violation(f"{path}.content", "is empty; it may be only if tool_calls or prefix is set")
     for field, is_set in (("tool_calls", message.tool_calls), ("reasoning", message.reasoning)):
         if is_set and not is_assistant:
-            yield _message_violation(f"{path}.{field}", f"only an assistant message has {field}")
+            yield _message_violation(
+                f"{path}.{field}", f"is allowed in assistant messages only, and this one is of role {message.role}"
+            )
     if message.prefix and not (is_assistant and is_last):
-        yield _message_violation(f"{path}.prefix", "only the last message, of the assistant, can be continued")
+        yield _message_violation(
+            f"{path}.prefix", "true is allowed in the last message only, if it is of role assistant"
+        )
     if message.prefix and message.tool_calls:
-        yield _message_violation(f"{path}.tool_calls", "a message that is continued has no tool calls")
+        yield _message_violation(f"{path}.tool_calls", "is not allowed in a message with prefix")
     if (message.role is Role.TOOL) != bool(message.tool_call_id):
-        yield _message_violation(f"{path}.tool_call_id", "is required on a tool message, and allowed only there")
+        yield _message_violation(f"{path}.tool_call_id", "is required in tool messages and not allowed in others")
     yield from _message_text(f"{path}.name", message.name, _MAX_NAME_BYTES)
     yield from _message_text(f"{path}.tool_call_id", message.tool_call_id, _MAX_ID_BYTES)
     for index, call in enumerate(message.tool_calls):
@@ -172,9 +187,9 @@ def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[F
 
 def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
     if not call.id:
-        yield _message_violation(f"{path}.id", "is required")
+        yield _message_violation(f"{path}.id", "is empty; it is required")
     if not call.name:
-        yield _message_violation(f"{path}.function.name", "is required")
+        yield _message_violation(f"{path}.function.name", "is empty; it is required")
     yield from _message_text(f"{path}.id", call.id, _MAX_ID_BYTES)
     yield from _message_text(f"{path}.function.name", call.name, _MAX_FUNCTION_NAME_BYTES)
     if fault := _json_object_fault(call.arguments, lambda: call.parsed_arguments, _MAX_ARGUMENTS_BYTES):
@@ -208,7 +223,7 @@ def _stops(params: SamplingParams, limits: ModelLimits) -> Iterator[FieldViolati
     for index, stop in enumerate(params.stop[: PARAMETERS["stop"].max_items]):
         size = len(stop.encode())
         if not 1 <= size <= _MAX_STOP_BYTES:
-            yield _violation(f"sampling.stop[{index}]", f"has {size} bytes; 1 to {_MAX_STOP_BYTES} are allowed")
+            yield _violation(f"sampling.stop[{index}]", f"has {size} bytes; allowed are 1 to {_MAX_STOP_BYTES}")
     stop_token_ids = params.stop_token_ids[: PARAMETERS["stop_token_ids"].max_items]
     yield from check_token_ids("sampling.stop_token_ids", stop_token_ids, limits.num_sampleable)
     ends = {*stop_token_ids, *(() if params.ignore_eos else limits.eos_token_ids)}
@@ -223,16 +238,20 @@ def _biases(params: SamplingParams, limits: ModelLimits) -> Iterator[FieldViolat
     for token_id, bias in params.logit_bias[: PARAMETERS["logit_bias"].max_items]:
         path = f"sampling.logit_bias[{token_id}]"
         if not 0 <= token_id < limits.num_sampleable:
-            yield _violation(path, f"{token_id} is not a token id; allowed are 0 to {limits.num_sampleable - 1}")
+            yield _violation(
+                path, f"{token_id} is not a token id; this model has the ids 0 to {limits.num_sampleable - 1}"
+            )
         if bias not in _BIAS_RANGE:
             yield _violation(path, f"{bias} is outside {_BIAS_RANGE}")
 
 
 def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
     if request.tools and not limits.card.capabilities.tools:
-        yield _unsupported("tools", "the model's chat template takes no tools")
+        yield _unsupported("tools", "the model's chat template does not support tools")
     if request.tools and request.raw_prompt is not None:
-        yield _violation("tools", "tools are rendered by the chat template; with raw_prompt they cannot be")
+        yield _violation(
+            "tools", "is not allowed with raw_prompt, as the chat template renders tools; set messages instead"
+        )
     if len(request.tools) > _MAX_TOOLS:
         yield _violation("tools", f"has {len(request.tools)} tools; at most {_MAX_TOOLS} are allowed")
     names: set[str] = set()
@@ -241,11 +260,11 @@ def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldVio
         if not _FUNCTION_NAME.fullmatch(tool.name):
             yield _violation(f"{path}.name", f"{tool.name!r} does not match ^[a-zA-Z0-9_-]{{1,64}}$")
         elif tool.name in names:
-            yield _violation(f"{path}.name", f"{tool.name!r} is offered twice")
+            yield _violation(f"{path}.name", f"{tool.name!r} is the name of an earlier tool; names must be unique")
         names.add(tool.name)
         yield from _parameters(tool, f"{path}.parameters")
         if tool.strict and not limits.card.capabilities.structured_output:
-            yield _unsupported(f"{path}.strict", "this model's output cannot be constrained")
+            yield _unsupported(f"{path}.strict", "is not supported: the output of this model cannot be constrained")
 
 
 def _parameters(tool: FunctionTool, path: str) -> Iterator[FieldViolation]:
@@ -258,25 +277,29 @@ def _parameters(tool: FunctionTool, path: str) -> Iterator[FieldViolation]:
 def _tool_choice(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
     choice = request.tool_choice
     if choice.mode in (ToolChoiceMode.AUTO, ToolChoiceMode.REQUIRED) and not request.tools:
-        yield _violation("tool_choice.mode", f"{choice.mode.value} needs tools, and none are offered")
+        yield _violation("tool_choice.mode", f"{choice.mode.value} requires tools, and the request offers none")
     names = {tool.name for tool in request.tools}
     if len(choice.function_names) > _MAX_TOOLS:
         count = len(choice.function_names)
         yield _violation("tool_choice.function_names", f"has {count} names; at most {_MAX_TOOLS} are allowed")
     for index, name in enumerate(choice.function_names[:_MAX_TOOLS]):
         if name not in names:
-            yield _violation(f"tool_choice.function_names[{index}]", f"{name!r} is not one of the offered tools")
+            yield _violation(f"tool_choice.function_names[{index}]", f"{name!r} is not the name of an offered tool")
     if choice.mode is not ToolChoiceMode.REQUIRED:
         return
     if request.response_format is not None:
-        yield _violation("response_format", "binds answers that call no tool, and tool_choice requires a call")
+        yield _violation(
+            "response_format", "is not allowed if tool_choice.mode is required: it binds only choices that call no tool"
+        )
     if not limits.card.capabilities.structured_output:
-        yield _unsupported("tool_choice.mode", "a call cannot be required: this model's output cannot be constrained")
+        yield _unsupported(
+            "tool_choice.mode", "required is not supported: the output of this model cannot be constrained"
+        )
 
 
 def _response_format(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
     if request.response_format is not None and not limits.card.capabilities.structured_output:
-        yield _unsupported("response_format", "this model's output cannot be constrained")
+        yield _unsupported("response_format", "is not supported: the output of this model cannot be constrained")
 
 
 def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
@@ -287,19 +310,28 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
     if top_logprobs is not None and not 0 <= top_logprobs <= max_top:
         yield _violation("logprobs.top_logprobs", f"{top_logprobs} is outside [0, {max_top}]")
     if request.time_limit_s is not None and not request.time_limit_s > 0:
-        yield _violation("time_limit", f"{request.time_limit_s} s is not a positive duration")
+        yield _violation("time_limit", f"{request.time_limit_s} s is not positive")
     if request.reasoning_effort is not None and not capabilities.reasoning:
-        yield _unsupported("reasoning_effort", "the model's chat template has no switch for thinking")
+        yield _unsupported(
+            "reasoning_effort", "is not supported: the model's chat template has no switch for reasoning"
+        )
     if request.reasoning_effort is not None and request.raw_prompt is not None:
-        yield _violation("reasoning_effort", "is passed to the chat template; with raw_prompt it cannot be")
+        yield _violation(
+            "reasoning_effort", "is not allowed with raw_prompt, as the chat template reads it; set messages instead"
+        )
     if len(request.metadata) > _MAX_METADATA:
         yield _violation("metadata", f"has {len(request.metadata)} pairs; at most {_MAX_METADATA} are allowed")
     for key, value in request.metadata[:_MAX_METADATA]:
         if len(key.encode()) > _MAX_METADATA_KEY_BYTES:
             clipped = key[:_MAX_METADATA_KEY_BYTES]
-            yield _violation("metadata", f"the key {clipped!r}… is longer than {_MAX_METADATA_KEY_BYTES} bytes")
+            yield _violation(
+                "metadata",
+                f"the key {clipped!r}… has {len(key.encode())} bytes; at most {_MAX_METADATA_KEY_BYTES} are allowed",
+            )
         elif len(value.encode()) > _MAX_METADATA_VALUE_BYTES:
-            yield _violation(f"metadata[{key}]", f"is longer than {_MAX_METADATA_VALUE_BYTES} bytes")
+            yield _violation(
+                f"metadata[{key}]", f"has {len(value.encode())} bytes; at most {_MAX_METADATA_VALUE_BYTES} are allowed"
+            )
 
 
 def _json_object_fault(text: str, parsed: Callable[[], Json], max_bytes: int) -> str | None:
@@ -309,17 +341,17 @@ def _json_object_fault(text: str, parsed: Callable[[], Json], max_bytes: int) ->
     try:
         value = parsed()
     except NotJson as error:
-        return f"must be the text of a JSON object: {error}"
+        return f"is not JSON: {error}; it must be a JSON object"
     if not isinstance(value, dict):
-        return "must be the text of a JSON object"
-    # Serialising costs as much as parsing, so it is done only where there may be something to find.
+        return "is JSON, but not an object; it must be a JSON object"
+    # Serializing takes as long as parsing, so it is done only if there may be something to find.
     if _ESCAPED_SURROGATE.search(text) and not _is_unicode(value):
-        return "holds half of a surrogate pair, which is no character"
+        return "has an escape of half a surrogate pair, which is not a character"
     return None
 
 
 def _is_unicode(value: Json) -> bool:
-    """Whether all strings of a JSON value, keys too, can be written in UTF-8."""
+    """Whether all strings of a JSON value, including keys, can be encoded in UTF-8."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -101,10 +101,10 @@ async def test_a_key_is_in_no_log_line(keys_file: Path, caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "holds no API key"),
-        ("# only\n  \n", "holds no API key"),
-        ("good\ntwo words\n", "keys:2: a key is one word"),
-        ("naïve\n", "keys:1: a key is one word"),
+        ("", "has no API key"),
+        ("# only\n  \n", "has no API key"),
+        ("good\ntwo words\n", "keys:2: not an API key"),
+        ("naïve\n", "keys:1: not an API key"),
     ],
 )
 def test_a_bad_key_file_is_a_refusal_to_start_that_shows_no_key(tmp_path: Path, text: str, complaint: str) -> None:
@@ -148,7 +148,7 @@ def test_what_is_open_is_logged_louder_when_it_is_open_to_a_network(caplog: pyte
     load_access(Settings(listen="0.0.0.0:0", insecure=True))
 
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
-    assert "the network reaches 0.0.0.0:0 over plaintext; anyone who can connect may call" in caplog.text
+    assert "the network can connect to 0.0.0.0:0 over plaintext; everyone who can connect may call" in caplog.text
 
 
 async def test_tls_is_spoken_and_checked(certificates: "Certificates") -> None:

@@ -4,7 +4,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Res
 from google.rpc.status_pb2 import Status
 
 from onward.v1.error_reason_pb2 import ErrorReason
-from onward_server.api.status import AnswerTooLarge, DeadlinePassed, failure, status_and_trailers
+from onward_server.api.status import DeadlineExceeded, ResponseTooLarge, failure, status_and_trailers
 from onward_server.errors import (
     CredentialsInvalid,
     EngineFailed,
@@ -17,7 +17,7 @@ from onward_server.errors import (
 )
 
 CLIENT_METADATA_LIMIT = 8192
-TOO_LARGE = AnswerTooLarge(message_bytes=2048, max_message_bytes=1024)
+TOO_LARGE = ResponseTooLarge(message_bytes=2048, max_message_bytes=1024)
 OVERLOADED = EngineOverloaded(queue_depth=64, queue_limit=64, retry_after_s=2.0)
 
 
@@ -71,7 +71,7 @@ def test_an_error_becomes_its_row_of_the_table(
 
 
 def test_a_deadline_has_no_reason_but_is_found_by_its_request_id() -> None:
-    _, status, _ = sent(DeadlinePassed(600))
+    _, status, _ = sent(DeadlineExceeded(600))
 
     assert status.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
     assert kinds(status) == ["RequestInfo"]

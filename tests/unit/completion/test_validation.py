@@ -270,7 +270,7 @@ def test_json_with_half_a_surrogate_pair_is_refused(text: str) -> None:
     for request, field in ((calling(arguments=text), ARGUMENTS), (offering(parameters=text), PARAMETERS)):
         (violation,) = violations(request)
         assert violation.field == field
-        assert "half of a surrogate pair" in violation.description
+        assert "half a surrogate pair" in violation.description
 
 
 def test_a_result_with_a_long_id_is_told_so_beside_its_call() -> None:
