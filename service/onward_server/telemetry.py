@@ -1,6 +1,6 @@
-"""The form of the log: one line a record, as text or as JSON; it does not know what is logged, or when.
+"""Log formatters: a line for each record, as text or as JSON.
 
-An exception is written as its types and places. Its text may quote a prompt, so it is left out above DEBUG.
+Exceptions are written as types and source lines. Their messages may quote a prompt, so only DEBUG writes them.
 """
 
 import json
@@ -17,26 +17,26 @@ _ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
-    """Sends every log record to standard error in one form."""
+    """Sends all log records of at least this level to stderr, as text or as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def fields(**values: object) -> dict[str, Mapping[str, object]]:
-    """The `extra` of a log call: named values beside the message. Long strings are clipped: callers choose some."""
+    """The `extra` of a log call: named values after the message. Strings over 512 characters are clipped."""
     return {"fields": values}
 
 
 class _Formatter(logging.Formatter):
-    """What both forms share: UTC times, and exceptions without their text."""
+    """UTC times, and exceptions without their messages."""
 
     converter = time.gmtime
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  logging's name
-        """Types and places, outermost cause first."""
+        """Types and source lines, first cause first; the full traceback at DEBUG."""
         if logging.getLogger().isEnabledFor(logging.DEBUG):
             return super().formatException(ei)
         return "\n".join(_without_text(ei[1]))
@@ -46,7 +46,7 @@ class TextFormatter(_Formatter):
     """`2026-01-31T12:00:00.123Z INFO onward_server.api.server message key=value key="two words"`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and a traceback below it."""
+        """The record in one line, followed by its traceback."""
         pairs = [f"{name}={_as_text(value)}" for name, value in _fields_of(record).items()]
         line = " ".join(
             [self.formatTime(record), record.levelname, record.name, _one_line(record.getMessage()), *pairs]
@@ -55,10 +55,10 @@ class TextFormatter(_Formatter):
 
 
 class JsonFormatter(_Formatter):
-    """One JSON object a line: time, level, logger, message, then the fields."""
+    """A JSON object per line: time, level, logger, message, fields, and `traceback` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, the traceback in it."""
+        """The record in one line."""
         line: dict[str, object] = {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -81,11 +81,11 @@ def _without_text(error: BaseException | None) -> list[str]:
         return []
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     frames = "".join(traceback.format_tb(error.__traceback__))
-    return [*_without_text(cause), f"Traceback (text at log level debug):\n{frames}{type(error).__qualname__}"]
+    return [*_without_text(cause), f"Traceback (messages at log level debug):\n{frames}{type(error).__qualname__}"]
 
 
 def _one_line(message: str) -> str:
-    """A caller's text in a message must not fake a second line."""
+    """Escapes line breaks, so that text from a caller cannot forge a second line."""
     return message.replace("\r", "\\r").replace("\n", "\\n")
 
 

@@ -143,7 +143,7 @@ async def test_auto_serves_the_embedded_model_on_the_cpu_and_says_why(
     assert card.execution_provider == "CPUExecutionProvider"
     assert "Pocket" in answer.text
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.startswith("auto takes the CPU: ")
+    assert warning.startswith("execution provider auto uses the CPU: ")
     assert "GroupQueryAttention" in warning
 
 

@@ -1,4 +1,4 @@
-"""What the engine sees of a model: a forward pass over KV slots; it does not know ONNX Runtime.
+"""The interface between the engine and a model: runs over KV slots.
 
 A slot holds the keys and values of one sequence. The model keeps each slot's length: `prefill` and `decode` append to
 it, `copy` duplicates it, `release` empties it.
@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Logits = npt.NDArray[np.float32]
-TokenIds = npt.NDArray[np.int64]
+Logits = npt.NDArray[np.float32]  # (V,) or (B, V)
+TokenIds = npt.NDArray[np.int64]  # (S,)
 
 
 class CausalLM(Protocol):
@@ -21,27 +21,27 @@ class CausalLM(Protocol):
 
     @property
     def num_slots(self) -> int:
-        """Slots, numbered from 0; all of their memory is allocated at start."""
+        """Number of slots, which are numbered from 0. The memory of all slots is allocated at start."""
         ...
 
     @property
     def context_length(self) -> int:
-        """Tokens that a slot holds."""
+        """Most tokens that a slot holds."""
         ...
 
     @property
     def vocabulary_size(self) -> int:
-        """Width of the logits."""
+        """Width V of the logits."""
         ...
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """Appends `token_ids` (S,) to one slot and returns the logits (V,) after the last of them.
 
-        A continuation has S ≥ 2, because one token alone takes another kernel and other bits. The array is valid until
-        the next run.
+        On a slot that is not empty S ≥ 2, because a run of one token uses another kernel, which gives different bits.
+        The array is valid until the next run.
 
         Raises:
-            EngineFailed: the run failed; the slot must be released.
+            EngineFailed: The run failed. The slot must be released.
         """
         ...
 
@@ -49,12 +49,12 @@ class CausalLM(Protocol):
         """Appends one token to each of B non-empty slots and returns their logits (B, V), valid until the next run.
 
         Raises:
-            EngineFailed: the run failed; the slots must be released.
+            EngineFailed: The run failed. The slots must be released.
         """
         ...
 
     def copy(self, source: int, target: int) -> None:
-        """Makes an empty slot equal to another one."""
+        """Copies the contents of a slot to an empty slot."""
         ...
 
     def release(self, slot: int) -> None:

@@ -1,4 +1,4 @@
-"""Learns a decoder graph's inputs and outputs from the session itself; it does not run anything.
+"""The inputs and outputs of a decoder graph, read from its session.
 
 Known inputs: `input_ids` and `position_ids` (B, S), `attention_mask` (B, total), `num_logits_to_keep` (), and per layer
 `past_key_values.{i}.key|value` (B, H_kv, past, D). Outputs: `logits` (B, S, V) and `present.{i}.key|value`.
@@ -28,7 +28,7 @@ class CacheTensor:
 
     @property
     def token_bytes(self) -> int:
-        """Bytes that one token takes."""
+        """Bytes for one token."""
         return self.num_heads * self.head_dim * self.element_type.numpy.itemsize
 
 
@@ -45,17 +45,21 @@ class DecoderIO:
 
     @classmethod
     def of(cls, session: OnnxSession, config: JsonObject) -> "DecoderIO":
-        """Reads them from a session.
+        """Reads them from a session; sizes that the graph leaves open come from config.json.
 
         Raises:
-            ModelFolderError: an input is unknown, or something is missing.
+            ModelFolderError: An input is unknown, or a required input, output or size is missing.
         """
         past = {name: match for name in session.inputs if (match := _PAST.fullmatch(name))}
         unknown = sorted(set(session.inputs) - past.keys() - _KNOWN_INPUTS)
         if unknown:
-            raise ModelFolderError(f"the model has inputs that are not supported: {', '.join(unknown)}")
+            raise ModelFolderError(
+                f"the model has inputs that are not supported: {', '.join(unknown)}; export it as a causal decoder"
+            )
         if "input_ids" not in session.inputs or "logits" not in session.outputs:
-            raise ModelFolderError("the model has no input_ids or no logits; a causal decoder export is needed")
+            raise ModelFolderError(
+                "the model has no input input_ids or no output logits; export it as a causal decoder"
+            )
         if not past:
             raise ModelFolderError(
                 "the model has no past_key_values inputs; export it with a KV cache (text-generation-with-past)"
@@ -75,11 +79,11 @@ class DecoderIO:
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of KV that one token takes over all layers."""
+        """Bytes of keys and values for one token over all layers."""
         return sum(cache.token_bytes for cache in self.caches)
 
     def logits_bytes(self, *, num_slots: int, prefill_chunk: int) -> int:
-        """Bytes of logits that a step takes at most: a row for each slot, each token of a chunk, and a spare one."""
+        """Most bytes of logits in a step: a row for each slot, each token of a chunk, and the spare token."""
         num_prefill = 2 if self.has_num_logits else prefill_chunk + 1
         return (num_slots + num_prefill) * self.vocabulary_size * self.logits_type.numpy.itemsize
 
@@ -89,7 +93,7 @@ def _cache(info: TensorInfo, present_name: str, outputs: Mapping[str, TensorInfo
         raise ModelFolderError(f"the model has the input {info.name} but no output {present_name}")
     if len(info.shape) != 4:
         raise ModelFolderError(
-            f"the model's {info.name} has {len(info.shape)} axes; (batch, heads, length, head size) is needed"
+            f"the model's {info.name} has {len(info.shape)} axes; it must have 4: batch, heads, length and head size"
         )
     heads = _config_numbers(config, "num_attention_heads", "n_head")
     hidden = _config_numbers(config, "hidden_size", "n_embd")
@@ -112,7 +116,7 @@ def _dimension(info: TensorInfo, axis: int, fallback: Sequence[int]) -> int:
     if fallback:
         return fallback[0]
     raise ModelFolderError(
-        f"the size of axis {axis} of the model's {info.name} is in neither the graph nor config.json"
+        f"neither the graph nor config.json gives the size of axis {axis} of the model's {info.name}"
     )
 
 

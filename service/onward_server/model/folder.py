@@ -1,8 +1,8 @@
-"""A model folder, checked before anything opens its weights; it does not know ONNX Runtime or tokenizers.
+"""Reads a model folder and checks it before its weights are loaded.
 
 Files: `model.onnx` (or `onnx/model.onnx`, or the only `.onnx` file) with external data beside it; `config.json` or
-`genai_config.json`; optionally `generation_config.json`. Trust comes from paths and sizes: external data must lie
-inside the folder and be whole.
+`genai_config.json`; optionally `generation_config.json`. External data must lie inside the folder and must not be
+truncated.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _CONTEXT_LENGTH_KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
-    """What a folder says of the model in it."""
+    """The description of a model in its folder."""
 
     path: Path
     onnx_path: Path
@@ -45,11 +45,11 @@ class ModelFolder:
         """Reads and checks a folder.
 
         Raises:
-            ModelFolderError: a file is missing, truncated, malformed or lies outside the folder.
+            ModelFolderError: A file is missing, truncated or malformed, or lies outside the folder.
         """
         if not path.is_dir():
             raise ModelFolderError(
-                f"{path} is not a folder; --model takes one with model.onnx, config.json and tokenizer.json"
+                f"{path} is not a folder; --model needs a folder with model.onnx, config.json and tokenizer.json"
             )
         onnx_path = _onnx_path(path)
         onnx_file = OnnxFile.read(onnx_path)
@@ -73,7 +73,7 @@ class ModelFolder:
         )
 
     def fingerprint(self, *parts: str) -> str:
-        """A short digest over all that decides an answer: the folder's files and `parts`, such as the version."""
+        """A digest of all that affects the output: the files of the folder, and `parts` such as versions."""
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part.encode() + b"\0")
@@ -102,25 +102,26 @@ def _onnx_path(folder: Path) -> Path:
 
 
 def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path:
-    """The file of one external tensor, which lies inside the folder and is long enough."""
+    """The file of an external tensor, after checking that it is inside the folder and long enough."""
     location = PurePosixPath(tensor.location)
     if not tensor.location or "\0" in tensor.location or location.is_absolute() or ".." in location.parts:
         raise ModelFolderError(
-            f"{folder}: the model refers to external data at {tensor.location!r}; it must lie inside the folder"
+            f"{folder}: the model refers to external data at {tensor.location!r}, which must lie inside the folder"
         )
     file = directory / location
     if not file.is_file():
         raise ModelFolderError(f"{folder}: the external data file {tensor.location} is missing")
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ModelFolderError(
-            f"{folder}: the external data file {tensor.location} is a link that leaves the folder; copy the file in"
+            f"{folder}: the external data file {tensor.location} is a link to a place outside the folder; "
+            "replace it by the file itself"
         )
     size = file.stat().st_size
     end = tensor.offset + (tensor.num_bytes or 0)
     if tensor.offset < 0 or (tensor.num_bytes or 0) < 0 or end > size:
         raise ModelFolderError(
             f"{folder}: the external data file {tensor.location} is truncated: "
-            f"a tensor ends at byte {end:,}, the file has {size:,}"
+            f"a tensor ends at byte {end:,}, but the file has {size:,}"
         )
     return file
 
@@ -137,8 +138,8 @@ def _context_length(folder: Path, config: JsonObject, genai_model: JsonObject) -
             if isinstance(value, int) and value > 0:
                 return value
     raise ModelFolderError(
-        f"{folder}: the context length is unknown; config.json must give max_position_embeddings "
-        "(or genai_config.json context_length)"
+        f"{folder}: the context length is unknown; set max_position_embeddings in config.json, "
+        "or context_length in genai_config.json"
     )
 
 
@@ -148,7 +149,9 @@ def _token_ids(folder: Path, value: object) -> Iterator[int]:
         if isinstance(token_id, int) and token_id >= 0:
             yield token_id
         elif token_id is not None:
-            raise ModelFolderError(f"{folder}: eos_token_id {token_id!r} is not a token id")
+            raise ModelFolderError(
+                f"{folder}: eos_token_id {token_id!r} is not a token id, which is an integer of 0 or more"
+            )
 
 
 def _default_sampling(folder: Path, generation: JsonObject) -> SamplingOverrides:

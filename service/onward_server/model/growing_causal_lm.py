@@ -1,7 +1,8 @@
-"""A CausalLM over decomposed exports (Optimum, transformers.js), whose caches grow by concatenation; one row a Run.
+"""A CausalLM for decomposed exports (Optimum, transformers.js), whose KV caches grow by concatenation.
 
-Each slot has two buffers a layer and side, flat and as large as the context: a Run reads the past
-`(1, H_kv, length, D)` from one and writes the present `(1, H_kv, length + S, D)` to the other; then they change places.
+A run has one row. Each slot has two flat buffers for the keys and two for the values of each layer, each as large as
+the context. A run reads the past `(1, H_kv, length, D)` from one and writes the present `(1, H_kv, length + S, D)` to
+the other. Then they swap.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, On
 
 
 class GrowingCausalLM:
-    """Slots of a decomposed export; see `CausalLM` for the contract."""
+    """Implements `CausalLM` for a decomposed export."""
 
     def __init__(self, session: OnnxSession, io: DecoderIO, *, num_slots: int, context_length: int) -> None:
         self.num_slots = num_slots
@@ -66,7 +67,7 @@ class GrowingCausalLM:
         """Decodes at the last position of the context, with all slots empty before and after.
 
         Raises:
-            EngineFailed: the graph does not reach so far.
+            EngineFailed: The graph does not support that position.
         """
         self._lengths[0] = self.context_length - 1
         self.decode([0], [0])
@@ -92,7 +93,7 @@ class GrowingCausalLM:
         return logits[0, -1].astype(np.float32, copy=False)
 
     def _bind_tokens(self, token_ids: TokenIds, start: int) -> AnyArray:
-        """Binds everything but the caches and returns the logits to be filled, (1, S or 1, V)."""
+        """Binds all inputs and outputs except the caches; returns the array for the logits, (1, S or 1, V)."""
         size = len(token_ids)
         self._binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])
         if self._io.has_mask:

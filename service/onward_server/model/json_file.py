@@ -1,4 +1,4 @@
-"""Reads the JSON files of a model folder; it does not know what is in them."""
+"""Reads the JSON files of a model folder."""
 
 import json
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ JsonObject = Mapping[str, object]
 
 
 def read_json_object(path: Path) -> JsonObject:
-    """The object in a file; empty without the file.
+    """The JSON object in a file; empty if there is no such file.
 
     Raises:
-        ModelFolderError: the file holds anything else.
+        ModelFolderError: The file is not valid JSON or holds another value.
     """
     if not path.is_file():
         return {}

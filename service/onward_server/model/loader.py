@@ -1,4 +1,4 @@
-"""From a checked folder to a CausalLM in memory: layout, memory and load independence; it does not know requests."""
+"""Loads a checked folder as a CausalLM: chooses the cache layout, checks memory, measures load independence."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ class LoadedModel:
 
     causal_lm: CausalLM
     deterministic: bool
-    """Whether a probe at load gave the same bits alone, among neighbours and in chunks."""
+    """Whether a probe gave the same bits alone, beside other sequences and in chunks."""
     precision: str
     execution_provider: str
 
@@ -42,13 +42,18 @@ def load_model(
 ) -> LoadedModel:
     """Opens the session and allocates the KV memory of all slots.
 
-    `prefill_chunk`: tokens that one `prefill` may get; their logits need memory too.
+    Args:
+        folder: The model folder.
+        options: How to make the session.
+        num_slots: Sequences that decode at the same time.
+        max_context_length: Limit of the context in tokens; None: the model's own.
+        prefill_chunk: Most tokens in one `prefill`; their logits need memory too.
 
     Raises:
-        StartupError: it does not fit in memory, or the execution provider cannot be used.
-        ModelFolderError: the graph is not one that can be served, or a first Run of it fails.
+        StartupError: The model does not fit in memory, or the execution provider cannot be used.
+        ModelFolderError: The graph is not supported, or its first run failed.
     """
-    _require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantised export")
+    _require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
     session = OnnxSession(folder.onnx_path, options)
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
@@ -67,7 +72,7 @@ def load_model(
     try:
         deterministic = measure_load_independence(causal_lm)
     except EngineFailed as error:
-        raise ModelFolderError(f"{folder.path}: the model loads, but does not run: {error}") from error
+        raise ModelFolderError(f"{folder.path}: the model loads, but its first run failed: {error}") from error
     _require_whole_context(folder, causal_lm)
     logger.info(
         "load independence: %s, measured in %.1f s", "yes" if deterministic else "no", time.perf_counter() - started_s
@@ -81,9 +86,10 @@ def load_model(
 
 
 def measure_load_independence(model: CausalLM) -> bool:
-    """Compares the bits of a probe's logits alone, among few, some and all neighbours, and with its prompt in chunks.
+    """Returns whether a probe gives the same bits alone, in batches of 2, 8 and all slots, and in chunks.
 
-    A SlotCausalLM whose lone row differs gets lone rows padded to two. The slots are empty before and after.
+    If a SlotCausalLM gives other bits for a single row, its runs are padded to two rows from then on. All slots are
+    empty before and after.
     """
     crowded = _probe(model, model.num_slots)
     if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), crowded):
@@ -93,7 +99,7 @@ def measure_load_independence(model: CausalLM) -> bool:
 
 
 def _probe(model: CausalLM, num_rows: int) -> Logits:
-    """Logits (V,) of slot 0 after a decode step of so many slots."""
+    """Logits (V,) of slot 0 after a decode run of `num_rows` slots."""
     slots = range(num_rows)
     for slot in slots[:2]:
         model.prefill(slot, _token_ids(model, _prompt_length(model), salt=slot))
@@ -126,14 +132,14 @@ def _token_ids(model: CausalLM, count: int, *, salt: int) -> np.ndarray[tuple[in
 
 
 def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
-    """Slots where every cache feeds GroupQueryAttention alone, growing where none does."""
+    """`SlotCausalLM` if GroupQueryAttention alone reads every cache, `GrowingCausalLM` if it reads none."""
     readers = [folder.onnx_file.consumers.get(cache.past_name, set[str]()) for cache in io.caches]
     shared = [ops == {"GroupQueryAttention"} for ops in readers]
     if all(shared):
         return SlotCausalLM
     if any(shared) or any("PagedAttention" in ops for ops in readers):
         op_types = ", ".join(sorted(set[str]().union(*readers)))
-        raise ModelFolderError(f"{folder.path}: its attention operators are not supported together: {op_types}")
+        raise ModelFolderError(f"{folder.path}: no layout supports these readers of the KV cache together: {op_types}")
     return GrowingCausalLM
 
 
@@ -177,13 +183,13 @@ def _require_memory(what: str, needed: int, advice: str) -> None:
     available = _available_memory()
     if available is not None and needed > available:
         raise StartupError(
-            f"{what} take {_gib(needed)}, {_gib(available)} of memory are available: "
+            f"{what} take {_gib(needed)}, but only {_gib(available)} of memory are available: "
             f"{_gib(needed - available)} are missing{advice}"
         )
 
 
 def _available_memory() -> int | None:
-    """Bytes this process can still take: what the kernel reports, cut by a control group's limit. None: unknown."""
+    """Bytes that this process can still allocate, by the kernel and its control group's limit; None: unknown."""
     available: list[int] = []
     if _MEMINFO.is_file():
         fields = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())

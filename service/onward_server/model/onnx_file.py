@@ -1,8 +1,8 @@
-"""Reads the structure of an ONNX file (nodes and external data) without loading weights; it does not know ONNX Runtime.
+"""Reads the nodes and external data of an ONNX file without loading its weights.
 
-An ONNX file is a protobuf message. This walks its wire format (protobuf.dev/programming-guides/encoding) over a memory
-map and skips what it does not need, so a file of many gigabytes costs neither memory nor the `onnx` package. Field
-numbers are those of onnx.proto.
+An ONNX file is a protobuf message. This module walks its wire format (protobuf.dev/programming-guides/encoding) in a
+memory map and skips unneeded fields. So even a file of many gigabytes needs little memory, and the server does not
+depend on the `onnx` package. Field numbers are those of onnx.proto.
 """
 
 import mmap
@@ -19,31 +19,31 @@ _MAX_DEPTH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalTensor:
-    """Where a tensor's bytes lie outside the model file."""
+    """The place of a tensor whose data is in another file."""
 
     location: str
     offset: int
     num_bytes: int | None
-    """None: up to the end of the file."""
+    """None: up to the end of that file."""
 
 
 @dataclass(slots=True)
 class OnnxFile:
-    """What a model file says of itself."""
+    """The parts of a model file that the server needs."""
 
     op_types: set[str] = field(default_factory=set[str])
     consumers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    """Value name to the operator types that read it."""
+    """Name of a value to the operator types that read it."""
     external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
     weight_bits: set[int] = field(default_factory=set[int])
-    """Widths of the weights of MatMulNBits nodes."""
+    """Bits per weight of the MatMulNBits nodes."""
 
     @classmethod
     def read(cls, path: Path) -> "OnnxFile":
-        """Walks the file.
+        """Reads the file.
 
         Raises:
-            ModelFolderError: it is empty, truncated or no ONNX model.
+            ModelFolderError: The file is empty, truncated or not an ONNX model.
         """
         onnx_file = cls()
         try:
@@ -54,7 +54,7 @@ class OnnxFile:
                 finally:
                     view.release()
         except (ValueError, UnicodeDecodeError) as error:
-            raise ModelFolderError(f"{path} is not a whole ONNX model: {error}") from error
+            raise ModelFolderError(f"{path} is truncated or not an ONNX model: {error}") from error
         if not onnx_file.op_types:
             raise ModelFolderError(f"{path} is not an ONNX model: it has no nodes")
         return onnx_file
@@ -121,11 +121,11 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-"""Message kind to the fields that hold further messages of interest."""
+"""Message kind to the numbers of the fields that hold messages to read, and the kinds of those."""
 
 
 def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Field numbers with a number, or with the span of a length-delimited value."""
+    """Each field number with its integer, or with the span of its length-delimited or fixed-size value."""
     position = start
     while position < end:
         key, position = _varint(data, position, end)
@@ -139,11 +139,9 @@ def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int |
         elif wire_type in (_FIXED32, _FIXED64):
             size = 4 if wire_type == _FIXED32 else 8
         else:
-            raise ValueError(f"wire type {wire_type} at byte {position}")
+            raise ValueError(f"unknown wire type {wire_type} at byte {position}")
         if position + size > end:
-            raise ValueError(
-                f"it ends early: a value at byte {position} needs {size} bytes, {end - position} are there"
-            )
+            raise ValueError(f"the value at byte {position} needs {size} bytes, but {end - position} are left")
         yield number, (position, position + size)
         position += size
 
@@ -152,17 +150,17 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(_MAX_VARINT_BYTES):
         if position >= end:
-            raise ValueError(f"it ends early, at byte {position}")
+            raise ValueError(f"an integer is cut off at byte {position}")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << (7 * shift)
         if byte < 0x80:
             return value, position
-    raise ValueError(f"a number before byte {position} is too long")
+    raise ValueError(f"the integer before byte {position} has more than {_MAX_VARINT_BYTES} bytes")
 
 
 def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: str) -> list[int]:
-    """The integer of an attribute with the wanted name; empty for another."""
+    """The integer value of an attribute as a list; empty if the attribute has another name."""
     fields = list(_fields(data, *span))
     names = [_text(data, value) for number, value in fields if number == 1 and isinstance(value, tuple)]
     return [value for number, value in fields if number == 3 and isinstance(value, int) and names == [wanted]]

@@ -1,7 +1,7 @@
-"""The only importer of onnxruntime: sessions, device buffers and raw I/O bindings; it knows no models.
+"""The only importer of onnxruntime: sessions, device buffers and I/O bindings.
 
-Bindings take raw pointers (`SessionIOBinding.bind_input`), because the public wrapper makes an OrtDevice object for
-every tensor, which costs more than all else that a bind does. Whoever binds a buffer keeps it alive.
+Bindings use raw pointers (`SessionIOBinding.bind_input`), because the public wrapper makes an OrtDevice object for each
+tensor, which takes most of the time of a bind. A caller that binds a buffer must keep it alive.
 """
 
 import logging
@@ -28,7 +28,7 @@ _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _COMPUTE = re.compile("Attention|MatMul|Gemm|MoE")
-"""Operators that a model on CUDA needs there; onnxruntime keeps others on the CPU on purpose, to compute shapes."""
+"""Operators that must run on the device. onnxruntime keeps others on the CPU on purpose, to compute shapes."""
 
 
 class ExecutionProvider(StrEnum):
@@ -41,14 +41,14 @@ class ExecutionProvider(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """How a session is made."""
+    """Options of a session."""
 
     execution_provider: ExecutionProvider = ExecutionProvider.AUTO
     device_id: int = 0
     num_threads: int | None = None
-    """None: the processors that this process may use."""
+    """None: as many as there are processors available to this process."""
     spinning: bool = True
-    """Whether idle worker threads spin between operators: quicker steps, more processor time."""
+    """Whether idle threads spin between operators: faster steps, more processor time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class TensorInfo:
         """Its element type.
 
         Raises:
-            ModelFolderError: a type that is not supported.
+            ModelFolderError: The type is not supported.
         """
         if self.type_name not in _ELEMENT_TYPES:
             raise ModelFolderError(f"the model's tensor {self.name} has type {self.type_name}, which is not supported")
@@ -89,23 +89,23 @@ class TensorInfo:
 
 
 class DeviceBuffer:
-    """Zeroed memory on the session's device, owned here, addressed by pointer."""
+    """Zeroed memory on the device of a session, owned by this object."""
 
     def __init__(self, session: "OnnxSession", shape: Sequence[int], element_type: ElementType) -> None:
-        """Allocates it.
+        """Allocates the memory.
 
         Raises:
-            MemoryError: the device does not give so much.
+            MemoryError: The device has too little memory.
         """
         self.shape = tuple(shape)
         self.element_type = element_type
         self.host: AnyArray | None = None
-        """The memory itself where the device is the CPU."""
+        """The memory as an array if the device is the CPU, else None."""
         self._value: ort.OrtValue | None = None
         self._session = session
         if session.is_cpu:
             self.host = np.empty(self.shape, element_type.numpy)
-            self.host.fill(0)  # touches every page: what is reserved is really there
+            self.host.fill(0)  # touches every page, so that the memory is really allocated
             self.pointer = int(self.host.ctypes.data)
         else:
             self._value = _zeros_on_cuda(self.shape, element_type, session.device_id)
@@ -123,7 +123,7 @@ class DeviceBuffer:
     def copy_row(self, source: int, target: int, length: int | None = None) -> None:
         """Copies `[source, :, :length]` to `[target, :, :length]`, or the whole row.
 
-        On a device it is always the whole row, through the host.
+        On CUDA it copies the whole row through the host, whatever `length` is.
         """
         if self.host is not None:
             region = np.s_[...] if length is None else np.s_[:, :length]
@@ -135,7 +135,7 @@ class DeviceBuffer:
 
 
 class Binding:
-    """Inputs and outputs of one Run, bound by address; rebinding a name replaces it."""
+    """The inputs and outputs of a run, bound by address. Binding a name again replaces it."""
 
     def __init__(self, session: "OnnxSession") -> None:
         self._cpu = session.cpu_device
@@ -146,19 +146,19 @@ class Binding:
         self._host_outputs: dict[str, AnyArray] = {}
 
     def bind_host_input(self, name: str, array: AnyArray) -> None:
-        """Binds a C-contiguous array in host memory, which is kept and may be written in place between runs."""
+        """Binds a C-contiguous array in host memory. It may be written in place between runs."""
         self._host_inputs[name] = array
         if self._is_cpu:
             self._bind_host_input(name, array)
 
     def copy_host_inputs(self) -> None:
-        """Brings them to a device: to bind is to copy there, so that what is written later needs another bind."""
+        """Copies the host inputs to the device, by binding them again; called before each run."""
         if not self._is_cpu:
             for name, array in self._host_inputs.items():
                 self._bind_host_input(name, array)
 
     def bind_host_output(self, name: str, array: AnyArray) -> None:
-        """Binds a C-contiguous array in host memory, which is kept and filled by each run."""
+        """Binds a C-contiguous array in host memory, which each run fills."""
         self._host_outputs[name] = array
         self.raw.bind_output(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
 
@@ -179,11 +179,11 @@ class OnnxSession:
     """An inference session on one device."""
 
     def __init__(self, path: Path, options: SessionOptions) -> None:
-        """Loads a model; with `auto`, on CUDA where that can run it, else on the CPU.
+        """Loads a model. AUTO means CUDA if it can run the model, else the CPU.
 
         Raises:
-            StartupError: CUDA was asked for and cannot be used.
-            ModelFolderError: the model cannot be loaded.
+            StartupError: The options ask for CUDA, which cannot run the model here.
+            ModelFolderError: The model cannot be loaded.
         """
         started_s = time.perf_counter()
         session = _load(path, options)
@@ -199,7 +199,7 @@ class OnnxSession:
         logger.info("loaded %s on %s in %.1f s", path, self.execution_provider, time.perf_counter() - started_s)
 
     def run(self, binding: Binding) -> None:
-        """Runs the graph on what is bound.
+        """Runs the graph on a binding.
 
         Raises:
             EngineFailed: onnxruntime reported an error.
@@ -208,7 +208,7 @@ class OnnxSession:
             binding.copy_host_inputs()
             self.raw.run_with_iobinding(binding.raw, None)
         except Exception as error:  # onnxruntime raises a class of its own per status code
-            raise EngineFailed(f"the forward pass failed: {error}") from error
+            raise EngineFailed(f"the run failed: {error}") from error
 
     def view(self, pointer: int, shape: Sequence[int], element_type: ElementType) -> ort.OrtValue:
         """A tensor over memory on this session's device, without a copy."""
@@ -240,7 +240,7 @@ def _load(path: Path, options: SessionOptions) -> ort.InferenceSession:
         except StartupError as error:
             if asked is ExecutionProvider.CUDA:
                 raise
-            logger.warning("auto takes the CPU: %s", error)
+            logger.warning("execution provider auto uses the CPU: %s", error)
     try:
         return _load_on(_CPU, path, options)
     except Exception as error:  # onnxruntime raises a class of its own per status code
@@ -254,8 +254,8 @@ def _has_cuda_device() -> bool:
 def _load_on_cuda(path: Path, options: SessionOptions) -> ort.InferenceSession:
     if _CUDA not in ort.get_available_providers():
         raise StartupError(
-            "execution provider cuda was asked for, but this onnxruntime was built without it; "
-            "on Linux x86-64 install onnxruntime-gpu (and not onnxruntime beside it)"
+            "execution provider cuda needs an onnxruntime that was built with it; "
+            "on Linux x86-64 install onnxruntime-gpu, without onnxruntime beside it"
         )
     ort.preload_dlls()
     try:
@@ -272,24 +272,24 @@ def _load_on_cuda(path: Path, options: SessionOptions) -> ort.InferenceSession:
         )
     if left_out := _compute_on_cpu(session):
         raise StartupError(
-            f"{path} cannot run on CUDA, which has no kernel for its {', '.join(left_out)}; an export for CUDA "
-            "is needed (GroupQueryAttention in fp16), or use --execution-provider cpu"
+            f"{path} cannot run on CUDA, which has no kernel for its {', '.join(left_out)}; export the model "
+            "for CUDA (GroupQueryAttention in fp16), or use --execution-provider cpu"
         )
     return session
 
 
 def _load_on(provider: str, path: Path, options: SessionOptions) -> ort.InferenceSession:
-    """A session on a provider, or on the CPU if onnxruntime finds no libraries for it; its log alone says so."""
+    """A session on a provider; silently on the CPU if onnxruntime does not find the libraries of the provider."""
     return ort.InferenceSession(
         str(path),
         _session_options(options, provider),
         providers=[_with_options(provider, options)],
-        enable_fallback=False,  # it would try the CPU after an error, and print the error that is wanted here
+        enable_fallback=False,  # the fallback would print the error and try the CPU
     )
 
 
 def _compute_on_cpu(session: ort.InferenceSession) -> list[str]:
-    """Types of operators that belong on the device, and that onnxruntime left to the CPU."""
+    """Types of operators that must run on the device, but that onnxruntime assigned to the CPU."""
     op_types = {
         node.op_type
         for assigned in session.get_provider_graph_assignment_info()
@@ -329,7 +329,7 @@ def _zeros_on_cuda(shape: Sequence[int], element_type: ElementType, device_id: i
     try:
         value = ort.OrtValue.ortvalue_from_shape_and_type(list(shape), element_type.numpy, "cuda", device_id)
         value.update_inplace(np.zeros(shape, element_type.numpy))
-    except Exception as error:  # onnxruntime has no class of its own for want of memory
+    except Exception as error:  # onnxruntime has no exception class for lack of memory
         raise MemoryError(_first_line(error)) from error
     return value
 

@@ -1,18 +1,18 @@
-"""A CausalLM over GroupQueryAttention exports: shared slot buffers, ragged rows, caches written in place.
+"""A CausalLM for GroupQueryAttention exports: slots share buffers, and caches are written in place.
 
-One buffer a layer and side, `(slots, H_kv, capacity, D)`, is past and present at once (the operator detects the shared
-buffer by equal pointers). A decode Run takes rows [0, B) of it; a prefill Run takes one row, with as many columns as
-there are tokens, because the operator reads S == total as a first prompt:
+Each layer has a buffer for keys and one for values, `(slots, H_kv, capacity, D)`, which is past and present at once:
+the operator detects a shared buffer by equal pointers. A decode run uses rows [0, B) of it. A prefill run uses one row,
+and its mask is exactly as long as the tokens so far, because the operator takes S == total for the start of a prompt:
 
     decode   ids (B, 1)   mask row i = 1 for [0, length_i + 1)   total = any bucket beyond the longest row
     prefill  ids (1, S)   mask       = 1 for [0, length + S)     total = length + S exactly
 
-A prefill Run has one token more than it is asked for, a spare one, whose position nobody has read yet: attention works
-in tiles of rows, and takes the last one by another kernel, with other bits, if it is left alone in its tile.
+A prefill run has a spare token after its tokens, whose position is overwritten before it is read. Attention works in
+tiles of rows, and a last row that is alone in its tile would use another kernel, which gives different bits.
 
-A row in [0, B) whose slot does not decode is idle: it writes one position past its own length, which nobody has read
-yet. A slot that is full never idles: its sequence ends in the step that filled it. A slot's row is an inner matter:
-rows in use are kept at the front by moving the last one into a gap.
+A row in [0, B) whose slot does not decode is idle. It writes one position past its own length, which is overwritten
+before it is read. A full slot is never idle, because its sequence ends in the step that filled it. The row of a slot
+can change: rows in use are kept at the front of the buffer by moving the last one into a gap.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession
 
 _BUCKET = 64
-"""Total lengths of decode runs are rounded up to this, so that a binding serves many steps."""
+"""Total lengths of decode runs are rounded up to a multiple of this, so that many steps share a mask."""
 
 
 @dataclass(slots=True)
@@ -39,14 +39,14 @@ class _DecodeBinding:
 
 
 class SlotCausalLM:
-    """Slots of a GroupQueryAttention export; see `CausalLM` for the contract."""
+    """Implements `CausalLM` for a GroupQueryAttention export."""
 
     def __init__(self, session: OnnxSession, io: DecoderIO, *, num_slots: int, context_length: int) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
         self.min_decode_rows = 1
-        """Decode runs have at least this many rows: 2 where one row alone takes another kernel, as int4 does."""
+        """Least rows of a decode run: 2 if a single row uses another kernel, as with int4."""
         self._session = session
         self._io = io
         self._capacity = _round_up(context_length)
@@ -76,7 +76,7 @@ class SlotCausalLM:
             raise AssertionError(f"a chunk of {size} tokens at {start} of {self.context_length}")
         if room:
             return self._prefill_row(row, start, np.append(token_ids, 0), num_spare=1)
-        if size > 3:  # no position is left for a spare token, so two are left to share a tile
+        if size > 3:  # no position is left for a spare token, so the last run has two tokens
             self._prefill_row(row, start, token_ids[:-1], num_spare=1)
             start, token_ids = start + size - 2, token_ids[-2:]
         return self._prefill_row(row, start, token_ids, num_spare=0)
@@ -110,14 +110,14 @@ class SlotCausalLM:
         """Decodes at the last position of the context, with all slots empty before and after.
 
         Raises:
-            EngineFailed: the graph does not reach so far.
+            EngineFailed: The graph does not support that position.
         """
         self._row_lengths[self._rows[0]] = self.context_length - 1
         self.decode([0], [0])
         self.release(0)
 
     def _prefill_row(self, row: int, start: int, token_ids: TokenIds, *, num_spare: int) -> Logits:
-        """Logits (V,) of the last token before the spare ones."""
+        """Prefills tokens; returns the logits (V,) after the last token that is not spare."""
         size = len(token_ids)
         total = start + size
         binding = self._prefill_binding(row)
@@ -133,8 +133,8 @@ class SlotCausalLM:
         return logits[0, -1 - num_spare].astype(np.float32, copy=False)
 
     def _close_gaps(self, slots: Sequence[int]) -> None:
-        """Moves rows that decode down into empty ones, so that a decode run has few idle rows."""
-        if not self._session.is_cpu:  # idle rows cost next to nothing there, and a copy goes through the host
+        """Moves decoding rows into empty rows before them, so that a decode run has few idle rows."""
+        if not self._session.is_cpu:  # on CUDA idle rows cost little, and a copy goes through the host
             return
         for slot in sorted(slots, key=lambda slot: self._rows[slot], reverse=True):
             row = self._rows[slot]

@@ -1,1 +1,1 @@
-"""The seam where asyncio meets the engine's thread."""
+"""The engine thread, and how coroutines talk to it."""

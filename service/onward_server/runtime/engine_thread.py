@@ -1,9 +1,9 @@
-"""The one place where asyncio meets a thread: owns the engine, carries requests in and events out.
+"""The engine's thread and its connection to the event loop: requests go in, events come out.
 
-Coroutines put commands into a queue, which the thread takes between steps. The thread puts each step's events into a
-deque and wakes the loop with `call_soon_threadsafe`, unless a wake-up is on its way; the loop hands them out. These are
-all that is shared: no locks, since either side only appends to the one and only takes from the other. A stream that is
-not read piles up at most the events of its `max_tokens`.
+Coroutines put commands into a queue, which the thread empties between steps. The thread puts the events of each step
+into a deque and wakes the loop with `call_soon_threadsafe`, unless a wake-up is already scheduled. The loop passes the
+events on to their requests. Nothing else is shared. No lock is needed, because each side only appends to one of the two
+and only takes from the other. A stream that is not read holds at most the events of its `max_tokens`.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ _MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
 
 
 TimedEvent = tuple[EngineEvent, float]
-"""What happened, and when by `time.monotonic()`: a token was drawn when its step ended, all else when it started."""
+"""An event and its `time.monotonic()`: the end of the step for a sampled token, the start of it for other events."""
 
 
 class Generation:
-    """A running request as the loop sees it."""
+    """A request in the engine, as seen from the event loop."""
 
     def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
         self.unfinished = set(range(num_choices))
@@ -49,7 +49,7 @@ class Generation:
         self._has_arrived = asyncio.Event()
 
     def put(self, timed: TimedEvent) -> None:
-        """Takes what happened next."""
+        """Adds the next event."""
         event, _ = timed
         if isinstance(event, SequenceExpired) or (isinstance(event, TokenSampled) and event.finish is not None):
             self.unfinished.discard(event.index)
@@ -57,13 +57,13 @@ class Generation:
         self._has_arrived.set()
 
     async def events(self) -> AsyncIterator[TimedEvent]:
-        """Events until every choice is finished; those of a choice that was stopped may still come.
+        """Yields events until all choices are finished. Events of a stopped choice may still arrive.
 
-        What fails after that was a surplus step, and is no failure.
+        A failure of a choice after it was stopped is ignored.
 
         Raises:
-            EngineFailed: a forward pass or the engine failed.
-            InvalidRequest: the constraint allows nothing more though it is not fulfilled, or is too costly.
+            EngineFailed: A run or the engine failed.
+            InvalidRequest: The constraint is not satisfied but allows no further token, or is too costly to follow.
         """
         while self.unfinished or self._arrived:
             if not self._arrived:
@@ -81,19 +81,27 @@ class Generation:
                     yield timed
 
     def stop_choice(self, index: int) -> None:
-        """Ends one choice before it ends by itself, because of what its text says."""
+        """Ends a choice because of its text, for example at a stop string. Finished choices are ignored."""
         if index in self.unfinished:
             self.unfinished.remove(index)
             self._stop_choice(index)
 
 
 class EngineThread:
-    """Owns an engine and its thread. Every public method is called on the loop that called `start`."""
+    """Owns an engine and its thread. Every public method must be called on the event loop that called `start`."""
 
     def __init__(
         self, engine: Engine, *, num_slots: int, max_queue: int, pacer: PrefillPacer, on_failure: Callable[[], None]
     ) -> None:
-        """`on_failure` is called on the loop, once, when the engine is dead."""
+        """Takes an engine that nobody else uses.
+
+        Args:
+            engine: Its methods are called on the thread only.
+            num_slots: Sequences that the engine runs at the same time.
+            max_queue: Most choices that may wait for a slot.
+            pacer: Chooses the prompt tokens of each step.
+            on_failure: Called once, on the event loop, when the engine fails for good.
+        """
         self._engine = engine
         self._num_slots = num_slots
         self._max_queue = max_queue
@@ -102,9 +110,9 @@ class EngineThread:
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._outbox: deque[TimedEvent] = deque()  # filled by the thread, emptied by the loop
         self._is_loop_called = False
-        self._limits: dict[str, float] = {}  # time limits by request, touched by the thread only
-        self._is_stopping = False  # touched by the thread only
-        self._generations: dict[str, Generation] = {}  # touched by the loop only
+        self._limits: dict[str, float] = {}  # request id to time limit; used by the thread only
+        self._is_stopping = False  # used by the thread only
+        self._generations: dict[str, Generation] = {}  # used by the loop only
         self._failure: EngineFailed | None = None
         self._request_s = 1.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,21 +124,21 @@ class EngineThread:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Ends the thread after the step it is in; requests that still run are not finished."""
+        """Stops the thread after its current step. Running requests get no further events."""
         self._commands.put(self._set_stopping)
         await asyncio.to_thread(self._thread.join)
 
     @property
     def num_sequences(self) -> int:
-        """Choices that wait or run."""
+        """Choices that are waiting or running."""
         return sum(len(generation.unfinished) for generation in self._generations.values())
 
     def check_capacity(self) -> None:
-        """Refuses early, before work is done for a request that the queue cannot take.
+        """Checks that the queue can take a request, before any work is done for it.
 
         Raises:
-            EngineFailed: the engine is dead.
-            EngineOverloaded: the queue is full.
+            EngineFailed: The engine has failed for good.
+            EngineOverloaded: The queue is full.
         """
         if self._failure is not None:
             raise self._failure
@@ -147,9 +155,11 @@ class EngineThread:
     async def generate(
         self, request: GenerationRequest, *, time_limit_at_s: float | None = None
     ) -> AsyncGenerator[Generation]:
-        """Runs a request; leaving the block, for whatever reason, frees its slots within a step.
+        """Runs a request for the length of the block. Leaving the block frees its slots within a step.
 
-        `time_limit_at_s` is on the clock of `time.monotonic()`.
+        Args:
+            request: A validated request.
+            time_limit_at_s: When its unfinished choices expire, by `time.monotonic()`; None: never.
 
         Raises:
             EngineFailed, EngineOverloaded: see `check_capacity`.
@@ -168,14 +178,14 @@ class EngineThread:
             del self._generations[request.id]
             self._commands.put(lambda: self._forget(request.id))
 
-    # On the loop, called by the thread.
+    # Called by the thread, run on the event loop.
 
     def _deliver(self) -> None:
-        self._is_loop_called = False  # before the first look: what is added from here on calls again
+        self._is_loop_called = False  # before reading, so that later events schedule another call
         while self._outbox:
             timed = self._outbox.popleft()
             generation = self._generations.get(timed[0].request_id)
-            if generation is not None:  # else it left; the abort is on its way
+            if generation is not None:  # else the request was left, and its abort is queued
                 generation.put(timed)
 
     def _fail(self, failure: EngineFailed) -> None:
@@ -184,22 +194,22 @@ class EngineThread:
             generation.put((RequestFailed(request_id=request_id, error=failure), time.monotonic()))
         self._on_failure()
 
-    # On the thread.
+    # Run on the thread.
 
     def _run(self) -> None:
         try:
             while not self._is_stopping:
-                self._obey_commands()
+                self._run_commands()
                 if self._engine.has_work:
                     self._step()
-        except Exception as error:  # whatever it is, the engine's state is unknown: all its requests end
+        except Exception as error:  # the state of the engine is unknown, so all of its requests fail
             logger.exception("the engine failed")
             self._call(partial(self._fail, EngineFailed(f"the engine failed: {error}")))
         finally:
             self._engine.close()
 
-    def _obey_commands(self) -> None:
-        """Waits for a command only where there is nothing else to do."""
+    def _run_commands(self) -> None:
+        """Runs all queued commands; waits for one if the engine has no work."""
         if not self._engine.has_work:
             self._commands.get()()
         while not self._commands.empty():
@@ -214,7 +224,7 @@ class EngineThread:
         pacer.observe(result, ended_s - started_s)
         for event in result.events:
             self._outbox.append((event, ended_s if isinstance(event, TokenSampled) else started_s))
-        if self._outbox and not self._is_loop_called:  # one wake-up is enough for all that comes before it is served
+        if self._outbox and not self._is_loop_called:  # one call delivers all events until then
             self._is_loop_called = True
             self._call(self._deliver)
 

@@ -88,20 +88,20 @@ def test_a_copied_slot_goes_on_as_its_source_does(tmp_path: Path, layout: Layout
     assert np.array_equal(copied, decoded_alone(causal_lm, [*range(3, 20)], [5, 9]))
 
 
-def decoded_alone(causal_lm: CausalLM, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Logits:
+def decoded_alone(causal_lm: CausalLM, prompt_ids: Sequence[int], output_ids: Sequence[int]) -> Logits:
     causal_lm.prefill(0, np.array(prompt_ids, np.int64))
-    return [causal_lm.decode([0], [token_id])[0].copy() for token_id in answer_ids][-1]
+    return [causal_lm.decode([0], [token_id])[0].copy() for token_id in output_ids][-1]
 
 
 def test_decode_runs_of_any_size_share_one_buffer_of_logits(folder: Path) -> None:
-    """Each size had its own: for 64 slots and a vocabulary of 150 000, 1.2 GB that nothing counted."""
+    """A buffer for each size would take 1.2 GB with 64 slots and a vocabulary of 150,000."""
     causal_lm = load(folder, num_slots=3).causal_lm
     for slot in range(3):
         causal_lm.prefill(slot, np.arange(3, 9, dtype=np.int64))
     assert np.shares_memory(causal_lm.decode([0], [5]), causal_lm.decode([0, 1, 2], [5, 6, 7]))
 
 
-def test_rows_that_move_to_close_gaps_keep_their_answers(folder: Path) -> None:
+def test_rows_that_move_to_close_gaps_keep_their_logits(folder: Path) -> None:
     def prefill(causal_lm: CausalLM, slots: Sequence[int]) -> None:
         for slot in slots:
             causal_lm.prefill(slot, np.arange(3 + slot, 20 + 2 * slot, dtype=np.int64))
@@ -159,20 +159,20 @@ def test_a_graph_that_onnxruntime_cannot_load_is_refused_with_its_first_sentence
 
 
 def test_a_graph_that_loads_and_does_not_run_is_refused(folder: Path) -> None:
-    """It was a traceback. Here, a scale of the wrong length: onnxruntime looks at that when it runs."""
+    """Here a scale has the wrong length, which onnxruntime checks when it runs."""
 
     def shorten_scale(model: onnx.ModelProto) -> None:
         (scale,) = (tensor for tensor in model.graph.initializer if tensor.name == "model.norm.weight")
         values = onnx.numpy_helper.to_array(scale)[:-1]
         scale.CopyFrom(onnx.numpy_helper.from_array(values, scale.name))
 
-    with pytest.raises(ModelFolderError, match="the model loads, but does not run"):
+    with pytest.raises(ModelFolderError, match="the model loads, but its first run failed"):
         load(edit_model(folder, shorten_scale))
 
 
 @pytest.mark.parametrize("layout", ["slots", "growing"])
 def test_a_context_that_the_graph_does_not_reach_is_refused(tmp_path: Path, layout: Layout) -> None:
-    """Such a model was served, until the first three long prompts ended its engine."""
+    """Three long prompts would end the engine of such a model."""
     folder = write_tiny_model(tmp_path / "tiny", layout=layout)
     (folder / "genai_config.json").unlink(missing_ok=True)
     config = json.loads((folder / "config.json").read_text())
@@ -195,7 +195,7 @@ def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
 
 
 def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """512 tokens of a vocabulary of 150 000 take 300 MiB, which were not counted."""
+    """512 tokens of a vocabulary of 150,000 take 300 MiB."""
     monkeypatch.setattr(loader, "_available_memory", lambda: 700_000)
     assert load(folder, prefill_chunk=2).deterministic
     with pytest.raises(StartupError, match=r"logits of 256 tokens.* or --prefill-chunk"):
@@ -206,7 +206,7 @@ def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch
 def test_a_cache_that_the_device_does_not_give_is_a_refusal_that_says_how_much_was_asked_for(
     tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was a traceback: on CUDA nothing is counted before."""
+    """On CUDA the free memory is not known before."""
 
     def refuse(*_: object) -> None:
         raise MemoryError("Failed to allocate memory for requested buffer of size 67108864")
@@ -222,7 +222,7 @@ def test_a_cache_that_the_device_does_not_give_is_a_refusal_that_says_how_much_w
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
 def test_cuda_without_a_gpu_is_a_refusal(folder: Path) -> None:
     options = SessionOptions(execution_provider=ExecutionProvider.CUDA)
-    with pytest.raises(StartupError, match=r"use --execution-provider cpu|built without it"):
+    with pytest.raises(StartupError, match=r"use --execution-provider cpu|built with it"):
         load_model(ModelFolder.read(folder), options, num_slots=2, max_context_length=None, prefill_chunk=16)
 
 

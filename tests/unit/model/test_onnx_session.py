@@ -1,4 +1,4 @@
-"""Which device a session is made on, and what is said where CUDA cannot be used; no test has a GPU."""
+"""Which device a session runs on, and the error where CUDA cannot be used. No test needs a GPU."""
 
 import ctypes
 from collections.abc import Sequence
@@ -108,12 +108,12 @@ def test_auto_takes_the_cpu_where_cuda_cannot_be_used_and_says_once_why(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It refused to start: a device file was taken for a usable device."""
+    """A device file does not mean that the device can be used."""
     monkeypatch.setattr(ort, "InferenceSession", session_class)
     session = OnnxSession(model_path, AUTO)
     assert (session.execution_provider, session.is_cpu) == ("CPUExecutionProvider", True)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("auto takes the CPU: ")
+    assert warning.startswith("execution provider auto uses the CPU: ")
     assert reason in warning
     assert "\n" not in warning
 
@@ -131,7 +131,7 @@ def test_cuda_that_was_asked_for_and_cannot_be_used_is_a_refusal_with_the_reason
 def test_shapes_that_stay_on_the_cpu_keep_no_model_from_cuda(
     model_path: Path, options: SessionOptions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What follows a Shape stays there on purpose; it was read as a model that CUDA cannot run."""
+    """Operators after a Shape stay on the CPU on purpose."""
     monkeypatch.setattr(ort, "InferenceSession", WithKernels)
     session = OnnxSession(model_path, options)
     assert (session.execution_provider, session.is_cpu) == ("CUDAExecutionProvider", False)
@@ -160,7 +160,7 @@ def test_cuda_that_this_onnxruntime_was_built_without_is_a_refusal(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(StartupError, match="built without it"):
+    with pytest.raises(StartupError, match="needs an onnxruntime that was built with it"):
         OnnxSession(model_path, CUDA)
 
 
@@ -193,7 +193,7 @@ class FakeDevice:
 
 
 def test_what_is_written_into_a_host_input_between_two_runs_reaches_the_device(model_path: Path) -> None:
-    """Bound once only, a GPU decoded the first step's tokens again at every step."""
+    """A host input is copied to the device when it is bound, so it must be bound again for each run."""
     session = OnnxSession(model_path, SessionOptions())
     session.is_cpu = False
     binding, device = Binding(session), FakeDevice()
