@@ -1,4 +1,4 @@
-"""A completer and a catalogue with scripted answers, for tests of the edge; they know no model."""
+"""A completer and a catalogue with scripted completions, for tests of the API."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -35,21 +35,21 @@ CARD = domain.ModelCard(
 
 @dataclass(slots=True, kw_only=True)
 class FakeCompleter:
-    """Answers every request with `texts`, unless told to fail or to hang."""
+    """Completes every request with `texts`, unless told to fail or to hang."""
 
     card: domain.ModelCard = CARD
     texts: tuple[str, ...] = ("Hello", " world")
     errors: list[Exception] = field(default_factory=list[Exception])
-    """Raised instead of an answer, one a request, until there are none left."""
+    """Raised instead of a completion, one for each request, until none are left."""
     error_after_start: Exception | None = None
     """Raised after the first event."""
     is_silent: bool = False
-    """Never answers."""
+    """Whether the completer never yields an event."""
     hangs_after_start: bool = False
-    """Gives no second event until `resume` is set."""
+    """Whether the second event waits until `resume` is set."""
     requests: list[domain.CompletionRequest] = field(default_factory=list[domain.CompletionRequest])
     running: int = 0
-    """Generators that are open."""
+    """The number of open generators."""
     resume: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,7 +58,7 @@ class FakeCompleter:
     async def stream(
         self, request: domain.CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> AsyncGenerator[domain.CompletionEvent]:
-        """Start, one delta a text, finish, end."""
+        """Yields a start, one delta for each text, a finish and an end."""
         self.requests.append(request)
         self.running += 1
         self.started.set()
@@ -88,7 +88,7 @@ class FakeCompleter:
     async def complete(
         self, request: domain.CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> domain.Completion:
-        """The same events, joined."""
+        """Returns the same events, assembled."""
         events = [event async for event in self.stream(request, violations=violations)]
         started, *_, ended = events
         assert isinstance(started, domain.CompletionStarted)
@@ -108,7 +108,7 @@ class FakeCompleter:
     async def count_tokens(
         self, request: domain.CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> int:
-        """One token a message, or a raw token."""
+        """Counts one token for each message, or the raw tokens."""
         self._raise(violations)
         raw = request.raw_prompt
         return len(raw.ids) if isinstance(raw, domain.RawTokens) else len(request.messages)
@@ -116,7 +116,7 @@ class FakeCompleter:
     async def tokenize(
         self, source: domain.RawText | domain.CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> tuple[str, tuple[domain.PromptToken, ...]]:
-        """One token a byte."""
+        """Makes one token of each byte."""
         self._raise(violations)
         text = source.text if isinstance(source, domain.RawText) else source.messages[0].content[0]
         tokens = tuple(
@@ -126,7 +126,7 @@ class FakeCompleter:
         return text, tokens
 
     def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:
-        """One byte a token."""
+        """Makes one byte of each token."""
         if not all(0 <= token_id < self.card.vocabulary_size for token_id in token_ids):
             raise InvalidRequest.of("token_ids", "out of the vocabulary")
         return bytes(token_ids).decode(errors="replace") + ("</s>" if keep_special_tokens else "")
@@ -145,14 +145,14 @@ class FakeCatalogue:
     completers: tuple[FakeCompleter, ...]
 
     def get(self, model: str) -> FakeCompleter:
-        """By id or alias."""
+        """Returns the completer with this id or alias."""
         for completer in self.completers:
             if model in ("", completer.card.id, *completer.card.aliases):
                 return completer
         raise ModelNotFound(model, [card.id for card in self.cards()])
 
     def cards(self) -> tuple[domain.ModelCard, ...]:
-        """All of them."""
+        """Returns the cards of all completers, sorted by id."""
         return tuple(sorted((completer.card for completer in self.completers), key=lambda card: card.id))
 
 

@@ -1,4 +1,4 @@
-"""Feeds an output parser and sums up what it gives, as a client would; it knows no format."""
+"""Feeds an output parser and joins its deltas, as a client would."""
 
 import itertools
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ def tool(name: str, parameters: str = "") -> FunctionTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedOutput:
-    """The sum of all deltas, with those of a void call left out."""
+    """All deltas joined, without those of a malformed tool call."""
 
     text: str
     reasoning: str
@@ -24,7 +24,7 @@ class ParsedOutput:
 
 
 def parsed(parser: OutputParser, pieces: Iterable[str]) -> ParsedOutput:
-    """Feeds the pieces and checks that the deltas are what the protocol promises."""
+    """Feeds the pieces, and checks that the deltas are as the protocol promises."""
     deltas = [parser.feed(piece) for piece in pieces]
     deltas.append(parser.finish())
     calls: list[list[str]] = []

@@ -1,6 +1,5 @@
 """Converts messages and tools to the values that chat templates read."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -10,7 +9,7 @@ from onward_server.domain import FunctionTool, Message, Role, ToolCall
 
 TemplateValue = Mapping[str, object]
 
-_NO_ARGUMENTS = '{"type": "object", "properties": {}}'
+_NO_ARGUMENTS: dict[str, object] = {"type": "object", "properties": {}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def template_tools(tools: Sequence[FunctionTool], transforms: TextTransforms) ->
             "function": {
                 "name": transform(tool.name),
                 "description": transform(tool.description),
-                "parameters": _transformed(json.loads(tool.parameters or _NO_ARGUMENTS), transform),
+                "parameters": _transformed(tool.parsed_parameters if tool.parameters else _NO_ARGUMENTS, transform),
             },
         }
         for tool in tools
@@ -110,7 +109,7 @@ def _text_parts(text: str) -> Iterator[TemplateValue]:
 def _call(call: ToolCall, traits: TemplateTraits, transforms: TextTransforms) -> TemplateValue:
     transform = transforms.caller_text
     arguments = (
-        transform(call.arguments) if traits.arguments_as_text else _transformed(json.loads(call.arguments), transform)
+        transform(call.arguments) if traits.arguments_as_text else _transformed(call.parsed_arguments, transform)
     )
     function = {"name": transform(call.name), "arguments": arguments}
     return {"id": transform(call.id), "type": "function", "function": function}

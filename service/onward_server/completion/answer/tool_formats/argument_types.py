@@ -1,8 +1,7 @@
 """Converts arguments that models write as bare text to JSON, by the types in the tool's schema."""
 
-import json
-
 from onward_server.completion.answer.parsing.json_text import json_type, quoted
+from onward_server.domain import FunctionTool
 from onward_server.grammar.schema_types import SchemaTypes
 
 _PYTHON_LITERALS = {"True": "true", "False": "false", "None": "null"}
@@ -11,8 +10,8 @@ _PYTHON_LITERALS = {"True": "true", "False": "false", "None": "null"}
 class ArgumentTypes:
     """The types that one tool's JSON Schema allows for its arguments."""
 
-    def __init__(self, parameters: str) -> None:
-        self._schema = SchemaTypes(json.loads(parameters) if parameters else True)
+    def __init__(self, tool: FunctionTool) -> None:
+        self._schema = SchemaTypes(tool.parsed_parameters if tool.parameters else True)
 
     def is_string(self, name: str) -> bool:
         """Whether the schema allows nothing but a string."""

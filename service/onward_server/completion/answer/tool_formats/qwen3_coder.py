@@ -39,7 +39,7 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
     if name is None:
         raise MalformedToolCall if trigger == "<tool_call>" else NotAToolCall
     tool_calls.open(name[:-1])
-    yield from _parse_arguments(state, ArgumentTypes(tool_calls.tools[name[:-1]].parameters))
+    yield from _parse_arguments(state, ArgumentTypes(tool_calls.tools[name[:-1]]))
     yield from stream.take_space()
     yield from stream.accept("</tool_call>")
     stream.take_truncated("</tool_call>")
