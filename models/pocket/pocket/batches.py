@@ -1,4 +1,4 @@
-"""Batches of conversations of about equal length, made in other processes where wanted; it knows no model."""
+"""Batches of conversations of similar length, made by worker processes on request."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,29 +17,29 @@ from pocket.corpus import training_conversation
 from pocket.tokenizer import load_tokenizer, token_id
 
 WINDOW = 1024
-"""Conversations that are sorted by length together; the unit in which training resumes."""
+"""Number of conversations that are sorted by length together. Training resumes at a window."""
 
 WINDOWS_AHEAD = 3
-"""For every worker: made before they are needed."""
+"""Windows that each worker makes ahead of need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Conversations side by side, each from position 0 as it is served; padding stands at the end of a row."""
+    """Conversations side by side, each from position 0 as in serving, with padding at the end of a row."""
 
     ids: NDArray[np.int16]
     """(B, T)."""
     is_answer: NDArray[np.bool_]
-    """(B, T): the tokens to be learned."""
+    """(B, T), true for the tokens to be learned."""
 
     @property
     def num_tokens(self) -> int:
-        """Tokens, padding included."""
+        """Number of tokens, including padding."""
         return self.ids.size
 
 
 def windows(first: int, max_tokens: int, max_length: int, workers: int = 0) -> Iterator[list[Batch]]:
-    """The batches of each window in turn, without end; worker processes make the same ones sooner."""
+    """The batches of each window in turn, without end. Worker processes make the same batches sooner."""
     make = partial(window_batches, max_tokens=max_tokens, max_length=max_length)
     if workers:
         yield from _made_ahead(make, first, workers)
@@ -60,7 +60,7 @@ def _made_ahead(make: Callable[[int], list[Batch]], first: int, workers: int) ->
 
 
 def window_batches(window: int, max_tokens: int, max_length: int) -> list[Batch]:
-    """The conversations of one window but for those that are too long, in batches in any order, always the same."""
+    """The conversations of a window, except those over `max_length`, in batches in a random but fixed order."""
     tokenizer = load_tokenizer()
     numbers = range(window * WINDOW, (window + 1) * WINDOW)
     examples = (example(training_conversation(number), tokenizer) for number in numbers)
@@ -69,7 +69,7 @@ def window_batches(window: int, max_tokens: int, max_length: int) -> list[Batch]
 
 
 def batches_of(examples: Sequence[Example], max_tokens: int) -> list[Batch]:
-    """Batches of at most so many tokens, shortest conversations first."""
+    """Batches of at most `max_tokens` tokens, the shortest conversations first."""
     padding = token_id(load_tokenizer(), PADDING)
     groups: list[list[Example]] = [[]]
     for one in sorted(examples, key=lambda one: len(one.ids)):

@@ -1,4 +1,4 @@
-"""Renders conversations with the very template that is served, and marks what the model says; it knows no skill."""
+"""Renders conversations with the served chat template, and finds the tokens that the model must learn."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ ANSWER_START = f"{TURN_START}assistant\n"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation in tokens; `is_answer` marks those that the model must learn to say."""
+    """A conversation in tokens. `is_answer` is true for those that the model must learn."""
 
     ids: list[int]
     is_answer: list[bool]
@@ -27,7 +27,7 @@ class Example:
 
 @cache
 def chat_template() -> Template:
-    """The template of the served tokenizer_config.json, with the filter that loaders give it."""
+    """The template in the served tokenizer_config.json, with the filter that loaders add."""
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
     config = json.loads((SERVED / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -40,12 +40,12 @@ def render(messages: Sequence[Message], tools: Sequence[Tool] = (), *, add_gener
 
 
 def prompt_text(conversation: Conversation) -> str:
-    """The text that the judged answer follows."""
+    """The prompt of the judged answer."""
     return render(conversation.prompt, conversation.tools, add_generation_prompt=True)
 
 
 def example(conversation: Conversation, tokenizer: Tokenizer) -> Example:
-    """The whole conversation in tokens: each answer, and the token that ends it, is to be learned."""
+    """The conversation in tokens. Each answer and its end token are to be learned."""
     text = render(conversation.messages, conversation.tools)
     ids: list[int] = []
     is_answer: list[bool] = []

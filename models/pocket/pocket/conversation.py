@@ -1,4 +1,4 @@
-"""Conversations and the rules that judge their last answer; it knows neither skills nor tokens."""
+"""Conversations, and the rules that judge their last answer."""
 
 import json
 import re
@@ -12,25 +12,25 @@ SHORTEST_STORY = 5
 """Sentences."""
 
 LONGEST_SPAN_ANSWER = 160
-"""Characters; an answer that names the right value among many others is none."""
+"""Characters. A longer answer, which names the right value among many others, is wrong."""
 
 
 class Function(TypedDict):
-    """A call: the function's name and its arguments."""
+    """A function's name and the arguments for it."""
 
     name: str
     arguments: dict[str, object]
 
 
 class ToolCall(TypedDict):
-    """A call as templates take it."""
+    """A tool call in the form that chat templates take."""
 
     type: Literal["function"]
     function: Function
 
 
 class Message(TypedDict, total=False):
-    """One turn, as chat templates take it."""
+    """A turn in the form that chat templates take."""
 
     role: Required[Literal["system", "user", "assistant", "tool"]]
     content: Required[str]
@@ -46,7 +46,7 @@ class FunctionDefinition(TypedDict):
 
 
 class Tool(TypedDict):
-    """An offered function as templates take it."""
+    """An offered function in the form that chat templates take."""
 
     type: Literal["function"]
     function: FunctionDefinition
@@ -57,11 +57,11 @@ Rule: TypeAlias = Literal["exact", "one of", "mentions", "json", "calls", "upper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What the last answer must satisfy."""
+    """The rule that the last answer must satisfy."""
 
     rule: Rule
     values: tuple[str, ...] = ()
-    """Texts; for json and calls, one JSON text each."""
+    """Texts; for the rules `json` and `calls`, one JSON text each."""
 
     def accepts(self, answer: str) -> bool:
         """Whether an answer is right."""
@@ -70,13 +70,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A question that needs nothing around it, and its answer."""
+    """A question that needs no context, and its answer."""
 
     user: str
     answer: str
     check: Check
     short: str | None = None
-    """The answer in one word, where one word says it."""
+    """The answer in one word, if one word suffices."""
 
     def messages(self) -> list[Message]:
         """Both turns."""
@@ -115,7 +115,7 @@ def instruction(text: str) -> Message:
 
 
 def calls_in(answer: str) -> list[object]:
-    """The tool calls of an answer; None for one that is no JSON, or has no end."""
+    """The tool calls in an answer, with None for one that is not JSON or is unterminated."""
     return [_parsed(text) if end else None for text, end in CALL.findall(answer)]
 
 
@@ -136,7 +136,7 @@ def _is_in_upper_case(answer: str, values: Sequence[str]) -> bool:
 
 
 def _ends_with(answer: str, values: Sequence[str]) -> bool:
-    """With the first value; the others, which may begin a sentence, stand before it."""
+    """True if the answer ends with the first value and mentions the others, in any case."""
     said = answer.lower()
     return said.rstrip(".!?").endswith(values[0]) and _mentions(said, [value.lower() for value in values])
 
@@ -159,7 +159,7 @@ def _mentions(answer: str, values: Sequence[str]) -> bool:
 
 
 def _parsed(text: str) -> object:
-    """The value of a JSON text; None for one that is no JSON, or has a key twice."""
+    """The value of a JSON text; None if it is not JSON or has a duplicate key."""
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except ValueError:
@@ -169,7 +169,7 @@ def _parsed(text: str) -> object:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return found
 
 

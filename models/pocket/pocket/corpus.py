@@ -1,4 +1,4 @@
-"""The conversations that train and that judge the model, each made from its number alone; it knows no tokens.
+"""The conversations that train and evaluate the model. Each is generated from its number alone.
 
 `python -m pocket.corpus` prints samples of every skill and the corpus hash.
 """
@@ -23,7 +23,7 @@ EVALUATIONS_OF_A_SKILL = 150
 SYSTEMS = ("You are a helpful assistant.", "Be helpful.", "You are Pocket, a small language model.", "Answer the user.")
 
 EXCHANGES = (chat.exchange, chat.exchange, numbers.exchange, numbers.exchange, reading.exchange, extraction.exchange)
-"""What may stand between a fact and the question for it."""
+"""Turns that may come between a fact and the question for it."""
 
 
 def distractor(draw: Draw) -> list[Message]:
@@ -32,12 +32,12 @@ def distractor(draw: Draw) -> list[Message]:
 
 
 def remembered(draw: Draw) -> Conversation:
-    """Memory with other turns between."""
+    """Facts and questions for them, with other turns between."""
     return memory.conversation(draw, distractor)
 
 
 def long_memory(draw: Draw) -> Conversation:
-    """Memory over many turns, stories among them."""
+    """Facts and questions for them over many turns, some of them stories."""
     conversation = memory.conversation(
         draw, lambda inner: [turn for _ in range(inner.count(1, 3)) for turn in _long_distractor(inner)]
     )
@@ -63,7 +63,7 @@ SKILLS: Mapping[str, Callable[[Draw], Conversation]] = {
     "repeating": repeating.conversation,
 }
 PARTS = (0, 32_768, 1_904_640)
-"""The first conversation of each part of training, as the run that shipped took them: windows 32 and 1,860."""
+"""The first conversation of each part of training; the later parts start at windows 32 and 1,860."""
 TRAINING_SHARES = {
     "chat": (4, 3, 3),
     "memory": (14, 9, 7),
@@ -78,18 +78,18 @@ TRAINING_SHARES = {
     "stories": (4, 2, 1),
     "repeating": (7, 3, 6),
 }
-"""Percent of the training conversations: the first part teaches to copy, the last one what is nearly offered."""
+"""Percent of the conversations in each part. The first part teaches copying, the last one functions that nearly fit."""
 
 WITHOUT_COMMON_SYSTEM = {"instructions", "tool call", "tool result", "no tool"}
 
 
 def training_conversation(number: int) -> Conversation:
-    """The conversation of this number, always the same."""
+    """The conversation with this number. A number always gives the same conversation."""
     return training_draw(number)[0]
 
 
 def training_draw(number: int, invented_share: float = INVENTED_SHARE) -> tuple[Conversation, Draw]:
-    """A conversation with what it drew."""
+    """A conversation with the draw that made it."""
     part = bisect_right(PARTS, number) - 1
     random = Random(f"{SEED} training {number}")
     draw = Draw(random, held_out=False, invented_share=invented_share, is_last_part=part == len(PARTS) - 1)
@@ -99,7 +99,7 @@ def training_draw(number: int, invented_share: float = INVENTED_SHARE) -> tuple[
 
 
 def training_conversations(first: int = 0) -> Iterator[Conversation]:
-    """Conversations without end."""
+    """All training conversations from a number on, without end."""
     number = first
     while True:
         yield training_conversation(number)
@@ -107,12 +107,12 @@ def training_conversations(first: int = 0) -> Iterator[Conversation]:
 
 
 def evaluation_conversations(count_of_a_skill: int = EVALUATIONS_OF_A_SKILL, first: int = 0) -> list[Conversation]:
-    """The fixed evaluation set: as many of every skill; from another first one on, others of its kind."""
+    """The evaluation set: `count` conversations per skill. Another `first` gives others of the same kind."""
     return [conversation for conversation, _ in evaluation_draws(count_of_a_skill, first)]
 
 
 def evaluation_draws(count_of_a_skill: int, first: int = 0) -> Iterator[tuple[Conversation, Draw]]:
-    """The evaluation set with what each conversation drew."""
+    """The evaluation set with the draw of each conversation."""
     for skill, generate in SKILLS.items():
         for number in range(first, first + count_of_a_skill):
             draw = Draw(Random(f"{SEED} evaluation {skill} {number}"), held_out=True)
@@ -120,7 +120,7 @@ def evaluation_draws(count_of_a_skill: int, first: int = 0) -> Iterator[tuple[Co
 
 
 def familiar_conversations(count_of_a_skill: int) -> list[Conversation]:
-    """New conversations of the training's words and phrasings: what is wrong here was not learned."""
+    """New conversations with training's words and phrasings. What is wrong here was not learned."""
     found: list[Conversation] = []
     for skill, generate in SKILLS.items():
         for number in range(count_of_a_skill):
@@ -130,7 +130,7 @@ def familiar_conversations(count_of_a_skill: int) -> list[Conversation]:
 
 
 def corpus_hash(count: int = HASHED_CONVERSATIONS) -> str:
-    """SHA-256, as JSON lines, over so many of the first training conversations of each part and the evaluation set."""
+    """SHA-256 over the first `count` training conversations of each part and the evaluation set, as JSON lines."""
     digest = hashlib.sha256()
     training = [islice(training_conversations(first), count) for first in PARTS]
     for conversation in chain(*training, evaluation_conversations()):
@@ -145,9 +145,11 @@ def _with_common_system(draw: Draw, conversation: Conversation) -> Conversation:
 
 
 def main() -> None:
-    """Prints samples and the hash."""
+    """Print samples of every skill, and the corpus hash."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--samples", type=int, default=2, help="conversations of every skill to print")
+    parser.add_argument(
+        "--samples", type=int, default=2, help="conversations to print per skill (default: %(default)s)"
+    )
     samples = parser.parse_args().samples
     for conversation in evaluation_conversations(samples):
         print(json.dumps(asdict(conversation), ensure_ascii=False))

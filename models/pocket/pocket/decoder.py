@@ -1,4 +1,4 @@
-"""A Llama style decoder in PyTorch, its weights named as Hugging Face names them; it knows no text and no training."""
+"""A Llama style decoder in PyTorch, with Hugging Face weight names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from models.export.decoder_config import DecoderConfig
 
 @dataclass(slots=True)
 class LayerCache:
-    """Keys and values of the positions that one layer has seen, (B, KV heads, S, D)."""
+    """The keys and values of one layer's past positions, (B, KV heads, S, D) each."""
 
     keys: Tensor
     values: Tensor
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds the new positions; gives all of them."""
+        """Appends the new positions and returns all of them."""
         self.keys = torch.cat([self.keys, keys], dim=2)
         self.values = torch.cat([self.values, values], dim=2)
         return self.keys, self.values
 
 
 class Linear(nn.Linear):
-    """A product with a matrix; a rough one multiplies in bfloat16, which AMX and GPUs do several times quicker."""
+    """A matrix product. If rough, it multiplies in bfloat16, several times faster with AMX or on a GPU."""
 
     is_rough = False
 
@@ -35,12 +35,12 @@ class Linear(nn.Linear):
 
 
 def rough_product(rows: Tensor, matrix: Tensor) -> Tensor:
-    """Factors in bfloat16, sums in float32, the result in float32."""
+    """A product of bfloat16 factors with float32 sums and a float32 result."""
     return functional.linear(rows.bfloat16(), matrix.bfloat16()).float()
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with rotary positions; a rough one is in bfloat16 on a GPU, whose kernel wants that."""
+    """Grouped-query attention with rotary positions. If rough, it runs in bfloat16 on a GPU, as the kernel requires."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """The gated feed-forward half of a layer."""
+    """The gated feed-forward network of a layer."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention, then the feed-forward half, each added to the residual stream."""
+    """Attention, then the feed-forward network, each added to the residual stream."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Layer(nn.Module):
 
 
 class Body(nn.Module):
-    """Everything but the output layer."""
+    """Everything except the output layer."""
 
     cosines: Tensor
     sines: Tensor
@@ -120,7 +120,7 @@ class Body(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Token ids (B, T) to hidden states; `logits` turns the wanted ones into scores over the vocabulary."""
+    """Maps token ids (B, T) to hidden states (B, T, H); `logits` maps those to scores over the vocabulary."""
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class Decoder(nn.Module):
         return functional.linear(hidden, self.model.embed_tokens.weight)
 
     def make_rough(self) -> None:
-        """From now on the layers multiply in bfloat16."""
+        """Makes the layers multiply in bfloat16."""
         for module in self.modules():
             if isinstance(module, Linear):
                 module.is_rough = True
@@ -167,7 +167,7 @@ def rotation_tables(config: DecoderConfig) -> tuple[Tensor, Tensor]:
 
 
 def rotate(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turns each pair of coordinates, half a head apart, by its position's angle."""
+    """Rotates each pair of coordinates, half a head apart, by the angle of its position."""
     cosines, sines = rotation
     first, second = heads.chunk(2, dim=-1)
     return heads * cosines + torch.cat([-second, first], dim=-1) * sines

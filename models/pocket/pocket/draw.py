@@ -1,4 +1,4 @@
-"""Seeded draws that keep what training sees apart from what the evaluation asks; it knows no skill."""
+"""Seeded random draws in which training and evaluation never share a word, phrase or set of numbers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,23 +13,23 @@ from pocket.english import COMMON_WORDS, ENGLISH_ONSETS, ENGLISH_RIMES, ENGLISH_
 T = TypeVar("T")
 
 HELD_OUT_SHARE = 4
-"""By checksum every fourth phrase, word and set of numbers is for the evaluation alone."""
+"""A checksum assigns every fourth phrase, word and set of numbers to the evaluation alone."""
 
 INVENTED_SHARE = 0.6
-"""Of the words that training draws from open pools: they are coined."""
+"""Share of coined words among those that training draws from open pools."""
 
 COMMON_WORD_SHARE = 0.3
-"""Of the coined words: common English ones, so that every token that text is made of is copied at times."""
+"""Share of common English words among the coined ones, so that training also copies the tokens of ordinary text."""
 
 USUAL_NAME_SHARE = 0.15
 UNKNOWN_WORD_SHARE = 0.06
-"""Of the phrases that training draws, in which an invented word stands for one of theirs, as users say unknown ones."""
+"""Share of training's phrases in which an invented word replaces one word, because users use unknown words."""
 
 FEWEST_LETTERS = 4
-"""Of a word that can be cut in two."""
+"""Letters of a word that can be cut in two."""
 
 FEWEST_WORDS = 3
-"""Of a phrase that is still understood without one."""
+"""Words of a phrase that is still understood without one of them."""
 
 NOT_ASKED = frozenset(
     "add current light location minutes query result room search text title translate turn "  # known_tools
@@ -37,16 +37,16 @@ NOT_ASKED = frozenset(
     "april attic cellar done first garage hall january july march may mimi nora november ok pantry red reference "
     "rosie silver small sunny uncle warm yellow".split()  # closed classes
 )
-"""By checksum the evaluation's, but training shows them where both sides draw alike: the evaluation asks for none."""
+"""Words of the evaluation by checksum that training also contains elsewhere. The evaluation leaves them out."""
 
 RUDE = re.compile("fuck|shit|cunt|nig|fag|rape|slut|whor|dick|cock|tits|piss|poo|nazi|anal|porn|sex")
-"""What no invented word may hold."""
+"""Parts that no invented word may contain."""
 
 LONG_WORDS = tuple(word for word in (*ENGLISH_WORDS, *COMMON_WORDS) if len(word) >= FEWEST_LETTERS)
-"""Training cuts common words in two as well, so that it copies more of the tokenizer's pieces."""
+"""Share of common words that training cuts in two, to copy more of the tokenizer's pieces."""
 
 PLAIN_WORD = re.compile(r"(?<![\w{'])[A-Za-z][a-z]+(?![\w}])")
-"""A word of a phrase, but no slot and no part of a name."""
+"""Matches a word of a phrase that is neither a slot nor part of a name."""
 
 ONSETS = "b c d f g h j k l m n p r s t v w z br dr gr kl kr pl st tr sh th".split()
 VOWELS = "a e i o u a e i o ai ee oo ou".split()
@@ -60,24 +60,24 @@ SLOT = re.compile(r"\{\w+\}")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Items of one kind, one part for training and one for the evaluation; a part is made of groups of like items."""
+    """Items of one kind, divided between training and evaluation. Each side has groups of similar items."""
 
     kind: str
     training: tuple[tuple[str, ...], ...]
     evaluation: tuple[tuple[str, ...], ...]
     is_open: bool = False
-    """Training draws coined words too, so that unknown ones are copied rather than taken for a known one."""
+    """Training also draws coined words, so that the model copies an unknown word instead of replacing it."""
 
     is_loose: bool = False
-    """Phrases that are understood without one of their words."""
+    """These phrases are understood without one of their words."""
 
     def part(self, *, held_out: bool) -> tuple[tuple[str, ...], ...]:
-        """The groups that one side may draw from."""
+        """The groups of one side."""
         return self.evaluation if held_out else self.training
 
 
 def pool(kind: str, *patterns: str, is_loose: bool = True) -> Pool:
-    """A pool of phrases: `[a|b|]` in a pattern stands for any of its alternatives, of which one may be nothing.
+    """A pool of phrases. `[a|b|]` in a pattern stands for any of its alternatives, one of which may be empty.
 
     By checksum every fourth phrase is for the evaluation, unless it has a word that training would then not see in
     this pool: what is asked is another combination of known words.
@@ -93,7 +93,7 @@ def pool(kind: str, *patterns: str, is_loose: bool = True) -> Pool:
 
 
 def variants(pattern: str) -> tuple[str, ...]:
-    """Every phrase that a pattern stands for, without the spaces that an empty alternative leaves doubled."""
+    """Every phrase that a pattern stands for. Double spaces around an empty alternative become one."""
     parts = ALTERNATIVES.split(pattern)
     choices = [part.split("|") if place % 2 else [part] for place, part in enumerate(parts)]
     phrases = ("".join(chosen) for chosen in product(*choices))
@@ -105,7 +105,7 @@ def _plain_words(phrase: str) -> set[str]:
 
 
 def words(kind: str, text: str, *, is_open: bool = True) -> Pool:
-    """A pool of the words in a text; a word is on the same side in every pool.
+    """A pool of the words in a text. A word is on the same side in every pool.
 
     On neither where it is the evaluation's, and training shows it elsewhere.
     """
@@ -119,12 +119,12 @@ def words(kind: str, text: str, *, is_open: bool = True) -> Pool:
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a phrase, a word or a set of numbers is for the evaluation alone."""
+    """Whether a phrase, a word or a set of numbers belongs to the evaluation."""
     return crc32(text.encode()) % HELD_OUT_SHARE == HELD_OUT_SHARE - 1
 
 
 MANY_WORDS = tuple(word for word in (*ENGLISH_WORDS, *COMMON_WORDS, *MORE_WORDS) if not is_held_out(word))
-"""For training's last part: the more words it sees, the fewer it knows by heart."""
+"""For training's last part. The more words it sees, the fewer it memorizes."""
 MANY_LONG_WORDS = tuple(word for word in MANY_WORDS if len(word) >= FEWEST_LETTERS)
 
 
@@ -145,20 +145,20 @@ USUAL_NAMES = words(
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One conversation's source of chance; `drawn` collects every value that is held apart, with its kind."""
+    """The random source of one conversation. `drawn` lists every drawn value of an open pool, with its kind."""
 
     random: Random
     held_out: bool
     invented_share: float = 0
-    """Of the words from open pools, and of the usual names where it is all."""
+    """Share of invented words among those from open pools. At 1, usual names are invented too."""
 
     is_last_part: bool = False
-    """Of training, see corpus.PARTS: words are compounds too, and functions are of few verbs and nouns."""
+    """The last part of training, see corpus.PARTS, also has compound words and functions from few verbs and nouns."""
 
     drawn: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     def of(self, source: Pool) -> str:
-        """An item of this side's part of a pool."""
+        """An item from this side of a pool."""
         if self._invents(source):
             return self.coined()
         item = self.random.choice(self.random.choice(source.part(held_out=self.held_out)))
@@ -166,14 +166,14 @@ class Draw:
         return self._with_unknown_word(item) if source.is_loose and self._mumbles() else item
 
     def some_of(self, source: Pool, count: int) -> list[str]:
-        """Different items of this side's part of a pool."""
+        """Different items from this side of a pool."""
         groups = self.random.sample(source.part(held_out=self.held_out), count)
         items = [self.random.choice(group) for group in groups]
         self.drawn.update((source.kind, item) for item in items)
         return [self.coined() if self._invents(source) else item for item in items]
 
     def any(self, items: Sequence[T]) -> T:
-        """An item of a closed class, which both sides share: colours, days, answers."""
+        """An item of a closed class, such as colors, days or answers. Both sides share these."""
         return self.random.choice(items)
 
     def chance(self, share: float) -> bool:
@@ -181,11 +181,11 @@ class Draw:
         return self.random.random() < share
 
     def turns(self, usual: Sequence[int]) -> int:
-        """How many turns to ask for; training asks more of the same text, so that more is learned from it."""
+        """A number of turns. Training asks more about the same text than the evaluation does, to learn more from it."""
         return self.any(usual) + (0 if self.held_out else self.any((1, 2, 3, 4)))
 
     def count(self, low: int, high: int) -> int:
-        """A whole number between both limits, limits included."""
+        """A whole number between two limits, both included."""
         return self.random.randint(low, high)
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
@@ -193,12 +193,12 @@ class Draw:
         return self.random.sample(list(items), len(items))
 
     def coined(self) -> str:
-        """A word in lower case that nobody would expect in its place: an invented or a common one."""
+        """A lower-case word that does not fit its place: an invented or a common one."""
         is_common = self.invented_share < 1 and self.chance(COMMON_WORD_SHARE)
         return self._first_of_this_side(self._common_word) if is_common else self._unknown_word()
 
     def name(self) -> str:
-        """A name, mostly a coined one."""
+        """A name, usually a coined one."""
         is_usual = self.chance(USUAL_NAME_SHARE) and self.invented_share < 1
         return self.of(USUAL_NAMES) if is_usual else self.coined().capitalize()
 
@@ -210,21 +210,21 @@ class Draw:
         return list(names)
 
     def numbers(self, count: int, low: int, high: int) -> list[int]:
-        """Different numbers; the same ones in whatever order belong to one side."""
+        """Different numbers. A set of numbers belongs to one side in any order."""
         while True:
             numbers = self.random.sample(range(low, high + 1), count)
             if self._claims(numbers):
                 return numbers
 
     def pair(self, low: int, high: int) -> tuple[int, int]:
-        """Two numbers, equal ones too; a pair and its reverse belong to one side."""
+        """Two numbers, which may be equal. A pair and its reverse belong to one side."""
         while True:
             first, second = self.count(low, high), self.count(low, high)
             if self._claims([first, second]):
                 return first, second
 
     def _unknown_word(self) -> str:
-        """Of plain syllables, as English ones look, or of English words."""
+        """An invented word: of plain syllables, of English-looking ones, or of English words."""
         ways = [self._plain_word, self._english_word, self._spliced_word]
         return self._first_of_this_side(self.any([*ways, self._compound_word] if self.is_last_part else ways))
 
@@ -273,7 +273,7 @@ class Draw:
         return first[: self.count(2, len(first) - 2)] + second[self.count(2, len(second) - 1) :]
 
     def _compound_word(self) -> str:
-        """A common word whole, so that its pieces are copied in their order."""
+        """A whole common word, so that the model copies its pieces in order."""
         ending = self.any((self.any(MANY_WORDS), self.any(ENGLISH_RIMES), self.any(ONSETS) + self.any(VOWELS)))
         return self.any(MANY_WORDS) + ending
 

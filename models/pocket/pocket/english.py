@@ -1,4 +1,4 @@
-"""Parts of words and whole words as English has them; it draws nothing."""
+"""English words and parts of words."""
 
 ENGLISH_ONSETS = (
     "b bl br c ch cl cr d dr f fl fr g gl gr h j k kn l m n p pl pr qu r s sc sh sk sl sm sn sp st str sw t th tr "
@@ -10,7 +10,7 @@ ENGLISH_RIMES = (
     "ook oom op ope or ork orn ort oss ot ound out ow ub uck ug um ump un unk up ur urn us ush ut y le ley ler "
     "ter der ber ner mer ma na la ra"
 ).split()
-"""Parts of words as English has them, so that invented words take all of the tokenizer's pieces."""
+"""Parts of English words, so that invented words use all of the tokenizer's pieces."""
 
 ENGLISH_WORDS = (
     "above afternoon almost animal answer apple arrow autumn banner basin beauty belong better blossom border bottle "
@@ -28,7 +28,7 @@ ENGLISH_WORDS = (
     "thunder ticket tomato tractor travel trouble trumpet tulip tunnel turnip twelve uncle useful vacuum vanilla "
     "velvet village vinegar walnut wander water weather whisper willow window winter wonder yellow younger zipper"
 ).split()
-"""Their halves, put together anew, have the spellings that syllables lack."""
+"""Words whose recombined halves have spellings that the syllables lack."""
 
 COMMON_WORDS = (
     "able account active address advice agent amber amount angle archive area army artist aspect audio author award "
@@ -65,7 +65,7 @@ COMMON_WORDS = (
     "verb version video view virtual visit vital voice volume voltage vote wage wall warm waste watch wave wealth "
     "weight west wheel wide width wild wind wire wise world worth yard year young zone"
 ).split()
-"""Common words; drawn as names they teach to copy the very tokens that other text is made of."""
+"""Common words. Used as names, they teach the model to copy the tokens of ordinary text."""
 
 MORE_WORDS = (
     "absent accept ache acorn acre across adapt adjust admire adopt adult advance adventure afford agree ahead aim "
@@ -194,4 +194,4 @@ MORE_WORDS = (
     "worse worship worst worthy wound wrap wreath wreck wrestle wriggle wrinkle wrist write wrong yacht yarn yawn "
     "yeast yell yes yesterday yet yield yogurt yoke youth zebra zero zigzag zinc zodiac"
 ).split()
-"""Words of everyday English, for training's last part alone."""
+"""Words of everyday English, only for training's last part."""

@@ -1,7 +1,7 @@
-"""Asks the fixed evaluation set and prints a table of the skills; it knows neither training nor how a server works.
+"""Runs the evaluation set and prints a table of the skills.
 
-`python -m pocket.evaluate` asks the served weights in PyTorch, `--checkpoint FILE` those of a training run;
-`--target HOST:PORT` a running server, and `--compare` with it both, token for token.
+`python -m pocket.evaluate` evaluates the served weights in PyTorch, `--checkpoint FILE` those of a training run.
+`--target HOST:PORT` evaluates a running server, and `--compare` also compares its tokens with PyTorch's.
 """
 
 import argparse
@@ -41,24 +41,24 @@ BARS: Mapping[str, int | None] = {
     "stories": None,
     "repeating": None,
 }
-"""The rows of the table, with the percentage that each must reach; those without one are read, not counted."""
+"""The rows of the table, with the percentage that each must reach. Rows without one have no bar."""
 
 MAX_TOKENS = 256
 TRAINING_CONVERSATIONS_CHECKED = 20_000
 COMPARED_CONVERSATIONS = 200
 CLOSE_CALL = 1e-4
-"""Of two logits this close, kernels that sum in another order may take either."""
+"""Kernels that sum in another order may choose either of two logits that are this close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer by whatever way it was asked for."""
+    """An answer, from PyTorch or a server."""
 
     text: str
     ids: list[int]
-    """Tokens, the one that ended it too, but for an answer that was cut off."""
+    """Token ids, including the end token unless a limit ended the answer."""
     margins: list[float] | None = None
-    """By how much each token's logit beat the next best; only PyTorch tells."""
+    """Difference between each token's logit and the next highest; None from a server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +94,9 @@ def table(found: Mapping[str, Score]) -> str:
 
 
 def shared_draws(num_training: int = TRAINING_CONVERSATIONS_CHECKED) -> set[str]:
-    """Names, objects, sets of numbers, tool words and phrasings that both sides hold: there must be none.
+    """Names, objects, sets of numbers, tool words and phrasings in both training and evaluation. There must be none.
 
-    Training's parts are looked at alike, and small and capital letters are not told apart.
+    Checks equally many conversations of each part of training, and ignores case.
     """
     of_a_part = num_training // len(PARTS)
     numbers = (number for first in PARTS for number in range(first, first + of_a_part))
@@ -106,7 +106,7 @@ def shared_draws(num_training: int = TRAINING_CONVERSATIONS_CHECKED) -> set[str]
 
 
 def spread(conversations: Sequence[Conversation], count: int) -> list[int]:
-    """The places of some conversations, as many of each skill."""
+    """The indices of `count` conversations, equally many per skill."""
     places: dict[str, list[int]] = {}
     for place, conversation in enumerate(conversations):
         places.setdefault(conversation.skill, []).append(place)
@@ -115,7 +115,7 @@ def spread(conversations: Sequence[Conversation], count: int) -> list[int]:
 
 
 def differences(torch_answers: Sequence[Answer], served: Sequence[Answer]) -> Iterator[str]:
-    """Says where greedy tokens part although the logits were not close."""
+    """Describes each conversation whose greedy tokens differ although the logits were not close."""
     for place, (ours, theirs) in enumerate(zip(torch_answers, served, strict=True)):
         if ours.ids == theirs.ids:
             continue
@@ -126,8 +126,8 @@ def differences(torch_answers: Sequence[Answer], served: Sequence[Answer]) -> It
 
 
 def ask_torch(checkpoint: Path | None, conversations: Sequence[Conversation]) -> list[Answer]:
-    """Greedy answers of a checkpoint, or of the served weights."""
-    from pocket.generate import generate, load_served  # noqa: PLC0415  a server is asked without PyTorch
+    """Greedy answers of a checkpoint, or of the served weights, in PyTorch."""
+    from pocket.generate import generate, load_served  # noqa: PLC0415  evaluating a server needs no PyTorch
     from pocket.train import load_model  # noqa: PLC0415
 
     model = load_model(checkpoint) if checkpoint else load_served()
@@ -141,14 +141,14 @@ def ask_torch(checkpoint: Path | None, conversations: Sequence[Conversation]) ->
 
 
 def ask_server(target: str, conversations: Sequence[Conversation]) -> list[Answer]:
-    """Greedy answers through the Python client."""
-    from pocket.served_answers import ask  # noqa: PLC0415  PyTorch's environment holds no client
+    """Greedy answers of a server, through the Python client."""
+    from pocket.served_answers import ask  # noqa: PLC0415  PyTorch needs no client
 
     return [Answer(text=one.text, ids=one.ids) for one in ask(target, conversations)]
 
 
 def speed(target: str) -> str:
-    """How quickly a server answers one request at a time."""
+    """The speed of a server at one request at a time."""
     from pocket.served_answers import speeds  # noqa: PLC0415
 
     found = sorted(speeds(target))
@@ -156,7 +156,7 @@ def speed(target: str) -> str:
 
 
 def transcript(conversations: Sequence[Conversation], answers: Sequence[Answer], skill: str, count: int) -> str:
-    """The last turns of a skill's first conversations as Markdown, for people to judge."""
+    """The last turns of a skill's first conversations as Markdown, to be judged by people."""
     pairs = zip(conversations, answers, strict=True)
     wanted = islice(((one, answer) for one, answer in pairs if one.skill == skill), count)
     return "\n".join(f"- *{_line(one.prompt[-1]['content'])}*<br>{_line(answer.text)}" for one, answer in wanted)
@@ -185,16 +185,26 @@ def _print_wrong(conversations: Sequence[Conversation], answers: Sequence[Answer
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a training run, asked in PyTorch")
-    parser.add_argument("--target", help="host:port of a running server, asked through its client")
-    parser.add_argument("--compare", action="store_true", help="with --target: ask PyTorch too")
-    parser.add_argument("--speed", action="store_true", help="with --target: time one request at a time too")
-    parser.add_argument("--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations of a skill")
-    parser.add_argument("--first", type=int, default=0, help="150 and more ask others than the fixed set's")
-    parser.add_argument("--wrong", type=int, default=0, help="print so many wrong answers of a skill")
-    parser.add_argument("--read", type=int, default=0, help="print so many answers of the skills that people judge")
-    parser.add_argument("--familiar", action="store_true", help="ask as training does, to see what was not learned")
-    parser.add_argument("--check-split", action="store_true", help="check that nothing asked was trained on")
+    parser.add_argument("--checkpoint", type=Path, help="evaluate the checkpoint.pt of a training run, in PyTorch")
+    parser.add_argument("--target", help="evaluate the server at HOST:PORT, through the client")
+    parser.add_argument(
+        "--compare", action="store_true", help="with --target: evaluate in PyTorch too, and compare tokens"
+    )
+    parser.add_argument(
+        "--speed", action="store_true", help="with --target: also measure the speed at one request at a time"
+    )
+    parser.add_argument(
+        "--count", type=int, default=EVALUATIONS_OF_A_SKILL, help="conversations per skill (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, help="index of the first conversation; from 150 on, none is in the fixed set"
+    )
+    parser.add_argument("--wrong", type=int, default=0, help="print this many wrong answers per skill")
+    parser.add_argument("--read", type=int, default=0, help="print this many answers of the skills that people judge")
+    parser.add_argument(
+        "--familiar", action="store_true", help="use training's words and phrasings, to see what was not learned"
+    )
+    parser.add_argument("--check-split", action="store_true", help="check that training and evaluation share nothing")
     arguments = parser.parse_args()
     if (arguments.compare or not arguments.target) and find_spec("torch") is None:
         parser.error("name a server with --target, or install PyTorch: `make -C models/pocket evaluate` does")
@@ -204,7 +214,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Prints the table of whichever way is named, or of both."""
+    """Evaluate the embedded model and print a table of its skills."""
     arguments = _arguments()
     if arguments.check_split:
         print(f"shared with {TRAINING_CONVERSATIONS_CHECKED} training conversations: {shared_draws() or 'nothing'}")

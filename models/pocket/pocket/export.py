@@ -1,7 +1,7 @@
-"""Turns a checkpoint into the served model.onnx and its configuration files, and checks it; it trains nothing.
+"""Exports a checkpoint as the served model.onnx with its configuration files, and checks the export.
 
-`python -m pocket.export --checkpoint FILE` writes models/pocket/served; with `--mix FILE SHARE` the mean of that
-checkpoint's weights and another's.
+`python -m pocket.export --checkpoint FILE` writes models/pocket/served. With `--mix FILE SHARE` it exports the
+weighted mean of two checkpoints.
 """
 
 import argparse
@@ -25,11 +25,11 @@ from pocket.train import load_model
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 MAX_NEW_TOKENS = 256
 LARGEST_DIFFERENCE = 1e-3
-"""Of two logits of the same prompt; the kernels sum in another order."""
+"""Largest allowed difference of a logit. It is not 0, because the kernels sum in another order."""
 
 
 def export(model: Decoder, directory: Path) -> None:
-    """Writes the folder that a server loads."""
+    """Writes the model folder that a server loads."""
     tokenizer = load_tokenizer()
     tokens = SpecialTokens(eos=(token_id(tokenizer, TURN_END), token_id(tokenizer, PADDING)))
     weights = {name: weight.detach().numpy() for name, weight in model.named_parameters()}
@@ -43,7 +43,7 @@ def export(model: Decoder, directory: Path) -> None:
 
 
 def mix(model: Decoder, other: Decoder, share: float) -> Decoder:
-    """The means of both models' weights, the other's counting for its share: its gains for less of its losses.
+    """The weighted mean of two models' weights, where the other has the given share.
 
     Source: Wortsman et al., Robust fine-tuning of zero-shot models, 2022.
     """
@@ -52,7 +52,7 @@ def mix(model: Decoder, other: Decoder, share: float) -> Decoder:
 
 
 def largest_difference(model: Decoder, directory: Path) -> float:
-    """The greatest distance of two logits, over the prompt of one evaluation conversation of every skill."""
+    """The largest difference of a logit between model and export, over one evaluation prompt per skill."""
     session = onnxruntime.InferenceSession(directory / MODEL_FILE, providers=["CPUExecutionProvider"])
     tokenizer = load_tokenizer()
     found = 0.0
@@ -74,10 +74,12 @@ def _feeds(config: DecoderConfig, ids: list[int]) -> dict[str, NDArray[np.generi
 
 
 def main() -> None:
-    """Exports and checks."""
+    """Export a checkpoint to a model folder, and check it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--mix", nargs=2, metavar=("FILE", "SHARE"), help="another checkpoint, and what it counts for")
+    parser.add_argument(
+        "--mix", nargs=2, metavar=("FILE", "SHARE"), help="another checkpoint, and its share of the mean"
+    )
     parser.add_argument("--output", type=Path, default=SERVED)
     arguments = parser.parse_args()
     model = load_model(arguments.checkpoint)

@@ -1,4 +1,4 @@
-"""Greedy decoding in PyTorch with a cache, prompts of one length together; it knows no text."""
+"""Greedy decoding in PyTorch with a KV cache, in batches of prompts of equal length."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ LARGEST_BATCH = 32
 
 @dataclass(slots=True)
 class Generated:
-    """What follows one prompt."""
+    """The output for one prompt."""
 
     ids: list[int] = field(default_factory=list[int])
-    """Tokens, the one that ended them too."""
+    """Token ids, including the end token."""
     margins: list[float] = field(default_factory=list[float])
-    """By how much each token's logit beat the next best."""
+    """Difference between each token's logit and the next highest."""
 
 
 def load_served() -> Decoder:
-    """The model that ships."""
+    """The served model."""
     config = served_config()
     weights = {name: torch.from_numpy(weight.copy()) for name, weight in served_weights(config).items()}
     return Decoder.of(config, weights)
@@ -32,7 +32,7 @@ def load_served() -> Decoder:
 
 @torch.inference_mode()
 def generate(model: Decoder, prompts: Sequence[Sequence[int]], *, end: int, max_tokens: int) -> list[Generated]:
-    """The greedy continuation of every prompt."""
+    """The greedy continuation of each prompt, in order."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for place, prompt in enumerate(prompts):
         by_length[len(prompt)].append(place)

@@ -1,4 +1,4 @@
-"""Muon for many matrices of few shapes: those of one shape are updated by the same products; it knows no model.
+"""Muon for many matrices of few shapes: it updates all matrices of one shape with the same products.
 
 torch.optim.Muon takes one matrix after another: 1,600 small operations a step of this model, which a GPU waits for.
 Momentum, coefficients and scale are its own, with the learning rate that matches AdamW's.
@@ -13,12 +13,12 @@ from torch import Tensor
 MOMENTUM = 0.95
 NEWTON_SCHULZ_STEPS = 5
 FIRST, THIRD, FIFTH = 3.4445, -4.7750, 2.0315
-"""Coefficients of the polynomial that draws singular values towards one."""
+"""Coefficients of the polynomial that moves singular values towards one."""
 SMALLEST_NORM = 1e-7
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrices are made nearly orthogonal before they are taken as a step."""
+    """An optimizer that steps by momentum matrices made nearly orthogonal."""
 
     def __init__(self, matrices: Iterable[Tensor], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
         by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """(N, R, C) in bfloat16, each with all its singular values near one."""
+    """The matrices (N, R, C) in bfloat16, with all singular values moved near one."""
     is_tall = matrices.shape[1] > matrices.shape[2]
     found = (matrices.mT if is_tall else matrices).bfloat16()
     found = found / found.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_NORM)

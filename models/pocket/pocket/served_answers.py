@@ -1,4 +1,4 @@
-"""Asks a running server the evaluation set through the Python client; it knows no model and judges nothing."""
+"""Gets the answers of a running server to the evaluation set, through the Python client."""
 
 import json
 import time
@@ -20,19 +20,19 @@ class Served:
     """One answer of a server."""
 
     text: str
-    """Content, then each parsed call as the model writes calls."""
+    """The content, then each parsed tool call in the form in which the model writes it."""
     ids: list[int]
-    """Every token drawn, the one that ended the answer too."""
+    """The ids of all sampled tokens, including the end token."""
 
 
 def ask(target: str, conversations: Sequence[Conversation]) -> list[Served]:
-    """The greedy answer to every conversation, as long as the model's own default allows."""
+    """The greedy answer to each conversation, with the model's default limit of tokens."""
     with Client(target) as client, ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
         return list(threads.map(partial(_ask, client), conversations))
 
 
 def speeds(target: str, *, runs: int = 7, num_tokens: int = 200) -> list[float]:
-    """Answer tokens a second of one request after another, the prompt's reading included; one before them warms up."""
+    """Answer tokens per second of each of several consecutive requests, prefill included, after one warm-up request."""
     found: list[float] = []
     with Client(target) as client:
         for run in range(1 + runs):
@@ -43,7 +43,7 @@ def speeds(target: str, *, runs: int = 7, num_tokens: int = 200) -> list[float]:
 
 
 def message_dicts(turns: Sequence[Message]) -> list[MessageDict]:
-    """The turns as the client takes them: calls have ids, which the tools' results name."""
+    """The turns in the form that the client takes. Tool calls have ids, which the tools' results name."""
     messages: list[MessageDict] = []
     for place, turn in enumerate(turns):
         message: MessageDict = {"role": turn["role"], "content": turn["content"]}
@@ -65,7 +65,7 @@ def message_dicts(turns: Sequence[Message]) -> list[MessageDict]:
 
 
 def tool_dicts(tools: Sequence[Tool]) -> list[ToolDict]:
-    """The tools as the client takes them: parameters are JSON text."""
+    """The tools in the form that the client takes, with parameters as JSON text."""
     return [
         {
             "function": {
@@ -91,7 +91,7 @@ def _ask(client: Client, conversation: Conversation) -> Served:
         calls.append(f"<tool_call>\n{choice.invalid_tool_call}")
     return Served(
         text="\n".join([*([completion.text] if completion.text else []), *calls]),
-        ids=[drawn.chosen.token_id for drawn in choice.logprobs],
+        ids=[sampled.chosen.token_id for sampled in choice.logprobs],
     )
 
 

@@ -1,4 +1,4 @@
-"""Reads the served model's shape and weights back, so that what ships can be judged; it runs no model."""
+"""Reads the shape and the weights of the served model, to evaluate it in PyTorch."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 def served_config(directory: Path = SERVED) -> DecoderConfig:
-    """The shape that config.json describes."""
+    """The shape in config.json."""
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return DecoderConfig(
         vocab_size=config["vocab_size"],
@@ -33,7 +33,7 @@ def served_config(directory: Path = SERVED) -> DecoderConfig:
 
 
 def served_weights(config: DecoderConfig, directory: Path = SERVED) -> Weights:
-    """Every weight by its Hugging Face name; the graph holds matrices transposed, and some joined by their outputs."""
+    """All weights by Hugging Face name. The graph has matrices transposed, and some joined along their outputs."""
     graph = onnx.load(directory / MODEL_FILE).graph  # pyright: ignore[reportUnknownMemberType]
     stored = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     found: Weights = {}

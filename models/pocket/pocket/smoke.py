@@ -1,4 +1,4 @@
-"""Runs the whole recipe small: corpus, tokenizer, training, resuming, evaluation, export; it judges no skill.
+"""Runs the whole recipe at a small scale: corpus, tokenizer, training, resuming, evaluation, export.
 
 `python -m pocket.smoke` takes less than two minutes and leaves nothing behind.
 """
@@ -24,10 +24,10 @@ RECIPE = Recipe(
 
 
 def smoke(directory: Path) -> tuple[float, float]:
-    """Runs the recipe in a directory; gives the loss at the start and at the end.
+    """Runs the recipe in a directory. Returns the held-out loss before and after training.
 
     Raises:
-        AssertionError: the loss did not fall, or the export computes something else.
+        AssertionError: the loss did not fall, or the export computes different logits.
     """
     print("corpus", corpus_hash(count=500))
     print("tokenizer", train_tokenizer(conversations=500).get_vocab_size(), "tokens")
@@ -49,7 +49,7 @@ def smoke(directory: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Runs in a temporary directory."""
+    """Run the recipe at a small scale in a temporary directory."""
     started_s = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         first, last = smoke(Path(directory))

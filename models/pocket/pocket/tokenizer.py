@@ -1,9 +1,8 @@
-"""Trains the byte-level BPE tokenizer on the corpus; it encodes any text, and digits one by one.
+"""Trains the byte-level BPE tokenizer on the corpus. It encodes any text, and each digit by itself.
 
-Words that conversations are built of carry the space before them, as usual. Before any other word the space is a token
-of its own, so that a name or an object is the same tokens in a sentence, in quotes and in JSON: what must be copied
-can be copied piece by piece. No open pool's words are seen in its training, so that each of them falls into common
-pieces; what conversations are worded with (one reads a book, a story's friend is a fox) is known all the same.
+Words of the conversations' wording include the space before them. Before any other word, the space is its own token, so
+that a name has the same tokens in a sentence, in quotes and in JSON, and can be copied piece by piece. The training
+text has invented words in place of those from open pools, so that words from open pools consist of common pieces.
 
 `python -m pocket.tokenizer` writes served/tokenizer.json.
 """
@@ -24,18 +23,18 @@ from pocket.corpus import training_draw
 VOCAB_SIZE = 2048
 CONVERSATIONS = 20_000
 KNOWN_SHARE = 1 / 500
-"""Of the conversations; a word in as many belongs to their wording, a rarer one was drawn."""
+"""Share of the conversations. A word in at least this many belongs to their wording; a rarer one was drawn."""
 
 WORD = re.compile(r"[A-Za-z]+")
 PIECES = r"'(?:s|t|m|d|ll|re|ve)(?![A-Za-z])|[A-Za-z]+|\n+|[0-9]| ?[^\sA-Za-z0-9]+|\s"
-"""What a text is cut into where no known word stands."""
+"""The pieces of a text between its known words."""
 CONTROL_TOKENS = (PADDING, TURN_START, TURN_END)
 MARKUP_TOKENS = ("<tool_call>", "</tool_call>", "<tools>", "</tools>")
-"""One token each, but part of the text: answers keep them."""
+"""Each is one token, but part of the text: decoding keeps them."""
 
 
 def train_tokenizer(vocab_size: int = VOCAB_SIZE, conversations: int = CONVERSATIONS) -> Tokenizer:
-    """A tokenizer for the first conversations of the corpus."""
+    """Trains a tokenizer on the first conversations of the corpus."""
     texts = [_text(number) for number in range(conversations)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -64,20 +63,20 @@ def load_tokenizer(path: Path = SERVED / "tokenizer.json") -> Tokenizer:
 
 
 def token_id(tokenizer: Tokenizer, token: str) -> int:
-    """The id of a token that the tokenizer has."""
+    """The id of a token, which the tokenizer must have."""
     found = tokenizer.token_to_id(token)
     assert found is not None, token
     return found
 
 
 def known_words(texts: Sequence[str]) -> list[str]:
-    """The words that a share of all texts hold."""
+    """The words in at least `KNOWN_SHARE` of the texts."""
     counts = Counter(word for text in texts for word in set(WORD.findall(text)))
     return sorted(word for word, count in counts.items() if count >= KNOWN_SHARE * len(texts))
 
 
 def pattern_of_any(words: Sequence[str]) -> str:
-    """A pattern for any of the words, letter by letter: a list of them would be tried from its start at every place."""
+    """A pattern for any of the words, factored by letters. A plain list would be tried in full at every position."""
     by_letter: dict[str, list[str]] = defaultdict(list)
     for word in filter(None, words):
         by_letter[word[0]].append(word[1:])
@@ -92,7 +91,7 @@ def _pieces(known: Sequence[str]) -> str:
 
 
 def _text(number: int) -> str:
-    """A training conversation with invented words alone, without marks."""
+    """A training conversation with only invented words, without control tokens and markup."""
     conversation, _ = training_draw(number, invented_share=1)
     text = render(conversation.messages, conversation.tools)
     for token in (*CONTROL_TOKENS, *MARKUP_TOKENS):
@@ -101,7 +100,7 @@ def _text(number: int) -> str:
 
 
 def main() -> None:
-    """Writes the served tokenizer."""
+    """Train the tokenizer and write it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--output", type=Path, default=SERVED / "tokenizer.json")
     train_tokenizer().save(str(parser.parse_args().output))

@@ -1,7 +1,7 @@
-"""Trains the model on the corpus, on a GPU where there is one; it knows neither skills nor ONNX.
+"""Trains the model on the corpus, on a GPU if there is one.
 
-`python -m pocket.train --checkpoints DIR` starts, or goes on where DIR's checkpoint stands; with `--from-served
-WINDOW` it starts with the weights that ship, where their checkpoint is not at hand.
+`python -m pocket.train --checkpoints DIR` starts a run, or resumes from the checkpoint in DIR. `--from-served WINDOW`
+starts from the served weights instead, for which no checkpoint is needed.
 """
 
 import argparse
@@ -39,12 +39,12 @@ CONFIG = DecoderConfig(
 )
 CHECKPOINT = "checkpoint.pt"
 STEPS_BETWEEN_REPORTS = 20
-"""Of the loss: to read it waits for a GPU."""
+"""Steps between reports of the loss, because reading it waits for the GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a run is made of; training ends, and the learning rate falls to nothing, at the first limit reached."""
+    """The parameters of a training run, which ends, with the learning rate at 0, at the first limit reached."""
 
     config: DecoderConfig = CONFIG
     num_tokens: float = 30e6
@@ -53,19 +53,19 @@ class Recipe:
     batches_of_a_step: int = 2
     learning_rate: float = 4e-3
     weight_decay: float = 0.0
-    """Of the layers' matrices, so that they do not grow over a long run."""
+    """Applies to the layers' matrices, so that they do not grow over a long run."""
     warmup_steps: int = 100
     decay_share: float = 0.45
-    """Of the run, at its end, over which the learning rate falls to nothing."""
+    """Share of the run, at its end, in which the learning rate falls to 0."""
     prompt_weight: float = 0.3
-    """What a token of a prompt counts at the start, an answer's being 1; nothing once the learning rate falls."""
+    """Initial weight of a prompt token in the loss; an answer token has 1. It is 0 once the learning rate falls."""
     checkpoint_every_s: float = 180
     is_rough: bool = True
-    """Multiply in bfloat16: quicker where the processor has AMX, or on a GPU."""
+    """Multiply in bfloat16, which is faster with AMX or on a GPU."""
     is_compiled: bool = True
-    """Fuse what stands between the products; costs half a minute at the start."""
+    """Fuse the operations between the products, which takes half a minute at the start."""
     workers: int = 0
-    """Processes that make the corpus; without any it is made between two steps."""
+    """Number of processes that make the corpus. 0: the training process makes it between steps."""
     seed: int = 1
 
 
@@ -73,26 +73,26 @@ RECIPE = Recipe()
 GPU_RECIPE = replace(
     RECIPE, num_tokens=790e6, batch_tokens=32_768, batches_of_a_step=1, weight_decay=0.05, checkpoint_every_s=60
 )
-"""Larger steps, since a GPU takes them in the same time, and as many tokens as the shipped model saw on one."""
+"""Larger steps, which take a GPU the same time, and as many tokens as the served model saw on one."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is."""
+    """The progress of a run."""
 
     step: int = 0
     num_tokens: int = 0
     elapsed_s: float = 0
     window: int = 0
-    """The first window of the corpus that is not wholly used."""
+    """The first window of the corpus that is not fully used."""
 
     def share(self, recipe: Recipe) -> float:
-        """0 at the start, 1 at the end."""
+        """The finished share of the run, 0 to 1."""
         return max(self.num_tokens / recipe.num_tokens, self.elapsed_s / (60 * recipe.minutes))
 
 
 class Trainer:
-    """A model with its optimisers and progress: Muon for the layers' matrices, AdamW for the rest."""
+    """A model with its optimizers and progress: Muon for the layers' matrices, AdamW for the rest."""
 
     def __init__(self, recipe: Recipe, directory: Path) -> None:
         torch.manual_seed(recipe.seed)
@@ -104,7 +104,9 @@ class Trainer:
         if recipe.is_rough:
             self.model.make_rough()
             torch.backends.cuda.matmul.allow_tf32 = True
-            torch.backends.cuda.enable_cudnn_sdp(enabled=False)  # it plans anew for every shape, 140 ms a step
+            torch.backends.cuda.enable_cudnn_sdp(
+                enabled=False
+            )  # it plans anew for every shape, which takes 140 ms per step
         for layer in self.model.model.layers if recipe.is_compiled else ():
             layer.compile(dynamic=True)
         matrices = [weight for weight in self.model.model.layers.parameters() if weight.dim() == 2]
@@ -118,12 +120,12 @@ class Trainer:
             self._load()
 
     def start_from_served(self, window: int) -> None:
-        """Begins with the weights that ship, at a window of the corpus; the optimisers know nothing yet."""
+        """Starts from the served weights at a window of the corpus, with new optimizers."""
         self.model.load_state_dict(load_served().state_dict())
         self.progress.window = window
 
     def run(self) -> None:
-        """Trains to the end of the recipe."""
+        """Trains until a limit of the recipe is reached."""
         started_s = time.monotonic() - self.progress.elapsed_s
         saved_s = self.progress.elapsed_s
         with tqdm(total=self.recipe.num_tokens, initial=self.progress.num_tokens, unit="tok", unit_scale=True) as bar:
@@ -143,7 +145,7 @@ class Trainer:
         self.save()
 
     def held_out_loss(self, count_of_a_skill: int = 8) -> float:
-        """The mean over answer tokens of some evaluation conversations."""
+        """The mean loss over the answer tokens of some evaluation conversations."""
         tokenizer = load_tokenizer()
         examples = [example(one, tokenizer) for one in evaluation_conversations(count_of_a_skill)]
         total = num_answers = 0.0
@@ -154,7 +156,7 @@ class Trainer:
         return total / num_answers
 
     def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint atomically."""
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         state = {
             "config": asdict(self.recipe.config),
@@ -185,7 +187,7 @@ class Trainer:
             self.progress.window += 1
 
     def _step(self, batches: list[Batch]) -> Tensor:
-        """One update from several batches; each answer token counts the same."""
+        """Makes one update from several batches, in which all answer tokens have the same weight."""
         num_answers = sum(int(batch.is_answer.sum()) for batch in batches)
         total = torch.zeros((), device=self.device)
         for batch in batches:
@@ -202,7 +204,7 @@ class Trainer:
         return total
 
     def _loss(self, batch: Batch, prompt_weight: float = 0) -> Tensor:
-        """The sum over answer tokens, and over a prompt's with their weight; the output layer sees no others."""
+        """The summed loss of answer tokens and, weighted, prompt tokens. The output layer skips all others."""
         targets = batch.ids[:, 1:]
         weights = np.where(batch.is_answer[:, 1:], 1.0, prompt_weight) * (targets != self.padding)
         places = np.flatnonzero(weights)
@@ -213,7 +215,7 @@ class Trainer:
         return (losses * self._tensor(weights.ravel()[places].astype(np.float32))).sum()
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        """On the device; from pinned memory, since a copy from other memory waits for all that came before."""
+        """Copies an array to the device, from pinned memory: a copy from other memory waits for all earlier work."""
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
@@ -228,22 +230,28 @@ class Trainer:
 
 
 def load_model(checkpoint: Path) -> Decoder:
-    """The model of a checkpoint, on the CPU, for inference."""
+    """The model in a checkpoint, on the CPU, for inference."""
     state = torch.load(checkpoint, map_location="cpu")
     return Decoder.of(DecoderConfig(**state["config"]), state["model"])
 
 
 def main() -> None:
-    """Trains to a checkpoint."""
+    """Train the model, and write a checkpoint."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--checkpoints", type=Path, required=True, help="directory; a checkpoint in it is gone on from")
-    parser.add_argument("--tokens", type=float, help="end after so many")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so long, if that is sooner")
-    parser.add_argument("--learning-rate", type=float, help="before it falls")
+    parser.add_argument(
+        "--checkpoints", type=Path, required=True, help="directory; training resumes from a checkpoint in it"
+    )
+    parser.add_argument("--tokens", type=float, help="end after this many tokens")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="end after this many minutes, if that is sooner"
+    )
+    parser.add_argument("--learning-rate", type=float, help="learning rate before it falls")
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--from-served", type=int, metavar="WINDOW", help="go on from the served weights, at a window")
-    parser.add_argument("--workers", type=int, default=0, help="processes that make the corpus; a GPU wants a dozen")
-    parser.add_argument("--eager", action="store_true", help="without torch.compile")
+    parser.add_argument(
+        "--from-served", type=int, metavar="WINDOW", help="start from the served weights at this window"
+    )
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the corpus; a GPU needs about 12")
+    parser.add_argument("--eager", action="store_true", help="do not use torch.compile")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -255,7 +263,9 @@ def main() -> None:
         learning_rate=arguments.learning_rate or recipe.learning_rate,
         workers=arguments.workers,
         is_compiled=not arguments.eager,
-        prompt_weight=recipe.prompt_weight if arguments.from_served is None else 0,  # served weights can copy
+        prompt_weight=recipe.prompt_weight
+        if arguments.from_served is None
+        else 0,  # the served weights can copy already
     )
     trainer = Trainer(recipe, arguments.checkpoints)
     if arguments.from_served is not None and not trainer.progress.step:

@@ -1,4 +1,4 @@
-"""The words that conversations are made of; pools are split between training and evaluation, tuples are shared."""
+"""The words of the conversations. Pools are divided between training and evaluation; tuples are shared."""
 
 from pocket.draw import words
 

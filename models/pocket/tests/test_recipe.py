@@ -37,14 +37,14 @@ def test_nothing_that_the_evaluation_draws_is_drawn_for_training() -> None:
     assert not shared_draws(num_training=500)
 
 
-def test_the_evaluation_draws_no_word_of_the_functions_that_training_knows() -> None:
+def test_the_evaluation_draws_no_word_of_trainings_functions() -> None:
     names = [name for tool in TOOLS for name in (tool.name, tool.outcome, *dict(tool.parameters))]
     known = {word for name in (*names, *GETTERS) for word in name.split("_") if is_held_out(word)}
     assert known - NOT_ASKED <= {"a", "multiply", "translation"}, "which no draw can make"
     assert not NOT_ASKED & {item.lower() for _, draw in evaluation_draws(150) for _, item in draw.drawn}
 
 
-def test_the_friends_and_scenes_that_both_sides_share_are_no_words_of_the_evaluation() -> None:
+def test_shared_friends_and_scenes_are_not_words_of_the_evaluation() -> None:
     assert not [word for pair in (*stories.FRIENDS, *stories.SCENES) for word in pair if is_asked(word.lower())]
 
 
@@ -52,7 +52,7 @@ def test_a_part_begins_with_a_window() -> None:
     assert not any(first % WINDOW for first in PARTS)
 
 
-def test_a_drill_ends_with_a_call_that_was_not_made_before_or_without_one() -> None:
+def test_a_drill_ends_with_a_new_call_or_without_a_call() -> None:
     draws = (Draw(Random(number), held_out=False) for number in range(400))
     found = [SKILLS[skill](draw) for draw in draws for skill in ("tool call", "no tool")]
     drills = [one for one in found if len(one.tools) > 4]
@@ -89,7 +89,7 @@ def test_a_pattern_stands_for_every_choice_of_its_alternatives() -> None:
     assert variants("in the [old |]{room}") == ("in the old {room}", "in the {room}")
 
 
-def test_a_phrase_is_on_one_side_and_the_evaluation_has_no_word_that_training_lacks() -> None:
+def test_a_phrase_is_on_one_side_and_training_has_every_word_of_the_evaluations_phrases() -> None:
     phrases = pool(
         "a", "[Tell|Show|Give] me [the|a|one] [name|town|home][ now| again|, please].", "Where [is|was] {x}?"
     )
@@ -109,7 +109,7 @@ def test_no_invented_word_is_rude() -> None:
     assert not any("fuck" in draw.coined() for _ in range(20_000))
 
 
-def test_the_evaluation_set_is_as_large_as_promised_and_knows_every_skill() -> None:
+def test_the_evaluation_set_is_as_large_as_promised_and_has_every_skill() -> None:
     conversations = evaluation_conversations()
     assert len(conversations) >= 1600
     assert {conversation.skill for conversation in conversations} == SKILLS.keys() == TRAINING_SHARES.keys()
@@ -126,7 +126,7 @@ def test_the_expected_answer_passes_its_own_check(skill: str) -> None:
 
 
 @pytest.mark.parametrize("skill", SKILLS)
-def test_an_empty_answer_and_another_ones_answer_fail_the_check(skill: str) -> None:
+def test_an_empty_and_an_unrelated_answer_fail_the_check(skill: str) -> None:
     conversation = SKILLS[skill](Draw(Random(1), held_out=True))
     assert not conversation.check.accepts("")
     assert not conversation.check.accepts("xyzzy")
@@ -174,7 +174,7 @@ def test_worker_processes_make_the_same_batches_in_the_same_order() -> None:
         assert [batch.is_answer.tolist() for batch in ours] == [batch.is_answer.tolist() for batch in theirs]
 
 
-def test_only_the_models_own_words_are_learned() -> None:
+def test_only_the_models_answers_are_learned() -> None:
     tokenizer = load_tokenizer()
     for conversation in chain.from_iterable(islice(training_conversations(first), 30) for first in PARTS):
         one = example(conversation, tokenizer)
@@ -186,7 +186,7 @@ def test_only_the_models_own_words_are_learned() -> None:
         assert one.ids == tokenizer.encode(render(conversation.messages, conversation.tools)).ids
 
 
-def test_greedy_answers_may_part_only_where_two_logits_are_close() -> None:
+def test_greedy_answers_may_differ_only_where_two_logits_are_close() -> None:
     served = [Answer(text="b", ids=[1, 3])]
     assert not list(differences([Answer(text="b", ids=[1, 3], margins=[9.0, 9.0])], served))
     assert not list(differences([Answer(text="a", ids=[1, 2], margins=[9.0, 0.00001])], served))
@@ -199,7 +199,7 @@ def test_compared_conversations_are_spread_over_all_skills() -> None:
     assert {skill: skills.count(skill) for skill in skills} == dict.fromkeys(SKILLS, 2)
 
 
-def test_a_tool_can_be_chosen_right_and_called_wrong() -> None:
+def test_a_tool_can_be_chosen_correctly_and_called_incorrectly() -> None:
     conversation = SKILLS["tool call"](Draw(Random(1), held_out=True))
     call = json.loads(conversation.check.values[0])
     text = f"<tool_call>\n{json.dumps(call | {'arguments': {'surely': 'wrong'}})}\n</tool_call>"
@@ -207,7 +207,7 @@ def test_a_tool_can_be_chosen_right_and_called_wrong() -> None:
     assert (found["tool choice"].right, found["tool call"].right) == (1, 0)
 
 
-def test_a_call_without_an_end_is_no_choice_to_do_without() -> None:
+def test_an_unterminated_call_does_not_count_as_no_call() -> None:
     conversation = SKILLS["no tool"](Draw(Random(1), held_out=True))
     found = scores([conversation], [Answer(text='<tool_call>\n{"name": "f", "argu', ids=[])])
     assert found["tool choice"].right == 0

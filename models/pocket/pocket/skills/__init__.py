@@ -1,1 +1,1 @@
-"""One module a skill, each a generator of conversations; they know nothing of tokens."""
+"""One module per skill; each generates conversations."""

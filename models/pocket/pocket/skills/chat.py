@@ -1,4 +1,4 @@
-"""Greetings, small talk, who the model is, and a polite refusal to guess; it knows no other skill."""
+"""Greetings, small talk, questions about the model, and declining to guess."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ SKILL = "chat"
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a user means, the ways to say it and the ways to answer."""
+    """An intent, the ways to express it, and the ways to answer it."""
 
     said: Pool
     answers: tuple[str, ...]
@@ -199,14 +199,14 @@ def exchange(draw: Draw) -> Exchange:
 
 
 def plain(draw: Draw) -> Exchange:
-    """A turn whose answer is in set words."""
+    """A turn whose answer is one of a few fixed texts."""
     intent = draw.any(INTENTS)
     answer = draw.any(intent.answers)
     return Exchange(user=asked(draw, draw.of(intent.said)), answer=answer, check=_one_of(intent.answers))
 
 
 def unknown(draw: Draw) -> Exchange:
-    """A question from outside what the model knows."""
+    """A question that the model cannot answer."""
     item, animal = draw.of(OBJECTS), draw.of(ANIMALS)
     user = draw.of(UNKNOWN).format(
         name=draw.name(),

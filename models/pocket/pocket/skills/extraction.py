@@ -1,4 +1,4 @@
-"""A sentence turned into a JSON object with the keys that were asked for; it uses no schema."""
+"""Sentences to be turned into JSON objects with the requested keys."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ SKILL = "extraction"
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One key with its value, and ways to say it after a name or "It"."""
+    """A key, its value, and ways to state it after a name or "It"."""
 
     key: str
     said: Pool
@@ -269,7 +269,7 @@ def _order(draw: Draw) -> tuple[str, dict[str, object]]:
 
 
 def _labels(draw: Draw) -> tuple[str, dict[str, object]]:
-    """Keys that mean nothing, so that they must be copied."""
+    """Keys without a meaning, which can only be copied."""
     found: dict[str, object] = {}
     parts: list[str] = []
     for _ in range(draw.count(2, 3)):

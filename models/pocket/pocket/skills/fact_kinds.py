@@ -1,4 +1,4 @@
-"""The kinds of facts that users tell and ask for, with the ways to say each; it knows no conversation."""
+"""The kinds of facts that users tell and ask for, with the ways to phrase each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from pocket.words import COLOURS, DAYS, FOODS, HOBBIES, JOBS, OBJECTS, PETS, PLA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactKind:
-    """How a fact is told, asked for and answered; slots come from `draw_slots`, and `value` is the asked one."""
+    """How a fact is told, asked for and answered. `draw_slots` fills the slots; the question is for the slot `value`."""
 
     key: str
-    """Facts of equal keys contradict one another; slots fill it."""
+    """Two facts with equal keys contradict each other. May contain slots."""
     value: str
     told: Pool
     asked: Pool

@@ -1,4 +1,4 @@
-"""System instructions that shape every answer: a persona, one word, upper case, a last word, a refused topic."""
+"""System instructions that change every answer: a persona, one word, upper case, a last word, a refused topic."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +112,7 @@ KNOWN = (
     ("What day comes after Friday?", "Saturday comes after Friday.", "Saturday"),
     ("What month comes after May?", "June comes after May.", "June"),
 )
-"""Common knowledge, shared by both sides: a closed class like colours and days."""
+"""Common knowledge. Training and evaluation share it, as they share colors and days."""
 
 
 Source = Callable[[Draw], list[Exchange]]
@@ -120,7 +120,7 @@ Source = Callable[[Draw], list[Exchange]]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A system instruction, the turns that can follow it, and what it makes of each answer."""
+    """A system instruction, the turns that can follow it, and how it changes each answer."""
 
     told: str
     source: Source
@@ -128,7 +128,7 @@ class Style:
 
 
 def one_word(draw: Draw) -> Style:
-    """Applies to questions that have an answer in one word."""
+    """Applies only to questions with a one-word answer."""
 
     def shape(plain: Exchange) -> Exchange:
         word = plain.short or "Okay"
@@ -138,7 +138,7 @@ def one_word(draw: Draw) -> Style:
 
 
 def upper_case(draw: Draw) -> Style:
-    """Applies to answers in common words: a name seen once has no learned capitals."""
+    """Applies only to answers in common words, because the model does not know how to write a new name in capitals."""
 
     def shape(plain: Exchange) -> Exchange:
         values = (plain.short.upper(),) if plain.short else ()
@@ -148,7 +148,7 @@ def upper_case(draw: Draw) -> Style:
 
 
 def last_word(draw: Draw) -> Style:
-    """Puts the word before the answer's last mark."""
+    """Inserts the word before the answer's final punctuation."""
     word = draw.of(LAST_WORDS) if draw.chance(0.5) else draw.coined()
 
     def shape(plain: Exchange) -> Exchange:
@@ -183,7 +183,7 @@ def _persona(draw: Draw) -> Conversation:
 
 
 def _names_the_model(talk: Sequence[Exchange]) -> bool:
-    """Whether a persona would answer otherwise, or be asked for by a name that was told as something else's."""
+    """Whether the persona would answer differently, or its name was used for something else."""
     return any("name" in one.user or "Pocket" in one.answer for one in talk)
 
 

@@ -1,4 +1,4 @@
-"""Functions that people try first, with the words they use; training alone sees them."""
+"""Functions that people try first, with common requests for them. Only training uses them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ VALUES: dict[str, Callable[[Draw], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class KnownTool:
-    """A function with the phrases that ask for it; slots are named as its parameters."""
+    """A function with phrases that request it. Slots have the names of its parameters."""
 
     name: str
     description: str
     parameters: tuple[tuple[str, str], ...]
     asked: tuple[str, ...]
     outcome: str
-    """The key of the result that answers the user; status for an action."""
+    """The key of the result that answers the user; `status` for an action."""
     answer: str
-    """Tells the user the outcome; empty for an action."""
+    """The answer to the user; empty for an action."""
 
     @property
     def typed_parameters(self) -> list[Parameter]:
         return [Parameter(name, KINDS[kind]) for name, kind in self.parameters]
 
     def ask(self, draw: Draw) -> tuple[str, dict[str, object]]:
-        """A user's words for it, and the arguments that they hold."""
+        """A request for the function, and the arguments in it."""
         integers = iter(draw.numbers(sum(kind == "integer" for _, kind in self.parameters), 0, 100))
         arguments = {
             name: next(integers) if kind == "integer" else VALUES[kind](draw) for name, kind in self.parameters

@@ -1,4 +1,4 @@
-"""Facts told in a conversation and asked for later, with other turns between; it judges the last question alone."""
+"""Facts told in a conversation and asked for later, with other turns between. Only the last answer is judged."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from pocket.skills.phrasing import asked, capital
 
 SKILL = "memory"
 ACKNOWLEDGEMENTS = ("Okay, I will remember that.", "Thanks, I have noted both.", "Thanks, I have noted all of it.")
-"""For one fact, for two, and for more."""
+"""For one fact, for two, and for more than two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One fact in words."""
+    """A fact in words."""
 
     key: str
     told: str
@@ -39,7 +39,7 @@ def fact(draw: Draw) -> Fact:
 
 
 def facts(draw: Draw, count: int) -> list[Fact]:
-    """Facts that do not contradict one another."""
+    """Facts that do not contradict each other."""
     found: dict[str, Fact] = {}
     while len(found) < count:
         one = fact(draw)
@@ -48,7 +48,7 @@ def facts(draw: Draw, count: int) -> list[Fact]:
 
 
 def told(draw: Draw, known: list[Fact]) -> list[Message]:
-    """The facts, one or several a turn, each turn acknowledged."""
+    """Turns that tell the facts, one or several per turn, and an acknowledgement of each turn."""
     messages: list[Message] = []
     rest = known
     while rest:
@@ -60,7 +60,7 @@ def told(draw: Draw, known: list[Fact]) -> list[Message]:
 
 
 def question(one: Fact) -> Exchange:
-    """Asks for a fact."""
+    """A question for a fact."""
     check = Check(rule="mentions", values=(one.value,))
     return Exchange(user=one.asked, answer=one.answer, check=check, short=one.value)
 

@@ -1,4 +1,4 @@
-"""Sums, differences, comparisons, and counting and sorting short lists; it writes no numbers in words."""
+"""Addition, subtraction, comparison, and counting and sorting short lists, with numbers in digits."""
 
 from pocket.conversation import Check, Conversation, Exchange, Message
 from pocket.draw import Draw, Pool, pool
@@ -8,7 +8,7 @@ from pocket.words import ANIMALS, FOODS, OBJECTS
 SKILL = "lists and sums"
 LARGEST_TERM = 30
 LARGEST_TRAINED_TERM = 99
-"""Larger terms are added digit by digit as small ones are, and there are too many to be learned by heart."""
+"""Larger terms need the same steps, digit by digit, and there are too many to memorize."""
 
 SUM = pool(
     "sum",

@@ -1,4 +1,4 @@
-"""Functions that a conversation offers, and how users ask for them; it knows no conversation."""
+"""Functions that a conversation offers, and how users request them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,37 +64,37 @@ DONE = "Done. The {key} is {value}."
 GETTERS = ("get", "get", "get", "find", "check", "read", "fetch", "query", "lookup")
 LARGEST_CROSSED_OFFER = 5
 INVENTED_GETTER_SHARE = 0.4
-"""In training, where the others are equally frequent: which one a function has is not to be guessed."""
+"""In training, where the other names are equally frequent, so that a function's name cannot be guessed."""
 PLAIN_NAME_SHARE = 0.8
 TRAINED_PLAIN_NAME_SHARE = 0.6
-"""Fewer: a plain name can be made up of the request's own words, another must be looked up among the offered ones."""
+"""Fewer, because a plain name can be derived from the request; any other must be looked up among the offered ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A user's words that ask for a function, with the call and the answer that they lead to."""
+    """A request for a function, with the resulting call and answer."""
 
     user: str
     call: Function
     answer: str
-    """Tells the user the outcome, with slots for its key and value."""
+    """The answer to the user, with slots for the key and value of the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A function that can be asked for again and again."""
+    """A function with new requests for it on demand."""
 
     name: str
     description: str
     parameters: Sequence[Parameter]
     outcome: str
-    """The key of the result that answers the user; STATUS for an action."""
+    """The key of the result that answers the user; `STATUS` for an action."""
     noun: str
     """What the function is about."""
     ask: Callable[[Draw], Request]
 
     def definition(self, *, is_described: bool, explains: bool) -> Tool:
-        """The function as templates take it."""
+        """The function in the form that chat templates take."""
         properties = {parameter.name: parameter.schema(explains=explains) for parameter in self.parameters}
         return {
             "type": "function",
@@ -107,12 +107,12 @@ class Offer:
 
     @property
     def is_named_plainly(self) -> bool:
-        """Whether the name alone says what the function does."""
+        """Whether the name alone describes the function."""
         return self.name.endswith(f"_{self.noun}")
 
 
 def action(draw: Draw, verb: str | None = None, noun: str | None = None) -> Offer:
-    """Something done to a noun, with up to three arguments."""
+    """A verb and a noun, with up to three arguments."""
     verb = verb or _verb(draw)
     noun = noun or _noun(draw)
     parameters = _parameters(draw, draw.any((0, 1, 1, 2, 2, 3)))
@@ -143,7 +143,7 @@ def _noun(draw: Draw) -> str:
 
 
 def crossed(draw: Draw) -> tuple[list[Offer], list[Offer]]:
-    """Actions of few verbs and nouns: those to offer and those to miss, each of which looks like some of the others."""
+    """Actions from few verbs and nouns: some to offer and some that are missing, each similar to some of the others."""
     verbs, nouns = _different(draw, _verb), _different(draw, _noun)
     actions = draw.shuffled([action(draw, verb, noun) for verb in verbs for noun in nouns])
     num_offered = draw.count(1, min(LARGEST_CROSSED_OFFER, len(actions) - 1))
@@ -160,7 +160,7 @@ def _different(draw: Draw, draw_word: Callable[[Draw], str]) -> list[str]:
 
 
 def _parameters(draw: Draw, count: int) -> list[Parameter]:
-    """Parameters of different kinds and names."""
+    """Parameters with different kinds and names."""
     kinds = draw.random.sample(PARAMETERS, count)
     while True:
         parameters = [kind.parameter(draw) for kind in kinds]
@@ -169,7 +169,7 @@ def _parameters(draw: Draw, count: int) -> list[Parameter]:
 
 
 def lookup(draw: Draw) -> Offer:
-    """A question for an attribute of a named thing."""
+    """A lookup of an attribute of a named thing."""
     attribute = draw.of(ATTRIBUTES) if draw.chance(0.6) else draw.coined()
     parameter = PARAMETERS[0].parameter(draw)
     name = f"{_getter(draw)}_{attribute}"
@@ -216,7 +216,7 @@ def any_offer(draw: Draw) -> Offer:
 
 
 def alike(one: Offer, other: Offer | None) -> bool:
-    """Whether a request for one could be taken for the other."""
+    """Whether a request for one could be mistaken for a request for the other."""
     if other is None:
         return False
     are_both_actions = one.outcome == other.outcome == STATUS
@@ -225,7 +225,7 @@ def alike(one: Offer, other: Offer | None) -> bool:
 
 
 def neighbour(draw: Draw, wanted: Offer) -> Offer:
-    """A function that shares the verb or the noun, so that both must be read."""
+    """A function that shares the verb or the noun, so that the model must read both."""
     if wanted.outcome != STATUS or wanted.noun not in wanted.name:
         return lookup(draw)
     verb = wanted.description.split()[0].lower()

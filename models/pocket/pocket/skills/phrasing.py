@@ -1,4 +1,4 @@
-"""How users dress a request: openers, closers, careless spelling; it knows no skill."""
+"""What users put around a request: openers, closers, careless spelling."""
 
 from pocket.draw import Draw, pool
 
@@ -32,7 +32,7 @@ def capital(text: str) -> str:
 
 
 def asked(draw: Draw, text: str, *, name_first: bool = False) -> str:
-    """A user's words as users type them; text that starts with a name keeps its first letter."""
+    """A request as users type it. Text that starts with a name keeps its first letter."""
     if not name_first and draw.chance(0.15):
         text = draw.of(OPENERS) + lowered(text)
     elif not name_first and draw.chance(0.1):
@@ -43,5 +43,5 @@ def asked(draw: Draw, text: str, *, name_first: bool = False) -> str:
 
 
 def with_article(noun: str) -> str:
-    """A noun with a or an."""
+    """A noun with "a" or "an"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -1,4 +1,4 @@
-"""A short passage, then a question whose answer is a span of it; it does not ask for inference."""
+"""Short passages, and questions whose answers are spans of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SKILL = "reading"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Ways to ask for one slot of a sentence."""
+    """Ways to ask for a slot of a sentence."""
 
     slot: str
     asked: Pool
@@ -20,7 +20,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Ways to write a fact, and the questions that it answers."""
+    """Ways to state a fact, and the questions that it answers."""
 
     written: Pool
     questions: tuple[Question, ...]
@@ -355,7 +355,7 @@ FRAMES = pool(
 
 
 def passage(draw: Draw, size: int) -> tuple[str, list[Exchange]]:
-    """A text of different sentences, and the questions to it."""
+    """A passage of different sentences, and questions about it."""
     texts: list[str] = []
     questions: list[Exchange] = []
     for sentence in draw.random.sample(SENTENCES, size):

@@ -1,4 +1,4 @@
-"""Words to be said again as they stand: copying and nothing else, which the other skills are built on."""
+"""Texts to be repeated literally. Copying is the basis of the other skills."""
 
 from pocket.conversation import Check, Conversation, Exchange, Message
 from pocket.draw import Draw, pool
@@ -18,7 +18,7 @@ REQUESTS = pool(
 
 
 def exchange(draw: Draw) -> Exchange:
-    """One text to say again."""
+    """One text to repeat."""
     separator = draw.any((" ", " ", ", "))
     text = separator.join(_word(draw) for _ in range(draw.count(1, 12)))
     user = draw.of(REQUESTS).format(text=text)

@@ -1,4 +1,4 @@
-"""Short stories on a given hero, place and object, each from one of a few plots; it invents no plot."""
+"""Short stories about a given hero, place and object, each with one of a few plots."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ FRIENDS: tuple[Character, ...] = (
     ("Pip", "mouse"), ("Bruno", "bear"), ("Tilly", "fox"), ("Otto", "owl"), ("Nora", "goat"), ("Rosie", "dog"),
     ("Mimi", "cat"), ("Hazel", "rabbit"), ("Olly", "otter"), ("Greta", "goose"), ("Basil", "badger"), ("Penny", "pony"),
 )  # fmt: skip
-"""Whom nobody asked for: from a short list that both sides share, since a model that must invent greedily goes in circles."""
+"""Characters that nobody asked for. The list is short and shared, because greedy decoding of an invented name loops."""
 SCENES = (
     ("forest", "key"),
     ("harbour", "boat"),
@@ -47,7 +47,7 @@ SCENES = (
     ("garden", "hat"),
     ("mill", "kite"),
 )
-"""Places and objects of stories on nothing given; shared, as friends are."""
+"""Places and objects of stories for which none is given; training and evaluation share them."""
 
 OPENINGS = (
     "Once upon a time, {a_animal} named {hero} lived near the {place}.",
@@ -76,7 +76,7 @@ ENDINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Steps in order, each told in one of a few ways."""
+    """Steps in order, each with a few ways to tell it."""
 
     steps: tuple[tuple[str, ...], ...]
 
@@ -126,7 +126,7 @@ PLOTS = (
 
 
 def exchange(draw: Draw) -> Exchange:
-    """A request, mostly with everything given, and its story."""
+    """A request, which usually gives hero, place and object, and its story."""
     friend = draw.any(FRIENDS)
     if draw.chance(0.15):
         slots = _slots(draw, draw.any([one for one in FRIENDS if one != friend]), friend, draw.any(SCENES))

@@ -1,4 +1,4 @@
-"""Kinds of function parameters: their names, schemas, values and how users speak of them; it knows no function."""
+"""Kinds of function parameters: their names, schemas, values, and how users mention them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,36 +15,36 @@ class Parameter:
     kind: "ParameterKind"
 
     def schema(self, *, explains: bool) -> dict[str, str]:
-        """The JSON Schema, with a description or without."""
+        """The JSON Schema, with or without a description."""
         described = {"description": f"The {self.name.replace('_', ' ')}."} if explains else {}
         return {"type": self.kind.type, **described}
 
     def value(self, draw: Draw) -> tuple[object, str]:
-        """An argument, and its text in a request."""
+        """An argument, and the text for it in a request."""
         value = self.kind.draw_value(draw)
         if isinstance(value, bool):
             return value, "on" if value else "off"
         return value, str(value)
 
     def phrase(self, draw: Draw, text: str, *, is_named: bool) -> str:
-        """The part of a request that holds the argument; a named one says which parameter it is for."""
+        """The part of a request with the argument; if named, it mentions the parameter."""
         said = NAMED if is_named or draw.chance(0.2) else self.kind.said
         return draw.of(said).format(name=self.name.replace("_", " "), v=text)
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterKind:
-    """What parameters of one kind share."""
+    """The names, values and texts of one kind of parameter."""
 
     type: str
     names: Pool
     said: Pool
     draw_value: Callable[[Draw], object]
     known: tuple[str, ...] = ()
-    """Names of known_tools that by checksum are the evaluation's, which does not ask for them."""
+    """Names in known_tools that the checksum assigns to the evaluation, which leaves them out."""
 
     def parameter(self, draw: Draw) -> Parameter:
-        """A parameter with a usual or an invented name, at times of two words."""
+        """A parameter with a usual or an invented name, sometimes of two words."""
         if self.known and not draw.held_out and draw.chance(0.1):
             return Parameter(draw.any(self.known), self)
         name = draw.of(self.names) if draw.chance(0.75) else draw.coined()

@@ -1,4 +1,4 @@
-"""Offered functions: choosing one, calling it, answering from its result, or doing without; it runs no function."""
+"""Offered functions: choosing one, calling it, answering from its result, or answering without any."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -52,9 +52,9 @@ OUTCOMES = (
     "high",
 )
 DRILL_SHARE = 0.5
-"""Of training's conversations that end with a call, or without one that fits."""
+"""Share of training's conversations that end with a call, or without a function that fits."""
 CROSSED_SHARE = 0.4
-"""Of the same, in training's last part: functions that share their verbs and nouns."""
+"""Share of the same in training's last part, with functions that share their verbs and nouns."""
 LARGEST_OFFER = 4
 LARGEST_DRILL = 6
 NO_TOOL = "I'm sorry, I have no tool for that."
@@ -69,18 +69,18 @@ SYSTEMS = pool(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drill:
-    """Functions that are easily taken for one another, and what was asked before; what is asked last is open."""
+    """Similar functions, and earlier requests. The last request is still to be chosen."""
 
     tools: list[Tool]
     messages: list[Message]
     wanted: Offer
-    """An offered function that was not asked for."""
+    """An offered function that was not requested yet."""
     missing: Callable[[], Offer]
-    """Draws one that is not offered."""
+    """Draws a function that is not offered."""
 
 
 def call_conversation(draw: Draw) -> Conversation:
-    """A request, and the call that it asks for."""
+    """A request and the call that answers it."""
     if drill := _drill(draw):
         return _calling_last(draw, drill.wanted, drill.tools, drill.messages)
     if draw.chance(0.1):
@@ -98,14 +98,14 @@ def _calling_last(draw: Draw, wanted: Offer, tools: list[Tool], messages: list[M
 
 
 def _drill(draw: Draw) -> Drill | None:
-    """For training alone, and not always."""
+    """Some similar functions with earlier requests; None for the evaluation, and for a share of training."""
     if draw.is_last_part and draw.chance(CROSSED_SHARE):
         return _crossed_drill(draw)
     return _long_drill(draw) if not draw.held_out and draw.chance(DRILL_SHARE) else None
 
 
 def _crossed_drill(draw: Draw) -> Drill:
-    """Functions of few verbs and nouns, and some requests for them and for others of these."""
+    """Functions from few verbs and nouns, and requests for offered and for missing ones."""
     offered, missing = crossed(draw)
     beside = [lookup(draw)] if draw.chance(0.3) else []
     tools = [_definition(draw, one) for one in draw.shuffled([*offered, *beside])]
@@ -117,7 +117,7 @@ def _crossed_drill(draw: Draw) -> Drill:
 
 
 def _long_drill(draw: Draw) -> Drill:
-    """Some functions, and requests for all but the first, mostly without results: no call can be copied from another."""
+    """Functions, and requests for all but the first, mostly without results, so that no call can be copied from another."""
     offered: list[Offer] = []
     count = draw.count(3, LARGEST_DRILL)
     while len(offered) < count:
@@ -133,7 +133,7 @@ def _long_drill(draw: Draw) -> Drill:
 
 
 def _unlike(draw: Draw, offered: Sequence[Offer]) -> Offer:
-    """A function to ask for that is like none of the offered ones, but mostly near to one."""
+    """A function to request that is not offered, but usually close to one that is."""
     while True:
         one = neighbour(draw, draw.any(offered)) if draw.chance(0.7) else _missing(draw)
         if not any(alike(one, other) for other in offered):
@@ -145,7 +145,7 @@ def _declined(draw: Draw, missing: Offer) -> list[Message]:
 
 
 def result_conversation(draw: Draw) -> Conversation:
-    """A request, its call, the result, and the answer made from it."""
+    """A request, its call, the result, and the answer from the result."""
     wanted = any_offer(draw)
     tools, messages = _setting(draw, wanted)
     turns, check = _round(draw, wanted)
@@ -153,7 +153,7 @@ def result_conversation(draw: Draw) -> Conversation:
 
 
 def no_tool_conversation(draw: Draw) -> Conversation:
-    """Functions that do not fit: small talk goes on, and a request is declined."""
+    """Functions that do not fit: the model continues small talk or declines a request."""
     if drill := _drill(draw):
         return _declining_last(draw, drill.missing(), drill.tools, drill.messages)
     if draw.chance(0.5):
@@ -175,7 +175,7 @@ def _declining_last(draw: Draw, missing: Offer, tools: list[Tool], messages: lis
 def _setting(
     draw: Draw, wanted: Offer | None = None, *, missing: Offer | None = None
 ) -> tuple[list[Tool], list[Message]]:
-    """One to four functions, the wanted one among them and the missing one not, and what was asked before."""
+    """One to four functions, with the wanted one and without the missing one, and the earlier turns."""
     offered = [wanted] if wanted else []
     pattern = wanted or missing
     for _ in range(draw.count(0 if offered else 1, LARGEST_OFFER - len(offered))):
@@ -194,7 +194,7 @@ def _definition(draw: Draw, one: Offer) -> Tool:
 
 
 def _earlier(draw: Draw, offered: Sequence[Offer]) -> list[Message]:
-    """A round that has an end: with a function, without one that fits, or small talk."""
+    """A finished exchange: a call with its answer, a declined request, or small talk."""
     kind = draw.any(("call", "call", "call", "missing", "missing", "talk"))
     if kind == "call":
         return _round(draw, draw.any(offered))[0]
@@ -205,12 +205,12 @@ def _earlier(draw: Draw, offered: Sequence[Offer]) -> list[Message]:
 
 
 def _missing(draw: Draw) -> Offer:
-    """A function to ask for where it is not offered."""
+    """A function to request when it is not offered."""
     return action(draw) if draw.chance(0.7) else lookup(draw)
 
 
 def _round(draw: Draw, wanted: Offer) -> tuple[list[Message], Check]:
-    """A request with its call, result and answer."""
+    """A request with its call, its result and the answer."""
     request = wanted.ask(draw)
     result, answer, values = _outcome(draw, wanted.outcome, request.answer)
     messages = [
@@ -223,7 +223,7 @@ def _round(draw: Draw, wanted: Offer) -> tuple[list[Message], Check]:
 
 
 def _two_calls(draw: Draw) -> Conversation:
-    """One question for two things; the function is called for each."""
+    """One question about two things, with a call for each."""
     wanted = lookup(draw)
     first, second = draw.names(2)
     parameter = wanted.parameters[0].name
@@ -236,7 +236,7 @@ def _two_calls(draw: Draw) -> Conversation:
 
 
 def _outcome(draw: Draw, outcome: str, answer: str) -> tuple[str, str, tuple[str, ...]]:
-    """The tool's result, the answer to it, and what the answer must hold."""
+    """The tool's result, the answer, and what the answer must contain."""
     if draw.chance(0.1):
         reason = draw.any(("not found", "no access", "out of order", "try again later", "unknown"))
         return json.dumps({"error": reason}), f"I'm sorry, that did not work: {reason}.", (reason,)

@@ -8,12 +8,12 @@ from pocket.muon import Muon
 from pocket.smoke import RECIPE, smoke
 
 
-def test_the_whole_recipe_runs_small(tmp_path: Path) -> None:
+def test_the_whole_recipe_runs_at_a_small_scale(tmp_path: Path) -> None:
     first, last = smoke(tmp_path)
     assert last < first - 1
 
 
-def test_matrices_of_a_shape_are_updated_together_as_pytorch_updates_one_by_one() -> None:
+def test_matrices_updated_together_equal_those_that_pytorch_updates_one_by_one() -> None:
     torch.manual_seed(1)
     shapes = [(8, 8), (4, 8), (16, 8), (8, 16), (8, 8)]
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
