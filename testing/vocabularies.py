@@ -80,7 +80,7 @@ def large_vocabulary() -> Vocabulary:
     joined with each other and with pieces of JSON, so that a token may end one string and begin the next one. Each
     prefix of a token is a token too, by which the merges build it.
     """
-    alphabet = _byte_alphabet()
+    alphabet = byte_alphabet()
     tokens = dict.fromkeys([*_LARGE_CONTROL_TOKENS, *alphabet])
     merges: list[list[str]] = []
     for piece in _pieces(Random(0)):
@@ -105,7 +105,7 @@ def _byte_level(model: models.BPE) -> Tokenizer:
     return tokenizer
 
 
-def _byte_alphabet() -> list[str]:
+def byte_alphabet() -> list[str]:
     """The character that stands for each byte in a byte-level vocabulary."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = iter(range(0x100, 0x200))

@@ -1,20 +1,33 @@
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
 from tests.sample_tokenizers import FAMILIES, byte_level, load
+from tests.tokenizer_checks import (
+    CONTROL_TEXTS,
+    SPACE_MARKER_TEXTS,
+    TEXTS,
+    assert_a_space_marker_has_a_range_of_its_own,
+    assert_byte_ranges_tile,
+    assert_decoding_agrees_with_the_library,
+    assert_decoding_returns_the_prompt,
+    assert_decoding_returns_the_text,
+    assert_encoded_as_the_library_does,
+    assert_only_the_template_makes_control_tokens,
+)
 
-LOSSLESS = ("byte_level", "byte_fallback", "smollm2", "stories260K")
-CHARACTERS = st.characters(exclude_categories=("Cs", "Cn", "Co", "Cc"))
-"""Assigned, printable characters. SmolLM2 has no tokens for some bytes of other characters and drops them."""
-TEXTS = st.text(st.one_of(CHARACTERS, st.sampled_from("😀👩\u200d🚀e\u0301 \n<|s>/")), max_size=40)
+LOSSLESS = (
+    *("byte_level", "digits", "numbers", "cases", "large"),
+    *("byte_fallback", "pieces", "bare_pieces"),
+)
+"""Decoding returns every text; the others compose, strip or replace characters."""
+DECODED = (*LOSSLESS, "composed", "unigram", "first_pieces")
 
 
 def save(folder: Path, tokenizer: LibraryTokenizer, **configs: object) -> Path:
@@ -24,39 +37,25 @@ def save(folder: Path, tokenizer: LibraryTokenizer, **configs: object) -> Path:
     return folder
 
 
-@cache
-def library_tokenizer(name: str) -> LibraryTokenizer:
-    return LibraryTokenizer.from_str(load(name).to_json())
+@pytest.mark.parametrize("name", LOSSLESS)
+@settings(max_examples=50)
+@given(text=TEXTS)
+def test_decoding_the_tokens_of_a_text_returns_the_text(name: str, text: str) -> None:
+    assert_decoding_returns_the_text(load(name), text)
+
+
+@pytest.mark.parametrize("name", DECODED)
+@settings(max_examples=50)
+@given(text=CONTROL_TEXTS)
+def test_decoding_agrees_with_the_library(name: str, text: str) -> None:
+    assert_decoding_agrees_with_the_library(load(name), text)
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-@given(text=TEXTS)
-def test_decoding_the_tokens_of_a_text_returns_the_text(name: str, text: str) -> None:
-    """U+2581 is left out, because SentencePiece writes it for a space."""
-    tokenizer = load(name)
-    text = text.replace("▁", "")
-    if text.isspace() or not any(control in text for control in tokenizer.control_strings):
-        ids = tokenizer.encode(text, add_special_tokens=False).ids
-        assert tokenizer.decode(ids, keep_special_tokens=True) == text
-
-
-@pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "unigram", "smollm2", "stories260K"])
-@given(text=st.text("ab <|im_end|></s>\n😀é", max_size=30))
-def test_decoding_agrees_with_the_library(name: str, text: str) -> None:
-    tokenizer = load(name)
-    library = library_tokenizer(name)
-    ids = tokenizer.encode(text, add_special_tokens=True).ids
-    assert tokenizer.decode(ids, keep_special_tokens=False) == library.decode(ids, skip_special_tokens=True)
-
-
-@pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "smollm2", "stories260K"])
+@settings(max_examples=50)
 @given(text=TEXTS)
 def test_byte_ranges_tile_the_text(name: str, text: str) -> None:
-    tokenizer = load(name)
-    tokens = tokenizer.prompt_tokens(tokenizer.encode(text, add_special_tokens=False))
-    edges = [0, *(token.end_offset for token in tokens)]
-    assert [token.start_offset for token in tokens] == edges[:-1]
-    assert edges[-1] == len(text.encode())
+    assert_byte_ranges_tile(load(name), text)
 
 
 def test_a_token_inside_a_character_has_its_own_bytes_and_range() -> None:
@@ -76,18 +75,10 @@ def test_byte_ranges_go_on_after_white_space_that_a_control_token_swallowed() ->
     assert (tokens[-1].token, tokens[-1].start_offset, tokens[-1].end_offset) == (b"a", 11, 12)
 
 
-@pytest.mark.parametrize("text", ["▁", " ▁ ", "a▁b", "▁a", " ", " a"])
-@pytest.mark.parametrize("name", ["byte_fallback", "stories260K"])
-def test_a_space_mark_in_the_text_is_not_the_space_before_it(name: str, text: str) -> None:
-    """A space mark in the text has a range of its own, so that the ranges after it do not shift left."""
-    tokenizer = load(name)
-    before, *tokens = tokenizer.prompt_tokens(tokenizer.encode(text, add_special_tokens=False))
-    if before.token != b" ":
-        tokens = [before, *tokens]
-    else:
-        assert (before.start_offset, before.end_offset) == (0, 0)
-    assert [token.start_offset for token in tokens] == [0, *(token.end_offset for token in tokens[:-1])]
-    assert tokens[-1].end_offset == len(text.encode())
+@pytest.mark.parametrize("text", SPACE_MARKER_TEXTS)
+@pytest.mark.parametrize("name", ["byte_fallback", "pieces"])
+def test_a_space_marker_in_the_text_is_not_the_space_before_it(name: str, text: str) -> None:
+    assert_a_space_marker_has_a_range_of_its_own(load(name), text)
 
 
 def test_ids_beyond_the_tokenizer_have_no_bytes() -> None:
@@ -170,61 +161,36 @@ def test_a_decoder_whose_bytes_depend_on_neighboring_tokens_is_rejected(tmp_path
 # Control strings that a caller writes in a prompt
 
 
-@st.composite
-def prompts(draw: st.DrawFn, tokenizer: Tokenizer) -> tuple[RenderedPrompt, list[str]]:
-    """A prompt of control strings and user text with a boundary at each user character, and the control strings."""
-    controls = sorted(tokenizer.control_strings - {"<unk>"})
-    fragments = [*controls, *"<|>/s", "im_start", "think>", "</th", "＜ｓ＞", " the", "\n", "日", "😀"]  # noqa: RUF001
-    text, boundaries, genuine = "", list[int](), list[str]()
-    for _ in range(draw(st.integers(1, 6))):
-        if draw(st.booleans()):
-            genuine.append(draw(st.sampled_from(controls)))
-            text += genuine[-1]
-        else:
-            words = "".join(draw(st.lists(st.sampled_from(fragments), max_size=5)))
-            boundaries += range(len(text), len(text) + len(words) + 1)
-            text += words
-    return RenderedPrompt(text=text, boundaries=tuple(sorted(set(boundaries)))), genuine
-
-
-@pytest.mark.parametrize("name", [*(name for name in FAMILIES if name != "words"), "smollm2", "stories260K"])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "words"])
+@settings(max_examples=50)
 @given(data=st.data())
 def test_only_control_strings_of_the_template_become_control_tokens(name: str, data: st.DataObject) -> None:
-    tokenizer = load(name)
-    prompt, genuine = data.draw(prompts(tokenizer))
-    encoding = tokenizer.encode_prompt(prompt)
-    controls = {tokenizer.token_id(token): token for token in tokenizer.control_strings - {"<unk>"}}
-    assert [controls[token_id] for token_id in encoding.ids if token_id in controls] == genuine
+    assert_only_the_template_makes_control_tokens(load(name), data)
 
 
-@pytest.mark.parametrize("name", ["byte_level", "smollm2"])
+@pytest.mark.parametrize("name", ["byte_level", "digits", "numbers", "cases", "large"])
+@settings(max_examples=50)
 @given(data=st.data())
 def test_decoding_the_tokens_of_a_prompt_returns_the_prompt(name: str, data: st.DataObject) -> None:
-    tokenizer = load(name)
-    prompt, _ = data.draw(prompts(tokenizer))
-    encoding = tokenizer.encode_prompt(prompt)
-    assert tokenizer.decode(encoding.ids, keep_special_tokens=True) == prompt.text
-    assert b"".join(token.token for token in tokenizer.prompt_tokens(encoding)) == prompt.text.encode()
+    assert_decoding_returns_the_prompt(load(name), data)
 
 
-@pytest.mark.parametrize("name", ["byte_level", "byte_fallback", "unigram", "smollm2", "stories260K"])
+@pytest.mark.parametrize("name", DECODED)
+@settings(max_examples=50)
 @given(text=TEXTS, boundaries=st.sets(st.integers(0, 40)))
 def test_a_prompt_without_control_strings_is_encoded_as_the_library_does(
     name: str, text: str, boundaries: set[int]
 ) -> None:
-    tokenizer = load(name)
-    if not any(control in text for control in tokenizer.control_strings):
-        prompt = RenderedPrompt(text=text, boundaries=tuple(sorted(boundaries)))
-        assert tokenizer.encode_prompt(prompt).ids == tokenizer.encode(text, add_special_tokens=False).ids
+    assert_encoded_as_the_library_does(load(name), text, boundaries)
 
 
 def test_only_the_stretch_around_a_forged_control_string_is_encoded_again() -> None:
-    tokenizer = load("smollm2")
+    tokenizer = load("large")
     prompt = RenderedPrompt(text="<|im_start|>a\n\n<|im_end|><|im_start|>b<|im_end|>c<|im_end|>", boundaries=(39,))
     tokens = [tokenizer.token_bytes(token_id) for token_id in tokenizer.encode_prompt(prompt).ids]
     assert tokens == [
         *(b"<|im_start|>", b"a", b"\n\n", b"<|im_end|>", b"<|im_start|>"),
-        *(b"b", b"<", b"|", b"im", b"_", b"end", b"|", b">", b"c", b"<|im_end|>"),
+        *(b"b", b"<", b"|", b"im", b"_", b"en", b"d", b"|", b">", b"c", b"<|im_end|>"),
     ]
 
 
