@@ -10,7 +10,7 @@ from tests.documented_examples import REPOSITORY, mismatches
 from tests.integration.conftest import Serve
 
 POCKET = REPOSITORY / "models" / "pocket" / "served"
-INSTALL = "python -m pip install --quiet --no-deps --no-build-isolation"
+INSTALL = "python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation"
 
 DOCUMENTS: Mapping[str, Mapping[str, str]] = {
     "README.md": {"make serve": "make --dry-run serve"},

@@ -229,7 +229,7 @@ def test_a_stream_is_not_retried_after_its_first_event(client: Client, server: F
     assert len(server.seen) == 1
 
 
-def test_a_call_that_takes_too_long_is_cancelled_at_the_server(client: Client, server: FakeServer) -> None:
+def test_a_call_that_takes_too_long_is_canceled_at_the_server(client: Client, server: FakeServer) -> None:
     for timeout in longer_timeouts(server, Hang()):
         with pytest.raises(DeadlineExceededError) as raised:
             client.complete("Hi", timeout=timeout, request_id="mine")
@@ -238,7 +238,7 @@ def test_a_call_that_takes_too_long_is_cancelled_at_the_server(client: Client, s
     assert server.seen[0].ended.wait(WAIT_S)
 
 
-def test_a_stream_that_takes_too_long_is_cancelled_at_the_server(client: Client, server: FakeServer) -> None:
+def test_a_stream_that_takes_too_long_is_canceled_at_the_server(client: Client, server: FakeServer) -> None:
     for timeout in longer_timeouts(server, [*events(text_response("Hello."))[:2], Hang()]):
         with client.stream("Hi", timeout=timeout) as stream, pytest.raises(DeadlineExceededError):
             stream.final()

@@ -11,9 +11,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from onward.v1.model_service_pb2 import Model
-from onward_client import TLS, Client, Completion, OnwardError
-from onward_client.messages import MessageDict
-from onward_client.requests import CompleteOptions, Messages
+from onward_client import TLS, Client, CompleteOptions, Completion, MessageDict, Messages, OnwardError
 from onward_server.cli.exit_code import ExitCode
 from onward_server.sampling import PARAMETERS
 

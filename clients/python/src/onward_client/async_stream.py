@@ -104,7 +104,7 @@ class AsyncCompletionStream:
 
 @contextmanager
 def errors_of(request_id: str) -> Generator[None]:
-    """Converts the exceptions of grpc.aio to those of this package. A cancelled task still raises CancelledError."""
+    """Converts the exceptions of grpc.aio to those of this package. A canceled task still raises CancelledError."""
     try:
         yield
     except grpc.RpcError as error:

@@ -14,7 +14,7 @@ OnwardError
 │   ├── OverloadedError             a full queue or a rate limit, after all retries; see `retry_after`
 │   ├── UnavailableError            no connection, or a server that is loading or shutting down, after all retries
 │   ├── DeadlineExceededError       the call took longer than its `timeout`
-│   ├── CancelledError              the call was cancelled, by the server or by closing the client
+│   ├── CancelledError              the call was canceled, by the server or by closing the client
 │   └── InternalError               the server failed
 └── OutputError                     the call succeeded, but its output is not what was asked for; see `response`
     ├── LengthFinishError           a limit ended the output early
@@ -112,7 +112,7 @@ class DeadlineExceededError(APIError):
 
 
 class CancelledError(APIError):
-    """The call was cancelled by the server or by closing the client. Unrelated to `asyncio.CancelledError`."""
+    """The call was canceled by the server or by closing the client. Unrelated to `asyncio.CancelledError`."""
 
 
 class InternalError(APIError):
