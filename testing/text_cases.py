@@ -1,4 +1,4 @@
-"""Regular expressions, grammars and lists of choices, each with a reader that is not ours; it draws nothing."""
+"""Regular expressions, grammars and lists of choices, each with an independent check of the text."""
 
 import json
 import re
@@ -53,14 +53,14 @@ _POINT = {
 
 @dataclass(frozen=True, slots=True)
 class _Language:
-    """A grammar, and who else reads what it derives: raises, or gives False, where a text is not of the language."""
+    """A grammar, and an independent check, which raises or returns False for text that is not of the language."""
 
     definition: str
-    reads: Callable[[str], bool]
+    check: Callable[[str], bool]
 
 
 def text_cases() -> list[Case]:
-    """All of them."""
+    """Returns the cases of all kinds."""
     return [*_regex_cases(), *_grammar_cases(), *_choice_cases()]
 
 
@@ -70,7 +70,7 @@ def _regex_cases() -> Iterator[Case]:
 
 
 def _regex_complaint(pattern: str, text: str) -> str | None:
-    r"""As RE2 has it: `\d`, `\w` and `\s` are ASCII."""
+    r"""Checks as RE2 does, where `\d`, `\w` and `\s` match ASCII only."""
     return None if re.fullmatch(pattern, text, re.ASCII) else f"no match of {pattern}"
 
 
@@ -91,7 +91,7 @@ def _grammar_cases() -> Iterator[Case]:
 
 def _grammar_complaint(language: _Language, text: str) -> str | None:
     try:
-        return None if language.reads(text) else "not of the language"
+        return None if language.check(text) else "not of the language"
     except (ValueError, SyntaxError, sqlite3.Error) as error:
         return f"not of the language: {error}"
 
@@ -104,7 +104,7 @@ def _is_condition(text: str) -> bool:
     return isinstance(eval(text, {"__builtins__": {}}, {"x": True, "y": False, "z": True}), bool)  # noqa: S307
 
 
-def _is_query(text: str) -> bool:
+def _is_query_string(text: str) -> bool:
     pairs = parse_qsl(text, strict_parsing=True, keep_blank_values=True)
     return all(name.isalpha() and (not value or value.isdigit()) for name, value in pairs)
 
@@ -115,7 +115,7 @@ def _is_markup(text: str) -> bool:
 
 
 def _is_statement(text: str) -> bool:
-    """What SQLite runs."""
+    """Whether SQLite runs the statement."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("CREATE TABLE t (a INTEGER, b TEXT)")
         return connection.execute(text).fetchall() == []
@@ -170,7 +170,7 @@ pair: NAME "=" VALUE?
 NAME: /[a-z]{1,6}/
 VALUE: /[0-9]{1,4}/
 """,
-        _is_query,
+        _is_query_string,
     ),
     "markup": _Language(
         """

@@ -1,4 +1,4 @@
-"""Conversations on which our chat templates are compared with Hugging Face's renderer, in the form that it takes."""
+"""Conversations to render with both our chat templates and the renderer of Hugging Face, in the form that it reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Conversation:
     tools: Sequence[Turn] = ()
     effort: Effort | None = None
     continues: bool = False
-    """The last message is continued."""
+    """Whether the prompt continues the last message."""
 
 
 def _system(content: str) -> Turn:
@@ -30,7 +30,7 @@ def _user(content: str, **more: object) -> Turn:
     return {"role": "user", "content": content, **more}
 
 
-def _answer(content: str, reasoning: str = "") -> Turn:
+def _reply(content: str, reasoning: str = "") -> Turn:
     thoughts = {"reasoning_content": reasoning, "thinking": reasoning} if reasoning else {}
     return {"role": "assistant", "content": content, **thoughts}
 
@@ -40,7 +40,7 @@ def _calls(*calls: tuple[str, str, Turn], content: str = "", reasoning: str = ""
         {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
         for call_id, name, arguments in calls
     ]
-    return {**_answer(content, reasoning), "tool_calls": made}
+    return {**_reply(content, reasoning), "tool_calls": made}
 
 
 def _result(call_id: str, name: str, content: str) -> Turn:
@@ -102,39 +102,39 @@ _ASKED = (_user("What is the weather in Paris?"), _calls(_PARIS), _result("abcde
 CONVERSATIONS: Mapping[str, Conversation] = {
     "one question": Conversation(messages=[_user("Hello, who are you?")]),
     "system": Conversation(messages=[_system("You are terse."), _user("Hello")]),
-    "turns": Conversation(messages=[_user("Hello"), _answer("Hi there"), _user("How are you?")]),
+    "turns": Conversation(messages=[_user("Hello"), _reply("Hi there"), _user("How are you?")]),
     "system and turns": Conversation(
-        messages=[_system("Speak like a pirate."), *(_user("a"), _answer("b")) * 3, _user("c")]
+        messages=[_system("Speak like a pirate."), *(_user("a"), _reply("b")) * 3, _user("c")]
     ),
     "unicode": Conversation(
         messages=[
             _user("naïve e\u0301 日本語 👩\u200d🚀 \u202b\u05e9\u05dc\u05d5\u05dd\u202c"),
-            _answer("ﬁ ½ \u00a0|"),
+            _reply("ﬁ ½ \u00a0|"),
             _user("🇫🇷\ufeff"),
         ]
     ),
     "white space around": Conversation(
-        messages=[_system("  s \n"), _user("\n\n  a  b \t"), _answer("  \n c \n\n"), _user(" d\r\n")]
+        messages=[_system("  s \n"), _user("\n\n  a  b \t"), _reply("  \n c \n\n"), _user(" d\r\n")]
     ),
-    "only white space": Conversation(messages=[_user(" \n "), _answer("\n"), _user("x")]),
+    "only white space": Conversation(messages=[_user(" \n "), _reply("\n"), _user("x")]),
     "markup": Conversation(
-        messages=[_user("<b>&amp; \"quoted\" 'single' \\n \\u00e9</b>"), _answer("<i/>"), _user("1 < 2 > 0")]
+        messages=[_user("<b>&amp; \"quoted\" 'single' \\n \\u00e9</b>"), _reply("<i/>"), _user("1 < 2 > 0")]
     ),
-    "template syntax": Conversation(messages=[_user("{{ messages }} {% raw %} {# c #}"), _answer("{{"), _user("%}")]),
-    "marks of others": Conversation(messages=[_user("[x] <y> |z| <| |> ### Human: [/ ]"), _answer("ok"), _user("go")]),
-    "long": Conversation(messages=[_user("word " * 3000), _answer("line\n" * 500), _user("end")]),
+    "template syntax": Conversation(messages=[_user("{{ messages }} {% raw %} {# c #}"), _reply("{{"), _user("%}")]),
+    "marks of others": Conversation(messages=[_user("[x] <y> |z| <| |> ### Human: [/ ]"), _reply("ok"), _user("go")]),
+    "long": Conversation(messages=[_user("word " * 3000), _reply("line\n" * 500), _user("end")]),
     "empty question": Conversation(messages=[_user("")]),
-    "named speaker": Conversation(messages=[_user("Hello", name="Ada"), _answer("Hi Ada"), _user("Bye", name="Bob")]),
+    "named speaker": Conversation(messages=[_user("Hello", name="Ada"), _reply("Hi Ada"), _user("Bye", name="Bob")]),
     "two questions in a row": Conversation(messages=[_user("first"), _user("second")]),
-    "answer first": Conversation(messages=[_answer("Welcome!"), _user("Thanks")]),
+    "answer first": Conversation(messages=[_reply("Welcome!"), _user("Thanks")]),
     "tool": Conversation(messages=[_user("What is the weather in Paris?")], tools=[_WEATHER]),
     "tool and system": Conversation(messages=[_system("Use tools."), _user("Weather?")], tools=[_WEATHER]),
     "tool with a deep schema": Conversation(messages=[_user("Plan a route")], tools=[_ROUTE]),
     "tool without arguments": Conversation(messages=[_user("What time is it?")], tools=[_CLOCK]),
-    "tools": Conversation(messages=[_user("Hi"), _answer("Hi"), _user("Go")], tools=[_CLOCK, _WEATHER, _ROUTE]),
+    "tools": Conversation(messages=[_user("Hi"), _reply("Hi"), _user("Go")], tools=[_CLOCK, _WEATHER, _ROUTE]),
     "call and result": Conversation(messages=_ASKED, tools=[_WEATHER]),
     "call, result and after": Conversation(
-        messages=[*_ASKED, _answer("It is 21.5 °C and clear."), _user("And in Rome?")], tools=[_WEATHER]
+        messages=[*_ASKED, _reply("It is 21.5 °C and clear."), _user("And in Rome?")], tools=[_WEATHER]
     ),
     "two calls at once": Conversation(
         messages=[
@@ -159,9 +159,9 @@ CONVERSATIONS: Mapping[str, Conversation] = {
         messages=[_user("Time?"), _calls(("clock0001", "clock", {})), _result("clock0001", "clock", "12:00")],
         tools=[_CLOCK],
     ),
-    "calls without tools on offer": Conversation(messages=[_system("Be kind."), *_ASKED, _answer("Sun."), _user("Ok")]),
+    "calls without tools on offer": Conversation(messages=[_system("Be kind."), *_ASKED, _reply("Sun."), _user("Ok")]),
     "reasoning before": Conversation(
-        messages=[_user("2+2?"), _answer("4", "Two and two make four."), _user("And 3+3?")]
+        messages=[_user("2+2?"), _reply("4", "Two and two make four."), _user("And 3+3?")]
     ),
     "reasoning with a call": Conversation(
         messages=[
@@ -172,15 +172,13 @@ CONVERSATIONS: Mapping[str, Conversation] = {
         tools=[_WEATHER],
     ),
     "answer with thinking marks": Conversation(
-        messages=[_user("2+2?"), _answer("<think>\nhm\n</think>\n\n4"), _user("Sure?")]
+        messages=[_user("2+2?"), _reply("<think>\nhm\n</think>\n\n4"), _user("Sure?")]
     ),
     "no thinking": Conversation(messages=[_system("Be brief."), _user("Think!")], effort="none"),
-    "much thinking": Conversation(messages=[_user("Think!"), _answer("I did"), _user("More")], effort="high"),
-    "continued": Conversation(messages=[_user("A poem"), _answer("Roses are")], continues=True),
+    "much thinking": Conversation(messages=[_user("Think!"), _reply("I did"), _user("More")], effort="high"),
+    "continued": Conversation(messages=[_user("A poem"), _reply("Roses are")], continues=True),
     "continued after a space": Conversation(
-        messages=[_system("s"), _user("a"), _answer("b"), _user("c"), _answer("  The answer is ")], continues=True
+        messages=[_system("s"), _user("a"), _reply("b"), _user("c"), _reply("  The answer is ")], continues=True
     ),
-    "continued after reasoning": Conversation(
-        messages=[_user("2+2?"), _answer("The sum", "Add them.")], continues=True
-    ),
+    "continued after reasoning": Conversation(messages=[_user("2+2?"), _reply("The sum", "Add them.")], continues=True),
 }

@@ -3,7 +3,7 @@
     <|tool▁calls▁begin|><|tool▁call▁begin|>get_weather<|tool▁sep|>{"city": "Bern"}<|tool▁call▁end|><|tool▁calls▁end|>
 
 (In the output, the bars are fullwidth: U+FF5C.) The end markers may be missing at the end of the output, and the first
-marker may be missing altogether. Any other deviation, an unknown tool or arguments that are not a JSON object makes the
+marker may be missing altogether. Any other deviation, an unknown tool or arguments that are not a JSON object make the
 tool call malformed; the calls before it remain.
 """
 

@@ -3,7 +3,7 @@
     <|tool_call|>[{"name": "get_weather", "arguments": {"city": "Bern"}}, {"name": "now", "arguments": {}}]
 
 A single object without the list is parsed, too. A missing `]` at the end of the output is ignored. Any other deviation,
-an unknown tool or arguments that are not a JSON object makes the tool call malformed; the calls before it remain.
+an unknown tool or arguments that are not a JSON object make the tool call malformed; the calls before it remain.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat

@@ -4,8 +4,8 @@
     {"name": "get_weather", "arguments": {"city": "Bern"}}
     </tool_call>
 
-The closing tag may be missing, and one element may hold several objects. Anything else that is not such an object, an
-unknown tool or arguments that are not a JSON object makes the tool call malformed.
+The closing tag may be missing, and one element may hold several objects. Other text in the element, an unknown tool or
+arguments that are not a JSON object make the tool call malformed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
