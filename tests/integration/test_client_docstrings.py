@@ -9,8 +9,6 @@ import inspect
 import io
 import pkgutil
 
-import pytest
-
 import onward_client
 from onward.v1.model_service_pb2 import GetModelRequest
 from onward_client import AsyncClient, Client
@@ -70,10 +68,11 @@ def test_the_clients_have_examples() -> None:
     assert {"onward_client.client", "onward_client.async_client", "onward_client.messages"} <= set(DOCUMENTED)
 
 
-@pytest.mark.parametrize("module", DOCUMENTED)
-async def test_the_examples_of_a_module_print_what_they_show(serve: Serve, module: str) -> None:
-    is_async = module.rpartition(".")[2].startswith("async_")
+async def test_the_examples_print_what_they_show(serve: Serve) -> None:
+    wrong: list[str] = []
     async with serve(POCKET, model=(f"pocket={POCKET}",)) as served:
-        wrong = await asyncio.to_thread(mismatches, DOCUMENTED[module], served.server.address, is_async=is_async)
+        for module, tests in DOCUMENTED.items():
+            is_async = module.rpartition(".")[2].startswith("async_")
+            wrong += await asyncio.to_thread(mismatches, tests, served.server.address, is_async=is_async)
 
     assert not wrong, "\n".join(wrong)
