@@ -1,11 +1,10 @@
-"""Decodes with onnxruntime-genai, for offline.py to compare with; it runs in an environment of its own.
+"""Decodes with onnxruntime-genai, for comparison in offline.py. It runs in an environment of its own.
 
     pip install onnxruntime-genai==0.18.0
     python benchmarks/genai_worker.py FOLDER [THREADS]
 
-It starts with half as many threads as there are processors; THREADS says otherwise.
-
-A line of standard input is a job, `{"batch": 4, "prompt": 64, "answer": 48}`; a line of standard output its speeds.
+Without THREADS, genai chooses the number of threads, half the number of processors. Each line of standard input is a
+job, `{"batch": 4, "prompt": 64, "output": 48}`, and each line of standard output has the speeds of one.
 """
 
 import json
@@ -24,11 +23,11 @@ def speeds(
     model: Any,  # noqa: ANN401  the library has no types
     batch: int,
     prompt: int,
-    answer: int,
+    output: int,
 ) -> dict[str, float]:
-    """Tokens a second of prefill and of decode; the first answer token belongs to prefill."""
+    """Tokens per second in prefill and in decode. Prefill includes the first output token."""
     params = genai.GeneratorParams(model)
-    length = prompt + answer
+    length = prompt + output
     params.set_search_options(batch_size=batch, max_length=length, min_length=length, do_sample=False)
     generator = genai.Generator(model, params)
     prompts = np.random.default_rng(0).integers(3, 500, (batch, prompt)).astype(np.int32)
@@ -36,17 +35,17 @@ def speeds(
     generator.append_tokens(prompts)
     generator.generate_next_token()
     prefilled_s = time.perf_counter()
-    for _ in range(answer - 1):
+    for _ in range(output - 1):
         generator.generate_next_token()
     ended_s = time.perf_counter()
     return {
         "prefill_tokens_per_s": batch * prompt / (prefilled_s - started_s),
-        "decode_tokens_per_s": batch * (answer - 1) / (ended_s - prefilled_s),
+        "decode_tokens_per_s": batch * (output - 1) / (ended_s - prefilled_s),
     }
 
 
 def load(folder: str, threads: str | None) -> Any:  # noqa: ANN401
-    """A model with a number of threads, or with what genai takes itself."""
+    """Loads a model to run on `threads` threads; None leaves the number to genai."""
     config = genai.Config(folder)
     if threads is not None:
         session_options = {"intra_op_num_threads": int(threads)}
@@ -55,7 +54,7 @@ def load(folder: str, threads: str | None) -> Any:  # noqa: ANN401
 
 
 def main() -> None:
-    """Answers jobs until the input ends; the first line says the versions."""
+    """Run jobs until the input ends. The first line of output has the versions."""
     folder, *threads = sys.argv[1:]
     model = load(folder, next(iter(threads), None))
     print(json.dumps({name: version(name) for name in ("onnxruntime-genai", "onnxruntime")}), flush=True)

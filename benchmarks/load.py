@@ -1,8 +1,8 @@
-"""Measures a real server under load: calls at once against the same calls one after another.
+"""Measures a server under load: concurrent calls against the same calls in sequence.
 
     python -m benchmarks.load FOLDER
 
-Each call is unary, greedy and goes on past any end token, so all make the same number of tokens; prompts differ.
+Calls are unary and greedy, with different prompts. They ignore end tokens, so that all generate equally many tokens.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from onward.v1 import completion_pb2, completion_service_pb2_grpc, sampling_pb2
 _SERVER_FLAGS = ("--context-length", "1024")
 
 
-def requests(calls: int, *, prompt: int, answer: int) -> list[completion_pb2.CompleteRequest]:
-    """As many different prompts."""
+def requests(calls: int, *, prompt: int, output: int) -> list[completion_pb2.CompleteRequest]:
+    """Requests with different random prompts."""
     prompts: list[list[int]] = np.random.default_rng(0).integers(3, 500, (calls, prompt)).tolist()
-    sampling = sampling_pb2.SamplingParams(temperature=0.0, max_tokens=answer, ignore_eos=True)
+    sampling = sampling_pb2.SamplingParams(temperature=0.0, max_tokens=output, ignore_eos=True)
     return [
         completion_pb2.CompleteRequest(
             raw_prompt=completion_pb2.RawPrompt(token_ids=completion_pb2.TokenIds(ids=token_ids)), sampling=sampling
@@ -35,16 +35,16 @@ def requests(calls: int, *, prompt: int, answer: int) -> list[completion_pb2.Com
 
 
 async def measure(arguments: argparse.Namespace) -> list[tuple[float, float]]:
-    """Seconds of all calls in a row and of all at once, by run; the first run warms up."""
-    jobs = requests(arguments.calls, prompt=arguments.prompt, answer=arguments.answer)
+    """Seconds for all calls in sequence and for all at once, by run, after one warm-up run."""
+    jobs = requests(arguments.calls, prompt=arguments.prompt, output=arguments.output)
     words = ("onward_server", "serve", "--model", str(arguments.folder), "--listen", "127.0.0.1:0", *_SERVER_FLAGS)
     async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = completion_service_pb2_grpc.CompletionServiceStub(channel)
 
         async def call(job: completion_pb2.CompleteRequest) -> None:
-            answer = await stub.Complete(job)
-            if answer.usage.completion_tokens != arguments.answer:
-                raise AssertionError(answer.usage)
+            completion = await stub.Complete(job)
+            if completion.usage.completion_tokens != arguments.output:
+                raise AssertionError(completion.usage)
 
         runs: list[tuple[float, float]] = []
         for _ in range(arguments.runs + 1):
@@ -63,17 +63,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--calls", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--answer", type=int, default=64)
+    parser.add_argument("--output", type=int, default=64)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure, and write the result."""
     arguments = _arguments()
     runs = asyncio.run(measure(arguments))
     in_a_row, at_once = ([round(run[side], 2) for run in runs] for side in (0, 1))
     shares = [together / alone for alone, together in runs]
-    tokens = arguments.calls * arguments.answer
+    tokens = arguments.calls * arguments.output
     row = {
         "calls": arguments.calls,
         "in_a_row_s": statistics.median(in_a_row),
@@ -83,7 +83,7 @@ def main() -> None:
         "at_once_share": round(statistics.median(shares), 3),
         "at_once_tokens_per_s": round(tokens / statistics.median(at_once), 1),
     }
-    lengths = {"prompt": arguments.prompt, "answer": arguments.answer}
+    lengths = {"prompt": arguments.prompt, "output": arguments.output}
     result = {"model": arguments.folder.name, **lengths, "runs": arguments.runs, "server_flags": _SERVER_FLAGS}
     write_result(f"load-{arguments.folder.name}", sys.argv[1:], {**result, "rows": [row]})
 

@@ -1,10 +1,10 @@
-"""Measures the engine alone, without a server, against onnxruntime-genai on the same file.
+"""Measures the engine, without a server, against onnxruntime-genai on the same model file.
 
     python -m benchmarks.offline FOLDER --genai PYTHON    PYTHON: an interpreter that has onnxruntime-genai
 
-Prefill and decode are timed apart. genai is measured twice: with as many threads as the engine, and as it comes, which
-is half of that. Runs interleave: each measures every batch size with one after the other, so a slow moment of the
-machine falls on all. Without --genai the engine is measured alone.
+Prefill and decode are timed separately. genai is measured twice: with as many threads as the engine, and with its
+default, which is half of that. Each run measures every batch size with every engine in turn, so that a slow moment of
+the machine affects all of them. Without --genai, only the engine is measured.
 """
 
 import argparse
@@ -39,11 +39,11 @@ _NO_LIMIT = 1 << 20
 _CONTEXT_LENGTH = 1024
 
 
-def engine_speeds(engine: Engine, batch: int, *, prompt: int, answer: int) -> Speeds:
-    """Tokens a second of prefill and of decode; the first answer token belongs to prefill."""
+def engine_speeds(engine: Engine, batch: int, *, prompt: int, output: int) -> Speeds:
+    """Tokens per second in prefill and in decode. Prefill includes the first output token."""
     prompts = np.random.default_rng(0).integers(3, 500, (batch, prompt)).tolist()
     for number, token_ids in enumerate(prompts):
-        sampling = SamplingParams(temperature=0.0, max_tokens=answer, ignore_eos=True, seed=0)
+        sampling = SamplingParams(temperature=0.0, max_tokens=output, ignore_eos=True, seed=0)
         engine.add(GenerationRequest(id=str(number), prompt_ids=token_ids, sampling=sampling, seeds=(0,)))
     started_s = time.perf_counter()
     engine.step(_NO_LIMIT)
@@ -53,13 +53,13 @@ def engine_speeds(engine: Engine, batch: int, *, prompt: int, answer: int) -> Sp
     ended_s = time.perf_counter()
     return {
         PREFILL: batch * prompt / (prefilled_s - started_s),
-        DECODE: batch * (answer - 1) / (ended_s - prefilled_s),
+        DECODE: batch * (output - 1) / (ended_s - prefilled_s),
     }
 
 
 @contextmanager
 def genai_worker(python: Path, folder: Path, *threads: str) -> Generator[tuple[dict[str, str], Callable[..., Speeds]]]:
-    """A process that measures genai; gives its versions and a function that sends it a job."""
+    """Starts a process that measures genai. Yields its versions, and a function that sends it a job."""
     words = [python, Path(__file__).with_name("genai_worker.py"), folder, *threads]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         if worker.stdin is None or worker.stdout is None:
@@ -70,14 +70,14 @@ def genai_worker(python: Path, folder: Path, *threads: str) -> Generator[tuple[d
             worker.stdin.close()
 
 
-def _ask(jobs: IO[str], answers: IO[str], batch: int, *, prompt: int, answer: int) -> Speeds:
-    jobs.write(json.dumps({"batch": batch, "prompt": prompt, "answer": answer}) + "\n")
+def _ask(jobs: IO[str], results: IO[str], batch: int, *, prompt: int, output: int) -> Speeds:
+    jobs.write(json.dumps({"batch": batch, "prompt": prompt, "output": output}) + "\n")
     jobs.flush()
-    return json.loads(answers.readline())
+    return json.loads(results.readline())
 
 
 def interleaved(measures: dict[str, Measure], batches: list[int], runs: int) -> dict[str, list[list[Speeds]]]:
-    """Speeds by name, batch and run, after one run of everything to warm up."""
+    """Speeds by name, batch size and run, after one warm-up run."""
     speeds: dict[str, list[list[Speeds]]] = {name: [[] for _ in batches] for name in measures}
     for run in range(runs + 1):
         for column, batch in enumerate(batches):
@@ -90,7 +90,7 @@ def interleaved(measures: dict[str, Measure], batches: list[int], runs: int) -> 
 
 
 def rows(speeds: dict[str, list[list[Speeds]]], batches: list[int]) -> Iterator[dict[str, object]]:
-    """One row a batch size and engine: medians, spread, and the median of the runs' own ratios of ours to theirs."""
+    """A row per batch size and engine: medians, ranges, and the median over runs of our speed divided by theirs."""
     for column, batch in enumerate(batches):
         for name, by_batch in speeds.items():
             row: dict[str, object] = {"batch": batch, "engine": name}
@@ -111,15 +111,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--answer", type=int, default=48)
+    parser.add_argument("--output", type=int, default=48)
     return parser.parse_args()
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure, and write the result."""
     arguments = _arguments()
     folder: Path = arguments.folder
-    lengths = {"prompt": arguments.prompt, "answer": arguments.answer}
+    lengths = {"prompt": arguments.prompt, "output": arguments.output}
     num_threads = usable_processors()
     loaded = load_model(
         ModelFolder.read(folder),

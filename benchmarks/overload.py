@@ -1,9 +1,9 @@
-"""Fills a real server's queue and measures how quickly it refuses, and whether health answers meanwhile.
+"""Fills a server's queue, and measures how quickly it rejects further requests and answers health checks.
 
     python -m benchmarks.overload
 
-Four slots and a queue of eight are full of long answers of the embedded model; then refused calls and health checks
-take turns.
+Long completions of the embedded model fill four slots and a queue of eight. Then rejected requests and health checks
+alternate.
 """
 
 import argparse
@@ -31,8 +31,8 @@ _LONG = CompleteRequest(
 
 
 async def measure(calls: int) -> dict[str, object]:
-    """Times of refusals and of health checks, in milliseconds."""
-    refused_ms: list[float] = []
+    """Response times of rejected requests and of health checks, in milliseconds."""
+    rejected_ms: list[float] = []
     health_ms: list[float] = []
     async with server_process(*_WORDS) as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = CompletionServiceStub(channel)
@@ -48,18 +48,18 @@ async def measure(calls: int) -> dict[str, object]:
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
                     raise
-                refused_ms.append((time.perf_counter() - started_s) * 1000)
+                rejected_ms.append((time.perf_counter() - started_s) * 1000)
             started_s = time.perf_counter()
             await check(HealthCheckRequest())
             health_ms.append((time.perf_counter() - started_s) * 1000)
         for call in running:
             call.cancel()
-    return {"rows": [_row("refusal", refused_ms), _row("health", health_ms)]}
+    return {"rows": [_row("rejection", rejected_ms), _row("health", health_ms)]}
 
 
 def _row(name: str, times_ms: list[float]) -> dict[str, object]:
     return {
-        "answer": name,
+        "response": name,
         "calls": len(times_ms),
         "p50_ms": round(statistics.median(times_ms), 2),
         "p99_ms": round(statistics.quantiles(times_ms, n=100)[98], 2),
@@ -68,7 +68,7 @@ def _row(name: str, times_ms: list[float]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=300)
     arguments = parser.parse_args()

@@ -30,10 +30,10 @@ _SHAPE = DecoderConfig(
 
 
 class RandomModel:
-    """A model that nobody trained: every allowed token is about as likely."""
+    """A model with random weights: all tokens have similar probabilities."""
 
     def __init__(self, directory: Path, vocabulary: Vocabulary, *, num_slots: int) -> None:
-        """Writes it into an empty folder, and loads it from there."""
+        """Writes the model to an empty folder and loads it."""
         _write(directory, vocabulary)
         folder = ModelFolder.read(directory)
         loaded = load_model(
@@ -50,12 +50,12 @@ class RandomModel:
         self.engine = Engine(loaded.causal_lm, num_sampleable=self.num_tokens, num_mask_threads=usable_processors())
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """Control tokens are kept, so that one that has no place in an answer shows."""
+        """The text of these tokens. Keeps control tokens, so that a misplaced one is visible."""
         detokenizer = Detokenizer(self._tokenizer, at_text_start=False, visible=self._tokenizer.special_ids)
         return "".join(map(detokenizer.add, token_ids)) + detokenizer.finish()
 
     def close(self) -> None:
-        """Ends its threads."""
+        """Stops the threads of the engine and the compiler."""
         self.engine.close()
         self.compiler.close()
 

@@ -1,4 +1,4 @@
-"""What every benchmark writes beside its numbers: machine, commit and versions; it measures nothing."""
+"""Writes a benchmark's result with the machine, the commit and the versions it was measured on."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "grpcio", "protobuf")
 
 
 def write_result(name: str, arguments: Sequence[str], result: dict[str, object]) -> None:
-    """Writes results/NAME.json, and the same as the last line of standard output."""
+    """Writes results/NAME.json, and the same JSON as the last line of standard output."""
     document = {"benchmark": name, "command": _command(name, arguments), **environment(), **result}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -24,7 +24,7 @@ def write_result(name: str, arguments: Sequence[str], result: dict[str, object])
 
 
 def environment() -> dict[str, object]:
-    """Where and with what a number was measured."""
+    """The machine, the commit and the versions of a measurement."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if _git("status", "--porcelain") else ""),
@@ -36,7 +36,7 @@ def environment() -> dict[str, object]:
 
 
 def _command(name: str, arguments: Sequence[str]) -> str:
-    """Folders of this machine are left out: their names alone say which model it was."""
+    """The command line, with file names in place of paths."""
     words = [Path(word).name if "/" in word else word for word in arguments]
     return " ".join(["python -m", f"benchmarks.{name.partition('-')[0]}", *words])
 

@@ -1,4 +1,4 @@
-"""Starts a server in a process of its own and finds out where it listens; it does not know what it serves."""
+"""Starts a server in a process of its own and reads its address."""
 
 import asyncio
 import os
@@ -16,20 +16,24 @@ _ADDRESS = re.compile(r" serves\b.* on (\S+:\d+);")
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A server that listens."""
+    """A running server."""
 
     address: str
     pid: int
 
     def cpu_s(self) -> float:
-        """Processor time it has used so far, Linux only."""
+        """Processor time used so far. Linux only."""
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
 async def server_process(*words: str) -> AsyncGenerator[ServerProcess]:
-    """Runs `python -m WORDS...` until the block ends."""
+    """Runs `python -m WORDS...` until the block ends.
+
+    Raises:
+        RuntimeError: the process ended before it printed an address.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *words, cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE
     )
@@ -54,10 +58,10 @@ async def _address(lines: asyncio.StreamReader) -> str:
         said.append(line)
         if found := _ADDRESS.search(line):
             return found[1]
-    raise RuntimeError(f"the server ended before it listened:\n{''.join(said)}")
+    raise RuntimeError(f"the server ended before it printed an address:\n{''.join(said)}")
 
 
 async def _drain(lines: asyncio.StreamReader) -> None:
-    """Reads the log away, so that the server never waits for its reader."""
+    """Discards the log, so that the server never blocks on a full pipe."""
     while await lines.read(1 << 16):
         pass

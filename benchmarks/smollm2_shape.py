@@ -1,8 +1,9 @@
-"""Writes decoder folders with random weights of SmolLM2-135M's exact shape; speed depends on shapes, not on values.
+"""Writes model folders with random weights in the shape of SmolLM2-135M. Speed depends on shapes, not on values.
 
     python -m benchmarks.smollm2_shape OUTPUT    writes OUTPUT/fp32 and OUTPUT/int4 (0.7 GB)
 
-The tokenizer is the tests' small one, so answers are no text; onward and onnxruntime-genai load the very same folders.
+The tokenizer is the small one of the tests, so the output is not readable. onward and onnxruntime-genai load the same
+folders.
 """
 
 import argparse
@@ -31,7 +32,7 @@ FORMATS = {"fp32": WeightFormats(), "int4": WeightFormats(layers="int4", embeddi
 
 
 def write_folder(directory: Path, formats: WeightFormats) -> None:
-    """Writes one model with its tokenizer, unless it is there."""
+    """Writes a model and its tokenizer, unless the folder exists already."""
     if (directory / "tokenizer.json").is_file():
         return
     weights = random_weights(SMOLLM2_135M, seed=0)
@@ -41,7 +42,7 @@ def write_folder(directory: Path, formats: WeightFormats) -> None:
 
 
 def main() -> None:
-    """Writes both folders."""
+    """Write both folders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     output: Path = parser.parse_args().output

@@ -1,8 +1,8 @@
-"""Servers without a model, for transport.py to call: one of three kinds, each says its address on standard error.
+"""Servers without a model, for transport.py: three kinds, each of which prints its address on standard error.
 
-empty      grpc.aio handlers that answer with empty messages: what gRPC itself costs
-completer  onward's edge before answers that are already there: what the edge adds
-model      all of onward before a model that answers at once: what everything but the model adds
+empty      grpc.aio handlers that return empty messages: the cost of gRPC itself
+completer  onward's gRPC edge with ready-made completions: the cost of the edge
+model      all of onward with a model that computes nothing: the cost of everything but the model
 """
 
 import asyncio
@@ -28,22 +28,21 @@ from testing.tiny_model import TINY, write_tiny_model
 
 SERVICE = "onward.v1.CompletionService"
 STREAMS, MESSAGES = 32, 200
-
-"""Deltas of a stream; a unary answer has one."""
+"""Streams of the benchmark, and deltas of each; a unary completion has one."""
 
 
 def settings(*models: str) -> Settings:
-    """As a server runs, on a free port."""
+    """A server's settings, with a free port."""
     return Settings(model=models, listen="127.0.0.1:0", slots=STREAMS, context_length=2 * MESSAGES)
 
 
 async def one_empty_message(_request: bytes, _context: object) -> bytes:
-    """The least that a unary method can do."""
+    """The cheapest unary method."""
     return b""
 
 
 async def empty_messages(_request: bytes, _context: object) -> AsyncIterator[bytes]:
-    """As many empty messages as a stream has deltas."""
+    """A stream of `MESSAGES` empty messages."""
     for _ in range(MESSAGES):
         yield b""
 
@@ -63,7 +62,7 @@ async def serve_empty() -> None:
 
 
 async def serve_completer() -> None:
-    """Serves onward's edge; a request for one token gets one delta."""
+    """Serves onward's edge with ready-made completions."""
     completer = FakeCompleter(texts=("word ",) * MESSAGES)
     async with Server(settings(), FakeCatalogue((completer,)), load_access(settings())) as server:
         say(server.address)
@@ -71,18 +70,18 @@ async def serve_completer() -> None:
 
 
 class StubCausalLM:
-    """Finds the same token the likeliest after anything, at no cost."""
+    """A model that always returns the same logits."""
 
     num_slots = STREAMS
     context_length = 2 * MESSAGES
     vocabulary_size = TINY.vocab_size
 
     def __init__(self) -> None:
-        """One array is every answer."""
+        """Allocates the logits that every method returns."""
         self._logits = np.zeros((self.num_slots, self.vocabulary_size), np.float32)
         self._logits[:, 100] = 10  # a letter
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:  # noqa: ARG002  the protocol names them
+    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:  # noqa: ARG002  the protocol has these names
         """See `CausalLM.prefill`."""
         return self._logits[0]
 
@@ -98,7 +97,7 @@ class StubCausalLM:
 
 
 def serve_model() -> None:
-    """Serves with everything real but the forward pass."""
+    """Serves with everything real except the forward pass."""
     loaded = LoadedModel(
         causal_lm=StubCausalLM(), deterministic=True, precision="fp32", execution_provider="CPUExecutionProvider"
     )
@@ -107,7 +106,7 @@ def serve_model() -> None:
 
 
 def say(address: str) -> None:
-    """Says where to call, as `onward serve` does."""
+    """Prints the address in the form of `onward serve`."""
     sys.stderr.write(f"stub serves on {address};\n")
     sys.stderr.flush()
 

@@ -1,8 +1,8 @@
-"""Writes the tables of benchmarks/README.md from results/*.json; it measures nothing.
+"""Writes the tables of benchmarks/README.md from results/*.json.
 
     python -m benchmarks.tables
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`, where NAME is a result's file without its ending.
+A table is between `<!-- NAME -->` and `<!-- end -->`, where NAME is a result's file name without `.json`.
 """
 
 import json
@@ -19,7 +19,7 @@ _RANGE = "_range"
 
 
 def table(result: dict[str, Any]) -> str:
-    """Where and with what, then one line a row; a value's range follows it in brackets."""
+    """The conditions of the measurement, then a table. A value's range follows it in parentheses."""
     rows: list[dict[str, Any]] = result["rows"]
     columns = [name for name in rows[0] if not name.endswith(_RANGE)]
     lines = [" | ".join(name.replace("_", " ") for name in columns), " | ".join("--:" for _ in columns)]
@@ -43,7 +43,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def main() -> None:
-    """Rewrites the page; a result that is not there leaves its table as it is."""
+    """Rewrite the tables. A table without a result file stays as it is."""
 
     def filled(match: re.Match[str]) -> str:
         path = RESULTS / f"{match[2]}.json"

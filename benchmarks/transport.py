@@ -1,9 +1,9 @@
-"""Measures what onward adds to a call besides the model, against empty grpc.aio handlers in the same run.
+"""Measures the cost of a call apart from the model, against empty grpc.aio handlers in the same run.
 
     python -m benchmarks.transport
 
-The servers of stub_server.py run in processes of their own; this one calls them in turn, with messages left as bytes.
-Unary calls go one after another; 32 streams run side by side.
+The servers of stub_server.py run in processes of their own. This process calls them in turn and leaves messages as
+bytes. Unary calls run in sequence, 32 streams in parallel.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from onward.v1 import completion_pb2, sampling_pb2
 
 
 class Caller:
-    """Calls one server."""
+    """Makes calls to one server."""
 
     def __init__(self, server: ServerProcess, channel: grpc.aio.Channel) -> None:
-        """The channel is the caller's to close."""
+        """Takes an open channel, which it does not close."""
         self._server = server
         self._unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Complete")
         self._stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
@@ -34,7 +34,7 @@ class Caller:
         )
 
     async def unary_ms(self, num_calls: int) -> list[float]:
-        """Times of calls one after another, in milliseconds."""
+        """Times of consecutive calls, in milliseconds."""
         request = _request(max_tokens=1).SerializeToString()
         times_ms: list[float] = []
         for _ in range(num_calls):
@@ -44,7 +44,7 @@ class Caller:
         return times_ms
 
     async def stream_rates(self) -> dict[str, float]:
-        """Messages a second of all streams together, and the server's processor time for one."""
+        """Messages per second over all streams, and the server's processor time per message."""
         request = completion_pb2.StreamCompleteRequest(request=_request(max_tokens=MESSAGES)).SerializeToString()
         cpu_s, started_s = self._server.cpu_s(), time.perf_counter()
         counts = await asyncio.gather(*(self._count(request) for _ in range(STREAMS)))
@@ -69,7 +69,7 @@ def _request(*, max_tokens: int) -> completion_pb2.CompleteRequest:
 
 
 async def measure(runs: int, calls: int) -> list[dict[str, object]]:
-    """One row a kind of server; the first run of everything warms up."""
+    """A row per kind of server, after one warm-up run."""
     times_ms: dict[str, list[float]] = {kind: [] for kind in KINDS}
     rates: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     async with AsyncExitStack() as stack:
@@ -112,10 +112,10 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=15, help="streams take a third of a second a run")
-    parser.add_argument("--calls", type=int, default=400, help="unary calls of one run")
+    parser.add_argument("--runs", type=int, default=15, help="measured runs (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=400, help="unary calls per run (default: %(default)s)")
     arguments = parser.parse_args()
     rows = asyncio.run(measure(arguments.runs, arguments.calls))
     sizes = {
