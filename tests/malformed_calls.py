@@ -1,4 +1,4 @@
-"""Calls that are wrong in what they ask for, or in their bytes, at every door that takes a request; it makes none."""
+"""Malformed calls, by their fields or their bytes, of every method that takes a completion request."""
 
 import json
 import math
@@ -36,7 +36,7 @@ from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeReques
 Wrong = Callable[[CompleteRequest], object]
 
 _COMPLETIONS, _TOKENIZERS = "/onward.v1.CompletionService", "/onward.v1.TokenizerService"
-_DOORS: Mapping[str, Callable[[CompleteRequest], AnyMessage]] = {
+_METHODS: Mapping[str, Callable[[CompleteRequest], AnyMessage]] = {
     f"{_COMPLETIONS}/Complete": lambda request: request,
     f"{_COMPLETIONS}/StreamComplete": lambda request: StreamCompleteRequest(request=request),
     f"{_TOKENIZERS}/CountTokens": lambda request: CountTokensRequest(request=request),
@@ -46,17 +46,17 @@ _DOORS: Mapping[str, Callable[[CompleteRequest], AnyMessage]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MalformedCall:
-    """One call."""
+    """The method and the request bytes of one call."""
 
     name: str
     method: str
     data: bytes
     is_invalid: bool
-    """Certainly: else some answer may be right, such as the number of tokens of what is too long."""
+    """Whether the server must reject it. Otherwise it may succeed, as the token count of a long prompt does."""
 
 
 def raw_request(seed: int = 0, *, max_tokens: int = 20, n: int = 1, text: str = "The tide came in") -> CompleteRequest:
-    """A good one."""
+    """A valid request with a raw prompt."""
     return CompleteRequest(
         raw_prompt=RawPrompt(text=text),
         sampling=SamplingParams(temperature=1, seed=seed, max_tokens=max_tokens, ignore_eos=True),
@@ -66,7 +66,7 @@ def raw_request(seed: int = 0, *, max_tokens: int = 20, n: int = 1, text: str = 
 
 
 def chat_request(seed: int = 0, *, max_tokens: int = 20) -> CompleteRequest:
-    """A good one, with a tool, a call and its result."""
+    """A valid request with a tool, a tool call and its result."""
     call = ToolCall(id="a1", function=FunctionCall(name="look", arguments='{"at": "sea"}'))
     return CompleteRequest(
         messages=[
@@ -80,17 +80,17 @@ def chat_request(seed: int = 0, *, max_tokens: int = 20) -> CompleteRequest:
 
 
 def malformed_calls(count: int, generator: random.Random) -> list[MalformedCall]:
-    """Everything wrong that is known through every door, and good requests with bits flipped; in random order."""
+    """Every known fault by every method, and valid requests with flipped bits, in random order."""
     calls = [
-        *(_wrong(name, method, raw_request(), change) for name, change in _RAW_WRONGS.items() for method in _DOORS),
-        *(_wrong(name, method, chat_request(), change) for name, change in _CHAT_WRONGS.items() for method in _DOORS),
+        *(_wrong(name, method, raw_request(), change) for name, change in _RAW_WRONGS.items() for method in _METHODS),
+        *(_wrong(name, method, chat_request(), change) for name, change in _CHAT_WRONGS.items() for method in _METHODS),
         *_OTHERS,
     ]
     assert len(calls) < count, "there is room for flipped bits"
     while len(calls) < count:
-        method = generator.choice(list(_DOORS))
+        method = generator.choice(list(_METHODS))
         request = generator.choice([raw_request, chat_request])(max_tokens=5)
-        data = _flipped(_DOORS[method](request).SerializeToString(), generator)
+        data = _flipped(_METHODS[method](request).SerializeToString(), generator)
         calls.append(MalformedCall(name=f"flipped: {data!r}", method=method, data=data, is_invalid=False))
     generator.shuffle(calls)
     return calls
@@ -98,12 +98,12 @@ def malformed_calls(count: int, generator: random.Random) -> list[MalformedCall]
 
 def _wrong(name: str, method: str, request: CompleteRequest, change: Wrong) -> MalformedCall:
     change(request)
-    data = _DOORS[method](request).SerializeToString()
+    data = _METHODS[method](request).SerializeToString()
     return MalformedCall(name=name, method=method, data=data, is_invalid=method.startswith(_COMPLETIONS))
 
 
 def _flipped(data: bytes, generator: random.Random) -> bytes:
-    """Bits flipped, and the end cut off of every other."""
+    """Flips bits, and truncates every other request."""
     changed = bytearray(data)
     for _ in range(generator.randrange(1, 4)):
         changed[generator.randrange(len(changed))] ^= 1 << generator.randrange(8)

@@ -1,4 +1,4 @@
-"""The `onward` command as processes, as users have it: it serves, answers, drains, and says why it does not start."""
+"""The `onward` command as a process: it serves, drains, and prints why it does not start."""
 
 import re
 import signal
@@ -18,24 +18,24 @@ from tests.waiting import WAIT_S
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A server's process, and where it listens."""
+    """The process of a server, and its address."""
 
     process: subprocess.Popen[str]
     address: str
 
     def ended(self) -> int:
-        """Its exit code, once it has ended."""
+        """Waits for the process and returns its exit code."""
         return self.process.wait(WAIT_S)
 
 
 def onward(*words: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
+    """Runs a command until it exits."""
     command = [sys.executable, "-m", "onward_server", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
 
 
 def address_said_by(process: subprocess.Popen[str]) -> str:
-    """Reads what a server says, up to where it listens."""
+    """Reads the log of a server until it has the address."""
     assert process.stderr is not None
     lines: list[str] = []
     for line in process.stderr:
@@ -47,7 +47,7 @@ def address_said_by(process: subprocess.Popen[str]) -> str:
 
 @contextmanager
 def onward_serve(folder: Path, *words: str) -> Generator[Serving]:
-    """Serves a folder until the block is left, or the server ends."""
+    """Serves a model folder while the block runs."""
     command = [
         sys.executable,
         "-m",
@@ -66,7 +66,7 @@ def onward_serve(folder: Path, *words: str) -> Generator[Serving]:
             process.kill()
 
 
-def test_what_is_served_is_listed_answers_and_is_healthy(tiny_folder: Path) -> None:
+def test_a_served_model_is_listed_completes_and_is_healthy(tiny_folder: Path) -> None:
     with onward_serve(tiny_folder) as serving:
         target = ("--target", serving.address)
         answer = onward("complete", *target, "--max-tokens", "3", "Hello")
@@ -77,7 +77,7 @@ def test_what_is_served_is_listed_answers_and_is_healthy(tiny_folder: Path) -> N
     assert "tiny" in listed.stdout
 
 
-def test_a_signal_lets_a_running_answer_finish_and_ends_the_server_well(tiny_folder: Path) -> None:
+def test_a_signal_lets_a_running_completion_finish_and_the_server_exits_with_0(tiny_folder: Path) -> None:
     with onward_serve(tiny_folder) as serving, Client(serving.address, max_retries=0) as client:
         with client.stream("Hello", max_tokens=100, ignore_eos=True) as stream:
             next(iter(stream))
@@ -89,7 +89,7 @@ def test_a_signal_lets_a_running_answer_finish_and_ends_the_server_well(tiny_fol
             client.complete("Hello")
 
 
-def test_a_killed_server_is_told_apart_from_a_bad_request(tiny_folder: Path) -> None:
+def test_a_killed_server_has_another_error_than_a_bad_request(tiny_folder: Path) -> None:
     with onward_serve(tiny_folder) as serving, Client(serving.address, max_retries=0) as client:
         with pytest.raises(InvalidRequestError):
             client.complete("Hello", temperature=-1)
@@ -100,7 +100,7 @@ def test_a_killed_server_is_told_apart_from_a_bad_request(tiny_folder: Path) -> 
                 stream.final()
 
 
-def test_a_bad_model_folder_ends_with_one_sentence_before_anything_listens(tmp_path: Path) -> None:
+def test_a_bad_model_folder_is_one_line_of_error_before_the_server_listens(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -111,7 +111,7 @@ def test_a_bad_model_folder_ends_with_one_sentence_before_anything_listens(tmp_p
     assert onward("health", "--target", address).returncode == 1
 
 
-def test_wrong_usage_has_an_exit_code_of_its_own(tiny_folder: Path) -> None:
+def test_wrong_usage_exits_with_2(tiny_folder: Path) -> None:
     served = onward("serve", "--model", str(tiny_folder), "--slots", "0")
     assert served.returncode == 2
     assert "--slots" in served.stderr

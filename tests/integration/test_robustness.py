@@ -1,4 +1,4 @@
-"""What callers do wrong, and when they leave, changes no one else's answer and loses no slot."""
+"""Invalid requests, cancellations and deadlines change no other completion and lose no slot."""
 
 import asyncio
 import logging
@@ -44,28 +44,28 @@ TEMPLATE = """
 
 @pytest.fixture(scope="module")
 def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model whose template takes tools."""
+    """A tiny model whose template supports tools."""
     folder = write_tiny_model(tmp_path_factory.mktemp("models") / "chat")
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 
 
 async def baseline(served: Served) -> CompleteResponse:
-    """An answer that takes every slot at once: it comes only when none is lost."""
+    """Requests a completion that needs every slot at once: it succeeds only if no slot is lost."""
     return await served.completions.Complete(raw_request(n=NUM_SLOTS), timeout=WAIT_S)
 
 
-async def good_answers(served: Served) -> list[object]:
-    """All that is the same each time in the answers to three good calls, made at once."""
+async def valid_completions(served: Served) -> list[object]:
+    """What must not change in the completions of three valid requests, sent at once."""
     plain, chat, streamed = await asyncio.gather(
         served.completions.Complete(raw_request(7)),
         served.completions.Complete(chat_request(8)),
-        streamed_answer(served, raw_request(9)),
+        streamed_completion(served, raw_request(9)),
     )
     return [list(plain.choices), list(chat.choices), *streamed]
 
 
-async def streamed_answer(served: Served, request: CompleteRequest) -> tuple[str, list[TokenLogprob]]:
+async def streamed_completion(served: Served, request: CompleteRequest) -> tuple[str, list[TokenLogprob]]:
     text, logprobs = "", list[TokenLogprob]()
     async for event in served.completions.StreamComplete(StreamCompleteRequest(request=request)):
         text += event.delta.text
@@ -73,13 +73,13 @@ async def streamed_answer(served: Served, request: CompleteRequest) -> tuple[str
     return text, logprobs
 
 
-async def code_of(answer: Awaitable[object] | AsyncIterable[object]) -> grpc.StatusCode:
+async def code_of(call: Awaitable[object] | AsyncIterable[object]) -> grpc.StatusCode:
     try:
-        if isinstance(answer, AsyncIterable):
-            async for _ in answer:
+        if isinstance(call, AsyncIterable):
+            async for _ in call:
                 pass
         else:
-            await answer
+            await call
     except grpc.aio.AioRpcError as error:
         return error.code()
     return OK
@@ -87,7 +87,7 @@ async def code_of(answer: Awaitable[object] | AsyncIterable[object]) -> grpc.Sta
 
 @asynccontextmanager
 async def watched(served: Served) -> AsyncGenerator[None]:
-    """Asks for the server's health, over and over, for the length of the block."""
+    """Requests the server's health repeatedly while the block runs."""
     is_over = False
 
     async def watch() -> None:
@@ -101,28 +101,28 @@ async def watched(served: Served) -> AsyncGenerator[None]:
 
 
 def logged_codes(caplog: pytest.LogCaptureFixture) -> Counter[str]:
-    """How the calls ended as the server saw it: a client that leaves is not told."""
+    """The status codes of the calls in the server's log, as a client that cancels does not receive them."""
     return Counter(record.__dict__["fields"]["code"] for record in caplog.records if record.getMessage() == "request")
 
 
 def logged_errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Of anything in this process: gRPC and asyncio too."""
+    """The errors that were logged in this process, including those of gRPC and asyncio."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_thousand_calls_cancelled_at_random_points_change_no_answer_and_lose_no_slot(
+async def test_a_thousand_calls_cancelled_at_random_points_change_no_completion_and_lose_no_slot(
     serve: Serve, chat_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "onward_server")
     generator = random.Random(1)
     async with serve(chat_folder, slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
-        every_slot, expected = (await baseline(served)).choices, await good_answers(served)
+        every_slot, expected = (await baseline(served)).choices, await valid_completions(served)
         codes: Counter[grpc.StatusCode] = Counter()
         async with watched(served):
             for _ in range(NUM_CALLS // NUM_AT_ONCE):
-                good = asyncio.ensure_future(good_answers(served))
+                unaffected = asyncio.ensure_future(valid_completions(served))
                 codes.update(await asyncio.gather(*(cancelled_call(served, generator) for _ in range(NUM_AT_ONCE))))
-                assert await good == expected
+                assert await unaffected == expected
         assert (await baseline(served)).choices == every_slot
     assert set(codes) <= {OK, grpc.StatusCode.CANCELLED}
     logged = logged_codes(caplog)
@@ -132,7 +132,7 @@ async def test_a_thousand_calls_cancelled_at_random_points_change_no_answer_and_
 
 
 async def cancelled_call(served: Served, generator: random.Random) -> grpc.StatusCode:
-    """Of any kind; it may have ended before it is cancelled."""
+    """Starts a call of a random kind and cancels it, possibly after its end."""
     long = raw_request(generator.randrange(100), max_tokens=100, text="The tide " * generator.randrange(1, 30))
     chat = chat_request(generator.randrange(100), max_tokens=100)
     item = generator.choice([long, long, long, chat])
@@ -167,19 +167,19 @@ async def test_deadlines_that_pass_lose_no_slot(serve: Serve, tiny_folder: Path)
         assert (await baseline(served)).choices == before.choices
 
 
-async def test_a_thousand_malformed_calls_among_good_ones_change_nothing(
+async def test_a_thousand_malformed_calls_among_valid_ones_change_no_completion(
     serve: Serve, chat_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = malformed_calls(NUM_CALLS, random.Random(3))
     async with serve(chat_folder, slots=NUM_SLOTS, max_queue=2 * NUM_CALLS) as served:
-        every_slot, expected = (await baseline(served)).choices, await good_answers(served)
+        every_slot, expected = (await baseline(served)).choices, await valid_completions(served)
         codes: list[grpc.StatusCode] = []
         async with watched(served):
             for first in range(0, NUM_CALLS, NUM_AT_ONCE):
-                good = asyncio.ensure_future(good_answers(served))
+                unaffected = asyncio.ensure_future(valid_completions(served))
                 malformed = (served.call_with_bytes(call.method, call.data) for call in calls[first:][:NUM_AT_ONCE])
                 codes += await asyncio.gather(*map(code_of, malformed))
-                assert await good == expected
+                assert await unaffected == expected
         assert (await baseline(served)).choices == every_slot
     assert [wrong for call, code in zip(calls, codes, strict=True) if (wrong := wrong_end(call, code))] == []
     assert codes.count(INVALID) > NUM_CALLS / 2
@@ -187,12 +187,12 @@ async def test_a_thousand_malformed_calls_among_good_ones_change_nothing(
 
 
 def wrong_end(call: MalformedCall, code: grpc.StatusCode) -> str | None:
-    """What is wrong with how a malformed call ended, if anything is."""
+    """Why the status of a malformed call is wrong; empty if it is right."""
     allowed = {INVALID} if call.is_invalid else {OK, INVALID, grpc.StatusCode.NOT_FOUND}
     return None if code in allowed else f"{call.method} of {call.name} ended with {code.name}"
 
 
-async def test_every_bad_field_is_named_in_one_answer(serve: Serve, tiny_folder: Path) -> None:
+async def test_every_bad_field_is_named_in_one_status(serve: Serve, tiny_folder: Path) -> None:
     item = raw_request()
     item.sampling.temperature = 9
     item.sampling.top_p = 0
@@ -211,7 +211,9 @@ async def test_every_bad_field_is_named_in_one_answer(serve: Serve, tiny_folder:
         ]
 
 
-async def test_a_prompt_beyond_the_window_is_refused_with_its_figures(serve: Serve, tiny_folder: Path) -> None:
+async def test_a_prompt_longer_than_the_context_window_is_rejected_with_its_figures(
+    serve: Serve, tiny_folder: Path
+) -> None:
     async with serve(tiny_folder) as served:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await served.completions.Complete(raw_request(max_tokens=250, text="The tide came in. " * 5))
@@ -222,7 +224,7 @@ async def test_a_prompt_beyond_the_window_is_refused_with_its_figures(serve: Ser
         assert int(info.metadata["prompt_tokens"]) > 7
 
 
-async def test_a_full_queue_refuses_with_a_retry_time_while_health_answers(serve: Serve, tiny_folder: Path) -> None:
+async def test_a_full_queue_rejects_with_a_retry_delay_while_health_is_served(serve: Serve, tiny_folder: Path) -> None:
     async with serve(tiny_folder, slots=1, max_queue=2) as served:
         calls = [served.completions.Complete(raw_request(max_tokens=230)) for _ in range(40)]
         assert await served.health() == HealthCheckResponse.SERVING

@@ -23,7 +23,7 @@ Output = Callable[[], tuple[str, str]]
 
 @pytest.fixture
 def output(capsys: pytest.CaptureFixture[str]) -> Output:
-    """What was written to standard output and standard error."""
+    """Reads what was written to stdout and stderr."""
 
     def read() -> tuple[str, str]:
         captured = capsys.readouterr()
@@ -33,11 +33,11 @@ def output(capsys: pytest.CaptureFixture[str]) -> Output:
 
 
 async def onward(served: Served, command: str, *words: str) -> int:
-    """Runs a client command against the server, in a thread as it blocks."""
+    """Runs a client command against the server. It blocks, so it runs in a thread."""
     return await asyncio.to_thread(main, [command, "--target", served.server.address, *words])
 
 
-async def test_complete_sends_a_message_and_says_so(output: Output) -> None:
+async def test_complete_sends_a_message_and_prints_that_it_does(output: Output) -> None:
     completer = FakeCompleter()
     async with serving(completer) as served:
         code = await onward(served, "complete", "Hi", "--system", "Be brief.", "--temperature", "0", "--stop", "x")
@@ -62,7 +62,7 @@ async def test_complete_sends_a_message_and_says_so(output: Output) -> None:
     ],
     ids=["a model without a template", "as asked"],
 )
-async def test_complete_sends_raw_text_and_says_so(
+async def test_complete_sends_raw_text_and_prints_that_it_does(
     completer: FakeCompleter, words: list[str], said: str, output: Output
 ) -> None:
     async with serving(completer) as served:
@@ -73,7 +73,7 @@ async def test_complete_sends_raw_text_and_says_so(
     assert completer.requests[0].raw_prompt == RawText(text="Once")
 
 
-async def test_a_system_message_is_not_dropped_where_none_can_be_sent(output: Output) -> None:
+async def test_a_system_message_that_cannot_be_sent_is_an_error(output: Output) -> None:
     completer = FakeCompleter(card=WITHOUT_TEMPLATE)
     async with serving(completer) as served:
         code = await onward(served, "complete", "Once", "--system", "Be brief.")
@@ -83,14 +83,14 @@ async def test_a_system_message_is_not_dropped_where_none_can_be_sent(output: Ou
     assert completer.requests == []
 
 
-async def test_a_stream_writes_the_same_answer(output: Output) -> None:
+async def test_a_stream_prints_the_same_text(output: Output) -> None:
     async with serving(FakeCompleter()) as served:
         code = await onward(served, "complete", "Hi", "--stream")
 
     assert (code, output()[0]) == (0, "Hello world\n")
 
 
-async def test_json_is_one_message_a_line(output: Output) -> None:
+async def test_json_is_one_message_per_line(output: Output) -> None:
     async with serving(FakeCompleter()) as served:
         await onward(served, "complete", "Hi", "--json")
         (whole,) = map(json.loads, output()[0].splitlines())
@@ -101,7 +101,7 @@ async def test_json_is_one_message_a_line(output: Output) -> None:
     assert [list(event) for event in events] == [["start"], ["delta"], ["delta"], ["finish"], ["end"]]
 
 
-async def test_without_a_prompt_standard_input_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_prompt_stdin_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("from a pipe"))
     completer = FakeCompleter()
     async with serving(completer) as served:
@@ -126,7 +126,7 @@ async def test_models_are_listed(output: Output) -> None:
     assert [model["id"] for model in models] == ["fake", "other"]
 
 
-async def test_health_is_0_only_while_serving(output: Output) -> None:
+async def test_health_exits_with_0_only_while_the_server_is_serving(output: Output) -> None:
     completer = FakeCompleter(hangs_after_start=True)
     async with serving(completer) as served:
         well = await onward(served, "health", "--service", "onward.v1.CompletionService")
@@ -142,7 +142,7 @@ async def test_health_is_0_only_while_serving(output: Output) -> None:
     assert output()[0] == "SERVING\nNOT_SERVING\nHello world\n"
 
 
-def test_a_server_that_is_not_there_is_a_failure_with_one_sentence(output: Output) -> None:
+def test_a_server_that_cannot_be_reached_is_a_failure_in_one_line(output: Output) -> None:
     code = main(["health", "--target", "127.0.0.1:1"])
 
     out, err = output()
@@ -151,7 +151,7 @@ def test_a_server_that_is_not_there_is_a_failure_with_one_sentence(output: Outpu
     assert err.count("\n") == 1
 
 
-async def test_an_error_of_the_server_is_shown_with_its_request_id(output: Output) -> None:
+async def test_an_error_of_the_server_is_printed_with_its_reason(output: Output) -> None:
     async with serving(FakeCompleter()) as served:
         code = await onward(served, "complete", "Hi", "--model", "x")
 
@@ -186,7 +186,7 @@ def test_empty_environment_variables_count_as_unset(monkeypatch: pytest.MonkeyPa
     assert ClientSettings.read() == ClientSettings(target="127.0.0.1:50051", api_key=None)
 
 
-def test_a_key_file_that_is_missing_is_a_failure_with_one_sentence(tmp_path: Path, output: Output) -> None:
+def test_a_missing_key_file_is_a_failure_that_names_it(tmp_path: Path, output: Output) -> None:
     code = main(["models", "--api-key-file", str(tmp_path / "missing")])
 
     assert code == 1
@@ -194,14 +194,14 @@ def test_a_key_file_that_is_missing_is_a_failure_with_one_sentence(tmp_path: Pat
 
 
 @pytest.mark.parametrize("words", [[], ["nope"], ["complete", "--top-k", "x"], ["health", "--nope"]])
-def test_wrong_usage_is_2(words: list[str]) -> None:
+def test_wrong_usage_exits_with_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
 
     assert caught.value.code == 2
 
 
-def test_wrong_settings_are_2_and_named(output: Output) -> None:
+def test_wrong_settings_exit_with_2_and_are_named(output: Output) -> None:
     assert main(["serve", "--slots", "0", "--listen", "x"]) == 2
     assert output()[1].count("onward serve: --") == 2
 
@@ -219,7 +219,7 @@ def test_serve_hands_its_settings_to_the_app(monkeypatch: pytest.MonkeyPatch) ->
     assert seen[0].slots == 3
 
 
-def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: Settings) -> int:
         raise KeyboardInterrupt
 

@@ -108,7 +108,7 @@ class Boundary:
         """Returns the bytes of a message.
 
         Raises:
-            ResponseTooLarge: There are too many. gRPC would refuse them too, but without telling the caller why.
+            ResponseTooLarge: There are too many. gRPC would reject them too, but without telling the caller why.
         """
         data = message.SerializeToString()
         if len(data) > self._max_message_bytes:

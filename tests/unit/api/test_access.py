@@ -33,7 +33,7 @@ def bearer(key: str) -> tuple[tuple[str, str], ...]:
 
 
 async def test_with_keys_every_method_but_health_needs_one(keys_file: Path) -> None:
-    """The methods are those that the server itself lists, so that a new one cannot be forgotten."""
+    """The methods are those that reflection lists, so the test covers new ones, too."""
     async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
         methods = await _listed_methods(served)
         refused = [(await failure(served.call_with_bytes(f"/{method}"))).code() for method in sorted(methods)]
@@ -44,7 +44,7 @@ async def test_with_keys_every_method_but_health_needs_one(keys_file: Path) -> N
     assert status == 1
 
 
-async def test_a_method_that_does_not_exist_is_not_told_apart_without_a_key(keys_file: Path) -> None:
+async def test_without_a_key_an_unknown_method_gets_the_same_status(keys_file: Path) -> None:
     async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
         error = await failure(served.call_with_bytes("/onward.v1.CompletionService/Guess"))
 
@@ -52,7 +52,7 @@ async def test_a_method_that_does_not_exist_is_not_told_apart_without_a_key(keys
 
 
 @pytest.mark.parametrize("key", [KEY, "key-2"])
-async def test_any_key_of_the_file_opens_every_method(keys_file: Path, key: str) -> None:
+async def test_every_key_of_the_file_is_accepted_by_every_method(keys_file: Path, key: str) -> None:
     async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
         response = await served.completions.Complete(HELLO, metadata=bearer(key))
         events = [event async for event in served.completions.StreamComplete(STREAM_HELLO, metadata=bearer(key))]
@@ -75,7 +75,9 @@ async def test_any_key_of_the_file_opens_every_method(keys_file: Path, key: str)
     ],
     ids=["none", "another", "empty", "longer", "no scheme", "wrong scheme", "two", "binary"],
 )
-async def test_anything_but_one_key_is_refused(keys_file: Path, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
+async def test_anything_but_exactly_one_key_is_rejected(
+    keys_file: Path, metadata: tuple[tuple[str, str | bytes], ...]
+) -> None:
     async with serving(FakeCompleter(), api_keys_file=keys_file) as served:
         error = await failure(served.completions.Complete(HELLO, metadata=metadata))
 
@@ -83,7 +85,7 @@ async def test_anything_but_one_key_is_refused(keys_file: Path, metadata: tuple[
     assert details(error).keys() == {"ErrorInfo", "RequestInfo"}
 
 
-def test_the_scheme_is_read_in_any_case() -> None:
+def test_the_scheme_may_have_any_case() -> None:
     assert ApiKeys([KEY]).accept([("authorization", f"bEARER {KEY}")])
 
 
@@ -107,7 +109,7 @@ async def test_a_key_is_in_no_log_line(keys_file: Path, caplog: pytest.LogCaptur
         ("naïve\n", "keys:1: not an API key"),
     ],
 )
-def test_a_bad_key_file_is_a_refusal_to_start_that_shows_no_key(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_bad_key_file_prevents_the_start_and_no_key_is_shown(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "keys"
     path.write_text(text, encoding="utf-8")
 
@@ -116,25 +118,27 @@ def test_a_bad_key_file_is_a_refusal_to_start_that_shows_no_key(tmp_path: Path, 
     assert not {"words", "naïve"} & set(str(caught.value).replace(":", " ").split())
 
 
-def test_a_file_that_cannot_be_read_is_a_refusal_to_start(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_prevents_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="cannot read the API keys file"):
         load_access(Settings(api_keys_file=tmp_path / "missing"))
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0"])
-def test_standing_open_to_a_network_is_refused(listen: str) -> None:
+def test_an_unprotected_server_on_a_network_does_not_start(listen: str) -> None:
     with pytest.raises(StartupError, match=r"TLS .* and API keys .*--insecure"):
         load_access(Settings(listen=listen))
 
 
-def test_half_a_protection_is_none(keys_file: Path, certificates: "Certificates") -> None:
+def test_tls_without_keys_and_keys_without_tls_do_not_suffice(keys_file: Path, certificates: "Certificates") -> None:
     with pytest.raises(StartupError, match="without TLS"):
         load_access(Settings(listen="0.0.0.0:0", api_keys_file=keys_file))
     with pytest.raises(StartupError, match="without API keys"):
         load_access(Settings(listen="0.0.0.0:0", **certificates.tls))
 
 
-def test_tls_with_keys_or_client_certificates_may_face_a_network(keys_file: Path, certificates: "Certificates") -> None:
+def test_tls_with_keys_or_client_certificates_may_listen_on_a_network(
+    keys_file: Path, certificates: "Certificates"
+) -> None:
     with_keys = Settings(listen="0.0.0.0:0", api_keys_file=keys_file, **certificates.tls)
     with_client_certificates = Settings(listen="0.0.0.0:0", **certificates.mutual_tls)
 
@@ -142,7 +146,7 @@ def test_tls_with_keys_or_client_certificates_may_face_a_network(keys_file: Path
     assert load_access(with_client_certificates).credentials is not None
 
 
-def test_what_is_open_is_logged_louder_when_it_is_open_to_a_network(caplog: pytest.LogCaptureFixture) -> None:
+def test_access_is_logged_as_a_warning_if_a_network_has_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     load_access(Settings())
     load_access(Settings(listen="0.0.0.0:0", insecure=True))
@@ -151,7 +155,7 @@ def test_what_is_open_is_logged_louder_when_it_is_open_to_a_network(caplog: pyte
     assert "the network can connect to 0.0.0.0:0 over plaintext; everyone who can connect may call" in caplog.text
 
 
-async def test_tls_is_spoken_and_checked(certificates: "Certificates") -> None:
+async def test_clients_verify_the_certificate_of_the_server(certificates: "Certificates") -> None:
     async with serving(FakeCompleter(), credentials=certificates.trusting(), **certificates.tls) as served:
         response = await served.completions.Complete(HELLO)
     async with serving(FakeCompleter(), **certificates.tls) as served:
@@ -171,7 +175,7 @@ async def test_mutual_tls_needs_a_certificate_of_the_right_authority(certificate
     assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_key_that_is_not_the_certificates_is_a_refusal_to_start(certificates: "Certificates") -> None:
+async def test_a_private_key_of_another_certificate_prevents_the_start(certificates: "Certificates") -> None:
     tls = certificates.tls | certificates.tls_key_of_client
 
     with pytest.raises(StartupError, match="TLS files do not match"):
@@ -181,7 +185,7 @@ async def test_a_key_that_is_not_the_certificates_is_a_refusal_to_start(certific
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """An authority with one certificate for the server, and one for a client."""
+    """A certificate authority, with one certificate for the server and one for a client."""
 
     folder: Path
 
@@ -228,7 +232,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 async def _listed_methods(served: Served) -> set[str]:
-    """Every method that reflection tells of, less the open ones."""
+    """The methods that reflection lists, except those that need no key."""
     services = await _reflected(served, ServerReflectionRequest(list_services=""))
     methods: set[str] = set()
     for service in services.list_services_response.service:

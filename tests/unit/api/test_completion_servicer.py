@@ -1,4 +1,4 @@
-"""What an answer's size may not do to the event loop."""
+"""Encoding a large completion does not block the event loop."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ LOGPROB = domain.TokenLogprob(chosen=domain.Logprob(token_id=7, token=b"a", logp
 
 
 class ObservedLogprobs(tuple[domain.TokenLogprob, ...]):
-    """Log probabilities that note which threads read them."""
+    """Log probabilities that record the threads that read them."""
 
     __slots__ = ()
     readers: ClassVar[set[int]] = set()
@@ -27,20 +27,20 @@ class ObservedLogprobs(tuple[domain.TokenLogprob, ...]):
 
 
 class LogprobCompleter(FakeCompleter):
-    """Answers with the given log probabilities."""
+    """A fake whose completion has the given log probabilities."""
 
     logprobs: tuple[domain.TokenLogprob, ...]
 
     async def complete(
         self, request: domain.CompletionRequest, *, violations: Sequence[FieldViolation] = ()
     ) -> domain.Completion:
-        """The fake's answer, with them."""
+        """The fake's completion, with the log probabilities."""
         answer = await FakeCompleter.complete(self, request, violations=violations)
         return replace(answer, choices=(replace(answer.choices[0], logprobs=self.logprobs),))
 
 
 async def test_log_probabilities_are_never_encoded_on_the_event_loop() -> None:
-    """Twenty alternatives for each of 16 000 tokens once held up every call for 0.7 s."""
+    """Encoding 20 alternatives for each of 16,000 tokens takes 0.7 s."""
     completer = LogprobCompleter()
     completer.logprobs = observed = ObservedLogprobs([LOGPROB])
     servicer = CompletionServicer(FakeCatalogue((completer,)))

@@ -197,7 +197,7 @@ def test_each_response_format_has_its_type(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_the_domain_cannot_express_is_a_violation(message: completion_pb2.CompleteRequest, field: str) -> None:
+def test_what_the_domain_cannot_hold_is_a_violation(message: completion_pb2.CompleteRequest, field: str) -> None:
     assert violated(message) == [field]
 
 
@@ -210,7 +210,7 @@ def test_every_violation_of_a_request_is_found_at_once() -> None:
     assert violated(message) == ["messages[0].role", "messages[1].content[0]", "response_format"]
 
 
-def test_a_bad_message_is_the_fault_of_the_messages() -> None:
+def test_a_bad_message_has_the_reason_invalid_messages() -> None:
     (violation,) = decoded(completion_pb2.CompleteRequest(messages=[chat_pb2.Message()])).violations
 
     assert violation.reason is InvalidReason.INVALID_MESSAGES
@@ -229,7 +229,7 @@ PARTS: dict[str, Callable[[completion_pb2.CompleteRequest], Message]] = {
 
 
 @pytest.mark.parametrize("path", PARTS)
-def test_an_unknown_field_is_refused_wherever_it_is(path: str) -> None:
+def test_an_unknown_field_is_rejected_at_any_depth(path: str) -> None:
     message = completion_pb2.CompleteRequest()
     message.CopyFrom(FULL)
     part = PARTS[path](message)
@@ -263,7 +263,7 @@ DECODERS: list[tuple[Callable[[bytes], object], Message]] = [
 
 
 def violations_of(decoder: Callable[[bytes], object], data: bytes) -> list[str]:
-    """What it hands on, or raises."""
+    """The violations that a decoder returns or raises."""
     try:
         result = decoder(data)
     except InvalidRequest as error:
@@ -272,7 +272,7 @@ def violations_of(decoder: Callable[[bytes], object], data: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize(("decoder", "message"), DECODERS, ids=[message.DESCRIPTOR.name for _, message in DECODERS])
-def test_every_request_message_refuses_unknown_fields(decoder: Callable[[bytes], object], message: Message) -> None:
+def test_every_request_message_rejects_unknown_fields(decoder: Callable[[bytes], object], message: Message) -> None:
     data = message.SerializeToString()
 
     assert violations_of(decoder, data) == []
@@ -280,7 +280,9 @@ def test_every_request_message_refuses_unknown_fields(decoder: Callable[[bytes],
 
 
 @pytest.mark.parametrize(("decoder", "message"), DECODERS, ids=[message.DESCRIPTOR.name for _, message in DECODERS])
-def test_bytes_that_are_no_message_are_the_callers_fault(decoder: Callable[[bytes], object], message: Message) -> None:
+def test_bytes_that_are_not_the_message_are_an_invalid_request(
+    decoder: Callable[[bytes], object], message: Message
+) -> None:
     assert violations_of(decoder, b"\xff\xff") == [message.DESCRIPTOR.full_name]
 
 
@@ -301,38 +303,40 @@ def test_bytes_that_are_no_message_are_the_callers_fault(decoder: Callable[[byte
     ],
     ids=lambda value: value.DESCRIPTOR.name if isinstance(value, Message) else "",
 )
-def test_rules_of_the_other_messages(decoder: Callable[[bytes], object], message: Message, fields: list[str]) -> None:
+def test_a_bad_field_of_another_request_is_named(
+    decoder: Callable[[bytes], object], message: Message, fields: list[str]
+) -> None:
     assert violations_of(decoder, message.SerializeToString()) == fields
 
 
-def test_a_list_that_is_absurdly_long_is_not_read() -> None:
+def test_a_list_over_the_limit_is_not_read() -> None:
     result = decode.complete_request(b"\x12\x00" * 100_000)
 
     assert result.request.messages == ()
     assert [violation.field for violation in result.violations] == ["messages"]
 
 
-def test_violations_beyond_a_bound_are_not_collected() -> None:
+def test_violations_over_the_limit_are_not_collected() -> None:
     result = decode.complete_request(UNKNOWN_FIELD_500 * 10_000 + b"\x12\x00" * 1000)
 
     assert len(result.violations) == 64
 
 
-def test_the_bound_on_what_is_read_is_on_the_whole_request() -> None:
+def test_the_limit_on_items_applies_to_the_whole_request() -> None:
     parts = chat_pb2.Message(role=chat_pb2.ROLE_USER, content=[chat_pb2.ContentPart(text="")] * 10_000)
     message = completion_pb2.CompleteRequest(messages=[parts, parts])
 
     assert violated(message) == ["messages[1].content"]
 
 
-def test_many_bytes_of_unknown_fields_are_refused_unread() -> None:
+def test_many_bytes_of_unknown_fields_are_rejected_without_a_search() -> None:
     (violation,) = decode.complete_request(UNKNOWN_FIELD_500 * 100_000).violations
 
     assert violation.field == "onward.v1.CompleteRequest"
     assert "400000 bytes" in violation.description
 
 
-def test_an_unknown_field_too_deep_in_to_be_found_is_still_refused() -> None:
+def test_an_unknown_field_that_the_search_does_not_reach_is_still_rejected() -> None:
     message = completion_pb2.CompleteRequest(messages=[chat_pb2.Message(role=chat_pb2.ROLE_USER)] * 20_000)
     message.messages[-1].MergeFromString(UNKNOWN_FIELD_500)
 

@@ -197,7 +197,7 @@ def test_each_finish_reason_has_its_value(reason: domain.FinishReason) -> None:
     assert usage_pb2.FinishReason.Name(value) == f"FINISH_REASON_{reason.name}"
 
 
-def test_a_model_card_becomes_a_model_with_only_the_defaults_that_it_has() -> None:
+def test_a_model_has_only_the_defaults_of_its_card() -> None:
     model = encode.model(CARD)
 
     assert model == model_service_pb2.Model(

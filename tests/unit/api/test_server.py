@@ -42,7 +42,7 @@ UNKNOWN_FIELD_500 = b"\xa2\x1f\x01x"
 
 
 def say_hello(served: Served, method: str, *, deadline_s: float | None = None) -> Answer:
-    """Says hello by either method."""
+    """Requests a completion of "Hi" by either method."""
     if method == "Complete":
         return served.completions.Complete(HELLO, timeout=deadline_s)
     return served.completions.StreamComplete(STREAM_HELLO, timeout=deadline_s)
@@ -50,7 +50,7 @@ def say_hello(served: Served, method: str, *, deadline_s: float | None = None) -
 
 @dataclass(slots=True)
 class Wire:
-    """A way to the server that can fall silent without being closed, as after a power cut."""
+    """A TCP proxy that can stop forwarding without closing the connection, as after a power cut."""
 
     address: str = ""
     is_silent: bool = False
@@ -86,7 +86,7 @@ async def wire_to(address: str) -> AsyncGenerator[Wire]:
         await asyncio.gather(*ways, return_exceptions=True)
 
 
-async def test_a_unary_call_gives_the_whole_answer() -> None:
+async def test_a_unary_call_returns_the_whole_completion() -> None:
     async with serving(FakeCompleter()) as served:
         response = await served.completions.Complete(HELLO)
 
@@ -94,7 +94,7 @@ async def test_a_unary_call_gives_the_whole_answer() -> None:
     assert response.usage.total_tokens == 6
 
 
-async def test_a_stream_gives_the_same_answer_in_pieces() -> None:
+async def test_a_stream_returns_the_same_completion_in_parts() -> None:
     async with serving(FakeCompleter()) as served:
         events = [event async for event in served.completions.StreamComplete(STREAM_HELLO)]
 
@@ -133,7 +133,7 @@ async def test_a_model_is_found_by_its_alias() -> None:
     assert response.model.id == "fake"
 
 
-async def test_tokens_are_counted_made_and_read() -> None:
+async def test_the_tokenizer_service_counts_tokenizes_and_detokenizes() -> None:
     prompt = CompleteRequest(raw_prompt=RawPrompt(token_ids=TokenIds(ids=[1, 2, 3])))
     async with serving(FakeCompleter()) as served:
         count = await served.tokenizers.CountTokens(CountTokensRequest(request=prompt))
@@ -147,7 +147,7 @@ async def test_tokens_are_counted_made_and_read() -> None:
     assert text.text == "a</s>"
 
 
-async def test_a_request_of_many_bytes_is_answered_like_any_other() -> None:
+async def test_a_large_request_is_served_like_any_other() -> None:
     completer = FakeCompleter()
     async with serving(completer) as served:
         await served.completions.Complete(CompleteRequest(raw_prompt=RawPrompt(text="x" * 1_000_000)))
@@ -159,7 +159,7 @@ async def test_a_request_of_many_bytes_is_answered_like_any_other() -> None:
     "data", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x12\x7f"], ids=["no tag", "not UTF-8", "cut off"]
 )
 @pytest.mark.parametrize("method", ["CompletionService/Complete", "CompletionService/StreamComplete"])
-async def test_bytes_that_are_no_message_are_an_invalid_argument(method: str, data: bytes) -> None:
+async def test_bytes_that_are_not_the_message_are_an_invalid_argument(method: str, data: bytes) -> None:
     async with serving(FakeCompleter()) as served:
         error = await failure(served.call_with_bytes(f"/onward.v1.{method}", data))
 
@@ -171,7 +171,7 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument(method: str, da
     assert bad_request.field_violations[0].field.startswith("onward.v1.")
 
 
-async def test_what_decoding_finds_is_reported_by_the_completers_validator() -> None:
+async def test_the_completer_reports_what_decoding_found() -> None:
     async with serving(FakeCompleter()) as served:
         error = await failure(
             served.completions.StreamComplete(
@@ -192,7 +192,7 @@ async def test_an_unknown_model_is_not_found() -> None:
     assert "ResourceInfo" in details(error)
 
 
-async def test_a_bug_is_an_internal_error_that_says_nothing_and_is_logged_once(
+async def test_a_bug_is_an_internal_error_without_details_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with serving(FakeCompleter(errors=[ZeroDivisionError("canary")])) as served:
@@ -213,7 +213,7 @@ async def test_an_error_after_the_first_event_ends_the_stream_with_its_status() 
     assert error.code() is grpc.StatusCode.INTERNAL
 
 
-async def test_the_callers_request_id_comes_back_with_answers_and_errors() -> None:
+async def test_the_callers_request_id_is_returned_with_completions_and_errors() -> None:
     metadata = (("x-request-id", "mine-1"),)
     async with serving(FakeCompleter(errors=[InvalidRequest.of("n", "no")])) as served:
         error = await failure(served.completions.Complete(HELLO, metadata=metadata))
@@ -228,7 +228,7 @@ async def test_the_callers_request_id_comes_back_with_answers_and_errors() -> No
 
 
 @pytest.mark.parametrize("unfit", ["", "two words", "x" * 129], ids=["empty", "a space", "too long"])
-async def test_a_request_id_that_is_unfit_is_replaced(unfit: str) -> None:
+async def test_an_unsuitable_request_id_is_replaced(unfit: str) -> None:
     async with serving(FakeCompleter()) as served:
         call = served.completions.Complete(HELLO, metadata=(("x-request-id", unfit),))
         await call
@@ -237,8 +237,8 @@ async def test_a_request_id_that_is_unfit_is_replaced(unfit: str) -> None:
     assert dict(received)["x-request-id"] not in ("", unfit)
 
 
-async def test_an_overloaded_server_is_retried_when_it_asked_to_be() -> None:
-    """Nothing may be sent before admission, or gRPC would not retry; the pushback replaces the client's backoff."""
+async def test_a_client_retries_an_overloaded_server_after_the_delay_that_it_asked_for() -> None:
+    """A client retries only if nothing was sent before. The pushback replaces the client's own backoff."""
     completer = FakeCompleter(errors=[EngineOverloaded(queue_depth=1, queue_limit=1, retry_after_s=0.3)] * 2)
     options = [("grpc.service_config", json.dumps(service_config(3)))]
     async with serving(completer, options=options) as served:
@@ -251,7 +251,7 @@ async def test_an_overloaded_server_is_retried_when_it_asked_to_be() -> None:
     assert elapsed_s >= 0.6
 
 
-async def test_an_overloaded_server_says_when_to_return() -> None:
+async def test_the_status_of_an_overloaded_server_has_the_retry_delay() -> None:
     completer = FakeCompleter(errors=[EngineOverloaded(queue_depth=1, queue_limit=1, retry_after_s=0.3)])
     async with serving(completer) as served:
         error = await failure(served.completions.Complete(HELLO))
@@ -277,7 +277,7 @@ async def test_no_headers_are_sent_before_the_first_event() -> None:
 
 
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
-async def test_a_client_that_cancels_ends_the_work(method: str) -> None:
+async def test_a_cancellation_by_the_client_ends_the_request(method: str) -> None:
     completer = FakeCompleter(is_silent=True)
     async with serving(completer) as served:
         call = say_hello(served, method)
@@ -288,8 +288,8 @@ async def test_a_client_that_cancels_ends_the_work(method: str) -> None:
     assert completer.running == 0
 
 
-async def test_a_cancellation_in_a_blocked_write_ends_the_work() -> None:
-    """grpc.aio raises no CancelledError there in a handler that yields; ours writes, so its `finally` runs."""
+async def test_a_cancellation_during_a_blocked_write_ends_the_request() -> None:
+    """In a handler that yields, grpc.aio raises no CancelledError there. Ours writes, so its `finally` runs."""
     completer = FakeCompleter(texts=("x" * 1_000_000,) * 100)
     async with serving(completer) as served:
         call = served.completions.StreamComplete(STREAM_HELLO)
@@ -301,7 +301,7 @@ async def test_a_cancellation_in_a_blocked_write_ends_the_work() -> None:
 
 
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
-async def test_a_deadline_of_the_client_ends_the_work(method: str) -> None:
+async def test_a_deadline_of_the_client_ends_the_request(method: str) -> None:
     completer = FakeCompleter(is_silent=True)
     async with serving(completer) as served:
         codes = await codes_until_started(served, completer, method)
@@ -311,7 +311,7 @@ async def test_a_deadline_of_the_client_ends_the_work(method: str) -> None:
 
 
 async def codes_until_started(served: Served, completer: FakeCompleter, method: str) -> set[grpc.StatusCode]:
-    """Calls with a short deadline; a longer one follows where it passed before the completer got the request."""
+    """Calls with a short deadline. If it passed before the completer got the request, calls again with a longer one."""
     codes: set[grpc.StatusCode] = set()
     deadline_s = 0.05
     while not completer.started.is_set():
@@ -322,7 +322,7 @@ async def codes_until_started(served: Served, completer: FakeCompleter, method: 
 
 @pytest.mark.parametrize("deadline_s", [None, 60.0], ids=["no deadline", "a later one"])
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
-async def test_the_servers_own_limit_cuts_a_deadline(method: str, deadline_s: float | None) -> None:
+async def test_the_time_limit_of_the_server_overrides_a_later_deadline(method: str, deadline_s: float | None) -> None:
     completer = FakeCompleter(is_silent=True)
     async with serving(completer, max_deadline_s=0.05) as served:
         error = await failure(say_hello(served, method, deadline_s=deadline_s))
@@ -332,7 +332,7 @@ async def test_the_servers_own_limit_cuts_a_deadline(method: str, deadline_s: fl
     assert completer.running == 0
 
 
-async def test_health_answers_while_every_place_is_taken() -> None:
+async def test_health_is_served_while_every_slot_is_taken() -> None:
     completer = FakeCompleter(is_silent=True)
     async with serving(completer) as served:
         calls = [served.completions.Complete(HELLO) for _ in range(200)]
@@ -352,15 +352,15 @@ async def test_health_answers_while_every_place_is_taken() -> None:
     assert answers == [SERVING] * 4
 
 
-async def test_a_burst_on_one_channel_is_answered_in_full() -> None:
-    """By default gRPC drops calls at random from 1,000 waiting ones on, and the client sees CANCELLED."""
+async def test_no_call_of_a_burst_on_one_channel_is_dropped() -> None:
+    """By default, gRPC drops calls at random once 1,000 are pending, and the client sees CANCELLED."""
     async with serving(FakeCompleter()) as served:
         responses = await asyncio.gather(*(served.completions.Complete(HELLO) for _ in range(3000)))
 
     assert len(responses) == 3000
 
 
-async def test_a_message_over_the_limit_is_refused() -> None:
+async def test_a_request_over_the_size_limit_is_rejected() -> None:
     large = CompleteRequest(raw_prompt=RawPrompt(text="x" * 2000))
     async with serving(FakeCompleter(), max_message_bytes=1024) as served:
         error = await failure(served.completions.Complete(large))
@@ -369,8 +369,8 @@ async def test_a_message_over_the_limit_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
-async def test_an_answer_over_the_limit_says_what_to_ask_for_and_is_not_tried_again(method: str) -> None:
-    """What gRPC says of it has no reason, and clients asked for the whole answer four times over."""
+async def test_a_response_over_the_size_limit_has_advice_and_is_not_retried(method: str) -> None:
+    """The status of gRPC itself has no reason, and clients requested the whole completion four times."""
     completer = FakeCompleter(texts=("x" * 2000,))
     options = [("grpc.service_config", json.dumps(service_config(3)))]
     async with serving(completer, options=options, max_message_bytes=1024) as served:
@@ -386,15 +386,15 @@ async def test_an_answer_over_the_limit_says_what_to_ask_for_and_is_not_tried_ag
     assert len(completer.requests) == 1
 
 
-async def test_headers_over_the_limit_are_refused() -> None:
+async def test_headers_over_the_size_limit_are_rejected() -> None:
     async with serving(FakeCompleter()) as served:
         error = await failure(served.completions.Complete(HELLO, metadata=(("x-large", "x" * 20_000),)))
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_client_may_ping_often_through_a_silent_call() -> None:
-    """A default server ends such a channel with `Too many pings` after 3.1 s, and every call on it."""
+async def test_a_client_may_ping_often_during_a_call_without_messages() -> None:
+    """By default, a server closes such a channel with `Too many pings` after 3.1 s, which ends all of its calls."""
     completer = FakeCompleter(is_silent=True)
     pings = [("grpc.keepalive_time_ms", 100), ("grpc.http2.max_pings_without_data", 0)]
     async with serving(completer, options=pings) as served:
@@ -405,13 +405,13 @@ async def test_a_client_may_ping_often_through_a_silent_call() -> None:
 
 @pytest.fixture
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signs of life are asked for often."""
+    """Keepalive pings are frequent."""
     monkeypatch.setattr(server, "_KEEPALIVE_MS", 200)
     monkeypatch.setattr(server, "_PING_TIMEOUT_MS", 200)
 
 
 @pytest.mark.usefixtures("impatience")
-async def test_a_client_that_vanished_frees_its_place() -> None:
+async def test_the_slot_of_a_client_that_is_gone_is_freed() -> None:
     completer = FakeCompleter(is_silent=True)
     async with (
         serving(completer) as served,
@@ -428,7 +428,7 @@ async def test_a_client_that_vanished_frees_its_place() -> None:
 
 
 @pytest.mark.usefixtures("impatience")
-async def test_a_connection_without_calls_is_closed_when_its_client_vanished() -> None:
+async def test_a_connection_without_calls_is_closed_if_its_client_is_gone() -> None:
     async with (
         serving(FakeCompleter()) as served,
         wire_to(served.server.address) as wire,
@@ -447,21 +447,21 @@ async def test_reflection_can_be_turned_off() -> None:
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_unix_socket_is_served(tmp_path: Path) -> None:
+async def test_the_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
     async with serving(FakeCompleter(), listen=f"unix:{tmp_path}/socket") as served:
         response = await served.completions.Complete(HELLO)
 
     assert response.model == "fake"
 
 
-async def test_a_taken_port_is_a_refusal_to_start() -> None:
+async def test_a_port_in_use_prevents_the_start() -> None:
     async with serving(FakeCompleter()) as served:
         with pytest.raises(StartupError, match=served.server.address):
             async with serving(FakeCompleter(), listen=served.server.address):
                 pass
 
 
-async def test_draining_refuses_new_calls_and_lets_running_ones_finish() -> None:
+async def test_draining_rejects_new_calls_and_lets_running_ones_finish() -> None:
     completer = FakeCompleter(hangs_after_start=True)
     async with serving(completer) as served:
         running = aiter(served.completions.StreamComplete(STREAM_HELLO))
@@ -482,7 +482,7 @@ async def test_draining_refuses_new_calls_and_lets_running_ones_finish() -> None
     assert events[-1].WhichOneof("event") == "end"
 
 
-async def test_a_call_that_outlives_the_grace_time_is_told_so() -> None:
+async def test_a_call_that_exceeds_the_grace_time_ends_with_server_draining() -> None:
     completer = FakeCompleter(is_silent=True)
     async with serving(completer) as served:
         call = served.completions.Complete(HELLO)

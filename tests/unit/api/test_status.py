@@ -54,7 +54,7 @@ def kinds(status: Status) -> list[str]:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_an_error_becomes_its_row_of_the_table(
+def test_each_error_has_the_status_of_its_row(
     error: Exception, code: grpc.StatusCode, reason: str, further: list[str]
 ) -> None:
     message, status, trailers = sent(error)
@@ -70,7 +70,7 @@ def test_an_error_becomes_its_row_of_the_table(
     assert sorted(kinds(status)) == sorted(["RequestInfo", "ErrorInfo", *further])
 
 
-def test_a_deadline_has_no_reason_but_is_found_by_its_request_id() -> None:
+def test_a_deadline_has_a_request_id_and_no_reason() -> None:
     _, status, _ = sent(DeadlineExceeded(600))
 
     assert status.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
@@ -83,7 +83,7 @@ def test_every_reason_for_an_invalid_request_is_in_the_protocol(reason: InvalidR
 
 
 @pytest.mark.parametrize("error", [EngineFailed("canary"), ValueError("canary"), KeyError("canary")])
-def test_nothing_of_an_unexpected_error_is_sent(error: Exception) -> None:
+def test_the_text_of_an_unexpected_error_is_not_sent(error: Exception) -> None:
     message, trailers = status_and_trailers(failure(error), "id-1")
 
     assert "canary" not in repr((message, trailers))
@@ -110,7 +110,7 @@ def test_every_bad_field_is_named_with_its_own_reason() -> None:
     ]
 
 
-def test_a_missing_model_is_named_with_those_there_are() -> None:
+def test_the_status_of_an_unknown_model_lists_those_that_exist() -> None:
     _, status, _ = sent(ModelNotFound("x", ["a", "b"]))
 
     resource, info = ResourceInfo(), ErrorInfo()
@@ -120,7 +120,7 @@ def test_a_missing_model_is_named_with_those_there_are() -> None:
     assert info.metadata["available"] == "a, b"
 
 
-def test_the_time_to_retry_is_the_same_for_people_and_for_grpc_and_is_spread() -> None:
+def test_the_retry_delay_is_the_same_in_details_and_trailer_and_has_jitter() -> None:
     delays: set[int] = set()
     for _ in range(100):
         _, status, trailers = sent(OVERLOADED)
@@ -135,7 +135,7 @@ def test_the_time_to_retry_is_the_same_for_people_and_for_grpc_and_is_spread() -
 
 
 @pytest.mark.parametrize("error", [InvalidRequest.of("n", "no"), EngineFailed("boom")])
-def test_what_is_not_worth_a_retry_says_nothing_of_one(error: Exception) -> None:
+def test_an_error_that_a_retry_cannot_help_has_no_retry_delay(error: Exception) -> None:
     _, status, trailers = sent(error)
 
     assert "grpc-retry-pushback-ms" not in trailers
@@ -151,7 +151,7 @@ def test_what_is_not_worth_a_retry_says_nothing_of_one(error: Exception) -> None
     ],
     ids=["many violations", "long violation", "long model name"],
 )
-def test_a_status_fits_what_a_client_takes_of_metadata(error: Exception) -> None:
+def test_a_status_fits_the_metadata_that_a_client_accepts(error: Exception) -> None:
     message, _, trailers = sent(error)
 
     details = trailers["grpc-status-details-bin"]

@@ -1,4 +1,4 @@
-"""Every rule of the validator: what it names, and that it lets good requests pass."""
+"""The rules of validation: which field each one names, and that valid requests pass."""
 
 import dataclasses
 import math
@@ -64,12 +64,12 @@ def sampling(**values: SamplingValue) -> CompletionRequest:
 
 
 def json_of(num_bytes: int) -> str:
-    """A JSON object of so many bytes."""
+    """A JSON object of `num_bytes` bytes."""
     return '{"a":"' + "x" * (num_bytes - 8) + '"}'
 
 
 def nested(levels: int) -> str:
-    """A JSON object of so many objects, each in the one before."""
+    """A JSON object with `levels` levels of nesting."""
     return '{"a":' * (levels - 1) + "{}" + "}" * (levels - 1)
 
 
@@ -78,7 +78,7 @@ def offering(**fields: str) -> CompletionRequest:
 
 
 def calling(**fields: str) -> CompletionRequest:
-    """A chat with a call that has no result yet."""
+    """A conversation with a tool call without a result."""
     return chat(USER, dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, **fields),)), USER)
 
 
@@ -247,7 +247,7 @@ BEYOND_THE_MODEL: dict[str, tuple[CompletionRequest, str]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_request_passes(name: str) -> None:
+def test_a_valid_request_passes(name: str) -> None:
     assert violations(GOOD[name]) == ()
 
 
@@ -258,22 +258,22 @@ def test_a_bad_field_is_named_with_its_reason_and_nothing_else_is(name: str) -> 
 
 
 @pytest.mark.parametrize("levels", [101, 600, 100_000])
-def test_json_that_is_nested_too_deeply_is_told_the_limit(levels: int) -> None:
-    """Nested 600 deep it passed, and the chat template's input could not be made of it: INTERNAL."""
+def test_json_that_is_nested_too_deeply_is_rejected_with_the_limit(levels: int) -> None:
+    """600 levels passed validation, and then building the input of the chat template failed: INTERNAL."""
     (violation,) = violations(calling(arguments=nested(levels)))
     assert "nested more than 100 deep" in violation.description
 
 
 @pytest.mark.parametrize("text", [r'{"a":"\ud800"}', r'{"\uDFFF":1}', r'{"a":["\ude00\ud83d"]}'])
-def test_json_with_half_a_surrogate_pair_is_refused(text: str) -> None:
-    """It passed, and no tokenizer could read the prompt that was made of it: INTERNAL."""
+def test_json_with_half_a_surrogate_pair_is_rejected(text: str) -> None:
+    """It passed validation, and then no tokenizer could encode the prompt: INTERNAL."""
     for request, field in ((calling(arguments=text), ARGUMENTS), (offering(parameters=text), PARAMETERS)):
         (violation,) = violations(request)
         assert violation.field == field
         assert "half a surrogate pair" in violation.description
 
 
-def test_a_result_with_a_long_id_is_told_so_beside_its_call() -> None:
+def test_an_id_that_is_too_long_is_reported_for_the_call_and_for_its_result() -> None:
     request = chat(
         USER,
         dataclasses.replace(CALLED, tool_calls=(dataclasses.replace(CALL, id="a" * 257),)),
@@ -285,54 +285,54 @@ def test_a_result_with_a_long_id_is_told_so_beside_its_call() -> None:
     ]
 
 
-def test_a_request_of_many_faults_is_told_of_the_first_64() -> None:
-    """One of a million stopped the server for half a minute, while all of them were described."""
+def test_only_the_first_64_violations_are_reported() -> None:
+    """Describing a million violations stopped the server for half a minute."""
     found = violations(chat(*(Message(role=Role.USER) for _ in range(100)), sampling={"top_k": -1}))
     assert [violation.field for violation in found] == [f"messages[{index}].content" for index in range(64)]
 
 
 @pytest.mark.parametrize("name", BEYOND_THE_MODEL)
-def test_what_the_model_cannot_do_is_refused_as_such(name: str) -> None:
+def test_what_the_model_does_not_support_is_rejected_with_that_reason(name: str) -> None:
     request, field = BEYOND_THE_MODEL[name]
     found = {(violation.field, violation.reason) for violation in violations(request, UNABLE)}
     assert (field, UNSUPPORTED) in found
 
 
-def test_a_system_message_is_refused_where_the_template_takes_none() -> None:
+def test_a_system_message_is_rejected_if_the_template_does_not_support_it() -> None:
     request = chat(Message(role=Role.SYSTEM, content=("a",)), USER)
     found = violations(request, dataclasses.replace(ABLE, system_role=False))
     assert [(violation.field, violation.reason) for violation in found] == [("messages[0].role", UNSUPPORTED)]
 
 
-def test_tool_calls_are_refused_where_the_template_would_drop_them() -> None:
+def test_tool_calls_are_rejected_if_the_template_would_drop_them() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         validate(chat(USER, CALLED, RESULT), dataclasses.replace(limits(), takes_tool_calls=False))
     assert [violation.field for violation in refusal.value.violations] == ["messages[1].tool_calls", "messages[2].role"]
     assert refusal.value.reason is UNSUPPORTED
 
 
-def test_what_the_door_found_is_reported_with_the_rest() -> None:
+def test_violations_of_decoding_are_reported_with_those_of_validation() -> None:
     found = FieldViolation(field="tools[0]", description="unknown field")
     with pytest.raises(InvalidRequest) as refusal:
         validate(sampling(top_k=-1), limits(), [found])
     assert [violation.field for violation in refusal.value.violations] == ["tools[0]", "sampling.top_k"]
 
 
-def test_min_tokens_that_every_token_would_break_is_refused() -> None:
+def test_min_tokens_is_rejected_if_every_token_ends_the_output() -> None:
     request = sampling(min_tokens=1, stop_token_ids=(0, 1))
     with pytest.raises(InvalidRequest, match="1 cannot be reached: every token of the vocabulary ends the output"):
         validate(request, dataclasses.replace(limits(), num_sampleable=3))
 
 
 @pytest.mark.parametrize("field", ["messages[0].role", "messages[1].content[0]"])
-def test_message_rules_are_not_applied_to_messages_that_the_door_could_not_read(field: str) -> None:
+def test_a_message_that_could_not_be_decoded_hides_the_rules_on_messages(field: str) -> None:
     found = FieldViolation(field=field, description="unknown value")
     with pytest.raises(InvalidRequest) as refusal:
         validate(chat(RESULT, sampling={"top_k": -1}), limits(), [found])
     assert [violation.field for violation in refusal.value.violations] == [field, "sampling.top_k"]
 
 
-def test_a_tool_that_the_door_could_not_read_is_reported_once() -> None:
+def test_a_tool_that_could_not_be_decoded_is_reported_once() -> None:
     found = FieldViolation(field="tools[0]", description="the kind of tool is not set")
     with pytest.raises(InvalidRequest) as refusal:
         validate(chat(USER, tools=(FunctionTool(name=""),)), limits(), [found])
