@@ -1,4 +1,4 @@
-"""The protocol's language options, and the one exception that their change needed."""
+"""The protocol's language options, and the exception in buf.yaml that exists until a release has them."""
 
 import re
 import subprocess
