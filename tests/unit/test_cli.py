@@ -79,7 +79,17 @@ async def test_a_system_message_that_cannot_be_sent_is_an_error(output: Output) 
         code = await onward(served, "complete", "Once", "--system", "Be brief.")
 
     assert code == 1
-    assert "no chat template" in output()[1]
+    assert "--system: fake has no chat template" in output()[1]
+    assert completer.requests == []
+
+
+async def test_a_system_message_with_raw_text_is_an_error(output: Output) -> None:
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        code = await onward(served, "complete", "Once", "--raw", "--system", "Be brief.")
+
+    assert code == 1
+    assert "--system: --raw sends no messages; leave it out" in output()[1]
     assert completer.requests == []
 
 

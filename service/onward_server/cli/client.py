@@ -53,7 +53,8 @@ def _complete(parsed: argparse.Namespace, client: Client) -> int:
     model = client.model(parsed.model) if parsed.model else next(m for m in client.models() if m.is_default)
     is_raw = parsed.raw or not model.capabilities.chat
     if is_raw and parsed.system is not None:
-        _say(f"--system: {model.id} has no chat template to render a system message; leave it out")
+        why = "--raw sends no messages" if parsed.raw else f"{model.id} has no chat template to render a system message"
+        _say(f"--system: {why}; leave it out")
         return ExitCode.FAILED
     prompt: str = sys.stdin.read() if parsed.prompt in {None, "-"} else parsed.prompt
     options = cast(CompleteOptions, {name: value for name, value in vars(parsed).items() if name in PARAMETERS})
