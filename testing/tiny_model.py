@@ -1,7 +1,7 @@
-"""Builds small decoder folders with random weights and a matching tokenizer, from code alone; it runs nothing.
+"""Writes small model folders with random weights and a matching tokenizer.
 
-The real thing in little: real input and output names, grouped-query attention, several layers, a byte-level tokenizer
-and a ChatML template. Greedy answers vary from token to token, and the same arguments give the same bytes.
+They have the inputs and outputs of real exports, grouped-query attention, several layers, a byte-level tokenizer and a
+ChatML template. Greedy output varies from token to token, and the same arguments give the same bytes.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ TINY = DecoderConfig(
 )
 
 END_OF_TEXT, TURN_START, TURN_END = CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-"""Their ids are 0, 1 and 2; the first and the last end a sequence."""
+"""Their ids are 0, 1 and 2; ids 0 and 2 end a sequence."""
 
 CHATML = (
     "{% for message in messages %}"
@@ -42,7 +42,7 @@ CHATML = (
 )
 
 _PEAKEDNESS = np.float32(3)
-"""Widens the logits, so that sampling has favourites as it has in a trained model."""
+"""Scales the logits, so that some tokens are much likelier than others, as in a trained model."""
 
 _TEXT = """
 The tide came in before the boats did, and the harbour filled with light. Nobody on the quay could say which of the

@@ -1,1 +1,1 @@
-"""The embedded default model: its corpus, training, evaluation and export; it knows nothing of the service."""
+"""The recipe of the embedded model: its corpus, tokenizer, training, evaluation and export."""
