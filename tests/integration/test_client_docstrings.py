@@ -13,8 +13,8 @@ import onward_client
 from onward.v1.model_service_pb2 import GetModelRequest
 from onward_client import AsyncClient, Client
 from tests.documented_examples import DOCUMENTED_TARGET
-from tests.integration.conftest import Serve
 from tests.integration.test_readme import POCKET
+from tests.model_serving import Serve
 
 
 def documented() -> dict[str, list[doctest.DocTest]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onward_client import AsyncClient
-from tests.integration.conftest import Serve
+from tests.model_serving import Serve
 
 POCKET = Path(__file__).parents[2] / "models/pocket"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.documented_examples import REPOSITORY, mismatches
-from tests.integration.conftest import Serve
+from tests.model_serving import Serve
 
 POCKET = REPOSITORY / "models" / "pocket" / "served"
 INSTALL = "python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation"
