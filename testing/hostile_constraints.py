@@ -3,7 +3,7 @@
 import json
 
 from onward_server.domain import ChoiceFormat, GrammarFormat, JsonSchemaFormat, RegexFormat, ResponseFormat
-from onward_server.grammar.values import Json
+from onward_server.json_value import Json
 
 
 def schema(value: Json) -> ResponseFormat:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from functools import cached_property
 
-from onward_server.json_value import Json, parse
+from onward_server.json_value import MAX_SCHEMA_DEPTH, Json, parse
 from onward_server.sampling import SamplingOverrides, SamplingParams, SamplingValue
 
 
@@ -114,7 +114,7 @@ class JsonSchemaFormat:
     @cached_property
     def parsed_schema(self) -> Json:
         """The value of `schema`, parsed once. Raises NotJson."""
-        return parse(self.schema)
+        return parse(self.schema, MAX_SCHEMA_DEPTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

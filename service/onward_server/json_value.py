@@ -9,17 +9,18 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 JsonObject = dict[str, Json]
 
 _MAX_DEPTH = 100
+MAX_SCHEMA_DEPTH = 256
 
 
 class NotJson(Exception):
     """A text is not JSON; the message says where and why."""
 
 
-def parse(text: str) -> Json:
+def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
     """Returns the value of a JSON text. Takes up to 50 ms per megabyte, and holds the GIL for all of it.
 
     Raises:
-        NotJson: The text is not JSON, is nested more than 100 levels deep, or holds a number that Python cannot read.
+        NotJson: The text is not JSON, is nested deeper than `max_depth`, or holds a number that Python cannot read.
     """
     try:
         value: Json = json.loads(text, parse_constant=_reject_constant)
@@ -28,9 +29,9 @@ def parse(text: str) -> Json:
     except ValueError as error:
         raise NotJson(f"a number in it cannot be read: {error}") from error
     except RecursionError:
-        raise NotJson(f"it is nested more than {_MAX_DEPTH} deep") from None
-    if _depth(value) > _MAX_DEPTH:
-        raise NotJson(f"it is nested more than {_MAX_DEPTH} deep")
+        raise NotJson(f"it is nested more than {max_depth} deep") from None
+    if text.count("[") + text.count("{") > max_depth and _depth(value) > max_depth:
+        raise NotJson(f"it is nested more than {max_depth} deep")
     return value
 
 

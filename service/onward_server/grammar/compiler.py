@@ -1,4 +1,4 @@
-"""Turns response formats and offered tools into grammars for the tokens of one model; it knows no prompt, no logits."""
+"""Compiles response formats and offered tools into grammars for the tokens of one model."""
 
 import json
 import threading
@@ -9,33 +9,45 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from onward_server.domain import JsonFormat, ResponseFormat
 from onward_server.errors import InvalidRequest, StartupError
 from onward_server.grammar import lark
 from onward_server.grammar.call_grammar import ANSWER, CallGrammar
-from onward_server.grammar.combinations import MAX_WAYS
-from onward_server.grammar.formats import Part, Probe, format_part, refused
+from onward_server.grammar.compile_errors import reason
 from onward_server.grammar.lark import ControlTokens
 from onward_server.grammar.matcher import GrammarMatcher
-from onward_server.grammar.refusals import reason
-from onward_server.grammar.tool_arguments import json_arguments, noted_arguments
+from onward_server.grammar.notation.arguments import json_arguments, notation_arguments
+from onward_server.grammar.response_formats import Part, Probe, format_part, rejected
 from onward_server.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
+from onward_server.grammar.trial import Trial
 
 _LIMITS = LLParserLimits(
-    max_items_in_row=5000, step_lexer_fuel=50_000, step_max_items=50_000, max_lexer_states=20_000, verbose_errors=False
+    max_items_in_row=20_000,
+    step_lexer_fuel=2_000_000,
+    step_max_items=500_000,
+    max_lexer_states=100_000,
+    verbose_errors=False,
 )
-# Where a text can be derived in many ways, a step takes time that grows with the square of a row.
+# A caller's grammar may derive a text in many ways; a step then takes time that grows with the square of a row.
 _AMBIGUOUS_LIMITS = LLParserLimits(
-    max_items_in_row=1000, step_lexer_fuel=50_000, step_max_items=25_000, max_lexer_states=20_000, verbose_errors=False
+    max_items_in_row=1000,
+    step_lexer_fuel=2_000_000,
+    step_max_items=25_000,
+    max_lexer_states=100_000,
+    verbose_errors=False,
 )
 _NUM_WORKERS = 2
 _STACK_BYTES = 64 * 2**20
-_NUM_PROBED_TOKENS = 3
-_MAX_TEXT_LENGTH = 250_000
+_MAX_TEXT_LENGTH = 4_000_000
+_MAX_RULES_LENGTH = 250_000
+_NUM_FIRST_TOKENS = 2
+_MAX_PLAIN_LENGTH = 20_000
+"""A JSON schema up to this size shows its errors before the first token."""
 _MAX_PROBES = 200
+_NUM_TRIAL_TOKENS = 256
+"""Of all strings of a constraint together, each of which gets 4 to 64."""
 
 
 @dataclass(slots=True)
@@ -47,14 +59,14 @@ class Grammar:
     _field: str
 
     def prepare(self) -> None:
-        """Makes one more matcher: a millisecond as a rule, 0.3 s at worst."""
+        """Makes one more matcher: usually a millisecond, 0.3 s at worst."""
         self._ready.append(self._new())
 
     def matcher(self) -> GrammarMatcher:
         """A matcher at the start: one that is ready, else a new one."""
         if not self._ready:
             self.prepare()
-        return GrammarMatcher(self._ready.pop(), self._field)
+        return GrammarMatcher(self._ready.pop(), self._new, self._field)
 
 
 class GrammarCompiler:
@@ -92,6 +104,7 @@ class GrammarCompiler:
             self._tokenizer = LLTokenizer(tokenizer_json, n_vocab=vocabulary_size, eos_token=sorted(eos_token_ids))
         except ValueError as error:
             raise StartupError(f"answers cannot be constrained with this tokenizer: {error}") from error
+        self._trial = Trial(self._tokenizer, eos_token_ids)
         self._call_grammar = CallGrammar(ControlTokens(self._control_token_ids(tokenizer_json)))
         self._known: OrderedDict[str, None] = OrderedDict()
         self._cache_bytes = cache_bytes
@@ -146,7 +159,7 @@ class GrammarCompiler:
             if notation is None:
                 yield json_arguments(index, offered, keys, is_required=is_required)
             else:
-                yield noted_arguments(index, offered, notation, control, is_required=is_required)
+                yield notation_arguments(index, offered, notation, control, is_required=is_required)
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []
@@ -158,23 +171,27 @@ class GrammarCompiler:
 
     def _compiled(self, first: list[lark.Grammar], parts: list[Part]) -> Grammar:
         text = lark.grammar_set(*first, *(part.grammar for part in parts))
+        rules_length = sum(len(str(part.grammar.get("lark_grammar", ""))) for part in parts)
+        if len(text) > _MAX_TEXT_LENGTH or rules_length > _MAX_RULES_LENGTH:
+            raise rejected(parts[-1].field if len(parts) == 1 else "tools", "too large to be enforced")
         limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
+        matcher = self._matcher(text, limits)
         if not self._is_known(text):
-            self._try_out(text, parts, limits)
+            self._try_out(matcher, text, parts, limits)
             self._remember(text)
-        grammar = Grammar(partial(self._matcher, text, limits), [], parts[-1].field)
-        grammar.prepare()
-        return grammar
+        return Grammar(partial(self._matcher, text, limits), [matcher], parts[-1].field)
 
-    def _try_out(self, text: str, parts: list[Part], limits: LLParserLimits) -> None:
+    def _try_out(self, matcher: LLMatcher, text: str, parts: list[Part], limits: LLParserLimits) -> None:
+        """Raises InvalidRequest where nothing matches, or a step costs too much; leaves the matcher at its start."""
+        is_plain = len(parts) == 1 and "json_schema" in parts[0].grammar and len(text) <= _MAX_PLAIN_LENGTH
+        if error := self._trial.error(matcher, 0 if is_plain else _NUM_FIRST_TOKENS):
+            raise self._rejection(parts, error, limits)
         probes = [(part, probe) for part in parts for probe in part.probes]
-        num_ways = sum(part.num_ways for part in parts)
-        if len(text) > _MAX_TEXT_LENGTH or num_ways > MAX_WAYS or len(probes) > _MAX_PROBES:
-            raise refused("tools", "their schemas are too large or too complex together")
-        if error := self._error_of(text, limits):
-            raise self._refusal(parts, error, limits)
+        if len(probes) > _MAX_PROBES:
+            raise rejected(parts[-1].field if len(parts) == 1 else "tools", "it has too many different patterns")
+        num_tokens = min(64, max(4, _NUM_TRIAL_TOKENS // max(len(probes), 1)))
         for part, probe in probes:
-            self._check_probe(part.field, probe, limits)
+            self._check_probe(part.field, probe, num_tokens)
 
     def _is_known(self, text: str) -> bool:
         with self._lock:
@@ -192,28 +209,24 @@ class GrammarCompiler:
     def _matcher(self, text: str, limits: LLParserLimits) -> LLMatcher:
         return LLMatcher(self._tokenizer, text, limits=limits, log_level=0)
 
-    def _error_of(self, text: str, limits: LLParserLimits) -> str:
-        """The compiler's error message, if any: some show with the first tokens only."""
-        scout = self._matcher(text, limits)
-        for _ in range(_NUM_PROBED_TOKENS):
-            allowed = np.unpackbits(np.frombuffer(scout.compute_bitmask(), np.uint8), bitorder="little")
-            if scout.is_stopped():
-                break
-            scout.consume_token(int(allowed.argmax()))
-        return scout.get_error()
+    def _check_probe(self, field: str, probe: Probe, num_tokens: int) -> None:
+        text = lark.grammar_set(probe.grammar)
+        if self._is_known(text):
+            return
+        error = self._trial.error(self._matcher(text, _LIMITS), 0) if probe.must_match else ""
+        if error:
+            raise rejected(field, f"{probe.description}: {reason(error, has_lines=False)}")
+        if self._trial.is_costly(text, num_tokens):
+            raise rejected(field, f"{probe.description}: it is too costly to follow")
+        self._remember(text)
 
-    def _check_probe(self, field: str, probe: Probe, limits: LLParserLimits) -> None:
-        text = lark.grammar_set({"lark_grammar": probe.grammar})
-        if error := self._error_of(text, limits):
-            raise refused(field, f"{probe.description}: {reason(error, has_lines=False)}")
-
-    def _refusal(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
-        """Blames the part that does not compile by itself."""
-        for part in parts:
-            text = lark.grammar_set(part.grammar)
-            if own_error := self._error_of(text, limits):
-                return refused(part.field, reason(own_error, has_lines=part.has_lines))
-        return refused(parts[-1].field, reason(error, has_lines=False))
+    def _rejection(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
+        """Names the part that does not compile by itself."""
+        for part in parts if len(parts) > 1 else ():
+            matcher = self._matcher(lark.grammar_set(part.grammar), limits)
+            if own_error := self._trial.error(matcher, _NUM_FIRST_TOKENS):
+                return rejected(part.field, reason(own_error, has_lines=part.has_lines))
+        return rejected(parts[-1].field, reason(error, has_lines=parts[-1].has_lines))
 
 
 def _deep_workers() -> ThreadPoolExecutor:

@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+from onward_server.json_value import JsonObject
+
 Grammar = dict[str, object]
 """One grammar of a set: an optional `name`, and a `lark_grammar` or a `json_schema`."""
 
 ANY_TEXT = "/(?s:.*)/"
-JSON_OPTIONS: Mapping[str, str] = {
+JSON_OPTIONS: JsonObject = {
     # One blank, or a line break and what indents the next line: what models write, but no endless run of it.
     "whitespace_pattern": r" |\n[ \t]{0,40}",
     # No \u: a name could be written in two ways, and so evade what is said of it.
@@ -22,6 +24,11 @@ JSON_OPTIONS: Mapping[str, str] = {
 def grammar_set(*grammars: Grammar) -> str:
     """The text of a set of grammars."""
     return json.dumps({"grammars": grammars})
+
+
+def json_schema(schema: JsonObject) -> JsonObject:
+    """A written schema with the options that its grammar is compiled with."""
+    return {**schema, "x-guidance": dict(JSON_OPTIONS)}
 
 
 def quoted(text: str) -> str:

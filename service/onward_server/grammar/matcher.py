@@ -1,12 +1,12 @@
-"""Where one answer stands in its constraint, and masks of the tokens that may come next; it knows no formats.
+"""The place of one sequence in its constraint, and masks of the tokens that may come next.
 
-    fill ─▶ draw within the mask ─▶ accept ─▶ … ─▶ is_complete, or the end-of-sequence token where `may_end`
+    fill ─▶ sample within the mask ─▶ accept ─▶ … ─▶ is_complete, or the end-of-sequence token where `may_end`
 
-An end-of-sequence token is in the mask exactly where the answer may end; it ends the answer and is never accepted.
-No other control token is ever in a mask, but those that a frame of calls or of thinking asks for.
+An end-of-sequence token is in the mask exactly where the output may end; it ends the output and is never accepted.
+Other control tokens are in a mask only where the literals around tool calls or thinking ask for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -18,18 +18,27 @@ from onward_server.errors import InvalidReason, InvalidRequest
 Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of word w is token 32 w + i, 1 is allowed
 Mask = npt.NDArray[np.int32]  # (ceil(V / 32),), one row of it
 
+_REPLAYED_TOKENS = 256
+"""Tokens that one budget of the lexer suffices for; computing a mask grants the next one."""
+
 
 class GrammarMatcher:
-    """One answer's place in a constraint; used by one thread at a time.
+    """One sequence's place in a constraint; used by one thread at a time.
 
-    Every method may raise InvalidRequest: the constraint allows nothing more though it is not fulfilled, or working
-    out what it allows goes over a budget. The answer cannot go on then.
+    The native matcher keeps every lexer state that it finds, up to a limit. At the limit it is replaced by a new one
+    that is led to the same place, so that a long output neither fills the memory nor ends for that reason.
+
+    Every method may raise InvalidRequest: the constraint allows no further token though it is not fulfilled, or one
+    step costs more than the limits allow. The output cannot go on then.
     """
 
-    def __init__(self, matcher: LLMatcher, field: str) -> None:
-        """`field`: path in the request of what is matched."""
+    def __init__(self, matcher: LLMatcher, renew: Callable[[], LLMatcher], field: str) -> None:
+        """`renew`: makes another matcher at the start. `field`: path of the constraint in the request."""
         self._matcher = matcher
+        self._renew = renew
         self._field = field
+        self._token_ids: list[int] = []
+        self._renewed_at = 0
 
     @property
     def is_complete(self) -> bool:
@@ -46,7 +55,9 @@ class GrammarMatcher:
 
     def accept(self, token_id: int) -> None:
         """Takes a token that the mask allows, end-of-sequence aside."""
-        self._matcher.consume_token(token_id)
+        self._token_ids.append(token_id)
+        if not self._matcher.consume_token(token_id):
+            self._replace()
         self.check()
 
     def forced_tokens(self) -> list[int]:
@@ -60,10 +71,16 @@ class GrammarMatcher:
         if not (mask.flags.c_contiguous and mask.dtype == np.int32):
             raise ValueError("a mask is a contiguous row of int32")
         self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+        self.mend(mask)
         self.check()
 
+    def mend(self, mask: Mask) -> None:
+        """Fills a row again whose filling has met a limit of the native matcher."""
+        if self._matcher.is_error() and self._replace():
+            self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+
     def check(self) -> None:
-        """Raises what `MaskFiller` could not."""
+        """Raises the error that `MaskFiller` met, if any."""
         if self._matcher.is_error():
             raise InvalidRequest.of(
                 self._field,
@@ -73,8 +90,19 @@ class GrammarMatcher:
 
     @property
     def native(self) -> LLMatcher:
-        """What `MaskFiller` works on."""
+        """The matcher that `MaskFiller` works on."""
         return self._matcher
+
+    def _replace(self) -> bool:
+        """Replaces a matcher that has met a limit of its lexer, once at each place."""
+        if "lexer error" not in self._matcher.get_error() or self._renewed_at == len(self._token_ids):
+            return False
+        self._renewed_at = len(self._token_ids)
+        self._matcher = self._renew()
+        for start in range(0, len(self._token_ids), _REPLAYED_TOKENS):
+            self._matcher.compute_bitmask()
+            self._matcher.consume_tokens(self._token_ids[start : start + _REPLAYED_TOKENS])
+        return True
 
 
 class MaskFiller:
@@ -87,7 +115,7 @@ class MaskFiller:
     def start(self, rows: Sequence[tuple[GrammarMatcher, int]], masks: Masks) -> Future[None]:
         """Begins to write the row of each matcher; neither may be touched until the result is there.
 
-        What goes wrong in one matcher shows in its `check`, and leaves the other rows alone.
+        An error of one matcher is raised by its `check`; the other rows are filled all the same.
         """
         return self._background.submit(self.fill, rows, masks)
 
@@ -98,6 +126,8 @@ class MaskFiller:
         num_rows, num_words = masks.shape
         natives = [(matcher.native, row) for matcher, row in rows]
         self._executor.unsafe_compute_mask_ptr(natives, masks.ctypes.data, num_words * 4, num_rows)
+        for matcher, row in rows:
+            matcher.mend(masks[row])
 
     def close(self) -> None:
         """Ends its threads."""
@@ -112,7 +142,7 @@ def allocate_masks(num_slots: int, vocabulary_size: int) -> Masks:
 def apply_mask(scores: npt.NDArray[np.float32], mask: Mask) -> None:
     """Makes every token that a mask does not allow impossible, in place.
 
-    `scores` may be shorter than the mask has bits: ids from there on are not drawable.
+    `scores` may be shorter than the mask has bits: token ids from there on cannot be sampled.
     """
     allowed = np.unpackbits(mask.view(np.uint8), count=len(scores), bitorder="little")
     np.copyto(scores, -np.inf, where=allowed == 0)

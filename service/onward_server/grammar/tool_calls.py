@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from onward_server.domain import FunctionTool, ResponseFormat
-from onward_server.grammar.values import NotJson, parse
+from onward_server.json_value import NotJson, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

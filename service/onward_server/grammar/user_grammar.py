@@ -1,10 +1,13 @@
-"""Checks a grammar that a caller wrote, and rewrites the JSON schemas in it; it knows Lark's lexemes, not its rules."""
+"""Checks a grammar that a caller wrote in Lark notation, and replaces the JSON schemas in it by enforceable ones."""
 
 import json
 import re
 
-from onward_server.grammar.json_schema import SchemaRefused, enforceable
-from onward_server.grammar.lark import JSON_OPTIONS
+from onward_server.grammar.lark import json_schema
+from onward_server.grammar.schema.checks import enforceable
+from onward_server.grammar.schema.tree import SchemaRejected
+from onward_server.grammar.schema.writer import written
+from onward_server.json_value import NotJson, parse
 
 _LEXEME = re.compile(
     r"""
@@ -12,7 +15,7 @@ _LEXEME = re.compile(
   | (?P<text> "(?:\\.|[^"\\])*" | //[^\n]* | \#[^\n]* )
   | (?P<json> %json\b )
   | (?P<control> <[^<>\s]+> )
-  | (?P<refused> %llguidance\b | @[A-Za-z0-9_-]+ | \b(?:stop|max_tokens|temperature)\s*= )
+  | (?P<forbidden> %llguidance\b | @[A-Za-z0-9_-]+ | \b(?:stop|max_tokens|temperature)\s*= )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -22,7 +25,7 @@ _MAX_NESTING = 2000
 _MAX_REGEX_LENGTH = 2000
 
 
-class GrammarRefused(Exception):
+class GrammarRejected(Exception):
     """A grammar that holds what a caller may not use; the message says where and what."""
 
 
@@ -30,16 +33,16 @@ def checked(definition: str) -> str:
     """The grammar, with its schemas rewritten to what can be enforced; line numbers stay.
 
     Raises:
-        GrammarRefused: It names control tokens or other grammars, sets what is ours to set, or a schema is refused.
+        GrammarRejected: It names control tokens or other grammars, sets what is ours to set, or a schema is refused.
     """
     num_nesting = len(_NESTING.findall(definition))
     if num_nesting > _MAX_NESTING:
-        raise GrammarRefused(f"{num_nesting} rules, groups and repetitions, of which {_MAX_NESTING} are allowed")
+        raise GrammarRejected(f"{num_nesting} rules, groups and repetitions, of which {_MAX_NESTING} are allowed")
     pieces: list[str] = []
     position = 0
     while match := _LEXEME.search(definition, position):
-        if why := _why_refused(match):
-            raise GrammarRefused(f"{_place(definition, match.start())}: {why}")
+        if why := _why_rejected(match):
+            raise GrammarRejected(f"{_place(definition, match.start())}: {why}")
         pieces.append(definition[position : match.end()])
         position = match.end()
         if match.lastgroup == "json":
@@ -49,11 +52,11 @@ def checked(definition: str) -> str:
     return "".join(pieces) + definition[position:]
 
 
-def _why_refused(lexeme: re.Match[str]) -> str | None:
+def _why_rejected(lexeme: re.Match[str]) -> str | None:
     match lexeme.lastgroup:
         case "control":
             return f"control tokens such as {lexeme[0]} cannot be used"
-        case "refused":
+        case "forbidden":
             return f"{lexeme[0]!r} cannot be used"
         case "regex" if len(lexeme[0]) > _MAX_REGEX_LENGTH:
             return f"regular expressions have at most {_MAX_REGEX_LENGTH} characters"
@@ -66,15 +69,15 @@ def _end_of_json(definition: str, start: int) -> int:
     try:
         return json.JSONDecoder().raw_decode(definition, start + skipped)[1]
     except (ValueError, RecursionError):
-        raise GrammarRefused(f"{_place(definition, start)}: a JSON schema is expected after %json") from None
+        raise GrammarRejected(f"{_place(definition, start)}: a JSON schema is expected after %json") from None
 
 
 def _schema(definition: str, start: int, end: int) -> str:
     try:
-        schema = enforceable(definition[start:end])
-    except SchemaRefused as error:
-        raise GrammarRefused(f"{_place(definition, start)}: {error}") from error
-    rewritten = json.dumps({**schema, "x-guidance": JSON_OPTIONS})
+        document = enforceable(parse(definition[start:end]))
+        rewritten = json.dumps(json_schema(written(document.root, document).schema))
+    except (NotJson, SchemaRejected) as error:
+        raise GrammarRejected(f"{_place(definition, start)}: {error}") from error
     line_breaks = "\n" * definition.count("\n", start, end)
     return f" {{{line_breaks}{rewritten[1:]}"
 

@@ -1,57 +1,37 @@
-"""JSON values as they come out of a parser, and what a grammar can say about them; it knows no schema keyword."""
+"""Which JSON values a grammar can write, and when two are equal."""
 
 import json
 import math
-from collections.abc import Iterator
-from urllib.parse import unquote
+import re
 
-from onward_server.json_value import Json, JsonObject, NotJson, parse
-
-__all__ = ["MAX_EXACT", "Json", "JsonObject", "NotJson", "canonical", "lookup", "parse", "unspeakable"]
+from onward_server.json_value import Json
 
 MAX_EXACT = 2**53
 """Up to here, every integer is a double, and grammars work in doubles."""
 
-
-def lookup(root: Json, reference: str) -> Json:
-    """What a reference such as `#/$defs/name` leads to.
-
-    Raises:
-        LookupError: Nothing of this document.
-    """
-    target = root
-    for part in reference.split("/")[1:]:
-        key = unquote(part).replace("~1", "/").replace("~0", "~")
-        if isinstance(target, dict) and key in target:
-            target = target[key]
-        elif isinstance(target, list) and key.isdecimal() and int(key) < len(target):
-            target = target[int(key)]
-        else:
-            raise LookupError(reference)
-    return target
+_CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def unspeakable(value: Json) -> Iterator[str]:
-    """Why a grammar could not write exactly this value, if so."""
+def unwritable(value: Json) -> str | None:
+    """Why a grammar could not write exactly this value; None: it could."""
+    reason = None
     match value:
-        case bool() | None:
-            return
-        case int() if abs(value) > MAX_EXACT:
-            yield f"the integer {value} is beyond 2^53 and cannot be written exactly"
-        case float() if not math.isfinite(value):
-            yield "a number is too large"
         case str():
-            if any(_is_control(character) for character in value):
-                yield f"the string {value[:40]!r} holds a control character that cannot be written"
+            if _CONTROL.search(value):
+                reason = f"the string {value[:40]!r} holds a control character that cannot be written"
+        case bool() | None:
+            pass
+        case int() if abs(value) > MAX_EXACT:
+            reason = f"the integer {value} is beyond 2^53 and cannot be written exactly"
+        case float() if not math.isfinite(value):
+            reason = "a number is too large"
         case list():
-            for item in value:
-                yield from unspeakable(item)
+            reason = next(filter(None, map(unwritable, value)), None)
         case dict():
-            for key, item in value.items():
-                yield from unspeakable(key)
-                yield from unspeakable(item)
+            reason = next(filter(None, map(unwritable, (*value, *value.values()))), None)
         case _:
-            return
+            pass
+    return reason
 
 
 def canonical(value: Json) -> str:
@@ -65,9 +45,3 @@ def canonical(value: Json) -> str:
             return f"{{{','.join(f'{json.dumps(key)}:{canonical(item)}' for key, item in sorted(value.items()))}}}"
         case _:
             return json.dumps(value)
-
-
-def _is_control(character: str) -> bool:
-    return (
-        (character < " " and character not in "\b\f\n\r\t") or character == "\x7f" or "\ud800" <= character < "\ue000"
-    )

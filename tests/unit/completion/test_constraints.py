@@ -28,7 +28,7 @@ from onward_server.domain import (
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar import compiler
 from onward_server.grammar.compiler import Grammar
-from onward_server.grammar.formats import Part
+from onward_server.grammar.response_formats import Part
 from testing.sampling import RandomSampler
 from tests.waiting import WAIT_S, Condition
 

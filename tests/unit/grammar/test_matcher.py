@@ -1,18 +1,17 @@
 """Masks, tokens taken, ends and failures of single answers."""
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from onward_server.domain import JsonSchemaFormat, RegexFormat
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar.matcher import GrammarMatcher, MaskFiller, Masks, allocate_masks, apply_mask
 from testing.sampling import RandomSampler
 from testing.vocabularies import CONTROL_TOKENS, EOS_TOKEN_IDS, small_vocabulary
-
-_DYING = RegexFormat(pattern="(a{1,1000}){1,1000}")
-"""Costs more with each token, and too much after some."""
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +21,17 @@ def writer() -> RandomSampler:
 
 def matcher(writer: RandomSampler, pattern: str) -> GrammarMatcher:
     return writer.compile(RegexFormat(pattern=pattern)).matcher()
+
+
+def limited(definition: str, **limits: int) -> GrammarMatcher:
+    """A matcher of a Lark grammar with other limits than usual."""
+    tokenizer = LLTokenizer(small_vocabulary().tokenizer_json, n_vocab=512, eos_token=sorted(EOS_TOKEN_IDS))
+    given = LLParserLimits(**limits, verbose_errors=False)  # type: ignore[arg-type]
+
+    def new() -> LLMatcher:
+        return LLMatcher(tokenizer, LLMatcher.grammar_from_lark(definition), limits=given, log_level=0)
+
+    return GrammarMatcher(new(), new, "response_format.grammar.definition")
 
 
 def allowed_ids(of: GrammarMatcher, vocabulary_size: int = 512) -> set[int]:
@@ -100,17 +110,45 @@ def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomSampler) ->
 
 
 def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_others(writer: RandomSampler) -> None:
-    dying, other = writer.compile(_DYING).matcher(), matcher(writer, "a*")
+    dying = limited('start: start start start | "a" | ""', max_items_in_row=50)
+    other = matcher(writer, "a*")
     masks = allocate_masks(2, 512)
     with pytest.raises(InvalidRequest) as failure:
         follow_both(dying, other, writer.ids_of("a")[0], masks)
     assert failure.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
-    assert failure.value.violations[0].field == "response_format.regex.pattern"
+    assert failure.value.violations[0].field == "response_format.grammar.definition"
     assert "<" not in failure.value.violations[0].description
     for ask in (lambda: dying.is_complete, lambda: dying.may_end, dying.forced_tokens, lambda: dying.fill(masks[0])):
         with pytest.raises(InvalidRequest):
             ask()
     assert not other.is_complete
+
+
+@pytest.mark.parametrize("uses_filler", [True, False])
+def test_a_long_output_outlives_the_limit_of_states_that_its_lexer_may_find(
+    writer: RandomSampler, *, uses_filler: bool
+) -> None:
+    """Once an automaton had found too many states, its output ended in the middle."""
+    definition = "start: /(a|b)*a(a|b){12}/"
+    text = "".join(Random(0).choices("ab", k=600))
+    followed = limited(definition, max_lexer_states=900)
+    masks, filler = allocate_masks(1, 512), MaskFiller(1)
+    natives: list[LLMatcher] = []
+    for character in text:
+        if uses_filler:
+            filler.fill([(followed, 0)], masks)
+            followed.check()
+        else:
+            followed.fill(masks[0])
+        if not natives or followed.native is not natives[-1]:
+            natives.append(followed.native)
+        followed.accept(writer.ids_of(character)[0])
+    assert len(natives) > 1
+    unlimited = limited(definition)
+    for character in text:
+        unlimited.accept(writer.ids_of(character)[0])
+    assert allowed_ids(followed) == allowed_ids(unlimited)
+    filler.close()
 
 
 def test_a_token_that_the_mask_does_not_allow_is_an_error(writer: RandomSampler) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from onward_server.domain import JsonSchemaFormat
-from onward_server.grammar.patterns import PatternRefused, rewritten
+from onward_server.grammar.schema.patterns import PatternRejected, rewritten
 from testing.sampling import RandomSampler
 
 
@@ -79,6 +79,6 @@ def test_a_pattern_allows_what_ecma_says(
     ],
 )
 def test_what_cannot_be_enforced_is_refused_where_it_stands(pattern: str, position: int, reason: str) -> None:
-    with pytest.raises(PatternRefused, match=reason) as refused:
+    with pytest.raises(PatternRejected, match=reason) as refused:
         rewritten(pattern)
     assert refused.value.position == position

@@ -2,7 +2,8 @@
 
 from onward_server.completion.answer.parsing.json_text import json_type, quoted
 from onward_server.domain import FunctionTool
-from onward_server.grammar.schema_types import SchemaTypes
+from onward_server.grammar.schema.reader import read
+from onward_server.grammar.schema.value_types import SchemaTypes
 
 _PYTHON_LITERALS = {"True": "true", "False": "false", "None": "null"}
 
@@ -11,7 +12,7 @@ class ArgumentTypes:
     """The types that one tool's JSON Schema allows for its arguments."""
 
     def __init__(self, tool: FunctionTool) -> None:
-        self._schema = SchemaTypes(tool.parsed_parameters if tool.parameters else True)
+        self._schema = SchemaTypes(read(tool.parsed_parameters if tool.parameters else True))
 
     def is_string(self, name: str) -> bool:
         """Whether the schema allows nothing but a string."""

@@ -5,7 +5,7 @@ them match. Classes never hold NUL, as the quoting of JSON strings gets those wr
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _TOKEN = re.compile(
     r"""
@@ -35,7 +35,7 @@ _CONTROL_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _QUOTABLE = frozenset("\t\n\r\f\b")
 
 
-class PatternRefused(Exception):
+class PatternRejected(Exception):
     """A pattern that cannot be enforced."""
 
     def __init__(self, position: int, description: str) -> None:
@@ -49,9 +49,30 @@ def rewritten(pattern: str) -> str:
     """The pattern in the grammar's dialect.
 
     Raises:
-        PatternRefused: It holds what cannot be enforced, or what means different things in different dialects.
+        PatternRejected: It holds what cannot be enforced, or what means different things in different dialects.
     """
     return "".join(_pieces(pattern))
+
+
+def length_pattern(minimum: int, maximum: int | None) -> str:
+    """What matches strings of so many characters, in the grammar's dialect."""
+    return f"^(?s:.{{{minimum},{'' if maximum is None else maximum}}})$"
+
+
+def other_than(texts: Sequence[str]) -> str:
+    """What matches every string but some, in the grammar's dialect."""
+    return f"^{_other_than([*dict.fromkeys(texts)])}$"
+
+
+def _other_than(texts: Sequence[str]) -> str:
+    rests: dict[str, list[str]] = {}
+    for text in texts:
+        if text:
+            rests.setdefault(text[0], []).append(text[1:])
+    first = "".join(f"\\x{{{ord(character):x}}}" for character in rests)
+    choices = [rf"[[^{first}]--\x00](?s:.*)" if rests else "(?s:.+)", *([] if "" in texts else [""])]
+    choices += [f"\\x{{{ord(character):x}}}{_other_than(rest)}" for character, rest in rests.items()]
+    return f"(?:{'|'.join(choices)})"
 
 
 def whole(pattern: str) -> str:
@@ -80,15 +101,15 @@ def _pieces(pattern: str) -> Iterator[str]:
     while position < len(pattern):
         match = _TOKEN.match(pattern, position)
         if match is None:
-            raise PatternRefused(position, _reason(pattern[position:]))
+            raise PatternRejected(position, _reason(pattern[position:]))
         if match.lastgroup == "quantifier" and follows_quantifier:
-            raise PatternRefused(position, "a quantifier follows another")
+            raise PatternRejected(position, "a quantifier follows another")
         follows_quantifier = match.lastgroup == "quantifier"
         if match.lastgroup == "group":
             open_groups.append(position)
         elif match[0] == ")":
             if not open_groups:
-                raise PatternRefused(position, "a group is closed that is not open")
+                raise PatternRejected(position, "a group is closed that is not open")
             open_groups.pop()
         if match.lastgroup == "class":
             piece, position = _class(pattern, match)
@@ -97,7 +118,7 @@ def _pieces(pattern: str) -> Iterator[str]:
         yield _piece(match)
         position = match.end()
     if open_groups:
-        raise PatternRefused(open_groups[-1], "a group is not closed")
+        raise PatternRejected(open_groups[-1], "a group is not closed")
 
 
 def _piece(match: re.Match[str]) -> str:
@@ -124,7 +145,7 @@ def _class(pattern: str, opening: re.Match[str]) -> tuple[str, int]:
     while not pattern.startswith("]", position):
         match = _CLASS_ITEM.match(pattern, position)
         if match is None:
-            raise PatternRefused(
+            raise PatternRejected(
                 position, _reason(pattern[position:]) if position < len(pattern) else "a class is open"
             )
         text = match[0]
@@ -137,7 +158,7 @@ def _class(pattern: str, opening: re.Match[str]) -> tuple[str, int]:
             may_begin_range = items[-1].startswith(r"\x{") and items[-2:-1] != ["-"]
         position = match.end()
     if not items:
-        raise PatternRefused(opening.start(), "a class is empty, or begins with a bracket that is not escaped")
+        raise PatternRejected(opening.start(), "a class is empty, or begins with a bracket that is not escaped")
     return rf"[[{opening[0][1:]}{''.join(items)}]--\x00]", position + 1
 
 
@@ -170,14 +191,14 @@ def _character(match: re.Match[str]) -> str:
     if text[1] in "xu":
         code = int(text.lstrip("\\xu"), base=16)
         if 0xD800 <= code < 0xE000:
-            raise PatternRefused(match.start(), "half of a surrogate pair is no character")
+            raise PatternRejected(match.start(), "half of a surrogate pair is no character")
         return chr(code)
     return _CONTROL_ESCAPES.get(text[1], text[1])
 
 
 def _literal(character: str, position: int) -> str:
     if (character < " " or character == "\x7f") and character not in _QUOTABLE:
-        raise PatternRefused(position, f"the control character {ord(character):#04x} cannot be written")
+        raise PatternRejected(position, f"the control character {ord(character):#04x} cannot be written")
     if character.isalnum():
         return character
     return f"\\x{{{ord(character):x}}}"

@@ -1,22 +1,23 @@
-"""Collects the rules of one tool's arguments where these are not JSON as a whole; it knows no notation."""
+"""The grammar rules of one tool's arguments, for notations that are not JSON as a whole."""
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from onward_server.grammar import lark
-from onward_server.grammar.formats import Probe
 from onward_server.grammar.lark import ControlTokens
-from onward_server.grammar.patterns import whole
-from onward_server.grammar.shapes import ObjectShape, Shape, ShapeRefused, TextShape, shape_of
-from onward_server.grammar.values import Json, JsonObject
+from onward_server.grammar.notation.shapes import ObjectShape, Shape, ShapeRejected, TextShape, shape_of
+from onward_server.grammar.response_formats import Probe
+from onward_server.grammar.schema.patterns import whole
+from onward_server.grammar.schema.tree import AllOf, Document, Schema, SchemaRejected, of_types
+from onward_server.grammar.schema.writer import written, written_alone
 
 _INTEGER = "-?(?:0|[1-9][0-9]*)"
 NUMBERS = {"integer": _INTEGER, "number": rf"{_INTEGER}(?:\.[0-9]+)?(?:[eE][+\-]?[0-9]+)?"}
 
 
-class ArgumentsRefused(Exception):
-    """What cannot be enforced in a notation; the message says where and why."""
+class ArgumentsRejected(Exception):
+    """Arguments that cannot be enforced in a notation; the message says where and why."""
 
     def __init__(self, argument: str, description: str) -> None:
         where = f"the argument {argument!r}: " if argument else ""
@@ -24,10 +25,10 @@ class ArgumentsRefused(Exception):
 
 
 class ArgumentRules:
-    """The rules that were written so far."""
+    """The rules written so far."""
 
-    def __init__(self, control: ControlTokens, definitions: Mapping[str, Json]) -> None:
-        self.definitions = definitions
+    def __init__(self, control: ControlTokens, document: Document) -> None:
+        self._document = document
         self.probes: list[Probe] = []
         self._control = control
         self._lines: list[str] = []
@@ -37,29 +38,29 @@ class ArgumentRules:
         """All rules, to start with one of several ways."""
         return "\n".join([f"start: {' | '.join(ways)}", *self._lines])
 
-    def shape(self, schema: Json, place: str) -> Shape:
+    def shape(self, schema: Schema, place: str) -> Shape:
         """The shape of an argument's schema, or of all arguments' where there is no place.
 
         Raises:
-            ArgumentsRefused: It combines what cannot be combined.
+            ArgumentsRejected: It combines what cannot be combined.
         """
         try:
-            return shape_of(schema, self.definitions)
-        except ShapeRefused as error:
-            raise ArgumentsRefused(place, str(error)) from error
+            return shape_of(schema, self._document)
+        except ShapeRejected as error:
+            raise ArgumentsRejected(place, str(error)) from error
 
-    def arguments(self, schema: Json, write: Callable[[ObjectShape], str | None]) -> list[str]:
+    def arguments(self, schema: Schema, write: Callable[[ObjectShape], str | None]) -> list[str]:
         """Each way to write all arguments.
 
         Raises:
-            ArgumentsRefused: There is none, or they are listed as a whole.
+            ArgumentsRejected: There is none, or they are listed as a whole.
         """
         shape = self.shape(schema, "")
         if shape.constants:
-            raise ArgumentsRefused("", "arguments that are listed as a whole cannot be enforced")
+            raise ArgumentsRejected("", "arguments that are listed as a whole cannot be enforced")
         ways = [way for choice in shape.objects if (way := write(choice)) is not None]
         if not ways:
-            raise ArgumentsRefused("", "no value can match it")
+            raise ArgumentsRejected("", "no value can match it")
         return ways
 
     def new_rule(self) -> str:
@@ -90,11 +91,28 @@ class ArgumentRules:
         """Terminals for strings as they are, of which no regular expression of `excluded` matches any."""
         return [self._text(argument, shape, excluded) for shape in shapes if _has_choice(shape, excluded)]
 
-    def json(self, types: Sequence[str], schema: Json) -> str:
-        """JSON that matches a schema, of some types."""
-        demands: list[Json] = [{"type": list(types)}, schema]
-        document: JsonObject = {"allOf": demands, "$defs": self._reachable(schema)}
-        return self.rule(f"%json {json.dumps({**document, 'x-guidance': dict(lark.JSON_OPTIONS)})}")
+    def json(self, schema: Schema, types: Collection[str], place: str) -> str:
+        """JSON that matches a schema and is of one of these types.
+
+        Raises:
+            ArgumentsRejected: llguidance would not enforce it.
+        """
+        try:
+            result = written(AllOf(schema.place, (of_types(types), schema)), self._document)
+        except SchemaRejected as error:
+            raise ArgumentsRejected(place, str(error)) from error
+        return self.rule(f"%json {json.dumps(lark.json_schema(result.schema))}")
+
+    def key(self, schema: Schema, place: str) -> str:
+        """A text that is the same for schemas that mean the same.
+
+        Raises:
+            ArgumentsRejected: llguidance would not enforce it.
+        """
+        try:
+            return json.dumps(written_alone(schema, self._document))
+        except SchemaRejected as error:
+            raise ArgumentsRejected(place, str(error)) from error
 
     def scalars(self, shape: Shape) -> list[str]:
         """Null, booleans and numbers, those aside that are bound by more than a list."""
@@ -152,26 +170,11 @@ class ArgumentRules:
         parts += [f"/{whole(pattern)}/" for pattern in shape.patterns]
         definition = " & ".join(parts)
         if shape.patterns:
-            self.probes.append(
-                Probe(f"the argument {argument!r}: its strings and their patterns", f"start: T\nT: {definition}")
-            )
+            grammar: lark.Grammar = {"lark_grammar": f"start: T\nT: {definition}"}
+            probe = Probe(f"the argument {argument!r}: its strings and their patterns", grammar, must_match=True)
+            if probe not in self.probes:
+                self.probes.append(probe)
         return self.terminal(definition)
-
-    def _reachable(self, schema: Json) -> JsonObject:
-        """The definitions that a schema refers to, and those that these do."""
-        found: JsonObject = {}
-        pending = [schema]
-        while pending:
-            value = pending.pop()
-            if isinstance(value, list):
-                pending += value
-            elif isinstance(value, dict):
-                pending += value.values()
-                name = str(value.get("$ref", "")).removeprefix("#/$defs/")
-                if name in self.definitions and name not in found:
-                    found[name] = self.definitions[name]
-                    pending.append(found[name])
-        return found
 
 
 def _repeated(rule: str, minimum: int, maximum: int | None, *, less: int = 0) -> str:

@@ -1,16 +1,16 @@
 """Writes the grammar of arguments that are like JSON but for bare names and strings between marks."""
 
-import json
 import re
 from collections import deque
-from collections.abc import Mapping
 
 from onward_server.grammar import lark
-from onward_server.grammar.argument_rules import ArgumentRules, ArgumentsRefused
 from onward_server.grammar.lark import ControlTokens
-from onward_server.grammar.shapes import ArrayShape, ObjectShape
+from onward_server.grammar.notation.rules import ArgumentRules, ArgumentsRejected
+from onward_server.grammar.notation.shapes import ObjectShape
+from onward_server.grammar.schema.tree import Array, Document, Never, Schema
 from onward_server.grammar.tool_calls import BareNotation
-from onward_server.grammar.values import Json, canonical
+from onward_server.grammar.values import canonical
+from onward_server.json_value import Json
 
 _COMMA = '","'
 _BARE_NAME = re.compile(r"[\w.$\-]+")
@@ -20,19 +20,19 @@ _NAME = r"[\p{L}\p{N}_.$\-]+"
 class BareArguments:
     """Writes those of one tool; a rule for each schema, so that schemas may refer to themselves."""
 
-    def __init__(self, notation: BareNotation, control: ControlTokens, definitions: Mapping[str, Json]) -> None:
-        self.rules = ArgumentRules(control, definitions)
+    def __init__(self, notation: BareNotation, control: ControlTokens, document: Document) -> None:
+        self.rules = ArgumentRules(control, document)
         self._quote = notation.quote
         self._control = control
         self._mark = lark.containing(notation.quote)
         self._names: dict[str, str] = {}
-        self._pending: deque[tuple[str, Json, str]] = deque()
+        self._pending: deque[tuple[str, Schema, str]] = deque()
 
-    def grammar(self, schema: Json) -> str:
+    def grammar(self, schema: Schema) -> str:
         """The grammar of what is in the outermost braces, for a schema of objects.
 
         Raises:
-            ArgumentsRefused: It says what cannot be enforced.
+            ArgumentsRejected: It says what cannot be enforced.
         """
         ways = self.rules.arguments(schema, lambda shape: self._members(shape, ""))
         while self._pending:
@@ -40,19 +40,19 @@ class BareArguments:
             self.rules.define(name, self._choices(value, place))
         return self.rules.grammar(ways)
 
-    def _value(self, schema: Json, place: str) -> str:
+    def _value(self, schema: Schema, place: str) -> str:
         """The rule of a schema, which may be written later."""
-        key = json.dumps(schema)
+        key = self.rules.key(schema, place)
         if key not in self._names:
             self._names[key] = self.rules.new_rule()
             self._pending.append((self._names[key], schema, place))
         return self._names[key]
 
-    def _choices(self, schema: Json, place: str) -> list[str]:
+    def _choices(self, schema: Schema, place: str) -> list[str]:
         shape = self.rules.shape(schema, place)
         choices = self.rules.scalars(shape)
         if shape.has_bound_numbers:
-            choices.append(self.rules.json(["number"], schema))
+            choices.append(self.rules.json(schema, {"number"}, place))
         if texts := self.rules.texts(place, shape.texts, [self._mark]):
             choices.append(f"{self._control.literal(self._quote)} {self.rules.text_to(self._quote, texts)}")
         choices += [f'"[" {self._items(choice, place)} "]"' for choice in shape.arrays]
@@ -63,10 +63,10 @@ class BareArguments:
         ]
         choices += [self._control.literal(self._written(value, place)) for value in shape.constants]
         if not choices:
-            raise ArgumentsRefused(place, "no value can match it")
+            raise ArgumentsRejected(place, "no value can match it")
         return choices
 
-    def _items(self, shape: ArrayShape, place: str) -> str:
+    def _items(self, shape: Array, place: str) -> str:
         named = [
             (self._value(schema, f"{place}[{index}]"), index < shape.min_items)
             for index, schema in enumerate(shape.first)
@@ -81,17 +81,17 @@ class BareArguments:
         items = [
             (self._member(name, schema, f"{prefix}{name}"), name in shape.required)
             for name, schema in shape.properties.items()
-            if schema is not False
+            if not isinstance(schema, Never)
         ]
         return self.rules.in_order(
             items,
-            None if shape.additional is False else self._further_member(shape, prefix),
+            None if isinstance(shape.additional, Never) else self._further_member(shape, prefix),
             separator=_COMMA,
             maximum=shape.max_additional,
             needs_one=shape.needs_one,
         )
 
-    def _member(self, name: str, schema: Json, place: str) -> str:
+    def _member(self, name: str, schema: Schema, place: str) -> str:
         return self.rules.rule(f"{self._control.literal(f'{self._name(name, place)}:')} {self._value(schema, place)}")
 
     def _further_member(self, shape: ObjectShape, prefix: str) -> str:
@@ -104,7 +104,7 @@ class BareArguments:
 
     def _quoted(self, text: str, place: str) -> str:
         if self._quote in text:
-            raise ArgumentsRefused(place, f"a text that holds {self._quote} cannot be written")
+            raise ArgumentsRejected(place, f"a text that holds {self._quote} cannot be written")
         return f"{self._quote}{text}{self._quote}"
 
     def _written(self, value: Json, place: str) -> str:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from onward_server.grammar.schema_types import ALL_TYPES, SchemaTypes
-from onward_server.grammar.values import Json
+from onward_server.grammar.schema.reader import read
+from onward_server.grammar.schema.value_types import ALL_TYPES, SchemaTypes
+from onward_server.json_value import Json
 
 _TEXT: Any = {"type": "string"}
 _MANY: Any = [_TEXT] * 200
@@ -36,7 +37,7 @@ _MANY: Any = [_TEXT] * 200
     ids=str,
 )
 def test_no_type_that_a_property_can_have_is_left_out(schema: Json, types: set[str]) -> None:
-    assert SchemaTypes(schema).of_property("a") == types
+    assert SchemaTypes(read(schema)).of_property("a") == types
 
 
 @pytest.mark.parametrize(
@@ -50,12 +51,12 @@ def test_no_type_that_a_property_can_have_is_left_out(schema: Json, types: set[s
     ids=str,
 )
 def test_properties_that_no_part_of_a_schema_names_are_of_the_type_of_all_others(schema: Json, types: set[str]) -> None:
-    assert SchemaTypes(schema).of_others() == types
+    assert SchemaTypes(read(schema)).of_others() == types
 
 
 def test_what_is_said_of_a_property_does_not_depend_on_what_was_asked_before() -> None:
     """Else a grammar and the reader of what is written by it could go by different types."""
     properties: Any = {f"k{i}": {"$ref": "#/d"} for i in range(200)}
     schema: Any = {"properties": properties, "d": {"anyOf": [_TEXT, _TEXT]}}
-    types = SchemaTypes(schema)
+    types = SchemaTypes(read(schema))
     assert {types.of_property(f"k{i}") for i in range(200)} == {frozenset({"string"})}

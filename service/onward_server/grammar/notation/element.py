@@ -4,15 +4,13 @@ A text is read as the first of the argument's types that it is JSON of, else as 
 of several, what it may be is less: no text that would be read as another, unless any value of that other matches.
 """
 
-from collections.abc import Mapping
-
 from onward_server.grammar import lark
-from onward_server.grammar.argument_rules import NUMBERS, ArgumentRules, ArgumentsRefused
 from onward_server.grammar.lark import ControlTokens
-from onward_server.grammar.schema_types import SchemaTypes
-from onward_server.grammar.shapes import ObjectShape, Shape
+from onward_server.grammar.notation.rules import NUMBERS, ArgumentRules, ArgumentsRejected
+from onward_server.grammar.notation.shapes import ObjectShape, Shape
+from onward_server.grammar.schema.tree import Document, Never, Schema
+from onward_server.grammar.schema.value_types import SchemaTypes
 from onward_server.grammar.tool_calls import ElementNotation
-from onward_server.grammar.values import Json
 
 _NAME = "[^<>\\n]"
 _SPACE = "[ \\t\\n\\r]*"
@@ -23,21 +21,18 @@ _WORDS = {"null": ("null", "None"), "boolean": ("true", "True", "false", "False"
 class ElementArguments:
     """Writes those of one tool."""
 
-    def __init__(
-        self, notation: ElementNotation, control: ControlTokens, types: SchemaTypes, definitions: Mapping[str, Json]
-    ) -> None:
-        """`types`: what the reader goes by."""
-        self.rules = ArgumentRules(control, definitions)
+    def __init__(self, notation: ElementNotation, control: ControlTokens, document: Document) -> None:
+        self.rules = ArgumentRules(control, document)
         self._notation = notation
         self._control = control
-        self._types = types
+        self._types = SchemaTypes(document)
         self._mark = lark.containing(notation.end.strip())
 
-    def grammar(self, schema: Json) -> str:
+    def grammar(self, schema: Schema) -> str:
         """The grammar of arguments that match a schema of objects.
 
         Raises:
-            ArgumentsRefused: It says what cannot be enforced.
+            ArgumentsRejected: It says what cannot be enforced.
         """
         return self.rules.grammar(self.rules.arguments(schema, self._object))
 
@@ -45,18 +40,18 @@ class ElementArguments:
         items = [
             (self._element(name, schema), name in shape.required)
             for name, schema in shape.properties.items()
-            if schema is not False
+            if not isinstance(schema, Never)
         ]
         return self.rules.in_order(
             items,
-            None if shape.additional is False else self._further_element(shape),
+            None if isinstance(shape.additional, Never) else self._further_element(shape),
             maximum=shape.max_additional,
             needs_one=shape.needs_one,
         )
 
-    def _element(self, name: str, schema: Json) -> str:
+    def _element(self, name: str, schema: Schema) -> str:
         if any(character in name for character in "<>\n"):
-            raise ArgumentsRefused(name, "the name cannot be written")
+            raise ArgumentsRejected(name, "the name cannot be written")
         begin = self._control.literal(f"{self._notation.begin}{name}{self._notation.name_end}")
         return self.rules.rule(f"{begin} ({self._value(name, schema, self._types.of_property(name))})")
 
@@ -67,29 +62,29 @@ class ElementArguments:
         value = self._value("*", shape.additional, self._types.of_others())
         return self.rules.rule(f"{self._control.literal(self._notation.begin)} {name} ({value})")
 
-    def _value(self, name: str, schema: Json, types: frozenset[str]) -> str:
+    def _value(self, name: str, schema: Schema, types: frozenset[str]) -> str:
         """A value and what ends it; `types`: those that its reader thinks possible."""
         end = self._control.literal(self._notation.end)
         if not types:
-            raise ArgumentsRefused(name, "no value can match it")
+            raise ArgumentsRejected(name, "no value can match it")
         if "string" not in types:
-            return f"{self.rules.json(sorted(types), schema)} {end}"
+            return f"{self.rules.json(schema, types, name)} {end}"
         shape = self.rules.shape(schema, name)
-        choices = [f"{self.rules.json(kinds, schema)} {end}" for kinds in _json_kinds(shape)]
+        choices = [f"{self.rules.json(schema, kinds, name)} {end}" for kinds in _json_kinds(shape)]
         texts = self.rules.texts(name, shape.texts, [self._mark, *_read_otherwise(types, shape)])
         texts += map(self.rules.terminal, self.rules.scalars(shape))
         if texts:
             choices.append(self.rules.text_to(self._notation.end, texts))
         if not choices:
-            raise ArgumentsRefused(name, "no value can match it")
+            raise ArgumentsRejected(name, "no value can match it")
         return " | ".join(choices)
 
 
-def _json_kinds(shape: Shape) -> list[list[str]]:
+def _json_kinds(shape: Shape) -> list[set[str]]:
     """Types of values that begin as no text of the argument does."""
-    kinds = [["number"]] if shape.has_bound_numbers else []
+    kinds = [{"number"}] if shape.has_bound_numbers else []
     if shape.arrays or shape.objects or shape.constants:
-        kinds.append(["array", "object"])
+        kinds.append({"array", "object"})
     return kinds
 
 

@@ -1,0 +1,1 @@
+"""Grammars of tool arguments, in each notation in which models write them."""

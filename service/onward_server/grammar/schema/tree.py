@@ -1,0 +1,178 @@
+"""A JSON Schema as a small typed tree: `reader` builds it, every other pass matches on it.
+
+The keywords of one schema object that apply to a type become the node of that type. Keywords that combine schemas
+become the nodes below them. Several of either in one object are an `AllOf`, in the order in which they were written.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from onward_server.json_value import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Every value."""
+
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """No value."""
+
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Numbers, or only whole ones, within bounds."""
+
+    place: str
+    is_integer: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    excludes_minimum: bool = False
+    excludes_maximum: bool = False
+    multiple_of: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Strings that match every pattern; patterns are in llguidance's dialect and match anywhere in the string."""
+
+    place: str
+    min_length: int = 0
+    max_length: int | None = None
+    patterns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    place: str
+    rest: "Schema"
+    """The schema of the items after `first`."""
+    first: tuple["Schema", ...] = ()
+    min_items: int = 0
+    max_items: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    place: str
+    additional: "Schema"
+    """The schema of the properties that neither `properties` nor `patterns` names."""
+    properties: Mapping[str, "Schema"] = field(default_factory=dict[str, "Schema"])
+    patterns: Mapping[str, "Schema"] = field(default_factory=dict[str, "Schema"])
+    required: tuple[str, ...] = ()
+    min_properties: int = 0
+    max_properties: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByType:
+    """Values of several types, at most one node for each type."""
+
+    place: str
+    alternatives: tuple["OfOneType", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enum:
+    """One of the listed values."""
+
+    place: str
+    values: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    place: str
+    choices: tuple["Schema", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Exactly one of the choices; enforced as `AnyOf` where the choices are proven disjoint."""
+
+    place: str
+    choices: tuple["Schema", ...]
+    types: frozenset[str]
+    """The types that the schema beside it allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    place: str
+    demands: tuple["Schema", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The definition of a name in the document."""
+
+    place: str
+    name: str
+
+
+OfOneType = Null | Boolean | Number | Text | Array | Object
+Schema = Anything | Never | OfOneType | ByType | Enum | AnyOf | OneOf | AllOf | Ref
+
+
+FREE: Mapping[str, OfOneType] = {
+    "null": Null("#"),
+    "boolean": Boolean("#"),
+    "integer": Number("#", is_integer=True),
+    "number": Number("#"),
+    "string": Text("#"),
+    "array": Array("#", Anything("#")),
+    "object": Object("#", Anything("#")),
+}
+"""All values of a type."""
+
+
+def of_types(types: Collection[str]) -> Schema:
+    """All values of some types."""
+    names = [name for name in FREE if name in types and (name != "integer" or "number" not in types)]
+    return FREE[names[0]] if len(names) == 1 else ByType("#", tuple([FREE[name] for name in names]))
+
+
+class SchemaRejected(Exception):
+    """A schema that cannot be enforced; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A schema with the definitions that it refers to."""
+
+    root: Schema
+    definitions: Mapping[str, Schema]
+    places: Mapping[str, str]
+    """Where each definition stands."""
+    problem: str | None
+    """The first keyword that cannot be enforced, with its place; the tree leaves such keywords out."""
+    num_patterns: int
+    combines: bool
+    """Whether several schemas apply to one value anywhere."""
+
+
+def parts(schema: Array | Object) -> Iterator[Schema]:
+    """The schemas of the items or properties of a value."""
+    match schema:
+        case Array():
+            yield from schema.first
+            yield schema.rest
+        case Object():
+            yield from schema.properties.values()
+            yield from schema.patterns.values()
+            yield schema.additional
