@@ -107,7 +107,7 @@ def test_an_untrusted_server_receives_no_call(connect: Connect, tls_server: Fake
     ("tls", "message"),
     [
         (TLS(ca="nowhere.pem"), r"^tls: .*No such file or directory: 'nowhere.pem'"),
-        (TLS(cert="cert.pem"), r"^tls: cert and key must be set together$"),
+        (TLS(cert="cert.pem"), r"^tls.key: is not set; set both cert and key, or neither$"),
     ],
     ids=["missing", "half"],
 )

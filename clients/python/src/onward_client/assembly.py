@@ -20,7 +20,7 @@ from onward_client.messages import text_parts
 
 
 class Assembly:
-    """The response that the events so far amount to."""
+    """Builds a response from the events that have arrived so far."""
 
     def __init__(self) -> None:
         """Creates an empty response."""
@@ -30,7 +30,7 @@ class Assembly:
         self._choices: dict[int, _Choice] = {}
 
     def add(self, event: StreamCompleteResponse) -> None:
-        """Adds the next event; kinds of events that this client is too old for are ignored."""
+        """Adds the next event; ignores kinds of events that this client does not know."""
         match event.WhichOneof("event"):
             case "start":
                 self._start(event.start)

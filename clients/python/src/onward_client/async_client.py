@@ -56,7 +56,7 @@ class AsyncClient:
         channel_options: ChannelOptions = (),
         **options: Unpack[ClientOptions],
     ) -> None:
-        """Creates a client. It connects with its first call.
+        """Creates a client. It connects on the first call.
 
         Args:
             target: `host:port`, or another name that gRPC resolves.
@@ -84,12 +84,12 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Cancels all calls and closes the connections, which clients made by `with_options` share."""
+        """Cancels all calls and closes the connections, also for clients made by `with_options`, which share them."""
         for channel in self._channels.drain():
             await channel.close()
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
-        """Returns a client with other options that shares the connections of this one.
+        """Returns a client that has other options and shares the connections of this one.
 
         Args:
             **options: See `ClientOptions`. Default: as in this client. Headers are added to the existing ones.
@@ -114,7 +114,7 @@ class AsyncClient:
 
         Args:
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The completion, with all of its choices.
@@ -139,7 +139,7 @@ class AsyncClient:
 
         Args:
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The stream.
@@ -166,12 +166,12 @@ class AsyncClient:
     async def parse(
         self, kind: type[T], messages: Messages | None = None, **options: Unpack[CompleteOptions]
     ) -> ParsedCompletion[T]:
-        """Returns the completion as a value of a type, whose JSON schema constrains the output; needs pydantic.
+        """Returns a completion parsed as `kind`, whose JSON schema constrains the output; needs pydantic.
 
         Args:
             kind: The type, such as a pydantic model or `list[int]`.
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The completion, with the value as `parsed`.
@@ -200,7 +200,7 @@ class AsyncClient:
 
         Args:
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The generated response, with `prompt_tokens` and `remaining_tokens` of the context window.
@@ -350,7 +350,7 @@ class AsyncClient:
     async def call(
         self, rpc: Rpc[RequestT, ResponseT], request: RequestT, **how: Unpack[CallOptions]
     ) -> Reply[ResponseT]:
-        """Makes a unary call of any RPC in `onward_client.rpcs`.
+        """Calls any unary RPC of `onward_client.rpcs`.
 
         Args:
             rpc: The RPC.

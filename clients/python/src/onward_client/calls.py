@@ -124,6 +124,6 @@ def check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
 
 
 def _check_value(name: str, value: str) -> None:
-    """Rejects what gRPC would reject with an error message that repeats all metadata, including the API key."""
+    """Rejects metadata that gRPC cannot send. gRPC's own error would quote all metadata, including the API key."""
     if not _HEADER_VALUE.fullmatch(value):
         raise RequestError(f"{name}: must be printable ASCII")

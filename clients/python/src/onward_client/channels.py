@@ -58,7 +58,8 @@ class TLS:
             RequestError: A file cannot be read, or only one of `cert` and `key` is set.
         """
         if (self.cert is None) != (self.key is None):
-            raise RequestError("tls: cert and key must be set together")
+            missing = "cert" if self.cert is None else "key"
+            raise RequestError(f"tls.{missing}: is not set; set both cert and key, or neither")
         return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
 
 
@@ -81,7 +82,7 @@ class Destination:
 
     @classmethod
     def of(cls, target: str, *, tls: TLS | bool | None, extra: ChannelOptions) -> "Destination":
-        """Returns a destination. With `tls` None, only this machine is plaintext; with False, any target is.
+        """Returns a destination. With `tls` None, plaintext is used to this machine only; with False, to any target.
 
         Raises:
             RequestError: A file of `tls` cannot be read.
@@ -114,7 +115,7 @@ class Channels(Generic[ChannelT]):
         if self._closed:
             raise RequestError("the client is closed")
         if max_retries not in self._channels:
-            # Two threads may get here at once. The channel that loses has no connection yet and is dropped.
+            # Two threads may get here at once. The second channel is dropped before it connects.
             self._channels.setdefault(max_retries, self._open(max_retries))
         return self._channels[max_retries]
 

@@ -57,7 +57,7 @@ class Client:
         channel_options: ChannelOptions = (),
         **options: Unpack[ClientOptions],
     ) -> None:
-        """Creates a client. It connects with its first call.
+        """Creates a client. It connects on the first call.
 
         Args:
             target: `host:port`, or another name that gRPC resolves.
@@ -85,12 +85,12 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Cancels all calls and closes the connections, which clients made by `with_options` share."""
+        """Cancels all calls and closes the connections, also for clients made by `with_options`, which share them."""
         for channel in self._channels.drain():
             channel.close()
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
-        """Returns a client with other options that shares the connections of this one.
+        """Returns a client that has other options and shares the connections of this one.
 
         Args:
             **options: See `ClientOptions`. Default: as in this client. Headers are added to the existing ones.
@@ -115,7 +115,7 @@ class Client:
 
         Args:
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The completion, with all of its choices.
@@ -140,7 +140,7 @@ class Client:
 
         Args:
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The stream.
@@ -167,12 +167,12 @@ class Client:
     def parse(
         self, kind: type[T], messages: Messages | None = None, **options: Unpack[CompleteOptions]
     ) -> ParsedCompletion[T]:
-        """Returns the completion as a value of a type, whose JSON schema constrains the output; needs pydantic.
+        """Returns a completion parsed as `kind`, whose JSON schema constrains the output; needs pydantic.
 
         Args:
             kind: The type, such as a pydantic model or `list[int]`.
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The completion, with the value as `parsed`.
@@ -199,7 +199,7 @@ class Client:
 
         Args:
             messages: The conversation; a string is one user message. Default: no messages, for a request with `prompt`.
-            **options: Options of request and call; see `CompleteOptions`. Default: those of model and client.
+            **options: Request and call options; see `CompleteOptions`. Default: the model's and the client's.
 
         Returns:
             The generated response, with `prompt_tokens` and `remaining_tokens` of the context window.
@@ -347,7 +347,7 @@ class Client:
         return self.call(rpcs.HEALTH, StringValue(value=service), **how).proto.value == rpcs.HEALTH_SERVING
 
     def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, **how: Unpack[CallOptions]) -> Reply[ResponseT]:
-        """Makes a unary call of any RPC in `onward_client.rpcs`.
+        """Calls any unary RPC of `onward_client.rpcs`.
 
         Args:
             rpc: The RPC.

@@ -70,7 +70,7 @@ def to_response_format(wanted: ResponseFormatLike) -> ResponseFormat:
 
 
 def schema_format(kind: type) -> ResponseFormat:
-    """Returns the format of JSON that can be parsed as a type."""
+    """Returns the response format whose JSON can be parsed as a type."""
     schema = json_text(json_schema(kind), f"{_PATH}.json_schema.schema")
     return ResponseFormat(json_schema=JsonSchemaFormat(schema=schema, name=name_of(kind)))
 

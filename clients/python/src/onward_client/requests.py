@@ -24,7 +24,7 @@ class SamplingOptions(TypedDict, total=False):
     """The sampling parameters, with the names and types of the fields of `SamplingParams`.
 
     The protocol file `onward/v1/sampling.proto` describes each, with its range. Those that are left out or None take
-    the model's default. A line here is all that a new parameter of the protocol needs to become a keyword.
+    the model's default. To make a new parameter of the protocol a keyword, add a line here.
     """
 
     temperature: float | None
@@ -81,7 +81,7 @@ class RequestOptions(SamplingOptions, total=False):
 
 
 class CompleteOptions(RequestOptions, CallOptions, total=False):
-    """All keywords of `complete`, `stream`, `parse` and `count_tokens`: of the request and of the call."""
+    """All keywords of `complete`, `stream`, `parse` and `count_tokens`: the options of the request and of the call."""
 
 
 def split(options: CompleteOptions) -> tuple[RequestOptions, CallOptions]:
@@ -166,7 +166,7 @@ def _time_limit(limit: float | timedelta) -> Mapping[str, object]:
     try:
         delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
     except (TypeError, ValueError, OverflowError) as error:
-        raise RequestError(f"time_limit: must be seconds, not {limit!r}") from error
+        raise RequestError(f"time_limit: must be a finite number of seconds, not {limit!r}") from error
     duration = Duration()
     duration.FromTimedelta(delta)
     return {"time_limit": duration}

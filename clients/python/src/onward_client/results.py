@@ -70,7 +70,7 @@ class Choice:
 
     @property
     def reasoning(self) -> str:
-        """The model's reasoning; empty if there is none or the model has no format for it."""
+        """The model's reasoning; empty if the model wrote none or has no reasoning format."""
         return self.proto.message.reasoning
 
     @property
@@ -113,7 +113,7 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
 
     @property
     def reasoning(self) -> str:
-        """The model's reasoning; empty if there is none or the model has no format for it."""
+        """The model's reasoning; empty if the model wrote none or has no reasoning format."""
         return self._choice(0).reasoning
 
     @property

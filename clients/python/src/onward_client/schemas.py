@@ -73,5 +73,7 @@ def _adapter(kind: type[T] | Callable[..., T]) -> TypeAdapter[T]:
     try:
         from pydantic import TypeAdapter  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
-        raise RequestError(f"{name_of(kind)}: types and functions need pydantic, which is not installed") from error
+        raise RequestError(
+            f"{name_of(kind)}: types and functions need pydantic, which is not installed; run `pip install pydantic`"
+        ) from error
     return TypeAdapter(cast("type[T]", kind))
