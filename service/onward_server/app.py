@@ -107,7 +107,7 @@ async def started(
 
 
 def start_line(settings: Settings, address: str, program: Sequence[str] = ("onward",)) -> str:
-    """What is served where, and a shell command that sends a first request from any folder of this machine.
+    """Which models are served, at which address, and a shell command that sends a first request from any folder here.
 
     With mutual TLS, CERT and KEY in the command stand for the files of a client certificate.
 

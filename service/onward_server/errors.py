@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_VIOLATIONS = 64
-"""An invalid request reports its first violations, up to this many, so that a hostile one costs no more."""
+"""Maximum number of violations that are reported for one request; it bounds the cost of a hostile one."""
 
 
 class OnwardError(Exception):

@@ -1,4 +1,4 @@
-"""Reads JSON text into values, as strictly as RFC 8259 has it."""
+"""Parses JSON text strictly, as RFC 8259 defines it."""
 
 import json
 from collections.abc import Iterable
@@ -29,9 +29,9 @@ def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
     except ValueError as error:
         raise NotJson(f"a number in it cannot be read: {error}") from error
     except RecursionError:
-        raise NotJson(f"it is nested more than {max_depth} deep") from None
+        raise NotJson(f"it is nested more than {max_depth} levels deep") from None
     if text.count("[") + text.count("{") > max_depth and _depth(value) > max_depth:
-        raise NotJson(f"it is nested more than {max_depth} deep")
+        raise NotJson(f"it is nested more than {max_depth} levels deep")
     return value
 
 

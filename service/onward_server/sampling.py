@@ -28,7 +28,7 @@ class Range:
         return is_above and value <= self.high and value < math.inf
 
     def __str__(self) -> str:
-        """The notation of mathematics, such as `(0, 1]`."""
+        """The range in mathematical notation, such as `(0, 1]`."""
         return f"{'(' if self.excludes_low else '['}{self.low}, {self.high}{']' if math.isfinite(self.high) else ')'}"
 
 
@@ -81,7 +81,7 @@ def override(params: SamplingParams, *overrides: SamplingOverrides) -> SamplingP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """What the annotation of one field of `SamplingParams` says."""
+    """The rules of one field of `SamplingParams`, read from its annotation."""
 
     value_type: Any
     """Type of the value: `float`, `int`, `bool`, or a tuple type such as `tuple[str, ...]`."""

@@ -26,8 +26,8 @@ def test_100_levels_are_read() -> None:
         ("[NaN]", "NaN is not JSON"),
         ("-Infinity", "-Infinity is not JSON"),
         ("9" * 5000, "a number in it cannot be read"),
-        ("[" * 101 + "]" * 101, "nested more than 100 deep"),
-        ("[" * 100_000, "nested more than 100 deep"),
+        ("[" * 101 + "]" * 101, "nested more than 100 levels deep"),
+        ("[" * 100_000, "nested more than 100 levels deep"),
     ],
     ids=["empty", "a comma", "two values", "NaN", "infinity", "digits", "101 levels", "a recursion"],
 )

@@ -122,10 +122,10 @@ def test_switches_can_be_turned_off() -> None:
         (["--listen", "unix:"], "'unix:' is not HOST:PORT"),
         (["--model", "/m/a", "--model", "/n/a"], "two models have the id 'a'"),
         (["--model", "a b=/m/a"], "'a b' is not a model id"),
-        (["--tool-format", "x=hermes"], "--tool-format names the model 'x', which is not served; served are pocket"),
+        (["--tool-format", "x=hermes"], "--tool-format names the model 'x', which is not served; the served models are pocket"),
         (
             ["--reasoning-format", "=think", "--model", "/a,/b"],
-            "--reasoning-format names the model '', which is not served; served are a, b",
+            "--reasoning-format names the model '', which is not served; the served models are a, b",
         ),
         (["--tool-format", "hermes,llama3"], "--tool-format has 2 values for all models; one is allowed"),
         (

@@ -1,1 +1,1 @@
-"""The gRPC server. Beside the command line's client, only this package imports gRPC and protobuf: see the contract."""
+"""The gRPC server. Apart from the client commands, only this package imports gRPC and protobuf: see the contract."""

@@ -59,7 +59,7 @@ class ApiKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How the server is protected against others."""
+    """The credentials that protect the server: TLS and API keys."""
 
     credentials: grpc.ServerCredentials | None
     """None: plaintext."""

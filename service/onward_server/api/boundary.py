@@ -182,7 +182,7 @@ class ServiceHandlers:
         decode: Callable[[bytes], _RequestT],
         respond: Callable[[_RequestT, Call], AsyncGenerator[Message]],
     ) -> None:
-        """Adds a method that sends a stream of responses. Takes what `unary` does.
+        """Adds a method that sends a stream of responses. Takes the same arguments as `unary`.
 
         The handler writes instead of yielding. So a cancellation during a blocked write is raised here, and this task
         closes the generator of responses in every case.

@@ -2,7 +2,7 @@
 
 It finds what domain objects cannot hold: bytes that are not the message, fields and enum values that this server does
 not know, oneofs with no field set. For a completion request it returns these violations, so that validation reports
-them together with its own. Paths are relative to `CompleteRequest`, also if another message holds it.
+them together with its own. Paths are relative to `CompleteRequest`, even if another message contains it.
 """
 
 from collections.abc import Collection, Iterator
@@ -21,7 +21,7 @@ from onward_server.sampling import SamplingOverrides, SamplingValue
 _MAX_ITEMS = 16_384
 """Limit on the items of a whole request, so that decoding takes milliseconds whatever was sent."""
 _MAX_UNKNOWN_BYTES = 1 << 16
-"""Unknown fields of more than this are not searched for their numbers."""
+"""Unknown fields of more bytes than this are reported without their numbers."""
 _MAX_DURATION_S = 315_576_000_000
 """The limit of google.protobuf.Duration: 10,000 years."""
 
@@ -104,7 +104,7 @@ class _Violations:
             raise InvalidRequest(self.found)
 
     def items(self, repeated: Collection[_ItemT], path: str) -> Iterator[tuple[int, _ItemT]]:
-        """Yields the items with their indices; nothing of a list that exceeds the limit of the request."""
+        """Yields the items with their indices; yields none if the list exceeds the limit of the request."""
         if len(repeated) > self._items_left:
             self.add(path, f"has {len(repeated)} items; a whole request may have at most {_MAX_ITEMS}")
             return

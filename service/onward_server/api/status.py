@@ -5,7 +5,7 @@
     CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
     EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
     ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
-    ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids retries, which clients make at this code
+    ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry, which clients would make at this code
     DeadlineExceeded    DEADLINE_EXCEEDED   (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        a fixed text: the exception's own is not sent
 
@@ -140,7 +140,7 @@ def failure(error: Exception) -> Failure:
             failed = Failure(
                 code=grpc.StatusCode.INTERNAL,
                 reason="ENGINE_FAILURE",
-                message="the server failed to process this request; the request id leads its operator to the log",
+                message="the server failed to process this request; its log has the cause under the request id",
             )
     return failed
 
@@ -165,7 +165,7 @@ def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers
 
 
 def _status(failed: Failure, details: Sequence[Message], violations: Sequence[FieldViolation]) -> Status:
-    """The status with the violations given, and the number of those left out."""
+    """The status with these violations, and the number of those that were left out."""
     metadata = {key: _clip(value, _MAX_VALUE_BYTES) for key, value in failed.metadata.items()}
     if omitted := len(failed.violations) - len(violations):
         metadata["omitted_violations"] = str(omitted)

@@ -36,7 +36,7 @@ def add_health(parser: ArgumentParser, settings: ClientSettings) -> None:
 
 def _add_sampling(parser: ArgumentParser) -> None:
     """A flag for every parameter that is a number or a list of strings."""
-    group = parser.add_argument_group("sampling", "A parameter that is not given has the model's default.")
+    group = parser.add_argument_group("sampling", "A parameter that is not given takes the model's default.")
     for name, parameter in PARAMETERS.items():
         flag = f"--{name.replace('_', '-')}"
         in_range = "" if parameter.range is None else f"in {parameter.range}"

@@ -1,4 +1,4 @@
-"""`onward complete`, `models` and `health`, by the Python client."""
+"""`onward complete`, `models` and `health`, built on the Python client."""
 
 import argparse
 import os

@@ -1,1 +1,1 @@
-"""What an operator sets, for the server and for the client commands: the only readers of the environment."""
+"""The settings of the server and the client commands. Only this package reads the environment: see pyproject.toml."""

@@ -67,19 +67,19 @@ class Settings(BaseSettings):
     slots: int = Field(default=8, ge=1, le=1024)
     """Sequences that decode at the same time. Each needs a KV slot; the memory of all slots is allocated at start."""
     context_length: int = Field(default=4096, ge=2)
-    """Longest prompt and output together, in tokens. If the model's own limit is lower, that limit applies."""
+    """Maximum tokens of a prompt and its output together. If the model's own limit is lower, that limit applies."""
     max_queue: int = Field(default=64, ge=0)
-    """Choices that may wait for a slot. While that many wait, new requests are rejected with RESOURCE_EXHAUSTED."""
+    """Maximum number of choices that wait for a slot. Further requests are rejected with RESOURCE_EXHAUSTED."""
     prefill_chunk: int = Field(default=512, ge=2)
-    """Most prompt tokens that one step prefills."""
+    """Maximum number of prompt tokens that one step prefills."""
     step_target_ms: float = Field(default=100.0, gt=0, le=60_000)
     """Target duration of a step that prefills a prompt while other sequences decode, in milliseconds."""
     max_deadline_s: float = Field(default=600.0, gt=0, le=86_400)
-    """Longest duration of a call, in seconds. It applies to calls without a deadline or with a later one."""
+    """Maximum duration of a call, in seconds. It applies to calls without a deadline or with a later one."""
     drain_timeout_s: float = Field(default=30.0, ge=0, le=3600)
     """Time that running calls get to finish after SIGTERM or SIGINT, in seconds."""
     max_message_bytes: int = Field(default=16 * MIB, ge=1024, le=1024 * MIB)
-    """Largest message that is received or sent, in bytes."""
+    """Maximum size of a message that is received or sent, in bytes."""
     tls_cert: Path | None = None
     """PEM file with the server's certificate chain; turns TLS on. Needs `--tls-key`. Default: plaintext."""
     tls_key: Path | None = None
@@ -145,7 +145,9 @@ class Settings(BaseSettings):
             for model_id in ids:
                 if model_id is not None and model_id not in self.model_folders:
                     served = ", ".join(self.model_folders)
-                    raise ValueError(f"{flag} names the model {model_id!r}, which is not served; served are {served}")
+                    raise ValueError(
+                        f"{flag} names the model {model_id!r}, which is not served; the served models are {served}"
+                    )
                 if (count := ids.count(model_id)) > 1:
                     target = "all models" if model_id is None else f"the model {model_id!r}"
                     raise ValueError(f"{flag} has {count} values for {target}; one is allowed")
@@ -202,7 +204,7 @@ def read_settings(words: Sequence[str]) -> Settings:
 
 
 def _command_line() -> CliSettingsSource[Any]:
-    """The flags, with help that names no Python types and no empty defaults, as that of pydantic does."""
+    """The flags. Unlike pydantic's own help, theirs shows no Python types and no empty defaults."""
     parser = ArgumentParser(
         prog="onward serve",
         description="Serves models over gRPC until SIGTERM or SIGINT. Each flag can also be set as an environment "

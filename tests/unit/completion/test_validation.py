@@ -261,7 +261,7 @@ def test_a_bad_field_is_named_with_its_reason_and_nothing_else_is(name: str) -> 
 def test_json_that_is_nested_too_deeply_is_rejected_with_the_limit(levels: int) -> None:
     """600 levels passed validation, and then building the input of the chat template failed: INTERNAL."""
     (violation,) = violations(calling(arguments=nested(levels)))
-    assert "nested more than 100 deep" in violation.description
+    assert "nested more than 100 levels deep" in violation.description
 
 
 @pytest.mark.parametrize("text", [r'{"a":"\ud800"}', r'{"\uDFFF":1}', r'{"a":["\ude00\ud83d"]}'])

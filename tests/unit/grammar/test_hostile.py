@@ -79,7 +79,7 @@ FORMATS: dict[str, ResponseFormat] = {
 }
 
 REFUSED = {
-    "schema 1,000 deep": "it is nested more than 256 deep",
+    "schema 1,000 deep": "it is nested more than 256 levels deep",
     "schema 20,000 deep": "bytes, of which 1048576 are allowed",
     "enum of 50,000": "bytes, of which 1048576 are allowed",
     "5,000 properties": "5000 properties; at most 3000 can be enforced",
