@@ -117,7 +117,7 @@ class Completer:
         yield CompletionEnded(usage=_usage(plan, choices), timings=timeline.timings(time.monotonic()))
 
     async def complete(self, request: CompletionRequest, *, violations: Sequence[FieldViolation] = ()) -> Completion:
-        """Returns the whole completion. Takes and raises what `stream` does."""
+        """Returns the whole completion. Takes the same arguments as `stream` and raises the same errors."""
         async with aclosing(self.stream(request, violations=violations)) as events:
             return await collect(events)
 

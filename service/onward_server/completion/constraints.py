@@ -80,7 +80,7 @@ def _has_text_begun(output_format: OutputFormat, context: OutputContext) -> bool
 
 
 def _frame(tool_format: ToolFormat, output_format: OutputFormat, context: OutputContext) -> CallFrame:
-    """The frame of the tool calls, given where the prompt ends."""
+    """The frame of the tool calls, without the markers that the prompt already has."""
     frame = tool_format.frame
     if frame.answer_begin and _has_text_begun(output_format, context):
         ended = frame.next_message

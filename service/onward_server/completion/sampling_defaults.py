@@ -1,4 +1,4 @@
-"""Resolves sampling parameters: a request's own, then the model's, then those that change nothing."""
+"""Resolves sampling parameters: the request's own, else the model's defaults, else values without effect."""
 
 from onward_server.domain import FinishReason
 from onward_server.sampling import SamplingOverrides, SamplingParams, override

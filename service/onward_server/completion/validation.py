@@ -79,7 +79,7 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
 def _follows(violation: FieldViolation, already: Sequence[FieldViolation]) -> bool:
     """Whether a violation may be due to a placeholder that decoding put in the place of a bad field.
 
-    Rules on messages relate them to each other, so one that could not be decoded hides the violations of all.
+    Rules on messages relate them to each other, so one message that could not be decoded hides the violations of all.
     """
     return any(
         violation.field.startswith("messages" if earlier.field.startswith("messages") else earlier.field)
@@ -156,7 +156,9 @@ def _call_ids(messages: Sequence[Message]) -> Iterator[FieldViolation]:
         if message.role is Role.TOOL and message.tool_call_id:
             if has_result.get(message.tool_call_id, True):
                 fault = (
-                    "already has a result" if message.tool_call_id in has_result else "is not the id of an earlier call"
+                    "already has a result"
+                    if message.tool_call_id in has_result
+                    else "is not the id of an earlier tool call"
                 )
                 yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {fault}")
             has_result[message.tool_call_id] = True
@@ -165,7 +167,7 @@ def _call_ids(messages: Sequence[Message]) -> Iterator[FieldViolation]:
 def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[FieldViolation]:
     is_assistant = message.role is Role.ASSISTANT
     if not message.content and not message.tool_calls and not message.prefix:
-        yield _message_violation(f"{path}.content", "is empty; it may be only if tool_calls or prefix is set")
+        yield _message_violation(f"{path}.content", "is empty; this is allowed only if tool_calls or prefix is set")
     for field, is_set in (("tool_calls", message.tool_calls), ("reasoning", message.reasoning)):
         if is_set and not is_assistant:
             yield _message_violation(

@@ -44,7 +44,7 @@ def choose_output_format(template: str, *, tools: str | None = None, reasoning: 
     """Chooses the formats of a model.
 
     Args:
-        template: The text of the model's chat template; its markers tell the formats.
+        template: The text of the model's chat template; its markers identify the formats.
         tools: The name of a tool format, or "none", to use instead.
         reasoning: The name of a reasoning format, or "none", to use instead.
 

@@ -17,7 +17,7 @@ class JsonFence:
         self._parsing = self._parse()
 
     def feed(self, text: str) -> str:
-        """Takes more text, and returns what is now known to be outside a fence's lines."""
+        """Takes more text, and returns the part that is now known to be outside the fence."""
         self._stream.feed(text)
         return self._advance()
 

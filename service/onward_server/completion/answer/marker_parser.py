@@ -10,9 +10,9 @@ from onward_server.completion.answer.parsing.text_stream import NEWLINES, Parsin
 class MarkerParser:
     """The parser of one choice.
 
-    White space is dropped before a marker that comes first, or directly after reasoning or a tool call. Newlines around
-    reasoning are dropped. All other text is passed on as written. Output that a response format binds is either text to
-    its end, or tool calls.
+    White space is dropped before a marker if it is at the start of the output, or directly after reasoning or a tool
+    call. Newlines around reasoning are dropped. All other text is passed on as written. Output that a response format
+    binds is either all text or all tool calls.
     """
 
     def __init__(self, state: ParserState, output_format: OutputFormat, prompt: str) -> None:

@@ -1,4 +1,4 @@
-"""What a request says about its output before there is any."""
+"""What the output parser must know about a request before the first token."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ from onward_server.domain import CompletionRequest, FunctionTool, ResponseFormat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputContext:
-    """What the parser must know of a request; the same for all its choices."""
+    """The parts of a request that the parser needs; the same for all its choices."""
 
     tools: tuple[FunctionTool, ...] = ()
     """The tools that the model may call. Without any, what looks like a tool call is text."""
     prompt: str = ""
-    """The rendered prompt, or at least its end, which may begin or end the reasoning."""
+    """The rendered prompt, or at least its end, where the reasoning may begin or end."""
     continues: MessagePart | None = None
     """The part of the prompt's last message that the output continues; None: the output is a new message."""
     single_call: bool = False
     """Whether the choice ends with its first tool call."""
     response_format: ResponseFormat | None = None
-    """Binds a choice that makes no tool calls: once its text has begun, markers in it are text, too."""
+    """Binds choices without tool calls. Once the text of such a choice has begun, markers in it are text, too."""
 
     @classmethod
     def of_chat(cls, request: CompletionRequest, prompt: str) -> "OutputContext":

@@ -48,7 +48,7 @@ class ToolFormat:
     start_triggers: tuple[str, ...] = ()
     """Literals that may start a tool call at the beginning of the output only."""
     parse: Callable[[ParserState, str], Parsing[None]]
-    """Parses the tool calls after a trigger, which it is given; with `frames_output`, the whole output."""
+    """Parses the tool calls after a trigger, which is passed to it; with `frames_output`, parses the whole output."""
     frames_output: bool = False
     """Whether the format puts all output between markers, reasoning and text included."""
     frame: CallFrame

@@ -42,7 +42,7 @@ class OutputParser:
 
     @property
     def is_reasoning(self) -> bool:
-        """Whether the output that comes next is reasoning, as far as is known."""
+        """Whether the next output is reasoning, judging by the output so far."""
         return self._state.is_reasoning
 
     @property

@@ -55,7 +55,7 @@ class StopScanner:
 
 
 def _partial_match(buffer: str, stop: str) -> int:
-    """Returns the start of the longest suffix of `buffer` that is a proper prefix of `stop`; its length if none is."""
+    """Returns where the longest suffix of `buffer` that is a proper prefix of `stop` starts, or `len(buffer)`."""
     start = max(0, len(buffer) + 1 - len(stop))
     while (start := buffer.find(stop[0], start)) >= 0:
         if stop.startswith(buffer[start:]):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _MAX_INLINE_SIZE = 4096
 """Characters or tokens. Larger requests are processed off the event loop."""
 _ITEM_SIZE = 64
-"""What a message, tool call or tool counts in addition to its strings; rendering one takes 40 microseconds or more."""
+"""Added to the size for each message, tool call and tool, because rendering one takes 40 microseconds or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class Prompt:
     text: str
     ids: Sequence[int]
     has_text: bool = True
-    """Whether it has other than special tokens. If not, the output begins a text, where some tokenizers add a space."""
+    """Whether it has tokens other than special ones. If not, the output begins a text, where some tokenizers add a
+    space."""
     encoding: Encoding | None = None
     """None: the request gave token ids."""
 
@@ -36,7 +37,7 @@ class Prompt:
 class PromptBuilder:
     """Builds the prompts of one model.
 
-    Long prompts are built one at a time in a worker thread, even if their callers are cancelled: encoding takes some
+    Long prompts are built one at a time in a worker thread, even if their callers are canceled: encoding takes some
     hundred bytes of memory for each byte of text, whether the prompt fits the context window or not.
     """
 

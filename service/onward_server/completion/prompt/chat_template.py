@@ -46,10 +46,9 @@ class _Chat:
 class ChatTemplate:
     """Renders the chats of one model; safe to use from several threads.
 
-    The text is the same as Hugging Face's renderer makes. The rendered prompt has boundaries wherever a control string
-    stands that the template did not write, so that text from callers never becomes a control token. In assistant
-    messages this holds for special tokens only, since templates split these messages at other control strings, such as
-    `</think>`.
+    The text is the same as Hugging Face's renderer makes. The rendered prompt has a boundary in every control string
+    that the template did not write, so that text from callers never becomes a control token. In assistant messages this
+    holds for special tokens only, since templates split these messages at other control strings, such as `</think>`.
     """
 
     def __init__(
@@ -270,7 +269,7 @@ class ChatTemplate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Strings:
-    """All strings of a chat, by who wrote them; the same classes as in `TextTransforms`."""
+    """All strings of a chat, grouped by author as in `TextTransforms`."""
 
     caller: list[str] = field(default_factory=list[str])
     assistant: list[str] = field(default_factory=list[str])
@@ -288,7 +287,7 @@ def _into(strings: list[str]) -> Callable[[str], str]:
 
 
 def _switches(engine: TemplateEngine, effort: ReasoningEffort | None) -> dict[str, object]:
-    """Returns the variables that tell the template how much the model should reason; without effort, its default.
+    """Returns the variables that tell the template how much the model should reason; None leaves it to the template.
 
     Raises:
         InvalidRequest: The template has no variable for this effort.

@@ -76,7 +76,7 @@ def remove_sentinels(text: str, sentinel: str) -> RenderedPrompt:
 
 
 def _any_of(strings: Iterable[str]) -> str:
-    """Returns a pattern for the beginnings of strings, as a tree, so that a thousand cost no more than one."""
+    """Returns a regex that matches any of the strings, as a trie, so that a thousand cost no more than one."""
     tails: dict[str, list[str]] = {}
     for string in strings:
         if not string:

@@ -23,11 +23,11 @@ Clock = Callable[[], datetime]
 
 _BUDGET_S = 5.0
 _MAX_CHARACTERS = 2**25
-"""Of the output, and of any string that an operator of the template makes."""
+"""Largest length of the output, and of any string that an operator of the template makes, in characters."""
 _MAX_BITS = 2**12
-"""Of any integer that an operator of the template makes."""
+"""Largest size of any integer that an operator of the template makes, in bits."""
 _MAX_MESSAGE = 300
-"""Characters of an error that are passed on."""
+"""Largest length of a template's error message; the rest is cut off."""
 _RAISED = (
     jinja2.TemplateError,
     ArithmeticError,

@@ -14,7 +14,7 @@ _NO_ARGUMENTS: dict[str, object] = {"type": "object", "properties": {}}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateTraits:
-    """How a chat template wants its values, and what it renders; `template_probe` finds it out."""
+    """The form in which a chat template expects its values, and what it renders; found by `template_probe`."""
 
     content_as_parts: bool = False
     """Content is a list of parts, not a string."""

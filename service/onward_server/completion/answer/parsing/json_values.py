@@ -16,7 +16,7 @@ def parse_value(stream: TextStream, emit: Callable[[str], None]) -> Parsing[None
     """Emits one value as written. Only brackets and quotes are checked, so what is emitted need not be valid JSON.
 
     Raises:
-        MalformedToolCall: No value comes, or the output ends in it.
+        MalformedToolCall: No value follows, or the output ends inside it.
     """
     if stream.next_character in ('"', "{", "["):
         yield from stream.stream_to(JsonExtent().end_of, emit)
@@ -27,10 +27,10 @@ def parse_value(stream: TextStream, emit: Callable[[str], None]) -> Parsing[None
 
 
 def parse_string(stream: TextStream) -> Parsing[str]:
-    """Returns the value of the string that comes next.
+    """Returns the value of the next string.
 
     Raises:
-        MalformedToolCall: No string comes, or it is not valid JSON.
+        MalformedToolCall: No string follows, or it is not valid JSON.
     """
     parts: list[str] = []
     if stream.next_character != '"':

@@ -39,13 +39,13 @@ class ParserState:
         self.tool_calls = tool_calls
         self.continues = continues
         self.is_reasoning = is_reasoning
-        """Whether the output that comes next is reasoning."""
+        """Whether the next output is reasoning."""
         self.has_text = continues is MessagePart.CONTENT
         """Whether the text of the message has begun, in the prompt or in the output."""
         self.is_constrained = response_format is not None
-        """Whether a response format binds the text; then, once text has begun, markers in it are text, too."""
+        """Whether a response format binds the text. If so, markers are text, too, once the text has begun."""
         self.strips_newlines = response_format is None or isinstance(response_format, JsonFormat)
-        """Whether newlines between reasoning and text are dropped; other response formats may ask for them."""
+        """Whether newlines between reasoning and text are dropped. A regex, grammar or choice may require them."""
         self._text: list[str] = []
         self._reasoning: list[str] = []
 
@@ -60,11 +60,11 @@ class ParserState:
         self._reasoning.append(text)
 
     def close_tool_call(self) -> None:
-        """Closes the open tool call, and starts the recording of raw text anew behind it.
+        """Closes the open tool call, and restarts the recording of raw text after it.
 
         Raises:
             MalformedToolCall: No tool call is open, or its arguments are not a JSON object.
-            SingleToolCallComplete: One tool call is all that the request wants.
+            SingleToolCallComplete: The request allows one tool call only.
         """
         self.tool_calls.close()
         self.stream.start_recording("")

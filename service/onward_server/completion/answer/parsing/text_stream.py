@@ -64,7 +64,7 @@ class TextStream:
         return "".join(self._recording or ())
 
     def rewind(self) -> None:
-        """Moves back to where `start_recording` was called, behind its marker, and stops recording."""
+        """Moves back to the position after the marker given to `start_recording`, and stops recording."""
         assert self._recording, "recording was started"
         rewound = "".join(self._recording[1:])
         self._recording = None
@@ -79,7 +79,7 @@ class TextStream:
         self._take_to(len(self._text))
 
     def take_truncated(self, literal: str) -> None:
-        """Takes a beginning of the literal where the output ends in the middle of it."""
+        """Takes a beginning of the literal if the output ends in the middle of it."""
         if self._is_ended and literal.startswith(self._text[self._position :]):
             self.take_rest()
 
@@ -98,7 +98,7 @@ class TextStream:
         """Takes the literal that must come next and returns it.
 
         Raises:
-            MalformedToolCall: Other text comes.
+            MalformedToolCall: Other text follows.
         """
         literal = yield from self.accept(*literals)
         if literal is None:

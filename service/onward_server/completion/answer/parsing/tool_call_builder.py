@@ -37,7 +37,7 @@ class ToolCallBuilder:
         Args:
             tools: The tools that may be called.
             make_id: Makes the id of a tool call.
-            is_single: Whether one tool call is all that the request wants.
+            is_single: Whether the request allows one tool call only.
         """
         self.tools = {tool.name: tool for tool in tools}
         self.is_open = False
@@ -73,7 +73,7 @@ class ToolCallBuilder:
 
         Raises:
             MalformedToolCall: No tool call is open, or its arguments are not a JSON object.
-            SingleToolCallComplete: One tool call is all that the request wants.
+            SingleToolCallComplete: The request allows one tool call only.
         """
         if not self.is_open:
             raise MalformedToolCall

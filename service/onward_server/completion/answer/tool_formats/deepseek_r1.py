@@ -5,8 +5,8 @@
     {"city": "Bern"}
     ```<|tool▁call▁end|><|tool▁calls▁end|>
 
-The same deviations as in `deepseek_v31` are parsed, and the closing fence may be missing; any other one makes the tool
-call malformed. The Qwen models distilled from R1 may also write the `hermes` format that Qwen was trained on.
+The same deviations as in `deepseek_v31` are parsed, and the closing fence may be missing; any other deviation makes the
+tool call malformed. The Qwen models distilled from R1 may also write the `hermes` format that Qwen was trained on.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat

@@ -39,8 +39,8 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
 def _parse_object(state: ParserState) -> Parsing[None]:
     """Translates the arguments to JSON, token by token.
 
-    Commas and colons are passed on as written: if they are misplaced, the JSON is invalid, which the closing of the
-    tool call finds.
+    Commas and colons are passed on as written: if they are misplaced, the JSON is invalid, which is found when the tool
+    call is closed.
     """
     stream, tool_calls = state.stream, state.tool_calls
     yield from stream.expect("{")

@@ -14,7 +14,7 @@ def parse_call(state: ParserState) -> Parsing[None]:
     skipped.
 
     Raises:
-        MalformedToolCall: No such object comes, or no tool has this name.
+        MalformedToolCall: No such object follows, or no tool has this name.
     """
     stream, tool_calls = state.stream, state.tool_calls
     early_arguments: list[str] = []
@@ -40,11 +40,11 @@ def parse_call(state: ParserState) -> Parsing[None]:
 
 
 def parse_call_list(state: ParserState) -> Parsing[None]:
-    """Parses and closes the calls of a JSON list, behind its opening bracket. The closing bracket may be missing.
+    """Parses and closes the calls of a JSON list, after its opening bracket. The closing bracket may be missing.
 
     Raises:
-        MalformedToolCall: Something other than such calls comes.
-        SingleToolCallComplete: One tool call is all that the request wants.
+        MalformedToolCall: Something other than such calls follows.
+        SingleToolCallComplete: The request allows one tool call only.
     """
     stream = state.stream
     while True:
@@ -60,7 +60,7 @@ def parse_arguments(stream: TextStream, emit: Callable[[str], None]) -> Parsing[
     """Emits arguments as written, or decoded if the model writes them as a string that holds JSON.
 
     Raises:
-        MalformedToolCall: No JSON value comes.
+        MalformedToolCall: No JSON value follows.
     """
     if stream.next_character == '"':
         emit((yield from parse_string(stream)))

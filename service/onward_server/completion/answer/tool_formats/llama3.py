@@ -33,7 +33,7 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
 
 
 def _parse_bare_call(state: ParserState) -> Parsing[None]:
-    """Parses an object behind its opening brace, which started the output.
+    """Parses an object after its opening brace, which started the output.
 
     Raises:
         NotAToolCall: The object is not a call of an offered tool.
@@ -52,7 +52,7 @@ def _parse_bare_call(state: ParserState) -> Parsing[None]:
 
 
 def _follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
-    """Takes one literal of each step, with white space before it, and returns the last one."""
+    """Takes one literal of each step in turn, with optional white space before it, and returns the last."""
     literal: str | None = None
     for literals in steps:
         yield from stream.take_space()

@@ -30,7 +30,7 @@ _VALUE_ENDS = Markers.of("\n</parameter>", "</parameter>")
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
-    """Parses one call, behind `<tool_call>` or behind `<function=`."""
+    """Parses one call, after `<tool_call>` or `<function=`."""
     stream, tool_calls = state.stream, state.tool_calls
     if trigger == "<tool_call>":
         yield from stream.take_space()
@@ -82,7 +82,7 @@ def _parse_value(state: ParserState, types: ArgumentTypes, key: str) -> Parsing[
 class _Value:
     """The text of a value as it arrives.
 
-    An end tag inside a string of a list or an object is part of the value; `is_in_string` tells.
+    An end tag inside a string of a list or an object is part of the value; `is_in_string` detects this.
     """
 
     def __init__(self) -> None:
