@@ -21,7 +21,7 @@ class GenerationRequest:
     prompt_ids: Sequence[int]
     sampling: SamplingParams
     seeds: tuple[int, ...]
-    """Random seed of each choice; their number is the number of choices."""
+    """One random seed for each choice."""
     eos_token_ids: frozenset[int] = frozenset()
     top_logprobs: int | None = None
     """How many alternatives to report with each token; None: report no log probabilities."""

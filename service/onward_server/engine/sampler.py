@@ -73,7 +73,7 @@ def raw_logprobs(logits: Row, token_id: int, num_top: int) -> RawLogprobs:
 
 
 def ends_are_blocked(sequence: Sequence) -> bool:
-    """Whether `min_tokens` forbids the next token to end the sequence."""
+    """Whether `min_tokens` requires a next token that does not end the sequence."""
     return len(sequence.token_ids) < sequence.sampling.min_tokens
 
 

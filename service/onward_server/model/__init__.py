@@ -1,1 +1,1 @@
-"""Weights and tokens: model folders, sessions, KV memory, tokenizers; it knows no requests."""
+"""Weights and tokens: model folders, sessions, KV memory and tokenizers."""

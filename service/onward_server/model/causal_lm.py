@@ -37,7 +37,7 @@ class CausalLM(Protocol):
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """Appends `token_ids` (S,) to one slot and returns the logits (V,) after the last of them.
 
-        On a slot that is not empty S ≥ 2, because a run of one token uses another kernel, which gives different bits.
+        For a non-empty slot S must be at least 2: a run of one token uses another kernel, which gives different bits.
         The array is valid until the next run.
 
         Raises:

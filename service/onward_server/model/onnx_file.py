@@ -61,7 +61,7 @@ class OnnxFile:
 
     def _walk(self, kind: str, data: memoryview, start: int, end: int, depth: int) -> None:
         if depth > _MAX_DEPTH:
-            raise ValueError(f"messages are nested more than {_MAX_DEPTH} deep")
+            raise ValueError(f"messages are nested more than {_MAX_DEPTH} levels deep")
         if kind == "node":
             self._node(data, start, end, depth)
             return
@@ -121,7 +121,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-"""Message kind to the numbers of the fields that hold messages to read, and the kinds of those."""
+"""For each kind of message, the numbers of the fields whose messages are read, with the kinds of those messages."""
 
 
 def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
@@ -150,7 +150,7 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(_MAX_VARINT_BYTES):
         if position >= end:
-            raise ValueError(f"an integer is cut off at byte {position}")
+            raise ValueError(f"an integer is truncated at byte {position}")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << (7 * shift)

@@ -218,7 +218,7 @@ class OnnxSession:
 
 
 def usable_processors() -> int:
-    """Processors that this process may use: its affinity, cut by a control group's quota that onnxruntime ignores."""
+    """Processors that this process may use: its affinity, limited by the cgroup's quota, which onnxruntime ignores."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if _CGROUP_CPU_MAX.is_file():
         quota, period = _CGROUP_CPU_MAX.read_text(encoding="ascii").split()

@@ -46,7 +46,7 @@ class SlotCausalLM:
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
         self.min_decode_rows = 1
-        """Least rows of a decode run: 2 if a single row uses another kernel, as with int4."""
+        """Smallest number of rows of a decode run: 2 if a single row uses another kernel, as with int4."""
         self._session = session
         self._io = io
         self._capacity = _round_up(context_length)

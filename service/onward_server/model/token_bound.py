@@ -20,7 +20,7 @@ _CONTINUATION_BYTES = frozenset(range(0x80, 0xC0))
 _CODE_POINTS_A_BYTE = Fraction(3, 2)
 """Most code points that one byte of composed text decomposes into: U+0390 has two bytes and three code points."""
 _NORMAL_GROWTH = 3
-"""Most that NFC or a prepended space mark multiplies the bytes of a token by."""
+"""Largest factor by which NFC or a prepended space symbol grows the bytes of a token."""
 
 _State = Mapping[str, Any]
 

@@ -155,7 +155,7 @@ class EngineThread:
     async def generate(
         self, request: GenerationRequest, *, time_limit_at_s: float | None = None
     ) -> AsyncGenerator[Generation]:
-        """Runs a request for the length of the block. Leaving the block frees its slots within a step.
+        """Runs a request for the duration of the block. Leaving the block frees its slots within a step.
 
         Args:
             request: A validated request.
