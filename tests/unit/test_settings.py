@@ -122,7 +122,10 @@ def test_switches_can_be_turned_off() -> None:
         (["--listen", "unix:"], "'unix:' is not HOST:PORT"),
         (["--model", "/m/a", "--model", "/n/a"], "two models have the id 'a'"),
         (["--model", "a b=/m/a"], "'a b' is not a model id"),
-        (["--tool-format", "x=hermes"], "--tool-format names the model 'x', which is not served; the served models are pocket"),
+        (
+            ["--tool-format", "x=hermes"],
+            "--tool-format names the model 'x', which is not served; the served models are pocket",
+        ),
         (
             ["--reasoning-format", "=think", "--model", "/a,/b"],
             "--reasoning-format names the model '', which is not served; the served models are a, b",

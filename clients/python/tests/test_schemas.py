@@ -147,5 +147,8 @@ def test_a_type_without_a_schema_is_rejected_by_name() -> None:
 def test_without_pydantic_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydantic", None)
 
-    with pytest.raises(RequestError, match=r"^Circle: types and functions need pydantic, which is not installed; run `pip install pydantic`$"):
+    with pytest.raises(
+        RequestError,
+        match=r"^Circle: types and functions need pydantic, which is not installed; run `pip install pydantic`$",
+    ):
         complete_request("Hi", response_format=Circle)
