@@ -1,9 +1,9 @@
-"""Measures what a constraint costs: eight sequences decoded free and bound, in turns, on the same model.
+"""Measures the cost of a constraint: eight sequences, decoded alternately without and with one, on the same model.
 
     python -m benchmarks.constrained FOLDER --tokenizer TOKENIZER_JSON
 
-Every sequence has a draw at temperature 1; the bound ones follow a JSON Schema that cannot be fulfilled within the
-answer, so that both kinds decode the same number of tokens.
+All sequences are sampled at temperature 1. The constraint is a JSON Schema that cannot be satisfied within the output's
+length, so that both kinds decode the same number of tokens.
 """
 
 import argparse
@@ -45,11 +45,11 @@ _SCHEMA = {
 }
 
 
-def decode_speed(engine: Engine, grammar: Grammar | None, *, prompt: int, answer: int) -> float:
-    """Tokens a second of all sequences together, from the second token on."""
+def decode_speed(engine: Engine, grammar: Grammar | None, *, prompt: int, output: int) -> float:
+    """Tokens per second over all sequences, from the second token on."""
     for number in range(_BATCH):
         token_ids = np.random.default_rng(number).integers(100, 500, prompt).tolist()
-        sampling = SamplingParams(temperature=1.0, max_tokens=answer, ignore_eos=True, seed=number)
+        sampling = SamplingParams(temperature=1.0, max_tokens=output, ignore_eos=True, seed=number)
         engine.add(
             GenerationRequest(id=str(number), prompt_ids=token_ids, sampling=sampling, seeds=(number,), grammar=grammar)
         )
@@ -62,13 +62,13 @@ def decode_speed(engine: Engine, grammar: Grammar | None, *, prompt: int, answer
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--answer", type=int, default=64)
+    parser.add_argument("--output", type=int, default=64)
     arguments = parser.parse_args()
     folder = ModelFolder.read(arguments.folder)
     model = load_model(
@@ -81,12 +81,12 @@ def main() -> None:
     )
     grammar = compiler.compile(JsonSchemaFormat(schema=json.dumps(_SCHEMA))).result()
     engine = Engine(model)
-    lengths = {"prompt": arguments.prompt, "answer": arguments.answer}
+    lengths = {"prompt": arguments.prompt, "output": arguments.output}
     free: list[float] = []
     bound: list[float] = []
     for run in range(arguments.runs + 1):
         speeds = decode_speed(engine, None, **lengths), decode_speed(engine, grammar, **lengths)
-        if run:  # the first one warms up
+        if run:  # the first run is a warm-up
             free.append(speeds[0])
             bound.append(speeds[1])
     row = {

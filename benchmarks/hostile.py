@@ -1,9 +1,10 @@
-"""Sends hostile grammars and schemas to a real server while eight neighbours stream, and watches all of them.
+"""Sends hostile grammars and schemas to a server while eight other clients stream, and measures the effect.
 
     python -m benchmarks.hostile FOLDER --tokenizer TOKENIZER_JSON
 
-Each constraint must be refused or done within 3 s and 256 MiB, while the neighbours give the same text as without them,
-with gaps between their tokens at most doubled (99th percentile). It exits with 1 where one of these bars is missed.
+Each constraint must be rejected or finish within 3 s and 256 MiB. Meanwhile the other clients, its neighbors, must get
+the same text as without it, and the gaps between their tokens may at most double (99th percentile). The script exits
+with 1 if a limit is exceeded.
 """
 
 import argparse
@@ -42,7 +43,7 @@ from testing.hostile_constraints import HOSTILE
 if TYPE_CHECKING:
     from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub
 
-_NEIGHBOURS = 8
+_NEIGHBORS = 8
 _FLAGS = ("--listen", "127.0.0.1:0", "--context-length", "1024", "--slots", "12")
 _MAX_SECONDS = 3
 _MAX_GROWN_MIB = 256
@@ -51,23 +52,23 @@ _MAX_GAP_RATIO = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What became of one constraint."""
+    """The measurements of one constraint."""
 
     constraint: str
     ended: str
-    """After how many tokens, or with which status."""
+    """The number of tokens, or the status of the error."""
     seconds: float
     grown_mib: int
-    """The most memory that the server had meanwhile, over what it had before."""
+    """How far the server's peak memory exceeded its memory before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All constraints, and what the neighbours saw of them."""
+    """The measurements of all constraints and of the neighbors."""
 
     rows: list[Row]
     same_text: bool
-    neighbours_outlasted_them: bool
+    neighbors_outlasted_them: bool
     gap_p99_ms: float
     gap_p99_beside_ms: float
     gap_p99_ratio: float
@@ -75,25 +76,25 @@ class Result:
 
 
 @dataclass(slots=True)
-class Neighbour:
-    """What one neighbour's client saw."""
+class Neighbor:
+    """The text that a neighbor received, and the gaps between its tokens."""
 
     text: str
     gaps_ms: list[float]
 
 
 class Trial:
-    """Calls one server."""
+    """Makes the calls to one server."""
 
-    def __init__(self, server: ServerProcess, stub: "CompletionServiceAsyncStub", *, answer: int) -> None:
-        """The channel behind the stub is the caller's to close."""
+    def __init__(self, server: ServerProcess, stub: "CompletionServiceAsyncStub", *, output: int) -> None:
+        """Takes the stub of an open channel, which it does not close."""
         self._server = server
         self._stub = stub
-        self._answer = answer
+        self._output = output
 
-    async def neighbours(self) -> list[Neighbour]:
-        """Eight streams side by side."""
-        return await asyncio.gather(*map(self._neighbour, range(_NEIGHBOURS)))
+    async def neighbors(self) -> list[Neighbor]:
+        """Runs eight streams in parallel."""
+        return await asyncio.gather(*map(self._neighbor, range(_NEIGHBORS)))
 
     async def hostile(self, name: str) -> Row:
         """Sends one constraint."""
@@ -114,20 +115,20 @@ class Trial:
         )
 
     def memory_mib(self) -> float:
-        """What the server has now."""
+        """Memory that the server uses now."""
         return self._status_mib("VmRSS")
 
-    async def _neighbour(self, number: int) -> Neighbour:
-        request = StreamCompleteRequest(request=self._request(seed=number, max_tokens=self._answer))
-        neighbour, last_s = Neighbour("", []), None
+    async def _neighbor(self, number: int) -> Neighbor:
+        request = StreamCompleteRequest(request=self._request(seed=number, max_tokens=self._output))
+        neighbor, last_s = Neighbor("", []), None
         async for event in self._stub.StreamComplete(request):
             if event.WhichOneof("event") == "delta":
                 now_s = time.perf_counter()
-                neighbour.text += event.delta.text
+                neighbor.text += event.delta.text
                 if last_s is not None:
-                    neighbour.gaps_ms.append((now_s - last_s) * 1000)
+                    neighbor.gaps_ms.append((now_s - last_s) * 1000)
                 last_s = now_s
-        return neighbour
+        return neighbor
 
     def _request(self, *, seed: int, max_tokens: int) -> CompleteRequest:
         return CompleteRequest(
@@ -136,23 +137,23 @@ class Trial:
         )
 
     def _forget_peak(self) -> None:
-        """Linux only: VmHWM starts again from VmRSS."""
+        """Resets VmHWM to VmRSS. Linux only."""
         Path(f"/proc/{self._server.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def _status_mib(self, field: str) -> float:
-        """Linux only."""
+        """A size from /proc/PID/status. Linux only."""
         lines = Path(f"/proc/{self._server.pid}/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
-async def measure(folder: Path, answer: int) -> Result:
-    """Neighbours alone, then with every hostile constraint one after another beside them."""
+async def measure(folder: Path, output: int) -> Result:
+    """Runs the neighbors alone, then again while every hostile constraint is sent in turn."""
     words = ("onward_server", "serve", "--model", str(folder), *_FLAGS)
     async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
-        trial = Trial(server, CompletionServiceStub(channel), answer=answer)
-        alone = await trial.neighbours()
+        trial = Trial(server, CompletionServiceStub(channel), output=output)
+        alone = await trial.neighbors()
         before_mib = trial.memory_mib()
-        crowd = asyncio.create_task(trial.neighbours())
+        crowd = asyncio.create_task(trial.neighbors())
         rows = [await trial.hostile(name) for name in HOSTILE]
         were_there = not crowd.done()
         grown_mib = trial.memory_mib() - before_mib
@@ -161,7 +162,7 @@ async def measure(folder: Path, answer: int) -> Result:
     return Result(
         rows=rows,
         same_text=[n.text for n in alone] == [n.text for n in beside],
-        neighbours_outlasted_them=were_there,
+        neighbors_outlasted_them=were_there,
         gap_p99_ms=round(gap_ms, 1),
         gap_p99_beside_ms=round(gap_beside_ms, 1),
         gap_p99_ratio=round(gap_beside_ms / gap_ms, 2),
@@ -170,10 +171,10 @@ async def measure(folder: Path, answer: int) -> Result:
 
 
 def missed_bars(result: Result) -> Iterator[str]:
-    """What is not as it should be."""
+    """Yields a sentence for each limit that is exceeded."""
     for row in result.rows:
         if row.ended != "INVALID_ARGUMENT" and not row.ended.endswith(" tokens"):
-            yield f"{row.constraint} is neither refused nor done, but {row.ended}"
+            yield f"{row.constraint} is neither rejected nor finished, but {row.ended}"
         if row.seconds > _MAX_SECONDS:
             yield f"{row.constraint} took {row.seconds} s, of which {_MAX_SECONDS} are allowed"
         if row.grown_mib > _MAX_GROWN_MIB:
@@ -181,15 +182,15 @@ def missed_bars(result: Result) -> Iterator[str]:
     if result.grown_together_mib > _MAX_GROWN_MIB:
         yield f"together they left {result.grown_together_mib} MiB, of which {_MAX_GROWN_MIB} are allowed"
     if not result.same_text:
-        yield "the neighbours gave another text than alone"
-    if not result.neighbours_outlasted_them:
-        yield "the neighbours ended before the last constraint; ask for a longer --answer"
+        yield "the neighbors got another text than alone"
+    if not result.neighbors_outlasted_them:
+        yield "the neighbors ended before the last constraint; raise --output"
     if result.gap_p99_ratio > _MAX_GAP_RATIO:
-        yield f"the neighbours' gaps grew to {result.gap_p99_ratio} times, of which {_MAX_GAP_RATIO} are allowed"
+        yield f"the neighbors' gaps grew to {result.gap_p99_ratio} times, of which {_MAX_GAP_RATIO} are allowed"
 
 
 def encoded(response_format: domain.ResponseFormat) -> ResponseFormat:
-    """As a request carries it."""
+    """The response format as a protobuf message."""
     match response_format:
         case domain.JsonObjectFormat():
             return ResponseFormat(json_object=JsonObjectFormat())
@@ -206,14 +207,14 @@ def encoded(response_format: domain.ResponseFormat) -> ResponseFormat:
             assert_never(response_format)
 
 
-def _gap_p99_ms(neighbours: list[Neighbour]) -> float:
-    gaps_ms = [gap_ms for neighbour in neighbours for gap_ms in neighbour.gaps_ms]
+def _gap_p99_ms(neighbors: list[Neighbor]) -> float:
+    gaps_ms = [gap_ms for neighbor in neighbors for gap_ms in neighbor.gaps_ms]
     return statistics.quantiles(gaps_ms, n=100)[98]
 
 
 @contextmanager
 def _with_tokenizer(folder: Path, tokenizer: Path | None) -> Generator[Path]:
-    """The same model with another tokenizer, in a folder that lasts as long as the block; None: with its own."""
+    """A temporary folder with the same model and this tokenizer; None: the folder itself."""
     if tokenizer is None:
         yield folder
         return
@@ -225,15 +226,15 @@ def _with_tokenizer(folder: Path, tokenizer: Path | None) -> Generator[Path]:
 
 
 def main() -> None:
-    """Measures and reports."""
+    """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", type=Path, help="instead of the folder's own")
-    parser.add_argument("--answer", type=int, default=600, help="tokens of each neighbour")
+    parser.add_argument("--output", type=int, default=600, help="tokens of each neighbor")
     arguments = parser.parse_args()
     with _with_tokenizer(arguments.folder, arguments.tokenizer) as folder:
-        result = asyncio.run(measure(folder, arguments.answer))
-    settings = {"model": arguments.folder.name, "answer": arguments.answer}
+        result = asyncio.run(measure(folder, arguments.output))
+    settings = {"model": arguments.folder.name, "output": arguments.output}
     write_result("hostile", sys.argv[1:], {**settings, **asdict(result)})
     if missed := list(missed_bars(result)):
         sys.exit("\n".join(f"missed: {bar}" for bar in missed))

@@ -1,4 +1,4 @@
-"""Samples outputs from a model with random weights until 500 have ended for each group of constraints; checks each.
+"""Samples outputs of a model with random weights under constraints, until 500 of each group are finished; checks all.
 
     python -m benchmarks.structured_output
 
@@ -8,8 +8,8 @@ small and has random weights, once with a vocabulary of 512 tokens and once with
 is no multiple of 0.0001. Other parsers check regular expressions and grammars; the service's own parser reads tool
 calls.
 
-It exits with 1 where a bar is missed: an output is invalid or stuck, fewer end than wanted, fewer than 100 schemas are
-accepted, or more than a quarter of their outputs with the small vocabulary is truncated.
+The script exits with 1 if an output is invalid or stuck, if fewer than 500 of a group finish, if fewer than 100 schemas
+are accepted, or if more than a quarter of the schemas' outputs with the small vocabulary are truncated.
 """
 
 import argparse
@@ -45,14 +45,14 @@ _SCHEMAS = "schema"
 _SLOTS = 16
 _ALL = 1 << 20
 _MAX_TRIES = 10
-"""Answers that are begun for each that is to end."""
+"""Outputs that are started for each that must finish."""
 _MIN_SCHEMAS = 100
-_MAX_CUT_SHARE = 0.25
+_MAX_TRUNCATED_SHARE = 0.25
 
 
 @dataclass(slots=True)
-class Answer:
-    """One that is being written."""
+class Output:
+    """An output in progress."""
 
     case: Case
     token_ids: list[int] = field(default_factory=list[int])
@@ -60,16 +60,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What became of one group's answers."""
+    """The counts of one group."""
 
     vocabulary: int
     group: str
     constraints: int
-    refused: int
-    """Further constraints, of which the service says that it cannot keep to them."""
+    rejected: int
+    """Further constraints, which the service rejects because it cannot enforce them."""
     finished: int
-    cut: int
-    cut_share: float
+    truncated: int
+    truncated_share: float
     invalid: int
     """Of those that finished."""
     stuck: int
@@ -77,19 +77,19 @@ class Row:
 
 
 class Trial:
-    """Answers to the constraints of one group, each in its turn."""
+    """Samples outputs under the constraints of one group, which take turns."""
 
     def __init__(self, model: RandomModel, cases: Sequence[Case], *, num_finished: int, max_tokens: int) -> None:
-        """Compiles them."""
+        """Compiles the constraints."""
         self.grammars = list(_accepted(model.compiler, cases))
         self.count: Counter[str] = Counter()
         self._model = model
         self._num_finished = num_finished
         self._max_tokens = max_tokens
-        self._running: dict[str, Answer] = {}
+        self._running: dict[str, Output] = {}
 
     def run(self) -> None:
-        """Keeps the slots full until as many as wanted have finished, then waits for those that are on their way."""
+        """Keeps all slots busy until enough outputs have finished, then finishes the outputs in progress."""
         engine = self._model.engine
         turns = enumerate(itertools.islice(itertools.cycle(self.grammars), _MAX_TRIES * self._num_finished))
         self._fill_slots(turns)
@@ -98,15 +98,15 @@ class Trial:
                 self._take(event)
             self._fill_slots(turns)
         engine.check_integrity()
-        for answer in self._running.values():
-            self._note_stuck(answer, "the engine forgot it")
+        for output in self._running.values():
+            self._note_stuck(output, "the engine lost the sequence")
 
     def _fill_slots(self, turns: Iterator[tuple[int, tuple[Case, Grammar]]]) -> None:
         while (
             len(self._running) < _SLOTS and self.count["finished"] < self._num_finished and (turn := next(turns, None))
         ):
             number, (case, grammar) = turn
-            self._running[str(number)] = Answer(case)
+            self._running[str(number)] = Output(case)
             self._model.engine.add(
                 GenerationRequest(
                     id=str(number),
@@ -129,25 +129,25 @@ class Trial:
             case _:
                 pass
 
-    def _end(self, answer: Answer, finish: Finish) -> None:
-        self.count["tokens"] += len(answer.token_ids)
+    def _end(self, output: Output, finish: Finish) -> None:
+        self.count["tokens"] += len(output.token_ids)
         if finish.reason is not FinishReason.STOP:
-            self.count["cut"] += 1
+            self.count["truncated"] += 1
             return
         self.count["finished"] += 1
-        shown = answer.token_ids[:-1] if isinstance(finish.cause, EndOfSequence) else answer.token_ids
+        shown = output.token_ids[:-1] if isinstance(finish.cause, EndOfSequence) else output.token_ids
         text = self._model.text(shown)
-        if complaint := answer.case.complaint(text):
+        if complaint := output.case.complaint(text):
             self.count["invalid"] += 1
-            print(f"invalid: {answer.case.name}: {text[:200]!r}: {complaint}", file=sys.stderr)
+            print(f"invalid: {output.case.name}: {text[:200]!r}: {complaint}", file=sys.stderr)
 
-    def _note_stuck(self, answer: Answer, why: str) -> None:
+    def _note_stuck(self, output: Output, why: str) -> None:
         self.count["stuck"] += 1
-        print(f"stuck: {answer.case.name}, after {len(answer.token_ids)} tokens: {why}", file=sys.stderr)
+        print(f"stuck: {output.case.name}, after {len(output.token_ids)} tokens: {why}", file=sys.stderr)
 
 
 def measure(vocabulary: Vocabulary, *, num_finished: int, max_tokens: int) -> Iterator[Row]:
-    """One row for each group."""
+    """Yields a row for each group."""
     with TemporaryDirectory() as directory:
         model = RandomModel(Path(directory), vocabulary, num_slots=_SLOTS)
         for group, cases in _groups(vocabulary.size).items():
@@ -161,7 +161,7 @@ def measure(vocabulary: Vocabulary, *, num_finished: int, max_tokens: int) -> It
 
 
 def missed_bars(rows: Sequence[Row], num_finished: int) -> Iterator[str]:
-    """What is not as it should be."""
+    """Yields a sentence for each limit that is exceeded."""
     for row in rows:
         name = f"{row.group}, {row.vocabulary} tokens"
         if row.invalid or row.stuck:
@@ -170,19 +170,19 @@ def missed_bars(rows: Sequence[Row], num_finished: int) -> Iterator[str]:
             yield f"{name}: {row.finished} of {num_finished} finished"
         if row.group == _SCHEMAS and row.constraints < _MIN_SCHEMAS:
             yield f"{name}: {row.constraints} schemas, of which {_MIN_SCHEMAS} are wanted"
-        if row.group == _SCHEMAS and row.vocabulary == _SMALL and row.cut_share > _MAX_CUT_SHARE:
-            yield f"{name}: {row.cut_share:.0%} cut, of which {_MAX_CUT_SHARE:.0%} are allowed"
+        if row.group == _SCHEMAS and row.vocabulary == _SMALL and row.truncated_share > _MAX_TRUNCATED_SHARE:
+            yield f"{name}: {row.truncated_share:.0%} truncated, of which {_MAX_TRUNCATED_SHARE:.0%} are allowed"
 
 
 def _groups(vocabulary_size: int) -> dict[str, list[Case]]:
-    """With a large vocabulary, what is free is cut as a rule: an end or a mark is one token of very many."""
+    """The cases by group. The large vocabulary has no optional calls, because most such outputs are truncated."""
     texts = text_cases()
     kinds = ("regex", "grammar", "choice")
     groups = {_SCHEMAS: [*(suite_cases() if SUITE.exists() else ()), *own_cases()]}
     groups |= {kind: [case for case in texts if case.kind == kind] for kind in kinds}
     groups["forced calls"] = forced_call_cases()
     if vocabulary_size == _SMALL:
-        groups["calls, text or thoughts"] = call_cases()
+        groups["calls, text or reasoning"] = call_cases()
     return groups
 
 
@@ -200,10 +200,10 @@ def _row(vocabulary_size: int, group: str, cases: Sequence[Case], trial: Trial) 
         vocabulary=vocabulary_size,
         group=group,
         constraints=len(trial.grammars),
-        refused=len(cases) - len(trial.grammars),
+        rejected=len(cases) - len(trial.grammars),
         finished=count["finished"],
-        cut=count["cut"],
-        cut_share=round(count["cut"] / max(count["finished"] + count["cut"], 1), 3),
+        truncated=count["truncated"],
+        truncated_share=round(count["truncated"] / max(count["finished"] + count["truncated"], 1), 3),
         invalid=count["invalid"],
         stuck=count["stuck"],
         tokens=count["tokens"],
@@ -211,7 +211,7 @@ def _row(vocabulary_size: int, group: str, cases: Sequence[Case], trial: Trial) 
 
 
 def main() -> None:
-    """Draws with both vocabularies, and reports."""
+    """Sample with both vocabularies, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finished", type=int, default=500)
     parser.add_argument("--max-tokens", type=int, default=1024)

@@ -1,4 +1,4 @@
-"""What the benchmark of hostile constraints sends, and what it does not let pass."""
+"""The requests of the hostile constraints benchmark, and its limits."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ REFUSED = Row(constraint="lookahead", ended="INVALID_ARGUMENT", seconds=0.0, gro
 RESULT = Result(
     rows=[ROW, REFUSED],
     same_text=True,
-    neighbours_outlasted_them=True,
+    neighbors_outlasted_them=True,
     gap_p99_ms=100.0,
     gap_p99_beside_ms=200.0,
     gap_p99_ratio=2.0,
@@ -23,29 +23,29 @@ RESULT = Result(
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_each_constraint_is_sent_as_it_is(name: str) -> None:
+def test_each_constraint_is_sent_unchanged(name: str) -> None:
     decoded = complete_request(CompleteRequest(response_format=encoded(HOSTILE[name])).SerializeToString())
     assert decoded.request.response_format == HOSTILE[name]
     assert not [violation for violation in decoded.violations if violation.field.startswith("response_format")]
 
 
-def test_what_is_just_within_the_bars_passes() -> None:
+def test_a_result_just_within_the_limits_passes() -> None:
     assert not list(missed_bars(RESULT))
 
 
 @pytest.mark.parametrize(
     ("result", "missed"),
     [
-        (replace(RESULT, rows=[replace(ROW, ended="INTERNAL")]), "nested repeats is neither refused nor done"),
+        (replace(RESULT, rows=[replace(ROW, ended="INTERNAL")]), "nested repeats is neither rejected nor finished"),
         (replace(RESULT, rows=[replace(ROW, seconds=3.01)]), "nested repeats took 3.01 s"),
         (replace(RESULT, rows=[replace(ROW, grown_mib=257)]), "nested repeats took 257 MiB"),
         (replace(RESULT, grown_together_mib=257), "together they left 257 MiB"),
         (replace(RESULT, same_text=False), "another text than alone"),
-        (replace(RESULT, neighbours_outlasted_them=False), "ended before the last constraint"),
+        (replace(RESULT, neighbors_outlasted_them=False), "ended before the last constraint"),
         (replace(RESULT, gap_p99_ratio=2.01), "grew to 2.01 times"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_beyond_a_bar_is_named(result: Result, missed: str) -> None:
+def test_a_limit_that_is_exceeded_is_named(result: Result, missed: str) -> None:
     (bar,) = missed_bars(result)
     assert missed in bar

@@ -1,4 +1,4 @@
-"""What the benchmark of structured output counts, and what it does not let pass."""
+"""The counts of the structured output benchmark, and its limits."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +15,15 @@ ROW = Row(
     vocabulary=512,
     group="schema",
     constraints=100,
-    refused=1,
+    rejected=1,
     finished=500,
-    cut=166,
-    cut_share=0.25,
+    truncated=166,
+    truncated_share=0.25,
     invalid=0,
     stuck=0,
     tokens=1,
 )
-LARGE = replace(ROW, vocabulary=49_152, cut_share=0.5)
+LARGE = replace(ROW, vocabulary=49_152, truncated_share=0.5)
 TOO_LONG = JsonSchemaFormat(schema='{"type": "array", "items": {"type": "null"}, "minItems": 100}')
 
 
@@ -45,7 +45,7 @@ def counted(model: RandomModel, *cases: Case, num_finished: int = 3) -> dict[str
     return {name: count for name, count in trial.count.items() if name != "tokens"}
 
 
-def test_answers_that_keep_to_their_constraints_are_counted_as_finished(model: RandomModel) -> None:
+def test_outputs_that_match_their_constraints_are_counted_as_finished(model: RandomModel) -> None:
     texts: list[str] = []
     seen = format_case("any", "digits", RegexFormat(pattern="[0-9]{3}"), texts.append)
     assert counted(model, seen, num_finished=20) == {"finished": len(texts)}
@@ -54,33 +54,33 @@ def test_answers_that_keep_to_their_constraints_are_counted_as_finished(model: R
     assert all(text.isdigit() and len(text) == 3 for text in texts)
 
 
-def test_an_answer_that_its_reader_does_not_take_is_invalid(model: RandomModel) -> None:
+def test_an_output_that_fails_its_check_is_invalid(model: RandomModel) -> None:
     count = counted(model, case(RegexFormat(pattern="[a-z]"), "no digit"))
     assert count["invalid"] == count["finished"] >= 3
 
 
-def test_an_answer_that_is_too_long_is_truncated(model: RandomModel) -> None:
+def test_an_output_that_is_too_long_is_truncated(model: RandomModel) -> None:
     count = counted(model, case(TOO_LONG), case(RegexFormat(pattern="yes")))
     assert count["finished"] >= 3
-    assert count["cut"] >= 2
+    assert count["truncated"] >= 2
 
 
-def test_where_no_answer_finishes_ten_times_as_many_are_begun(model: RandomModel) -> None:
-    assert counted(model, case(TOO_LONG)) == {"cut": 30}
+def test_if_no_output_finishes_ten_times_as_many_are_started(model: RandomModel) -> None:
+    assert counted(model, case(TOO_LONG)) == {"truncated": 30}
 
 
-def test_an_answer_whose_constraint_dies_is_stuck(model: RandomModel) -> None:
+def test_an_output_whose_constraint_fails_is_stuck(model: RandomModel) -> None:
     assert counted(model, case(RegexFormat(pattern="(a*b*)*" * 1000)))["stuck"] >= 1
 
 
-def test_a_constraint_that_is_refused_is_left_out(model: RandomModel) -> None:
+def test_a_constraint_that_is_rejected_is_left_out(model: RandomModel) -> None:
     trial = Trial(model, [case(RegexFormat(pattern="(?=a)b"))], num_finished=3, max_tokens=8)
     trial.run()
     assert not trial.grammars
     assert not trial.count
 
 
-def test_what_is_just_within_the_bars_passes() -> None:
+def test_counts_just_within_the_limits_pass() -> None:
     assert not list(missed_bars([ROW, LARGE], 500))
 
 
@@ -91,14 +91,14 @@ def test_what_is_just_within_the_bars_passes() -> None:
         (replace(ROW, stuck=1), "0 invalid, 1 stuck"),
         (replace(ROW, finished=499), "499 of 500 finished"),
         (replace(ROW, constraints=99), "99 schemas"),
-        (replace(ROW, cut_share=0.251), "25% cut"),
+        (replace(ROW, truncated_share=0.251), "25% truncated"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_beyond_a_bar_is_named(row: Row, missed: str) -> None:
+def test_a_limit_that_is_exceeded_is_named(row: Row, missed: str) -> None:
     (bar,) = missed_bars([row, LARGE], 500)
     assert missed in bar
 
 
-def test_other_groups_may_be_cut_more_often() -> None:
-    assert not list(missed_bars([ROW, LARGE, replace(ROW, group="regex", constraints=8, cut_share=0.5)], 500))
+def test_other_groups_may_be_truncated_more_often() -> None:
+    assert not list(missed_bars([ROW, LARGE, replace(ROW, group="regex", constraints=8, truncated_share=0.5)], 500))
