@@ -1,4 +1,4 @@
-"""Runs a decoder file the plain way, one Run after another with copied caches: the oracle for the engine's loop."""
+"""A simple decoder that copies its caches between runs: the reference for the engine."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ _FATAL_ONLY = 4
 
 
 class NaiveDecoder:
-    """One session; caches are plain arrays, keys and values of each layer in turn."""
+    """Runs a model file. Caches are arrays: the keys and values of layer 0, then those of layer 1, and so on."""
 
     def __init__(self, model: Path | bytes) -> None:
         runtime: Any = onnxruntime
@@ -26,7 +26,7 @@ class NaiveDecoder:
         self._takes_positions = "position_ids" in shapes
 
     def forward(self, token_ids: NDArray[np.int64], caches: Caches | None = None) -> tuple[NDArray[np.float32], Caches]:
-        """Extends rows of equal length by [B, S] tokens; gives logits [B, S, V] and the caches after them."""
+        """Runs tokens (B, S) after rows of equal length; returns the logits (B, S, V) and the new caches."""
         batch, steps = token_ids.shape
         past = caches or [np.zeros((batch, heads, 0, width), np.float32) for heads, width in self.cache_shapes]
         total = past[0].shape[2] + steps
@@ -38,10 +38,10 @@ class NaiveDecoder:
         return logits, grown
 
     def greedy(self, prompt: list[int], num_tokens: int) -> list[int]:
-        """The likeliest token, again and again; ends at no token."""
+        """Decodes greedily; ignores end-of-sequence tokens."""
         logits, caches = self.forward(np.array([prompt], np.int64))
-        answer = [int(logits[0, -1].argmax())]
-        while len(answer) < num_tokens:
-            logits, caches = self.forward(np.array([answer[-1:]], np.int64), caches)
-            answer.append(int(logits[0, -1].argmax()))
-        return answer
+        output = [int(logits[0, -1].argmax())]
+        while len(output) < num_tokens:
+            logits, caches = self.forward(np.array([output[-1:]], np.int64), caches)
+            output.append(int(logits[0, -1].argmax()))
+        return output

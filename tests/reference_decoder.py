@@ -1,4 +1,4 @@
-"""A Llama or Qwen3 style decoder in plain float64 numpy, to check graphs against; it has no cache and no batch."""
+"""A Llama or Qwen3 style decoder in float64 numpy, without cache or batches: the reference for exported graphs."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 def reference_logits(
     config: DecoderConfig, weights: Mapping[str, NDArray[np.float32]], token_ids: NDArray[np.int64]
 ) -> Array:
-    """Logits [T, V] after each token of one sequence."""
+    """Logits (T, V) after each token of one sequence."""
     wide = {name: weight.astype(np.float64) for name, weight in weights.items()}
     hidden = wide["model.embed_tokens.weight"][token_ids]
     for layer in range(config.num_layers):

@@ -1,4 +1,4 @@
-"""A server of fake completers on a free port, and what calls it; for tests of the edge."""
+"""Starts a server with fake completers on a free port, and reads its errors; for tests of the gRPC API."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Sequence
@@ -39,7 +39,7 @@ _DETAILS = (BadRequest, ErrorInfo, RequestInfo, ResourceInfo, RetryInfo)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running server with one channel to it."""
+    """A running server, and a channel to it."""
 
     server: Server
     channel: grpc.aio.Channel
@@ -57,14 +57,14 @@ class Served:
         return TokenizerServiceStub(self.channel)
 
     async def health(self, service: str = "") -> int:
-        """Its status, such as `HealthCheckResponse.SERVING`."""
+        """The status of a service, such as `HealthCheckResponse.SERVING`."""
         check = self.channel.unary_unary(
             "/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )
         return (await check(HealthCheckRequest(service=service))).status
 
     async def wait_until_not_serving(self) -> None:
-        """Watches health."""
+        """Waits until the health service reports NOT_SERVING."""
         watch = self.channel.unary_stream(
             "/grpc.health.v1.Health/Watch", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
         )
@@ -73,7 +73,7 @@ class Served:
                 return
 
     def call_with_bytes(self, method: str, data: bytes = b"") -> AsyncIterable[bytes]:
-        """Calls any method, with bytes that need not be a message."""
+        """Calls any method with bytes, which need not be a valid message."""
         return self.channel.unary_stream(method, bytes, bytes)(data)
 
 
@@ -84,7 +84,7 @@ async def serving(
     options: Sequence[tuple[str, str | int]] = (),
     **settings: object,
 ) -> AsyncGenerator[Served]:
-    """Serves them with these settings, for a minute at most; `credentials` and `options` are the channel's."""
+    """Runs a server with these completers for at most WAIT_S; `credentials` and `options` are for the channel."""
     configured = Settings.model_validate({"listen": "127.0.0.1:0", "drain_timeout_s": 5, **settings})
     async with (
         asyncio.timeout(WAIT_S),
@@ -100,21 +100,21 @@ async def serving(
             yield Served(server, channel)
 
 
-async def failure(answer: Awaitable[object] | AsyncIterable[object]) -> grpc.aio.AioRpcError:
-    """The error that a call ends with."""
+async def failure(reply: Awaitable[object] | AsyncIterable[object]) -> grpc.aio.AioRpcError:
+    """Waits for the end of a call that must fail, and returns its error."""
     try:
-        if isinstance(answer, AsyncIterable):
-            async for _ in answer:
+        if isinstance(reply, AsyncIterable):
+            async for _ in reply:
                 pass
         else:
-            await answer
+            await reply
     except grpc.aio.AioRpcError as error:
         return error
-    raise AssertionError("the call went well")
+    raise AssertionError("the call succeeded")
 
 
 def details(error: grpc.aio.AioRpcError) -> dict[str, Message]:
-    """The error's details by type; each type at most once."""
+    """The details of the error by type; asserts that each type occurs at most once."""
     packed = trailers(error)["grpc-status-details-bin"]
     assert isinstance(packed, bytes)
     status = Status.FromString(packed)
@@ -126,12 +126,12 @@ def details(error: grpc.aio.AioRpcError) -> dict[str, Message]:
 
 
 def trailers(error: grpc.aio.AioRpcError) -> dict[str, str | bytes]:
-    """The error's trailing metadata."""
+    """The trailing metadata of the error."""
     return dict(error.trailing_metadata() or ())
 
 
 def unpacked(detail: Any) -> Message:
-    """What a detail holds."""
+    """The message in a detail."""
     (kind,) = (kind for kind in _DETAILS if kind.DESCRIPTOR.full_name == detail.TypeName())
     message = kind()
     detail.Unpack(message)

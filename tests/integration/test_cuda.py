@@ -1,4 +1,4 @@
-"""What the server promises on an NVIDIA GPU, on float16 exports; run by `make test-cuda`, which needs such a GPU."""
+"""The server with float16 exports on an NVIDIA GPU; run by `make test-cuda`, which needs one."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ POCKET = Path(__file__).parents[2] / "models" / "pocket" / "served"
 NUM_SLOTS = 4
 ON_CUDA = {"execution_provider": "cuda", "slots": NUM_SLOTS}
 COMPUTES_SHAPES = {"Cast", "Concat", "Gather", "Shape", "Slice", "Squeeze", "Sub", "Unsqueeze"}
-"""Operators that may stay on the CPU: they make the operands that kernels read on the host."""
+"""Operators that may run on the CPU: they compute shapes, which CUDA kernels read from host memory."""
 
 LAYOUTS: tuple[Layout, ...] = ("slots", "growing")
 SHAPES = {
@@ -44,7 +44,7 @@ SHAPES = {
     "64_wide_heads_in_pairs": replace(TINY, head_dim=64),
     "64_wide_heads_in_threes": replace(TINY, head_dim=64, num_heads=3, num_kv_heads=1),
 }
-"""CUDA's attention has kernels of its own for some widths and groups of heads."""
+"""CUDA has separate attention kernels for some head widths and group sizes."""
 
 CITY = {
     "type": "object",
@@ -56,7 +56,7 @@ CITY = {
 
 @pytest.fixture(scope="module", autouse=True)
 def gpu(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Fails where one matrix product cannot run on CUDA: that a wheel is built for it does not tell."""
+    """Fails if a matrix product cannot run on CUDA. That the wheel supports CUDA does not prove that the GPU works."""
     folder = tmp_path_factory.mktemp("product")
     graph = Graph()
     rows = graph.input("rows", TensorProto.FLOAT, [1, 2])
@@ -82,7 +82,7 @@ def greedy(text: str = "The tide came in", *, max_tokens: int = 100, stop_ids: S
     )
 
 
-def drawn_ids(logprobs: Sequence[TokenLogprob]) -> list[int]:
+def sampled_ids(logprobs: Sequence[TokenLogprob]) -> list[int]:
     return [logprob.chosen.token_id for logprob in logprobs]
 
 
@@ -90,7 +90,7 @@ async def model_card(served: Served, name: str) -> Model:
     return (await served.models.GetModel(GetModelRequest(model=name))).model
 
 
-def test_only_what_computes_shapes_stays_on_the_cpu(folder: Path) -> None:
+def test_only_operators_that_compute_shapes_run_on_the_cpu(folder: Path) -> None:
     session = OnnxSession(folder / "model.onnx", SessionOptions(execution_provider=ExecutionProvider.CUDA))
     placed = session._session.get_provider_graph_assignment_info()
     op_types = {(part.ep_name, node.op_type) for part in placed for node in part.get_nodes()}
@@ -100,7 +100,7 @@ def test_only_what_computes_shapes_stays_on_the_cpu(folder: Path) -> None:
 
 
 def walked_logits(folder: Path, provider: ExecutionProvider) -> NDArray[np.float32]:
-    """Logits of a prompt, a further chunk, a copy, and steps beyond a bucket's end in which one row often idles."""
+    """Logits of a prompt in chunks, of a copied slot, and of decode steps past a bucket's end, some with idle rows."""
     options = SessionOptions(execution_provider=provider)
     loaded = load_model(
         ModelFolder.read(folder), options, num_slots=3, max_context_length=None, prefill_chunk=TINY.max_positions
@@ -119,7 +119,7 @@ def walked_logits(folder: Path, provider: ExecutionProvider) -> NDArray[np.float
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_logits_are_close_to_those_of_the_same_file_on_the_cpu(tmp_path: Path, shape: str, layout: Layout) -> None:
-    """They lie within 15 of zero; on the CPU, float16 is as far from float32 as 0.16, and 0.012 on average."""
+    """Logits are within ±15. On the CPU, float16 differs from float32 by up to 0.16, and by 0.012 on average."""
     half = write_tiny_model(tmp_path / "half", layout=layout, is_float16=True, config=SHAPES[shape])
     on_cpu, on_cuda = (walked_logits(half, provider) for provider in (ExecutionProvider.CPU, ExecutionProvider.CUDA))
     differences = np.abs(on_cuda - on_cpu)
@@ -139,66 +139,66 @@ async def test_auto_serves_the_embedded_model_on_the_cpu_and_says_why(
 ) -> None:
     async with serve(POCKET, execution_provider="auto") as served, AsyncClient(served.server.address) as client:
         card = await model_card(served, "served")
-        answer = await client.complete("Hello, who are you?", temperature=0)
+        completion = await client.complete("Hello, who are you?", temperature=0)
     assert card.execution_provider == "CPUExecutionProvider"
-    assert "Pocket" in answer.text
+    assert "Pocket" in completion.text
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.startswith("execution provider auto uses the CPU: ")
     assert "GroupQueryAttention" in warning
 
 
-async def test_cuda_refuses_the_embedded_model_and_says_what_to_do(serve: Serve) -> None:
+async def test_the_embedded_model_is_rejected_on_cuda_with_advice(serve: Serve) -> None:
     with pytest.raises(StartupError, match=r"GroupQueryAttention.*fp16.*or use --execution-provider cpu"):
         async with serve(POCKET, execution_provider="cuda"):
             pass
 
 
-async def test_a_streamed_answer_equals_the_unary_one(serve: Serve, folder: Path) -> None:
+async def test_a_streamed_completion_equals_the_unary_one(serve: Serve, folder: Path) -> None:
     async with serve(folder, **ON_CUDA) as served:
         unary = (await served.completions.Complete(greedy())).choices[0]
         events = [event async for event in served.completions.StreamComplete(StreamCompleteRequest(request=greedy()))]
     streamed = [logprob for event in events for logprob in event.delta.logprobs]
-    assert drawn_ids(streamed) == drawn_ids(unary.logprobs)
+    assert sampled_ids(streamed) == sampled_ids(unary.logprobs)
     assert "".join(event.delta.text for event in events) == unary.message.content[0].text
-    assert len(set(drawn_ids(streamed))) > 10
+    assert len(set(sampled_ids(streamed))) > 10
 
 
-async def test_a_stop_token_ends_an_answer_where_it_first_comes(serve: Serve, folder: Path) -> None:
+async def test_a_stop_token_ends_a_choice_at_its_first_occurrence(serve: Serve, folder: Path) -> None:
     async with serve(folder, **ON_CUDA) as served:
-        whole = drawn_ids((await served.completions.Complete(greedy())).choices[0].logprobs)
+        whole = sampled_ids((await served.completions.Complete(greedy())).choices[0].logprobs)
         stopped = (await served.completions.Complete(greedy(stop_ids=whole[50:51]))).choices[0]
-    assert drawn_ids(stopped.logprobs) == whole[: whole.index(whole[50]) + 1]
+    assert sampled_ids(stopped.logprobs) == whole[: whole.index(whole[50]) + 1]
     assert stopped.finish_reason == FINISH_REASON_STOP
 
 
-async def test_every_answer_of_a_crowd_has_its_tokens_and_its_usage(serve: Serve, folder: Path) -> None:
+async def test_every_one_of_many_completions_has_all_tokens_and_its_usage(serve: Serve, folder: Path) -> None:
     lengths = [*range(1, 40, 3), 150]
     async with serve(folder, **ON_CUDA) as served:
         asked = [greedy("The tide came in. " * (1 + length % 5), max_tokens=length) for length in lengths]
-        answers: list[CompleteResponse] = await asyncio.gather(*map(served.completions.Complete, asked))
-    for length, answer in zip(lengths, answers, strict=True):
-        (choice,) = answer.choices
-        assert (len(choice.logprobs), answer.usage.completion_tokens) == (length, length)
+        completions: list[CompleteResponse] = await asyncio.gather(*map(served.completions.Complete, asked))
+    for length, completion in zip(lengths, completions, strict=True):
+        (choice,) = completion.choices
+        assert (len(choice.logprobs), completion.usage.completion_tokens) == (length, length)
         assert choice.finish_reason == FINISH_REASON_LENGTH
 
 
-async def test_several_answers_to_one_prompt_differ_and_are_complete(serve: Serve, folder: Path) -> None:
-    """All but the first decode from a copy of its keys and values."""
+async def test_several_choices_of_one_prompt_differ_and_are_complete(serve: Serve, folder: Path) -> None:
+    """All choices but the first decode from a copy of its keys and values."""
     request = greedy()
     request.n = NUM_SLOTS
     request.sampling.temperature = 1
     async with serve(folder, **ON_CUDA) as served:
-        answer = await served.completions.Complete(request)
-    assert [choice.completion_tokens for choice in answer.choices] == [100] * NUM_SLOTS
-    assert len({tuple(drawn_ids(choice.logprobs)) for choice in answer.choices}) == NUM_SLOTS
+        completion = await served.completions.Complete(request)
+    assert [choice.completion_tokens for choice in completion.choices] == [100] * NUM_SLOTS
+    assert len({tuple(sampled_ids(choice.logprobs)) for choice in completion.choices}) == NUM_SLOTS
 
 
-async def test_answers_hold_to_their_schema_beside_free_ones(serve: Serve, folder: Path) -> None:
+async def test_outputs_match_their_schema_beside_unconstrained_ones(serve: Serve, folder: Path) -> None:
     async with serve(folder, **ON_CUDA) as served, AsyncClient(served.server.address) as client:
         free = [asyncio.ensure_future(served.completions.Complete(greedy())) for _ in range(2)]
         options: dict[str, Any] = {"response_format": {"json_schema": {"schema": CITY}}, "temperature": 1}
         bound = [client.complete("Where?", **options, seed=seed, max_tokens=200) for seed in range(NUM_SLOTS)]
-        values = [json.loads(answer.text) for answer in await asyncio.gather(*bound)]
+        values = [json.loads(completion.text) for completion in await asyncio.gather(*bound)]
         await asyncio.gather(*free)
     for value in values:
         assert value.keys() == {"city", "days"}
@@ -206,7 +206,7 @@ async def test_answers_hold_to_their_schema_beside_free_ones(serve: Serve, folde
         assert value["days"] in range(1, 8)
 
 
-async def test_calls_that_are_cancelled_while_they_decode_lose_no_slot(serve: Serve, folder: Path) -> None:
+async def test_calls_that_are_canceled_while_they_decode_lose_no_slot(serve: Serve, folder: Path) -> None:
     async with serve(folder, **ON_CUDA) as served:
         for _ in range(3 * NUM_SLOTS):
             stream = served.completions.StreamComplete(StreamCompleteRequest(request=greedy(max_tokens=200)))
@@ -215,5 +215,5 @@ async def test_calls_that_are_cancelled_while_they_decode_lose_no_slot(serve: Se
             stream.cancel()
         request = greedy()
         request.n = NUM_SLOTS
-        answer = await served.completions.Complete(request, timeout=WAIT_S)
-    assert [len(choice.logprobs) for choice in answer.choices] == [100] * NUM_SLOTS
+        completion = await served.completions.Complete(request, timeout=WAIT_S)
+    assert [len(choice.logprobs) for choice in completion.choices] == [100] * NUM_SLOTS

@@ -81,7 +81,7 @@ async def test_a_gpt2_style_decoder_completes_every_prompt_as_plain_numpy_does(s
 
 
 @pytest.mark.parametrize("bits", [None, 4], ids=["fp32", "int4"])
-async def test_one_request_gives_the_same_answer_alone_crowded_chunked_late_and_streamed(
+async def test_a_request_gives_the_same_completion_alone_batched_chunked_late_and_streamed(
     serve: Serve, tmp_path: Path, bits: Literal[4] | None
 ) -> None:
     folder = write_tiny_model(tmp_path / "tiny", bits=bits)
@@ -109,7 +109,7 @@ async def test_one_request_gives_the_same_answer_alone_crowded_chunked_late_and_
         assert await streamed_text(stream) == text_of(alone)
 
 
-async def test_the_first_of_n_answers_is_the_single_one_and_each_can_be_asked_for_again(
+async def test_the_first_of_n_choices_equals_the_only_one_and_each_can_be_repeated(
     serve: Serve, tiny_folder: Path
 ) -> None:
     wanted = sampled("The tide came in", seed=3, max_tokens=20)

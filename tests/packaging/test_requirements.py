@@ -25,7 +25,9 @@ def pins(lock: Path) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("environment", SERVER_ENVIRONMENTS)
 @pytest.mark.parametrize("requirement", SERVER["project"]["dependencies"] + CLIENT["project"]["dependencies"])
-def test_what_a_distribution_asks_for_is_locked_in_a_version_it_allows(requirement: str, environment: str) -> None:
+def test_every_requirement_of_a_distribution_is_locked_in_a_version_it_allows(
+    requirement: str, environment: str
+) -> None:
     asked = Requirement(requirement)
     if asked.name == CLIENT["project"]["name"]:
         assert asked.specifier.contains(CLIENT["project"]["version"])

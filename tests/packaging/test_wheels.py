@@ -158,7 +158,7 @@ def address(bin_folder: Path, cwd: Path) -> Iterator[str]:
             process.communicate()
 
 
-def test_an_installed_server_answers_the_installed_command(address: str, bin_folder: Path, cwd: Path) -> None:
+def test_an_installed_server_serves_the_installed_command(address: str, bin_folder: Path, cwd: Path) -> None:
     onward = bin_folder / "onward"
     assert "SERVING" in _output(onward, "health", "--target", address, cwd=cwd)
     assert _output(onward, "complete", "--target", address, "Hello!", cwd=cwd).startswith("Hello!")

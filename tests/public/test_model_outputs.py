@@ -92,7 +92,7 @@ def test_all_recorded_cases_are_there(cases: list[OutputCase]) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_recorded_output_means_what_it_is_said_to(case: OutputCase, split: str) -> None:
+def test_a_recorded_output_is_parsed_as_its_file_says(case: OutputCase, split: str) -> None:
     output = case.parse(SPLITS[split](case.output))
 
     assert meaning_of(output) == case.expected
@@ -109,5 +109,5 @@ def test_a_recorded_output_means_the_same_in_any_pieces(cases: list[OutputCase],
     assert case.parse(cut(case.output, ends)) == case.parse([case.output])
 
 
-def test_a_recorded_output_cut_off_anywhere_keeps_what_it_has_shown(case: OutputCase) -> None:
+def test_a_recorded_output_that_is_truncated_anywhere_keeps_its_earlier_deltas(case: OutputCase) -> None:
     assert_every_beginning_is_a_beginning(case)

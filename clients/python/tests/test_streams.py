@@ -76,7 +76,9 @@ def test_leaving_the_block_cancels_the_call(client: Client, server: FakeServer) 
     assert stream.snapshot.text == "Hel"
 
 
-def test_final_of_an_abandoned_stream_is_an_error_with_what_arrived(client: Client, server: FakeServer) -> None:
+def test_final_of_an_abandoned_stream_is_an_error_with_the_partial_completion(
+    client: Client, server: FakeServer
+) -> None:
     server.script.append([*events(text_response("Hello."))[:2], Hang()])
 
     with client.stream("Hi") as stream:

@@ -197,7 +197,9 @@ def test_each_response_format_has_its_type(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_the_domain_cannot_hold_is_a_violation(message: completion_pb2.CompleteRequest, field: str) -> None:
+def test_a_value_that_the_domain_cannot_hold_is_a_violation(
+    message: completion_pb2.CompleteRequest, field: str
+) -> None:
     assert violated(message) == [field]
 
 

@@ -28,7 +28,7 @@ def test_the_last_token_needs_no_room(num_prompt: int, left: int) -> None:
         (CompletionRequest(messages=(Message(role=Role.USER, content=("x",)),)), 9, "messages"),
     ],
 )
-def test_what_does_not_fit_is_rejected_with_the_field_to_change(
+def test_a_request_that_does_not_fit_is_rejected_with_the_field_to_change(
     request_: CompletionRequest, num_prompt: int, field: str
 ) -> None:
     with pytest.raises(InvalidRequest) as rejected:

@@ -292,7 +292,7 @@ def test_only_the_first_64_violations_are_reported() -> None:
 
 
 @pytest.mark.parametrize("name", BEYOND_THE_MODEL)
-def test_what_the_model_does_not_support_is_rejected_with_that_reason(name: str) -> None:
+def test_a_feature_that_the_model_lacks_is_rejected_with_that_reason(name: str) -> None:
     request, field = BEYOND_THE_MODEL[name]
     found = {(violation.field, violation.reason) for violation in violations(request, UNABLE)}
     assert (field, UNSUPPORTED) in found
@@ -305,17 +305,17 @@ def test_a_system_message_is_rejected_if_the_template_does_not_support_it() -> N
 
 
 def test_tool_calls_are_rejected_if_the_template_would_drop_them() -> None:
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequest) as caught:
         validate(chat(USER, CALLED, RESULT), dataclasses.replace(limits(), takes_tool_calls=False))
-    assert [violation.field for violation in refusal.value.violations] == ["messages[1].tool_calls", "messages[2].role"]
-    assert refusal.value.reason is UNSUPPORTED
+    assert [violation.field for violation in caught.value.violations] == ["messages[1].tool_calls", "messages[2].role"]
+    assert caught.value.reason is UNSUPPORTED
 
 
 def test_violations_of_decoding_are_reported_with_those_of_validation() -> None:
     found = FieldViolation(field="tools[0]", description="unknown field")
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequest) as caught:
         validate(sampling(top_k=-1), limits(), [found])
-    assert [violation.field for violation in refusal.value.violations] == ["tools[0]", "sampling.top_k"]
+    assert [violation.field for violation in caught.value.violations] == ["tools[0]", "sampling.top_k"]
 
 
 def test_min_tokens_is_rejected_if_every_token_ends_the_output() -> None:
@@ -327,13 +327,13 @@ def test_min_tokens_is_rejected_if_every_token_ends_the_output() -> None:
 @pytest.mark.parametrize("field", ["messages[0].role", "messages[1].content[0]"])
 def test_a_message_that_could_not_be_decoded_hides_the_rules_on_messages(field: str) -> None:
     found = FieldViolation(field=field, description="unknown value")
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequest) as caught:
         validate(chat(RESULT, sampling={"top_k": -1}), limits(), [found])
-    assert [violation.field for violation in refusal.value.violations] == [field, "sampling.top_k"]
+    assert [violation.field for violation in caught.value.violations] == [field, "sampling.top_k"]
 
 
 def test_a_tool_that_could_not_be_decoded_is_reported_once() -> None:
     found = FieldViolation(field="tools[0]", description="the kind of tool is not set")
-    with pytest.raises(InvalidRequest) as refusal:
+    with pytest.raises(InvalidRequest) as caught:
         validate(chat(USER, tools=(FunctionTool(name=""),)), limits(), [found])
-    assert [violation.field for violation in refusal.value.violations] == ["tools[0]"]
+    assert [violation.field for violation in caught.value.violations] == ["tools[0]"]

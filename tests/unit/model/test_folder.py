@@ -85,19 +85,19 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FOLDERS)
-def test_a_bad_folder_is_refused_with_its_reason(folder: Path, name: str) -> None:
+def test_a_bad_folder_is_rejected_with_a_reason(folder: Path, name: str) -> None:
     spoil, reason = BAD_FOLDERS[name]
     spoil(folder)
     with pytest.raises(ModelFolderError, match=reason):
         ModelFolder.read(folder)
 
 
-def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match="is not a folder"):
         ModelFolder.read(tmp_path / "nothing")
 
 
-def test_a_model_without_a_context_length_is_refused(folder: Path) -> None:
+def test_a_model_without_a_context_length_is_rejected(folder: Path) -> None:
     (folder / "genai_config.json").unlink()
     edit_json(folder / "config.json", max_position_embeddings=None)
     with pytest.raises(ModelFolderError, match="context length is unknown"):
@@ -123,7 +123,7 @@ def test_do_sample_false_means_greedy(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "tokenizer.json", "config.json"])
-def test_the_fingerprint_changes_with_every_file_that_decides_an_answer(folder: Path, name: str) -> None:
+def test_the_fingerprint_changes_with_every_file_that_affects_the_output(folder: Path, name: str) -> None:
     before = ModelFolder.read(folder).fingerprint("1.0")
     assert ModelFolder.read(folder).fingerprint("1.0") == before
     assert ModelFolder.read(folder).fingerprint("1.1") != before
@@ -162,7 +162,7 @@ def test_external_data_is_found_wherever_an_onnx_file_can_hide_it(tmp_path: Path
     assert onnx_file.consumers["condition"] == {"If"}
 
 
-def test_any_cut_or_flipped_model_file_is_read_or_refused_but_never_breaks(tmp_path: Path) -> None:
+def test_a_truncated_or_altered_model_file_is_read_or_rejected_but_never_crashes(tmp_path: Path) -> None:
     source = (write_tiny_model(tmp_path / "tiny") / "model.onnx").read_bytes()
     generator = np.random.default_rng(0)
     path = tmp_path / "model.onnx"

@@ -1,4 +1,4 @@
-"""What the loader makes of a folder, and what it refuses before anything is served."""
+"""Loading model folders: the chosen layout, memory checks, and folders that are rejected."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -142,7 +142,7 @@ def test_a_graph_that_keeps_the_logits_asked_for_gives_the_same_ones(tmp_path: P
     assert np.array_equal(decoded_alone(keeping, [5, 6], [7, 8]), decoded_alone(plain, [5, 6], [7, 8]))
 
 
-def test_inputs_that_are_not_known_are_refused_by_name(folder: Path) -> None:
+def test_unknown_inputs_are_rejected_by_name(folder: Path) -> None:
     def add_input(model: onnx.ModelProto) -> None:
         model.graph.input.append(helper.make_tensor_value_info("beam_index", TensorProto.INT64, [1]))
 
@@ -150,7 +150,7 @@ def test_inputs_that_are_not_known_are_refused_by_name(folder: Path) -> None:
         load(edit_model(folder, add_input))
 
 
-def test_a_graph_that_onnxruntime_cannot_load_is_refused_with_its_first_sentence(folder: Path) -> None:
+def test_a_graph_that_onnxruntime_cannot_load_is_rejected_with_its_first_sentence(folder: Path) -> None:
     def break_node(model: onnx.ModelProto) -> None:
         model.graph.node[0].op_type = "NoSuchOperator"
 
@@ -158,7 +158,7 @@ def test_a_graph_that_onnxruntime_cannot_load_is_refused_with_its_first_sentence
         load(edit_model(folder, break_node))
 
 
-def test_a_graph_that_loads_and_does_not_run_is_refused(folder: Path) -> None:
+def test_a_graph_that_loads_and_does_not_run_is_rejected(folder: Path) -> None:
     """Here a scale has the wrong length, which onnxruntime checks when it runs."""
 
     def shorten_scale(model: onnx.ModelProto) -> None:
@@ -171,7 +171,7 @@ def test_a_graph_that_loads_and_does_not_run_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["slots", "growing"])
-def test_a_context_that_the_graph_does_not_reach_is_refused(tmp_path: Path, layout: Layout) -> None:
+def test_a_context_that_the_graph_does_not_reach_is_rejected(tmp_path: Path, layout: Layout) -> None:
     """Three long prompts would end the engine of such a model."""
     folder = write_tiny_model(tmp_path / "tiny", layout=layout)
     (folder / "genai_config.json").unlink(missing_ok=True)
@@ -203,7 +203,7 @@ def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch
 
 
 @pytest.mark.parametrize("layout", ["slots", "growing"])
-def test_a_cache_that_the_device_does_not_give_is_a_refusal_that_says_how_much_was_asked_for(
+def test_a_cache_that_the_device_cannot_allocate_is_rejected_with_its_size(
     tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On CUDA the free memory is not known before."""
@@ -220,7 +220,7 @@ def test_a_cache_that_the_device_does_not_give_is_a_refusal_that_says_how_much_w
 
 
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
-def test_cuda_without_a_gpu_is_a_refusal(folder: Path) -> None:
+def test_cuda_without_a_gpu_is_rejected(folder: Path) -> None:
     options = SessionOptions(execution_provider=ExecutionProvider.CUDA)
     with pytest.raises(StartupError, match=r"use --execution-provider cpu|built with it"):
         load_model(ModelFolder.read(folder), options, num_slots=2, max_context_length=None, prefill_chunk=16)

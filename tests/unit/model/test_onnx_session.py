@@ -119,7 +119,7 @@ def test_auto_takes_the_cpu_where_cuda_cannot_be_used_and_says_once_why(
 
 
 @failures
-def test_cuda_that_was_asked_for_and_cannot_be_used_is_a_refusal_with_the_reason(
+def test_cuda_that_is_requested_and_cannot_be_used_is_rejected_with_the_reason(
     model_path: Path, session_class: type[ort.InferenceSession], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort, "InferenceSession", session_class)
@@ -146,7 +146,7 @@ def test_auto_says_nothing_on_a_machine_without_a_gpu(
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_a_model_that_no_device_can_load_is_refused_as_a_folder(
+def test_a_model_that_no_device_can_load_is_rejected_as_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort, "InferenceSession", WithKernels)
@@ -156,7 +156,7 @@ def test_a_model_that_no_device_can_load_is_refused_as_a_folder(
         OnnxSession(broken, AUTO)
 
 
-def test_cuda_that_this_onnxruntime_was_built_without_is_a_refusal(
+def test_cuda_is_rejected_if_onnxruntime_was_built_without_it(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
@@ -192,7 +192,7 @@ class FakeDevice:
         self.seen.append(self.copies["token_ids"])
 
 
-def test_what_is_written_into_a_host_input_between_two_runs_reaches_the_device(model_path: Path) -> None:
+def test_a_host_input_that_changes_between_two_runs_reaches_the_device(model_path: Path) -> None:
     """A host input is copied to the device when it is bound, so it must be bound again for each run."""
     session = OnnxSession(model_path, SessionOptions())
     session.is_cpu = False

@@ -26,7 +26,7 @@ def test_there_are_cases_for_every_format() -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_output_means_what_is_written_beside_it(case: OutputCase, split: str) -> None:
+def test_an_output_is_parsed_as_its_file_says(case: OutputCase, split: str) -> None:
     output = case.parse(SPLITS[split](case.output))
 
     assert (meaning_of(output), output.invalid_tool_call) == (case.expected, case.invalid)
@@ -42,5 +42,5 @@ def test_an_output_means_the_same_in_any_pieces(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_output_cut_off_anywhere_keeps_what_it_has_shown(case: OutputCase) -> None:
+def test_an_output_that_is_truncated_anywhere_keeps_its_earlier_deltas(case: OutputCase) -> None:
     assert_every_beginning_is_a_beginning(case)

@@ -46,7 +46,7 @@ def test_only_tools_that_the_choice_allows_may_be_called(choice: ToolChoice, nam
     assert [tool.name for tool in OutputContext.of_chat(request, "prompt").tools] == names
 
 
-def test_the_context_has_what_binds_the_output() -> None:
+def test_the_context_has_the_response_format() -> None:
     request = CompletionRequest(messages=(QUESTION,), parallel_tool_calls=False, response_format=JsonObjectFormat())
     assert OutputContext.of_chat(request, "<think>\n") == OutputContext(
         prompt="<think>\n", single_call=True, response_format=JsonObjectFormat()

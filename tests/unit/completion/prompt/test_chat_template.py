@@ -140,7 +140,7 @@ def test_a_chat_with_tools_uses_the_template_for_tools() -> None:
         (CHATML + "{{ reasoning_effort }}", ["system", "reasoning"]),
     ],
 )
-def test_what_a_template_supports_is_found_by_trial_renderings(source: str, supported: list[str]) -> None:
+def test_the_traits_of_a_template_are_found_by_trial_renderings(source: str, supported: list[str]) -> None:
     template = chat_template(source)
     found = {
         "system": template.supports_system_role,
