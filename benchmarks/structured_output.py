@@ -36,7 +36,9 @@ from onward_server.engine.generation import (
 from onward_server.errors import InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.sampling import SamplingParams
-from testing.constraint_cases import SUITE, Case, call_cases, forced_call_cases, own_cases, suite_cases
+from testing.call_cases import call_cases, forced_call_cases
+from testing.constraint_cases import Case, own_cases
+from testing.keyword_cases import accepted_schemas
 from testing.text_cases import text_cases
 from testing.vocabularies import Vocabulary, large_vocabulary, small_vocabulary
 
@@ -178,7 +180,7 @@ def _groups(vocabulary_size: int) -> dict[str, list[Case]]:
     """The cases by group. The large vocabulary has no optional calls, because most such outputs are truncated."""
     texts = text_cases()
     kinds = ("regex", "grammar", "choice")
-    groups = {_SCHEMAS: [*(suite_cases() if SUITE.exists() else ()), *own_cases()]}
+    groups = {_SCHEMAS: [*(case.constraint for case in accepted_schemas()), *own_cases()]}
     groups |= {kind: [case for case in texts if case.kind == kind] for kind in kinds}
     groups["forced calls"] = forced_call_cases()
     if vocabulary_size == _SMALL:

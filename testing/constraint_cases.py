@@ -1,58 +1,15 @@
-"""Constraints of every kind, each with a check of its own that an answer keeps to it; it draws nothing."""
+"""Constraints, each with an independent check that an output satisfies it."""
 
-import asyncio
 import json
-import re
-import tarfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation, localcontext
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
-from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS
-from onward_server.completion.answer.output_context import OutputContext
-from onward_server.completion.answer.output_format import OutputFormat, ToolFormat
-from onward_server.completion.answer.output_parser import OutputParser
-from onward_server.completion.answer.reasoning_formats import THINK
-from onward_server.completion.constraints import Constraints
-from onward_server.domain import (
-    CompletionRequest,
-    FunctionTool,
-    JsonObjectFormat,
-    JsonSchemaFormat,
-    ResponseFormat,
-    ToolChoice,
-    ToolChoiceMode,
-)
+from onward_server.domain import JsonObjectFormat, JsonSchemaFormat, ResponseFormat
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
-from onward_server.grammar.tool_calls import CallFrame, OfferedTool
-from testing.parsed_outputs import parsed
+from testing.json_validation import complaint, schema_validator
 
-SUITE = Path(__file__).parents[2] / "shared/data/jsonschema/JSON-Schema-Test-Suite.tar.gz"
-
-HERMES = CallFrame(
-    trigger="<tool_call>",
-    begin='<tool_call>\n{"name": "',
-    arguments_begin='", "arguments": ',
-    end="}\n</tool_call>",
-    separator="\n",
-)
-MISTRAL = CallFrame(
-    trigger="[TOOL_CALLS]",
-    section_begin="[TOOL_CALLS][",
-    begin='{"name": "',
-    arguments_begin='", "arguments": ',
-    end="}",
-    separator=", ",
-    section_end="]",
-)
-LLAMA = CallFrame(
-    trigger='{"name": "', begin='{"name": "', arguments_begin='", "parameters": ', end="}", start_triggers=("{",)
-)
-_PERSON: dict[str, Any] = {
+PERSON: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string", "maxLength": 10},
@@ -63,8 +20,8 @@ _PERSON: dict[str, Any] = {
     "additionalProperties": False,
 }
 SCHEMAS: dict[str, Any] = {
-    "person": _PERSON,
-    "list of people": {"type": "array", "items": {"$ref": "#/$defs/p"}, "maxItems": 3, "$defs": {"p": _PERSON}},
+    "person": PERSON,
+    "list of people": {"type": "array", "items": {"$ref": "#/$defs/p"}, "maxItems": 3, "$defs": {"p": PERSON}},
     "tree": {
         "$ref": "#/$defs/node",
         "$defs": {
@@ -163,235 +120,48 @@ SCHEMAS: dict[str, Any] = {
         "additionalProperties": False,
     },
 }
-_ADD = FunctionTool(
-    name="add",
-    strict=True,
-    parameters=json.dumps(
-        {
-            "type": "object",
-            "properties": {"x": {"type": "integer"}, "y": {"enum": ["one", "two"]}},
-            "required": ["x", "y"],
-            "additionalProperties": False,
-        }
-    ),
-)
-_ADD_ALL = FunctionTool(
-    name="add_all",
-    strict=True,
-    parameters='{"properties": {"of": {"type": "array", "items": {"type": "integer"}, "maxItems": 3}}, '
-    '"required": ["of"], "additionalProperties": false}',
-)
-_NOW = FunctionTool(name="now", strict=True)
-TOOLS = tuple(OfferedTool(tool=tool, field=f"tools[{i}].function") for i, tool in enumerate((_ADD, _ADD_ALL, _NOW)))
-_SEND = FunctionTool(
-    name="send",
-    strict=True,
-    parameters=json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "text": {"type": "string", "maxLength": 12},
-                "to": {"anyOf": [{"type": "string", "pattern": "^[a-z]{1,5}$"}, {"type": "null"}]},
-                "copies": {"type": ["integer", "string"], "minimum": 0, "maximum": 99, "maxLength": 4},
-                "mode": {"enum": ["now", "5", 5, 2.5, True, None, "true", '"x"', "[1]", "</parameter"]},
-                "on": {"type": "string", "format": "date"},
-                "where": {"$ref": "#/$defs/place"},
-                "tags": {"type": "array", "items": {"enum": ["a", "b,c", "</parameter>", '<|"|', "<|end|>", 'd"e\n']}},
-                "shape": {"oneOf": [{"const": [1, {"a b": None}]}, {"type": "boolean"}]},
-                "size": {"type": "number", "exclusiveMinimum": 0, "maximum": 1.5},
-            },
-            "required": ["to", "copies", "mode", "tags"],
-            "additionalProperties": False,
-            "$defs": {
-                "place": {
-                    "type": "object",
-                    "properties": {
-                        "x:y": {"type": "integer"},
-                        "name": {"type": "string", "maxLength": 3},
-                        "in": {"$ref": "#/$defs/place"},
-                    },
-                    "required": ["x:y"],
-                    "additionalProperties": False,
-                }
-            },
-        }
-    ),
-)
-CALLED = (_ADD, _ADD_ALL, _NOW, _SEND)
-_STRICT = CompletionRequest(tools=CALLED)
-_ALL_FORCED = replace(_STRICT, tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED))
-_FORCED = {"forced": _ALL_FORCED, "one forced": replace(_ALL_FORCED, parallel_tool_calls=False)}
-
-
-# What answers are full of where a model means harm, or writes about itself.
-_MARKS = (
-    *(mark for format_ in (*TOOL_FORMATS, *REASONING_FORMATS) for mark in format_.control_strings),
-    *(mark for format_ in TOOL_FORMATS for mark in (*format_.triggers, format_.frame.end, format_.frame.section_end)),
-    *(
-        f"{frame.section_begin}{frame.begin}add{frame.id_begin}{frame.arguments_begin}{arguments}{frame.end}"
-        for frame in (format_.frame for format_ in TOOL_FORMATS)
-        for arguments in ('{"x": null}', "x:null", "<parameter=x>\nnull\n</parameter>\n")
-    ),
-    *(
-        '"',
-        "}",
-        "]",
-        "{",
-        "[",
-        "\n",
-        "null",
-        "5",
-        "```json\n",
-        "\n</parameter>\n",
-        "<parameter=text>\n",
-        "<function=add>\n",
-    ),
-)
-
-
-_SCALARS = ("-1", "true", "false", "None", '"a"', "[1]", "{}", "2.5", "a", "ab", "1e5", " ", "x:", "a:")
-PHRASES = tuple(dict.fromkeys(mark for mark in _MARKS if mark))
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A constraint and what tells whether a text keeps to it."""
+    """A constraint, and a check of outputs."""
 
     kind: str
+    """The group of cases it belongs to; together with the name it is unique."""
     name: str
     compile: Callable[[GrammarCompiler], Grammar]
     complaint: Callable[[str], str | None]
-    """None: the text keeps to it."""
+    """What is wrong with a text; None if it satisfies the constraint."""
     phrases: tuple[str, ...] = ()
-    """What answers are drawn from beside single tokens."""
+    """Texts that outputs are sampled from beside single tokens."""
+    endings: tuple[str, ...] = ()
+    """Texts that end what is not JSON in an output; random tokens would hardly ever spell them."""
 
-
-def suite_cases() -> Iterator[Case]:
-    """The schemas of the JSON Schema test suite for draft 2020-12, those aside that Python's patterns cannot check."""
-    with tarfile.open(SUITE) as archive:
-        for member in archive:
-            source = archive.extractfile(member)
-            if source is None or not re.search(r"tests/draft2020-12/.*\.json$", member.name):
-                continue
-            for group in json.load(source):
-                if "\\\\p{" not in json.dumps(group["schema"]):
-                    yield schema_case("suite", f"{Path(member.name).stem}: {group['description']}", group["schema"])
+    @property
+    def full_name(self) -> str:
+        """Seeds what is sampled."""
+        return f"{self.kind}: {self.name}"
 
 
 def own_cases() -> list[Case]:
-    """Our own schemas, and any object."""
+    """Schemas that combine keywords, and the format of any object."""
     return [
         *(schema_case("schema", name, schema) for name, schema in SCHEMAS.items()),
-        format_case("json_object", "any", JsonObjectFormat(), lambda text: _json_complaint({"type": "object"}, text)),
+        format_case("json_object", "any", JsonObjectFormat(), lambda text: json_complaint({"type": "object"}, text)),
     ]
-
-
-def forced_call_cases() -> list[Case]:
-    """Calls that must be there, of tools that are all strict, in every format of calls."""
-    return [
-        _answer_case(f"{tools.name}, {name}", OutputFormat(tools=tools), "", request)
-        for tools in TOOL_FORMATS
-        for name, request in _FORCED.items()
-    ]
-
-
-def call_cases() -> list[Case]:
-    """Forced calls, strict ones and formats beside them, for every format of calls, thinking or not."""
-    bound = JsonSchemaFormat(schema=json.dumps(_PERSON))
-    requests = {
-        **_FORCED,
-        "strict": _STRICT,
-        "strict, or JSON": replace(_STRICT, response_format=bound),
-        "JSON": CompletionRequest(response_format=bound),
-    }
-    cases: list[Case] = []
-    for tools in TOOL_FORMATS:
-        reasoning = next((one for one in REASONING_FORMATS if one.name.startswith(tools.name[:5])), THINK)
-        for start, output_format, prompt in (
-            ("", OutputFormat(tools=tools), ""),
-            (", may think", OutputFormat(tools=tools, reasoning=reasoning), ""),
-            (", thinks", OutputFormat(tools=tools, reasoning=reasoning), f"{reasoning.begin}\n"),
-        ):
-            cases += [
-                _answer_case(f"{tools.name}{start}, {name}", output_format, prompt, request)
-                for name, request in requests.items()
-            ]
-    return cases
-
-
-def forced_case(name: str, tools: ToolFormat, parameters: object) -> Case:
-    """One forced call of a tool with these parameters."""
-    tool = FunctionTool(name="f", strict=True, parameters=json.dumps(parameters))
-    required = ToolChoice(mode=ToolChoiceMode.REQUIRED)
-    request = CompletionRequest(tools=(tool,), tool_choice=required, parallel_tool_calls=False)
-    return replace(_answer_case(name, OutputFormat(tools=tools), "", request), phrases=(*PHRASES, *_SCALARS))
-
-
-def marked_call_cases() -> list[Case]:
-    """The same where answers are full of marks."""
-    return [replace(case, kind="tool_calls, full of marks", phrases=PHRASES) for case in call_cases()]
 
 
 def schema_case(kind: str, name: str, schema: object) -> Case:
-    """A schema as an answer's format."""
+    """The response format of a schema."""
     response_format = JsonSchemaFormat(schema=json.dumps(schema))
-    return format_case(kind, name, response_format, lambda text: _json_complaint(schema, text))
+    return format_case(kind, name, response_format, lambda text: json_complaint(schema, text))
 
 
 def format_case(kind: str, name: str, response_format: ResponseFormat, complaint: Callable[[str], str | None]) -> Case:
-    """An answer's format."""
+    """A response format."""
     return Case(kind, name, lambda compiler: compiler.compile(response_format).result(), complaint)
 
 
-def _answer_case(name: str, output_format: OutputFormat, prompt_text: str, request: CompletionRequest) -> Case:
-    """What a whole request asks for, read as its answer is read."""
-    context = OutputContext(
-        tools=request.offered_tools,
-        prompt=prompt_text,
-        single_call=not request.parallel_tool_calls,
-        response_format=request.response_format,
-    )
-
-    def compiled(compiler: GrammarCompiler) -> Grammar:
-        grammar = asyncio.run(Constraints(compiler).compile(request, output_format, context))
-        assert grammar is not None
-        return grammar
-
-    return Case("tool_calls", name, compiled, lambda text: _answer_complaint(output_format, context, request, text))
-
-
-def _answer_complaint(
-    output_format: OutputFormat, context: OutputContext, request: CompletionRequest, text: str
-) -> str | None:
-    answer = parsed(OutputParser(output_format, context), [text])
-    if answer.invalid_tool_call:
-        return f"an invalid call: {answer.invalid_tool_call}"
-    if len(answer.calls) > 1 and not request.parallel_tool_calls:
-        return "several calls"
-    if request.tool_choice.mode is ToolChoiceMode.REQUIRED and (answer.text.strip() or not answer.calls):
-        return f"{len(answer.calls)} calls, and the text {answer.text!r}"
-    schemas = {tool.name: json.loads(tool.parameters or '{"maxProperties": 0}') for tool in request.tools}
-    complaints = [_json_complaint({"type": "object", **schemas[name]}, arguments) for name, arguments in answer.calls]
-    if request.response_format is not None and not answer.calls:
-        complaints.append(_json_complaint(_PERSON, answer.text))
-    return next((complaint for complaint in complaints if complaint), None)
-
-
-def _decimal(text: str) -> Decimal | float:
-    """Exact, but for what is too large to calculate with."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return float(text)
-    return number if abs(number.adjusted()) < 1000 else float(text)
-
-
-def _json_complaint(schema: object, text: str) -> str | None:
-    try:
-        value = json.loads(text, parse_float=_decimal)
-    except ValueError as error:
-        return f"no JSON: {error}"
-    exact_schema = json.loads(json.dumps(schema), parse_float=_decimal)
-    validator = Draft202012Validator(exact_schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
-    with localcontext(prec=4000):
-        return next((error.message for error in validator.iter_errors(value)), None)  # pyright: ignore[reportUnknownMemberType]
+def json_complaint(schema: Any, text: str) -> str | None:  # noqa: ANN401  JSON of any kind
+    """What is wrong with a text as JSON of a schema; None if it is valid."""
+    return complaint(schema_validator(schema), text)

@@ -1,4 +1,4 @@
-"""Eighteen answer formats that are made to hurt; it sends and compiles none."""
+"""Eighteen response formats that are made to take time or memory."""
 
 import json
 

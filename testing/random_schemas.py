@@ -1,5 +1,6 @@
-"""Draws JSON schemas of arguments in which everything is combined with everything; it knows no grammar."""
+"""Generates JSON schemas of tool arguments that combine every keyword with every other."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -32,19 +33,27 @@ _TYPES = ("string", "integer", "number", "boolean", "null", "array", "object")
 _PATTERNS = ("^a", "b$", "^[a-c0-9]*$", "a|^b$", "5")
 
 
+_DEFINITIONS = ("x", "y", "z")
+_RECURSIVE: dict[str, Any] = {"type": ["array", "null"], "items": {"$ref": "#/$defs/recursive"}, "maxItems": 2}
+
+
 def random_schema(random: Random) -> dict[str, Any]:
-    """A schema of objects."""
-    root = _Schemas(random).object(3)
+    """A schema whose root describes objects; a definition refers to later ones only, so that every value can end."""
+    later = {name: (*_DEFINITIONS[number + 1 :], "recursive") for number, name in enumerate(_DEFINITIONS)}
+    root = _Schemas(random, (*_DEFINITIONS, "recursive"))
+    schema = root.object(3)
     if random.random() < 0.15:
-        root = {random.choice(("anyOf", "allOf")): [_Schemas(random).object(2) for _ in range(2)], "type": "object"}
-    return {**root, "$defs": {name: _Schemas(random).any(2) for name in "xyz"}}
+        schema = {random.choice(("anyOf", "allOf")): [root.object(2) for _ in range(2)], "type": "object"}
+    definitions = {name: _Schemas(random, names).any(2) for name, names in later.items()}
+    return {**schema, "$defs": {**definitions, "recursive": _RECURSIVE}}
 
 
 class _Schemas:
-    """Each method draws one kind of schema, nested `depth` deep at most."""
+    """Each method generates one kind of schema, nested at most `depth` deep."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, definitions: Sequence[str]) -> None:
         self._random = random
+        self._definitions = definitions
 
     def any(self, depth: int) -> Any:  # noqa: ANN401  JSON of any kind
         kinds = [self._plain, self._text, self._listed, self._number, self._mixed]
@@ -95,7 +104,7 @@ class _Schemas:
         return {self._random.choice(("anyOf", "allOf")): schemas, **(beside if self._happens(0.2) else {})}
 
     def _reference(self, _depth: int) -> dict[str, Any]:
-        return {"$ref": f"#/$defs/{self._random.choice('xyz')}"}
+        return {"$ref": f"#/$defs/{self._random.choice(self._definitions)}"}
 
     def _array(self, depth: int) -> dict[str, Any]:
         first = [self.any(depth) for _ in range(self._random.randint(1, 2))]

@@ -21,7 +21,7 @@ from onward_server.domain import (
 from onward_server.errors import InvalidReason, InvalidRequest, StartupError
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
-from testing.constraint_cases import HERMES, LLAMA, MISTRAL, TOOLS
+from testing.call_cases import HERMES, LLAMA, MISTRAL, TOOLS
 from testing.sampling import RandomSampler
 from testing.vocabularies import EOS_TOKEN_IDS, small_vocabulary
 

@@ -1,0 +1,49 @@
+"""Every keyword and format of a schema is enforced, or rejected at its place."""
+
+import json
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from onward_server.domain import JsonSchemaFormat
+from onward_server.errors import InvalidRequest
+from testing.keyword_cases import KeywordCase, RejectedSchema, accepted_schemas, rejected_schemas
+from testing.sampling import RandomSampler
+
+_FAULTY = ("format: email", "format: hostname", "format: uri")
+"""Formats that reject some valid strings, or accept invalid ones."""
+
+
+def _with_known_fault(case: KeywordCase) -> ParameterSet:
+    return pytest.param(case, id=case.name, marks=[pytest.mark.xfail] if case.name in _FAULTY else [])
+
+
+@pytest.fixture(scope="module")
+def sampler() -> RandomSampler:
+    return RandomSampler.small()
+
+
+@pytest.mark.parametrize("case", [_with_known_fault(case) for case in accepted_schemas()])
+def test_valid_json_is_allowed_and_invalid_json_is_not(sampler: RandomSampler, case: KeywordCase) -> None:
+    grammar = case.constraint.compile(sampler.compiler)
+    assert [text for text in case.valid + case.invalid if sampler.allows(grammar, text)] == list(case.valid)
+
+
+@pytest.mark.parametrize("case", accepted_schemas(), ids=lambda case: case.name)
+def test_sampled_outputs_are_valid(sampler: RandomSampler, case: KeywordCase) -> None:
+    constraint = case.constraint
+    outputs = sampler.finished(constraint.compile(sampler.compiler), constraint, count=2, max_tokens=400)
+    found = [(output.text, constraint.complaint(output.text)) for output in outputs]
+    assert not [(text, complaint) for text, complaint in found if complaint]
+
+
+@pytest.mark.parametrize("case", accepted_schemas(), ids=lambda case: case.name)
+def test_the_instances_are_what_the_jsonschema_package_says(case: KeywordCase) -> None:
+    complaint = case.constraint.complaint
+    assert [text for text in case.valid + case.invalid if complaint(text) is None] == list(case.valid)
+
+
+@pytest.mark.parametrize("case", rejected_schemas(), ids=lambda case: case.name)
+def test_what_cannot_be_enforced_is_rejected_at_its_place(sampler: RandomSampler, case: RejectedSchema) -> None:
+    with pytest.raises(InvalidRequest, match=case.message):
+        sampler.compile(JsonSchemaFormat(schema=json.dumps(case.schema)))
