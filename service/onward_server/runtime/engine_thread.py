@@ -185,7 +185,7 @@ class EngineThread:
         while self._outbox:
             timed = self._outbox.popleft()
             generation = self._generations.get(timed[0].request_id)
-            if generation is not None:  # else the request was left, and its abort is queued
+            if generation is not None:  # otherwise the caller has left, and the abort is queued
                 generation.put(timed)
 
     def _fail(self, failure: EngineFailed) -> None:

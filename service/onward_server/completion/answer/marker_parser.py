@@ -98,7 +98,7 @@ class MarkerParser:
             # The model repeats the marker that the prompt ends with: it is part of the reasoning, as written.
             state.add_reasoning(reasoning.begin + (yield from stream.take_while(NEWLINES)))
         elif marker is not None:
-            # The model skips its reasoning and makes a tool call. Once it reasons, a trigger is only mentioned.
+            # The model skips its reasoning and makes a tool call. Once reasoning has begun, a trigger is text.
             state.is_reasoning = False
             if (yield from self._parse_tool_calls(marker)):
                 return marker

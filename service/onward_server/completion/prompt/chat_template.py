@@ -160,7 +160,7 @@ class ChatTemplate:
         prompt = self._prompt(chat, self._guarding(chat) if is_control else TextTransforms())
         if self._may_join(strings):
             guarded = self._prompt(chat, self._guarding(chat, ends=True))
-            # If the text differs, the template itself compares a string whose ends would be guarded: leave it as it is.
+            # A template that compares a string would see the sentinel at its end. If the text differs, do without.
             prompt = guarded if guarded.text == prompt.text else prompt
         return prompt
 
