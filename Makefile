@@ -52,6 +52,7 @@ bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-gena
 	$(if $(TOKENIZER),$(BIN)/python -m benchmarks.constrained $(SHAPE)/fp32 --tokenizer $(TOKENIZER))
 	$(BIN)/python -m benchmarks.hostile $(SHAPE)/fp32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
 	$(BIN)/python -m benchmarks.structured_output
+	$(BIN)/python -m benchmarks.schemas
 	$(BIN)/python -m benchmarks.tables
 
 wheels: $(VENV)/.serving ## Build the wheels of server and client into dist/

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from zlib import crc32
 
-from benchmarks.schemas.instances import mutations
+from benchmarks.schemas.instances import mutations, strings
 from benchmarks.schemas.json_value import Json
 from benchmarks.schemas.variations import LARGE, VARIATIONS, Seed, partner_names
 from testing.json_validation import complaint, schema_validator
@@ -37,6 +37,11 @@ class SchemaCase:
     @property
     def family(self) -> str:
         return self.name.partition("/")[0]
+
+    @property
+    def endings(self) -> list[str]:
+        """The strings of the first valid instance, each up to its closing quote."""
+        return [f"{json.dumps(text, ensure_ascii=False)[1:]}" for text in strings(json.loads(self.valid[0]))][:12]
 
 
 class CorpusError(Exception):

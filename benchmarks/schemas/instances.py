@@ -25,7 +25,8 @@ def _replacements(value: Json) -> Iterator[Json]:
         case int():
             yield from (value + 1, value - 1, -value, value * 1000 + 7)
         case float():
-            yield from (-value, value / 8, value * 3)
+            # Python writes smaller numbers with an exponent, which a grammar of numbers with bounds does not allow.
+            yield from (other for other in (-value, value / 8, value * 3) if abs(other) > 0.001)
         case str():
             yield from (f"{value}x", value[:-1], value.swapcase(), f" {value}", f"{value}!{value}", value * 12)
         case _:
@@ -48,3 +49,12 @@ def _array_mutations(value: list[Json]) -> Iterator[Json]:
     if value:
         yield [*value, value[-1]]
         yield value * 8
+
+
+def strings(value: Json) -> Iterator[str]:
+    """The strings in a value, names of properties aside."""
+    if isinstance(value, str):
+        yield value
+    elif is_array(value) or is_object(value):
+        for part in value.values() if is_object(value) else value:
+            yield from strings(part)

@@ -66,7 +66,7 @@ def _sample(engine: Engine, case: SchemaCase, outcome: Outcome, sampler: OutputS
     validator = schema_validator(json.loads(case.schema))
     for walk in _WALKS:
         seed = crc32(f"{case.name}, {walk}".encode())
-        output = sampler.sample(engine.matcher(case.schema), seed=seed, walk=walk)
+        output = sampler.sample(engine.matcher(case.schema), seed=seed, walk=walk, endings=case.endings)
         match output.ended:
             case "finished":
                 outcome.num_finished += 1
