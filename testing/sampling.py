@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from onward_server.domain import ResponseFormat
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.matcher import GrammarMatcher, allocate_masks
-from onward_server.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
+from onward_server.grammar.tool_calls import ReasoningFrame, ToolCallConstraint
 from testing.constraint_cases import Case
 from testing.endings import Endings, TokenIds
 from testing.vocabularies import Vocabulary, large_vocabulary, small_vocabulary
@@ -53,10 +53,10 @@ class RandomSampler:
         return cls(large_vocabulary())
 
     def compile(
-        self, response_format: ResponseFormat, thinking: ThinkingFrame | None = None, answer_begin: str = ""
+        self, response_format: ResponseFormat, reasoning: ReasoningFrame | None = None, output_begin: str = ""
     ) -> Grammar:
         """Compiles a response format."""
-        return self.compiler.compile(response_format, thinking, answer_begin).result()
+        return self.compiler.compile(response_format, reasoning, output_begin).result()
 
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         """Compiles offered tools."""

@@ -9,7 +9,7 @@ from onward_server.completion.answer.parsing.parser_state import MessagePart
 from onward_server.domain import CompletionRequest, ToolChoiceMode
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
-from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
+from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ReasoningFrame, ToolCallConstraint
 
 
 class Constraints:
@@ -35,24 +35,24 @@ class Constraints:
     async def _compiled(
         self, request: CompletionRequest, output_format: OutputFormat, context: OutputContext
     ) -> Grammar | None:
-        thinking = _thinking(output_format, context)
-        tool_calls = _tool_calls(request, output_format, context, thinking)
+        reasoning = _reasoning(output_format, context)
+        tool_calls = _tool_calls(request, output_format, context, reasoning)
         response_format = request.response_format
         if tool_calls is not None:
             return await asyncio.wrap_future(self._compiler.compile_tool_calls(tool_calls))
         if response_format is not None:
             text_begin = _text_begin(output_format, context)
-            return await asyncio.wrap_future(self._compiler.compile(response_format, thinking, text_begin))
+            return await asyncio.wrap_future(self._compiler.compile(response_format, reasoning, text_begin))
         return None
 
 
-def _thinking(output_format: OutputFormat, context: OutputContext) -> ThinkingFrame | None:
+def _reasoning(output_format: OutputFormat, context: OutputContext) -> ReasoningFrame | None:
     """The reasoning that may come before the constrained output; None: there is none."""
     reasoning = output_format.reasoning
     if reasoning is None or _has_text_begun(output_format, context):
         return None
     framing = _framing_format(output_format)
-    return ThinkingFrame(
+    return ReasoningFrame(
         begin=reasoning.begin,
         end=framing.frame.next_message if framing else reasoning.end,
         is_open=context.continues is MessagePart.REASONING or reasoning.is_opened_by(context.prompt),
@@ -69,7 +69,7 @@ def _framing_format(output_format: OutputFormat) -> ToolFormat | None:
 def _text_begin(output_format: OutputFormat, context: OutputContext) -> str:
     """The markers that the model must write before the text; empty if the prompt has them."""
     framing = _framing_format(output_format)
-    return "" if framing is None or _has_text_begun(output_format, context) else framing.frame.answer_begin
+    return "" if framing is None or _has_text_begun(output_format, context) else framing.frame.output_begin
 
 
 def _has_text_begun(output_format: OutputFormat, context: OutputContext) -> bool:
@@ -82,9 +82,9 @@ def _has_text_begun(output_format: OutputFormat, context: OutputContext) -> bool
 def _frame(tool_format: ToolFormat, output_format: OutputFormat, context: OutputContext) -> CallFrame:
     """The frame of the tool calls, without the markers that the prompt already has."""
     frame = tool_format.frame
-    if frame.answer_begin and _has_text_begun(output_format, context):
+    if frame.output_begin and _has_text_begun(output_format, context):
         ended = frame.next_message
-        frame = replace(frame, answer_begin="", section_begin=ended, trigger=ended + frame.trigger)
+        frame = replace(frame, output_begin="", section_begin=ended, trigger=ended + frame.trigger)
     return replace(
         frame,
         other_triggers=tuple(trigger for trigger in tool_format.triggers if trigger != frame.trigger),
@@ -93,7 +93,7 @@ def _frame(tool_format: ToolFormat, output_format: OutputFormat, context: Output
 
 
 def _tool_calls(
-    request: CompletionRequest, output_format: OutputFormat, context: OutputContext, thinking: ThinkingFrame | None
+    request: CompletionRequest, output_format: OutputFormat, context: OutputContext, reasoning: ReasoningFrame | None
 ) -> ToolCallConstraint | None:
     """The constraint of a request that offers tools and demands something of the output; None for other requests."""
     is_required = request.tool_choice.mode is ToolChoiceMode.REQUIRED
@@ -114,5 +114,5 @@ def _tool_calls(
         is_required=is_required,
         is_parallel=request.parallel_tool_calls,
         response_format=request.response_format,
-        thinking=thinking,
+        reasoning=reasoning,
     )

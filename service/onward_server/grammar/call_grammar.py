@@ -1,85 +1,90 @@
-"""Writes the grammar of answers that may call tools, and of the thinking before an answer; it knows no formats."""
+"""Writes the grammar of output that may call tools, and of the reasoning before the output."""
 
 from dataclasses import dataclass
 
 from onward_server.grammar import lark
-from onward_server.grammar.lark import ControlTokens
-from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
+from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ReasoningFrame, ToolCallConstraint
 
-ANSWER = "answer"
-"""The grammar of an answer that calls no tool."""
+OUTPUT = "output"
+"""The name of the grammar of output without tool calls."""
 
 
 def arguments_name(index: int) -> str:
-    """The grammar of the arguments of a tool."""
+    """The name of the grammar of a tool's arguments."""
     return f"arguments_{index}"
 
 
 @dataclass(frozen=True, slots=True)
 class CallGrammar:
-    """Writes for one tokenizer."""
+    """Writes the grammars for one tokenizer. Each starts with the reasoning, if there is any.
 
-    control: ControlTokens
+    `takes_newlines`: the output cannot begin with newlines, so that some may separate it from the reasoning.
+    """
 
-    def after_thinking(
-        self, thinking: ThinkingFrame | None, answer_begin: str, *, takes_newlines: bool
+    control: lark.ControlTokens
+
+    def after_reasoning(
+        self, reasoning: ReasoningFrame | None, output_begin: str, *, takes_newlines: bool
     ) -> lark.Grammar:
-        """Thinking, then an answer; `takes_newlines`: some may set it apart, as it cannot begin with any."""
-        thinking_rule = "apart" if takes_newlines and not answer_begin else "thinking"
-        start = f"start: {thinking_rule} {self.control.literal(answer_begin)} @{ANSWER}"
-        return _rules(start, *self._thinking(thinking, ()))
+        """Output without tool calls."""
+        start = f"start: {self._before_output(output_begin, takes_newlines=takes_newlines)} @{OUTPUT}"
+        return _rules(start, *self._reasoning(reasoning, ()))
 
     def with_calls(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
-        """Thinking, then an answer or calls, or calls only."""
+        """Constrained output or free text or tool calls; only tool calls if they are required."""
         frame = constraint.frame
-        answer_begin = self.control.literal(frame.answer_begin)
         if constraint.is_required:
             start = [f"start: {self._before_calls(frame)} calls"]
         elif constraint.response_format is not None:
-            thinking = "apart" if takes_newlines and not frame.answer_begin else "thinking"
-            start = [f"start: {thinking} {answer_begin} @{ANSWER} | {self._before_calls(frame)} calls"]
+            before_output = self._before_output(frame.output_begin, takes_newlines=takes_newlines)
+            start = [f"start: {before_output} @{OUTPUT} | {self._before_calls(frame)} calls"]
         else:
             start = self._text_or_calls(frame)
         calls = self._calls(frame, constraint.tools, is_parallel=constraint.is_parallel)
-        return _rules(*start, *calls, *self._thinking(constraint.thinking, (frame.trigger, *frame.other_triggers)))
+        return _rules(*start, *calls, *self._reasoning(constraint.reasoning, (frame.trigger, *frame.other_triggers)))
 
-    def answer_or_call_object(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
-        """Thinking, then an answer or one call, which is a JSON object: what begins as one may become the other."""
-        objects = [ANSWER, *(arguments_name(index) for index in range(len(constraint.tools)))]
+    def output_or_call_object(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
+        """Constrained output or one tool call that is a JSON object; the two may share their first characters."""
+        objects = [OUTPUT, *(arguments_name(index) for index in range(len(constraint.tools)))]
         choice = " | ".join(f"@{name}" for name in objects)
-        thinking = "apart" if takes_newlines else "thinking"
-        return _rules(f"start: {thinking} ({choice})", *self._thinking(constraint.thinking, ()))
+        start = f"start: {self._before_output('', takes_newlines=takes_newlines)} ({choice})"
+        return _rules(start, *self._reasoning(constraint.reasoning, ()))
+
+    def _before_output(self, output_begin: str, *, takes_newlines: bool) -> str:
+        reasoning = "reasoning_newlines" if takes_newlines and not output_begin else "reasoning"
+        return f"{reasoning} {self.control.literal(output_begin)}"
 
     def _before_calls(self, frame: CallFrame) -> str:
-        thinking = "thinking" if frame.next_message else "apart"
-        return f"{thinking} {self.control.literal(frame.section_begin + frame.begin)}"
+        reasoning = "reasoning" if frame.next_message else "reasoning_newlines"
+        return f"{reasoning} {self.control.literal(frame.section_begin + frame.begin)}"
 
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
-        """Free text, in which the trigger begins calls; nothing else that would begin one can come in it.
+        """Free text, in which only the trigger begins calls.
 
-        What is a control token must not come spelled out, either: who reads the answer sees no difference.
+        The text contains no marker of a call, not even one spelled in ordinary tokens: the parser cannot tell it
+        from the control token.
         """
         literal = self.control.literal
-        if frame.answer_begin or frame.begins_answers:
+        if frame.output_begin or frame.needs_output_start:
             text = lark.text_without(*frame.other_triggers, prefixes=frame.start_triggers)
-            answer = f"thinking {literal(frame.answer_begin)} TEXT"
-            return [f"start: {answer} | {self._before_calls(frame)} calls", f"TEXT: {text}"]
+            output = f"reasoning {literal(frame.output_begin)} TEXT"
+            return [f"start: {output} | {self._before_calls(frame)} calls", f"TEXT: {text}"]
         remainder = literal((frame.section_begin + frame.begin).removeprefix(frame.trigger))
         text = lark.text_without(frame.trigger, *frame.other_triggers, prefixes=frame.start_triggers)
-        head, rules = self.control.text_to(frame.trigger, "HEAD", text)
-        return [f"start: thinking (TEXT | {head} {remainder} calls)", f"TEXT: {text}", *rules]
+        text_to_trigger, rules = self.control.text_to(frame.trigger, "TEXT_BEFORE", text)
+        return [f"start: reasoning (TEXT | {text_to_trigger} {remainder} calls)", f"TEXT: {text}", *rules]
 
     def _calls(self, frame: CallFrame, tools: tuple[OfferedTool, ...], *, is_parallel: bool) -> list[str]:
-        """What follows the begin of the first call."""
+        """The calls, after the `begin` of the first one."""
         literal = self.control.literal
         further = ""
         if is_parallel and frame.separator is not None:
             further = f"({literal(frame.separator + frame.begin)} call)*"
-        names = " | ".join(self._call(frame, index, offered) for index, offered in enumerate(tools))
-        return [f"calls: call {further} {literal(frame.section_end)}", f"call: {names}", "ID: /[a-zA-Z0-9]{9}/"]
+        calls = " | ".join(self._call(frame, index, offered) for index, offered in enumerate(tools))
+        return [f"calls: call {further} {literal(frame.section_end)}", f"call: {calls}", "ID: /[a-zA-Z0-9]{9}/"]
 
     def _call(self, frame: CallFrame, index: int, offered: OfferedTool) -> str:
-        """One call from its name on."""
+        """One call, after its `begin`."""
         literal = self.control.literal
         name = offered.tool.name
         if frame.id_begin:
@@ -88,21 +93,21 @@ class CallGrammar:
             opening = literal(name + frame.arguments_begin)
         return f"{opening} @{arguments_name(index)} {literal(frame.end)}"
 
-    def _thinking(self, thinking: ThinkingFrame | None, triggers: tuple[str, ...]) -> list[str]:
-        """Thinking to its end; `apart`: with newlines that may set it apart from what follows.
+    def _reasoning(self, reasoning: ReasoningFrame | None, triggers: tuple[str, ...]) -> list[str]:
+        """The rules of the reasoning, alone and with newlines after it.
 
-        `triggers`: what begins a call where thinking that the prompt has begun would start.
+        `triggers`: markers of calls, with which reasoning that the prompt has begun cannot start.
         """
-        if thinking is None:
-            return ['thinking: ""', 'apart: ""']
-        prefixes = triggers if thinking.is_open else ()
-        text = lark.text_without(thinking.end, *thinking.other_ends, prefixes=prefixes)
-        thought, rules = self.control.text_to(thinking.end, "THOUGHT", text)
-        begin = "" if thinking.is_open else self.control.literal(thinking.begin)
-        may_miss = "" if thinking.is_open else "?"
+        if reasoning is None:
+            return ['reasoning: ""', 'reasoning_newlines: ""']
+        prefixes = triggers if reasoning.is_open else ()
+        text = lark.text_without(reasoning.end, *reasoning.other_ends, prefixes=prefixes)
+        text_to_end, rules = self.control.text_to(reasoning.end, "REASONING", text)
+        begin = "" if reasoning.is_open else self.control.literal(reasoning.begin)
+        optional = "" if reasoning.is_open else "?"
         return [
-            f"thinking: ({begin} {thought}){may_miss}",
-            f"apart: ({begin} {thought} /\\n{{0,2}}/){may_miss}",
+            f"reasoning: ({begin} {text_to_end}){optional}",
+            f"reasoning_newlines: ({begin} {text_to_end} /\\n{{0,2}}/){optional}",
             *rules,
         ]
 

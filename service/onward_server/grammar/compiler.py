@@ -14,13 +14,13 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from onward_server.domain import JsonFormat, ResponseFormat
 from onward_server.errors import InvalidRequest, StartupError
 from onward_server.grammar import lark
-from onward_server.grammar.call_grammar import ANSWER, CallGrammar
+from onward_server.grammar.call_grammar import OUTPUT, CallGrammar
 from onward_server.grammar.compile_errors import reason
 from onward_server.grammar.lark import ControlTokens
 from onward_server.grammar.matcher import GrammarMatcher
 from onward_server.grammar.notation.arguments import json_arguments, notation_arguments
 from onward_server.grammar.response_formats import Part, Probe, format_part, rejected
-from onward_server.grammar.tool_calls import ThinkingFrame, ToolCallConstraint
+from onward_server.grammar.tool_calls import ReasoningFrame, ToolCallConstraint
 from onward_server.grammar.trial import Trial
 
 _LIMITS = LLParserLimits(
@@ -118,11 +118,11 @@ class GrammarCompiler:
     def compile(
         self,
         response_format: ResponseFormat,
-        thinking: ThinkingFrame | None = None,
-        answer_begin: str = "",
+        reasoning: ReasoningFrame | None = None,
+        output_begin: str = "",
     ) -> Future[Grammar]:
-        """The constraint on answers, or on what follows their thinking and the literal that begins them; for one."""
-        return self._workers.submit(self._format, response_format, thinking, answer_begin)
+        """The constraint of one output, which follows its reasoning and the markers `output_begin`."""
+        return self._workers.submit(self._format, response_format, reasoning, output_begin)
 
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
         """The constraint on answers that may call tools, for one; None: there is nothing to constrain."""
@@ -132,12 +132,12 @@ class GrammarCompiler:
         """Makes a grammar ready for one more answer; others have their turn between two of these."""
         return self._workers.submit(grammar.prepare)
 
-    def _format(self, response_format: ResponseFormat, thinking: ThinkingFrame | None, answer_begin: str) -> Grammar:
-        part = format_part(response_format, ANSWER)
-        if thinking is None and not answer_begin:
+    def _format(self, response_format: ResponseFormat, reasoning: ReasoningFrame | None, output_begin: str) -> Grammar:
+        part = format_part(response_format, OUTPUT)
+        if reasoning is None and not output_begin:
             return self._compiled([], [part])
         takes_newlines = isinstance(response_format, JsonFormat)
-        first = self._call_grammar.after_thinking(thinking, answer_begin, takes_newlines=takes_newlines)
+        first = self._call_grammar.after_reasoning(reasoning, output_begin, takes_newlines=takes_newlines)
         return self._compiled([first], [part])
 
     def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
@@ -148,8 +148,8 @@ class GrammarCompiler:
         keys = None if constraint.response_format is None else constraint.frame.object_keys
         parts = list(self._arguments(constraint, keys))
         if constraint.response_format is not None:
-            parts.append(format_part(constraint.response_format, ANSWER))
-        write = self._call_grammar.with_calls if keys is None else self._call_grammar.answer_or_call_object
+            parts.append(format_part(constraint.response_format, OUTPUT))
+        write = self._call_grammar.with_calls if keys is None else self._call_grammar.output_or_call_object
         takes_newlines = isinstance(constraint.response_format, JsonFormat)
         return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
 

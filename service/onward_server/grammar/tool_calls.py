@@ -1,4 +1,4 @@
-"""What a constraint on tool calls is made of, as plain data; it knows no model's format."""
+"""A constraint on tool calls, as plain data: the literals of a tool format and the tools of a request."""
 
 from dataclasses import dataclass
 
@@ -8,29 +8,29 @@ from onward_server.json_value import NotJson, parse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElementNotation:
-    """Each argument is an element of its own, in which strings stand as they are, and all else as JSON.
+    """Each argument is an element of its own: a string stands without quotes, any other value is JSON.
 
-    Its reader goes by the types of the tool's schema, and takes for a string what it cannot read as another of them.
+    The parser reads a value by the types of the tool's schema; what is no value of another type is a string.
     """
 
     begin: str
     name_end: str
     end: str
-    """Less the white space around it, the mark that no string may contain."""
+    """Without the white space around it, the marker that no string may contain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareNotation:
-    """As JSON without the outermost braces, but names are bare, and strings stand as they are between marks."""
+    """JSON without the outermost braces, with names unquoted and strings unescaped between quote markers."""
 
     quote: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFrame:
-    """The literals around calls; what is a control token of the tokenizer counts as one in each of them.
+    """The literals around calls; a control token inside one of them is written as that token.
 
-    An answer of n calls is exactly:
+    An output with calls is exactly:
 
         section_begin  (begin NAME [id_begin ID] arguments_begin ARGUMENTS end) joined by separator  section_end
     """
@@ -38,33 +38,33 @@ class CallFrame:
     section_begin: str = ""
     begin: str = ""
     id_begin: str = ""
-    """Not empty: it and an id of nine alphanumerics follow the name."""
+    """If not empty, it and an id of nine alphanumeric characters follow the name."""
     arguments_begin: str
     notation: ElementNotation | BareNotation | None = None
     """How arguments are written; None: as JSON."""
     end: str = ""
     separator: str | None = None
-    """None: a further call cannot follow in the same answer."""
+    """None: an output has at most one call."""
     section_end: str = ""
     trigger: str
-    """Begins `section_begin + begin`; free text in which it comes has begun a call."""
+    """The start of `section_begin + begin`; wherever it occurs in free text, a call begins."""
     other_triggers: tuple[str, ...] = ()
-    """What else begins a call: free text must not contain it."""
+    """Other markers that begin a call; free text must not contain them."""
     start_triggers: tuple[str, ...] = ()
-    """What begins a call where the answer starts, white space aside: free text must not start so."""
-    answer_begin: str = ""
-    """What comes before an answer that calls no tool; where there is such a mark, no text comes before calls."""
+    """What begins a call at the start of the output, after optional white space; free text must not start with it."""
+    output_begin: str = ""
+    """The markers before an output without calls; if not empty, no text comes before calls."""
     next_message: str = ""
-    """Where answers have a beginning: what ends thinking, or an answer, before calls."""
+    """With `output_begin`: the markers that end reasoning or text before calls."""
 
     @property
-    def begins_answers(self) -> bool:
-        """Whether the trigger begins a call only where an answer starts."""
+    def needs_output_start(self) -> bool:
+        """Whether the trigger begins a call only at the start of the output."""
         return any(self.trigger.startswith(trigger) for trigger in self.start_triggers)
 
     @property
     def object_keys(self) -> tuple[str, str] | None:
-        """Keys of the name and the arguments, where an answer that calls is one JSON object; else None."""
+        """The keys of the name and the arguments, if an output with a call is one JSON object."""
         try:
             call = parse(f"{self.section_begin}{self.begin}name{self.arguments_begin}0{self.end}{self.section_end}")
         except NotJson:
@@ -74,37 +74,37 @@ class CallFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThinkingFrame:
-    """The literals around the thinking that comes before what is constrained."""
+class ReasoningFrame:
+    """The literals around the reasoning that comes before the constrained output."""
 
     begin: str
     end: str
     is_open: bool
-    """Whether the prompt has begun it already; else the model may leave it out."""
+    """Whether the prompt has already begun the reasoning; if not, the model may skip it."""
     other_ends: tuple[str, ...] = ()
-    """What else would end it: thinking must not contain it."""
+    """Other markers that would end it; reasoning must not contain them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedTool:
-    """A tool that may be called, and where the request gives it."""
+    """A tool that may be called."""
 
     tool: FunctionTool
     field: str
-    """Such as `tools[1].function`."""
+    """Its path in the request, such as `tools[1].function`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallConstraint:
-    """Which calls an answer may hold."""
+    """The calls that an output may contain."""
 
     frame: CallFrame
     tools: tuple[OfferedTool, ...]
-    """Those that the tool choice leaves; at least one."""
+    """The tools that the tool choice allows; at least one."""
     is_required: bool
-    """Whether the answer must be a call; then all arguments match their schemas, else those of strict tools do."""
+    """Whether the output must be calls. Then all arguments match their schemas, otherwise those of strict tools."""
     is_parallel: bool
-    """Whether several calls may be made."""
+    """Whether several calls are allowed."""
     response_format: ResponseFormat | None = None
-    """Binds answers that call no tool; None: they are free text."""
-    thinking: ThinkingFrame | None = None
+    """The format of an output without calls; None: free text."""
+    reasoning: ReasoningFrame | None = None

@@ -20,7 +20,7 @@ from onward_server.domain import (
 )
 from onward_server.errors import InvalidReason, InvalidRequest, StartupError
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
-from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ThinkingFrame, ToolCallConstraint
+from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ReasoningFrame, ToolCallConstraint
 from testing.call_cases import HERMES, LLAMA, MISTRAL, TOOLS
 from testing.sampling import RandomSampler
 from testing.vocabularies import EOS_TOKEN_IDS, small_vocabulary
@@ -32,7 +32,7 @@ HERMES_CALL = '<tool_call>\n{"name": "add", "arguments": {"x": 1, "y": "one"}}\n
 TEXT_CALL = '<call>{"name": "add", "arguments": {"x": 1, "y": "one"}}</call>'
 LLAMA_CALL = '{"name": "add", "parameters": {"x": 1, "y": "one"}}'
 MISTRAL_CALLS = '[TOOL_CALLS][{"name": "now", "arguments": {}}, {"name": "now", "arguments": { }}]'
-THINK = ThinkingFrame(begin="<think>", end="</think>", is_open=False)
+THINK = ReasoningFrame(begin="<think>", end="</think>", is_open=False)
 
 
 @pytest.fixture(scope="module")
@@ -138,22 +138,22 @@ def test_a_trigger_that_is_spelled_out_is_no_text(writer: RandomSampler, frame: 
     assert not writer.allows(grammar, "so: ", *frame.trigger)
 
 
-def test_the_end_of_thinking_that_is_spelled_out_is_no_thought(writer: RandomSampler) -> None:
+def test_reasoning_cannot_contain_its_end_marker_spelled_out(writer: RandomSampler) -> None:
     """It was a way around every format once."""
     grammar = writer.compile(JsonObjectFormat(), THINK)
     assert writer.allows(grammar, "<think>", *"</think", "</think>{}")
     assert not writer.allows(grammar, "<think>", *"</think>", "</think>{}")
 
 
-def test_thinking_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomSampler) -> None:
+def test_reasoning_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomSampler) -> None:
     """A call there is one, as models do not always think; it was a way around a strict schema once."""
-    opened = ThinkingFrame(begin="<think>", end="</think>", is_open=True)
-    grammar = calls(writer, TEXT_FRAME, thinking=opened)
+    opened = ReasoningFrame(begin="<think>", end="</think>", is_open=True)
+    grammar = calls(writer, TEXT_FRAME, reasoning=opened)
     allowed = [f"hm <call> x</think>{TEXT_CALL}", "hm</think>hello"]
     assert_allows(writer, grammar, allowed, [f"{TEXT_CALL}</think>{TEXT_CALL}", "\n<call> x</think>hello"])
 
 
-def test_a_call_that_is_the_whole_answer_begins_where_the_answer_does(writer: RandomSampler) -> None:
+def test_a_call_that_is_the_whole_output_begins_at_its_start(writer: RandomSampler) -> None:
     grammar = calls(writer, LLAMA)
     assert_allows(writer, grammar, ["hello", LLAMA_CALL, f"no {LLAMA_CALL}x"], ['{"a": 1}', ' {"a"', f"{LLAMA_CALL}x"])
 
@@ -195,40 +195,40 @@ def test_call_ids_are_nine_alphanumerics(writer: RandomSampler) -> None:
 
 
 @pytest.mark.parametrize("end", ["</think>", "</reason>"], ids=["control token", "plain text"])
-def test_the_constraint_starts_where_thinking_ends(writer: RandomSampler, end: str) -> None:
-    opened = ThinkingFrame(begin="", end=end, is_open=True)
+def test_the_constraint_starts_where_reasoning_ends(writer: RandomSampler, end: str) -> None:
+    opened = ReasoningFrame(begin="", end=end, is_open=True)
     grammar = writer.compile(JsonObjectFormat(), opened)
     assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
 
 
-def test_newlines_after_thinking_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomSampler) -> None:
+def test_newlines_after_reasoning_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern=r"\n*yes"), THINK)
     assert_allows(writer, grammar, ["\n\n\nyes", "<think>hm</think>\n\n\nyes"], [])
     grammar = writer.compile(RegexFormat(pattern="yes"), THINK)
     assert_allows(writer, grammar, ["<think>hm</think>yes"], ["<think>hm</think>\nyes"])
 
 
-def test_thinking_that_the_prompt_has_not_begun_may_be_left_out(writer: RandomSampler) -> None:
+def test_reasoning_that_the_prompt_has_not_begun_may_be_skipped(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern="yes|no"), THINK)
     assert_allows(writer, grammar, ["yes", "<think>hm</think>no"], ["<think>yes", "hm</think>no", "<think></think>"])
     assert_allows(
-        writer, calls(writer, HERMES, thinking=THINK), [f"<think>a</think>\n{HERMES_CALL}", "b"], ["a</think>"]
+        writer, calls(writer, HERMES, reasoning=THINK), [f"<think>a</think>\n{HERMES_CALL}", "b"], ["a</think>"]
     )
 
 
 def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomSampler) -> None:
-    think = ThinkingFrame(begin="<|start|>think", end="</think><|start|>", is_open=False)
-    grammar = writer.compile(RegexFormat(pattern="yes"), think, answer_begin="answer:")
+    think = ReasoningFrame(begin="<|start|>think", end="</think><|start|>", is_open=False)
+    grammar = writer.compile(RegexFormat(pattern="yes"), think, output_begin="answer:")
     assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
 
 
-def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: RandomSampler) -> None:
+def test_markers_before_the_output_tell_text_and_calls_apart(writer: RandomSampler) -> None:
     frame = CallFrame(
         trigger="<|start|>to=",
         begin="<|start|>to=",
         arguments_begin="<|stop|>",
         end="<|start|>",
-        answer_begin="<|start|>final:",
+        output_begin="<|start|>final:",
     )
     call = "<|start|>to=now<|stop|>{}<|start|>"
     assert_allows(writer, calls(writer, frame), ["<|start|>final:hi", call], ["hi", f"<|start|>final:hi{call}"])
@@ -236,12 +236,12 @@ def test_where_answers_have_a_beginning_it_tells_text_and_calls_apart(writer: Ra
     assert_allows(writer, bound, ["<|start|>final:{}", call], ["{}", "<|start|>final:hi"])
 
 
-def test_where_answers_have_a_beginning_thinking_ends_before_it(writer: RandomSampler) -> None:
+def test_reasoning_ends_before_the_markers_of_the_output(writer: RandomSampler) -> None:
     frame = CallFrame(
-        trigger="<|start|>to=", begin="<|start|>to=", arguments_begin=":", end="", answer_begin="<|start|>final:"
+        trigger="<|start|>to=", begin="<|start|>to=", arguments_begin=":", end="", output_begin="<|start|>final:"
     )
-    think = ThinkingFrame(begin="<|start|>think:", end="</think>", is_open=False, other_ends=("<|start|>",))
-    grammar = calls(writer, frame, thinking=think, is_required=True, tools=TOOLS[2:])
+    think = ReasoningFrame(begin="<|start|>think:", end="</think>", is_open=False, other_ends=("<|start|>",))
+    grammar = calls(writer, frame, reasoning=think, is_required=True, tools=TOOLS[2:])
     call = "</think><|start|>to=now:{}"
     assert_allows(writer, grammar, ["<|start|>to=now:{}", f"<|start|>think:hm{call}"], [f"hm{call}"])
     assert writer.allows(grammar, "<|start|>think:", *"<|start|", call)

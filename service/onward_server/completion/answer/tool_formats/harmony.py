@@ -100,7 +100,7 @@ HARMONY = ToolFormat(
     parse=parse,
     frames_output=True,
     frame=CallFrame(
-        answer_begin="<|channel|>final<|message|>",
+        output_begin="<|channel|>final<|message|>",
         next_message="<|end|><|start|>assistant",
         trigger="<|channel|>commentary to=functions.",
         begin="<|channel|>commentary to=functions.",
