@@ -63,7 +63,7 @@ def write_tiny_model(
     config: DecoderConfig = TINY,
     seed: int = 0,
 ) -> Path:
-    """Writes a folder that the server loads, and returns it; `bits` quantises every matrix, float16 is for CUDA."""
+    """Writes a folder that the server loads, and returns it; `bits` quantizes every matrix, float16 is for CUDA."""
     weights = tiny_weights(config, seed=seed)
     integers = {4: WeightFormats(layers="int4", embeddings="int4"), 8: WeightFormats(layers="int8", embeddings="int8")}
     formats = WeightFormats() if bits is None else integers[bits]

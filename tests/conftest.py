@@ -1,4 +1,4 @@
-"""How tests run: generated cases are the same in every run, and none is failed for being slow."""
+"""Settings of generated cases: the same cases in every run, and no time limit for a case."""
 
 import pytest
 from hypothesis import settings

@@ -1,4 +1,4 @@
-"""Checks that what callers write never becomes a control token, for any chat template."""
+"""Checks, for any chat template, that text from callers never becomes a control token."""
 
 import json
 import re
@@ -19,7 +19,8 @@ _CONTROL = re.compile(rf"<{_BAR}[^<>]+>|<[^<> ]+{_BAR}>|</?[a-z_]+>|\[/?[A-Z_]+\
 
 
 def assert_control_tokens_are_those_of_the_template(source: str, data: st.DataObject) -> None:
-    """Renders a conversation of drawn texts, full of pieces of control tokens, and the same of plain texts.
+    """Renders a conversation of random texts, full of pieces of control tokens, and the same conversation of plain
+    texts.
 
     Both prompts must have the same control tokens.
     """
@@ -47,7 +48,7 @@ def assert_control_tokens_are_those_of_the_template(source: str, data: st.DataOb
 
 
 def _conversation(template: ChatTemplate, texts: Sequence[str]) -> tuple[list[Message], list[FunctionTool]]:
-    """A call and its result between two questions, as far as the template takes them."""
+    """A tool call and its result between two questions, as far as the template supports them."""
     first, second, result, value, argument, described = (f"{index}{text}x" for index, text in enumerate(texts))
     call = ToolCall(id="abcdefghi", name="call", arguments=json.dumps({"key": value, argument: [value]}))
     messages = [
@@ -66,7 +67,7 @@ def _conversation(template: ChatTemplate, texts: Sequence[str]) -> tuple[list[Me
 
 @cache
 def _template_and_tokenizer(source: str) -> tuple[ChatTemplate, Tokenizer]:
-    """The template, and a tokenizer that has all that looks like a control token in it as an added token."""
+    """The template, and a tokenizer whose added tokens are all strings in it that look like control tokens."""
     library = byte_level()
     for content in sorted(set(_CONTROL.findall(source))):
         is_special = re.fullmatch("</?[a-z_]+>", content) is None or "turn" in content

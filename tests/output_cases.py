@@ -1,4 +1,4 @@
-"""Model outputs with what they mean: how a case is parsed, in which pieces, and where the pieces may be cut."""
+"""Model outputs with their expected parse, and the pieces in which a test feeds them."""
 
 import functools
 import itertools
@@ -30,7 +30,7 @@ _CONTINUED = {None: None, "text": MessagePart.CONTENT, "reasoning": MessagePart.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What an output means."""
+    """The expected result of parsing an output."""
 
     text: str
     reasoning: str
@@ -40,7 +40,7 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputCase:
-    """One output, and how it is read."""
+    """An output, and the context in which it is parsed."""
 
     name: str
     output: str
@@ -51,7 +51,7 @@ class OutputCase:
     """The text of a tool call that is malformed, truncated, or of a tool that is not offered."""
 
     def parse(self, pieces: Iterable[str]) -> ParsedOutput:
-        """What the parser gives for the output in these pieces."""
+        """Parses the output in these pieces."""
         return parsed(OutputParser(self.output_format, self.context), pieces)
 
 
@@ -90,13 +90,13 @@ def prompt_of(source: str, *, thinking: bool) -> str:
 
 
 def meaning_of(output: ParsedOutput) -> Meaning:
-    """What a parsed output means."""
+    """The meaning of a parsed output."""
     calls = [(name, json.loads(arguments)) for name, arguments in output.calls]
     return Meaning(text=output.text, reasoning=output.reasoning, calls=calls)
 
 
 def assert_every_beginning_is_a_beginning(case: OutputCase) -> None:
-    """Cut off anywhere, an output keeps what it has shown, and shows nothing that the whole does not."""
+    """Asserts that an output truncated anywhere gives the deltas of the whole output up to there."""
     whole = case.parse([case.output])
     streaming = OutputParser(case.output_format, case.context)
     text = reasoning = ""
@@ -112,7 +112,7 @@ def assert_every_beginning_is_a_beginning(case: OutputCase) -> None:
 
 
 def cut(text: str, ends: Iterable[int]) -> list[str]:
-    """The text in pieces that end at these places, as far as they lie inside it."""
+    """The text split at those of these positions that are inside it."""
     inside = sorted({0, len(text), *(end for end in ends if end < len(text))})
     return [text[start:end] for start, end in itertools.pairwise(inside)]
 

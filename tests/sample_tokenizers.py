@@ -66,7 +66,7 @@ def byte_fallback() -> LibraryTokenizer:
 
 
 def unigram() -> LibraryTokenizer:
-    """T5's kind: its normaliser, and the control tokens among its pieces, make control tokens of plain text."""
+    """T5's kind: its normalizer, and the control tokens among its pieces, make control tokens of plain text."""
     characters = [*sorted({c for text in _TEXT for c in text} - {" "}), "▁"]
     pieces = [(token, 0.0) for token in _SENTENCEPIECE] + [(c, -9.0) for c in characters] + [("▁the", -4.0)]
     tokenizer = LibraryTokenizer(models.Unigram(pieces, unk_id=0))

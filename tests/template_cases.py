@@ -34,7 +34,7 @@ def rendered(template: ChatTemplate, conversation: Conversation) -> str:
 
 
 def domain_message(turn: Any, *, prefix: bool = False) -> Message:  # noqa: ANN401 (JSON)
-    """A turn, in the form that Hugging Face's renderer takes, as the server has it."""
+    """Converts a turn from the form of Hugging Face's renderer to the server's."""
     return Message(
         role=Role(turn["role"]),
         content=(turn["content"],) if turn["content"] else (),

@@ -1,4 +1,4 @@
-"""What holds for every tokenizer, whoever made it; texts and prompts to try it with."""
+"""Checks that every tokenizer must pass, and texts and prompts for them."""
 
 from functools import cache
 
@@ -44,7 +44,7 @@ def assert_byte_ranges_tile(tokenizer: Tokenizer, text: str) -> None:
 
 
 def assert_a_space_marker_has_a_range_of_its_own(tokenizer: Tokenizer, text: str) -> None:
-    """The ranges after it do not shift left."""
+    """Asserts that the ranges after a space marker do not shift left."""
     before, *tokens = tokenizer.prompt_tokens(tokenizer.encode(text, add_special_tokens=False))
     if before.token != b" ":
         tokens = [before, *tokens]
@@ -99,7 +99,7 @@ def longest_tokens(tokenizer: Tokenizer) -> list[str]:
 
 
 def assert_no_fewer_tokens_than_the_bound(tokenizer: Tokenizer, longest: list[str], data: st.DataObject) -> None:
-    """For a text of the longest tokens, of odd characters and of any."""
+    """Asserts this for texts of the longest tokens, of unusual characters and of random characters."""
     pieces = st.sampled_from([*longest, *_ODD])
     text = "".join(data.draw(st.lists(st.one_of(pieces, st.text(max_size=3)), max_size=12), label="pieces"))
     repeated = text * data.draw(st.integers(1, 20), label="times")
@@ -116,7 +116,7 @@ def assert_the_bound_grows_with_the_text(tokenizer: Tokenizer) -> None:
 
 
 def pieces_of(detokenizer: Detokenizer, ids: list[int]) -> list[str]:
-    """What comes out with each token, and at the end."""
+    """The text that each token completes, and the rest at the end."""
     return [*map(detokenizer.add, ids), detokenizer.finish()]
 
 

@@ -1,4 +1,4 @@
-"""Requests whose completions are compared exactly, and what is compared of the responses."""
+"""Requests whose completions are compared exactly, and the compared parts of the responses."""
 
 from collections.abc import AsyncIterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Completions equal those of plain references, through a real server: unary, streamed and in company."""
+"""Completions of a real server equal those of plain references: unary, streamed and in batches."""
 
 import asyncio
 import itertools

@@ -56,7 +56,7 @@ async def baseline(served: Served) -> CompleteResponse:
 
 
 async def valid_completions(served: Served) -> list[object]:
-    """What must not change in the completions of three valid requests, sent at once."""
+    """Sends three valid requests at once, and returns the parts of the completions that must not change."""
     plain, chat, streamed = await asyncio.gather(
         served.completions.Complete(raw_request(7)),
         served.completions.Complete(chat_request(8)),

@@ -1,4 +1,4 @@
-"""What the folders outside the installed packages may import from each other."""
+"""The imports allowed between folders outside the installed packages."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Reads minGPT's trained "nano-gpt-sort": it is fed six symbols and gives them back in order."""
+"""Reads minGPT's trained "nano-gpt-sort", which sorts six symbols."""
 
 import base64
 import json

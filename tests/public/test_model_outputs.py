@@ -1,4 +1,4 @@
-"""Outputs that llama.cpp's tests record mean what they say there."""
+"""Outputs that llama.cpp's tests record are parsed as those tests expect."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trained models of others complete exactly as their authors published, through a real server too."""
+"""Third-party trained models give exactly the completions that their authors published, also through a real server."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Real tokenizers: what holds for those of our own holds for them."""
+"""Real tokenizers pass the checks that our own tokenizers pass."""
 
 from functools import cache
 from pathlib import Path

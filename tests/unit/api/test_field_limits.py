@@ -421,7 +421,7 @@ def decoded_alone(field: Field, value: object) -> list[str]:
 
 
 def checked(request: CompleteRequest, sampler: RandomSampler | None = None) -> list[str]:
-    """The paths of what decoding, validation and compiling the response format report."""
+    """The paths of the violations that decoding, validation and compiling the response format report."""
     decoded = decode.complete_request(request.SerializeToString())
     try:
         validate(decoded.request, LIMITS, decoded.violations)

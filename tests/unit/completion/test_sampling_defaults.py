@@ -1,4 +1,4 @@
-"""Where the sampling parameters of a request come from: itself, else the model, else a value that changes nothing."""
+"""Sampling parameters come from the request, else the model's defaults, else values without effect."""
 
 import pytest
 

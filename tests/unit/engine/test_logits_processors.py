@@ -1,4 +1,4 @@
-"""Blocking of tokens: never of the last ones that are possible."""
+"""Blocking of tokens, which never blocks all remaining tokens."""
 
 import numpy as np
 

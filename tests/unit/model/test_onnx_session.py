@@ -1,4 +1,4 @@
-"""Which device a session runs on, and the error where CUDA cannot be used. No test needs a GPU."""
+"""The device that a session runs on, and the error if CUDA cannot be used. No test needs a GPU."""
 
 import ctypes
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ CUDA = SessionOptions(execution_provider=ExecutionProvider.CUDA)
 
 
 class FakeSession(ort.InferenceSession):
-    """A session on the CPU that says it is on CUDA where that is asked for."""
+    """A session on the CPU that reports CUDA if CUDA is requested."""
 
     kernels: ClassVar[frozenset[str]] = frozenset()
     """Operators that CUDA takes; the others stay on the CPU."""
@@ -178,7 +178,7 @@ def test_memory_that_the_device_does_not_have_is_a_memory_error(
 
 
 class FakeDevice:
-    """Session and binding in one: to bind host memory copies it to the device, a run sees the copy."""
+    """Session and binding in one. Binding host memory copies it to the device, and a run reads the copy."""
 
     def __init__(self) -> None:
         self.copies: dict[str, list[int]] = {}

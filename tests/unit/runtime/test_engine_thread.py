@@ -147,7 +147,7 @@ async def test_a_surplus_step_that_fails_after_every_choice_was_stopped_is_ignor
 
 @dataclass(slots=True)
 class FakeClock:
-    """Stands for the module `time`, and goes on when it is told to."""
+    """Replaces the module `time`; advances on demand."""
 
     now_s: float = 0.0
 

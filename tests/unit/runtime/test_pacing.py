@@ -1,4 +1,4 @@
-"""How much prompt a step may read beside sequences that decode, learned from the steps before."""
+"""How many prompt tokens a step may prefill while sequences decode, learned from earlier steps."""
 
 from onward_server.engine.engine import StepResult
 from onward_server.runtime.pacing import PrefillPacer

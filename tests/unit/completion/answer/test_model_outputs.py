@@ -1,4 +1,4 @@
-"""Outputs of every tool format and reasoning format mean what is written beside them, however they are cut."""
+"""Outputs of every tool format and reasoning format are parsed as their files say, however they are split."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""What a chat request says about its output."""
+"""The output context of a chat request."""
 
 import pytest
 

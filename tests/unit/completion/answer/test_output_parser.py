@@ -115,7 +115,7 @@ def test_no_more_text_is_held_back_than_a_marker_may_need(
         assert parser.is_finished or len(stream._text) - stream._position <= longest
 
 
-# One behaviour each.
+# One behavior each.
 
 
 def test_text_of_a_model_without_formats_passes_through_at_once() -> None:
