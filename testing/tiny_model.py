@@ -82,8 +82,8 @@ def tiny_weights(config: DecoderConfig, *, seed: int) -> dict[str, NDArray[np.fl
     return weights
 
 
-def write_tiny_tokenizer(directory: Path, *, marks: tuple[str, ...] = ()) -> None:
-    """Writes a byte-level BPE of 512 tokens, and the template beside it; `marks` are further control tokens."""
+def write_tiny_tokenizer(directory: Path, *, control_tokens: tuple[str, ...] = ()) -> None:
+    """Writes a byte-level BPE of 512 tokens, and the template beside it; `control_tokens` are added to it."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -91,7 +91,7 @@ def write_tiny_tokenizer(directory: Path, *, marks: tuple[str, ...] = ()) -> Non
         vocab_size=512,
         min_frequency=1,
         show_progress=False,
-        special_tokens=[*CONTROL_TOKENS, *marks],
+        special_tokens=[*CONTROL_TOKENS, *control_tokens],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator([" ".join(_TEXT.split())], trainer)

@@ -19,8 +19,7 @@ _CONTROL = re.compile(rf"<{_BAR}[^<>]+>|<[^<> ]+{_BAR}>|</?[a-z_]+>|\[/?[A-Z_]+\
 
 
 def assert_control_tokens_are_those_of_the_template(source: str, data: st.DataObject) -> None:
-    """Renders a conversation of random texts, full of pieces of control tokens, and the same conversation of plain
-    texts.
+    """Renders a conversation of random texts, full of pieces of control tokens, and the same with plain texts.
 
     Both prompts must have the same control tokens.
     """

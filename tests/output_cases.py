@@ -111,7 +111,7 @@ def assert_every_beginning_is_a_beginning(case: OutputCase) -> None:
         reasoning += delta.reasoning
 
 
-def cut(text: str, ends: Iterable[int]) -> list[str]:
+def split_at(text: str, ends: Iterable[int]) -> list[str]:
     """The text split at those of these positions that are inside it."""
     inside = sorted({0, len(text), *(end for end in ends if end < len(text))})
     return [text[start:end] for start, end in itertools.pairwise(inside)]
@@ -122,7 +122,7 @@ def _whole(text: str) -> list[str]:
 
 
 def _tokens(text: str) -> list[str]:
-    return cut(text, (end for _, end in _tokenizer().encode(text).offsets))
+    return split_at(text, (end for _, end in _tokenizer().encode(text).offsets))
 
 
 @functools.cache

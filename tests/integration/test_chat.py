@@ -166,7 +166,7 @@ ASKED: dict[str, dict[str, Any]] = {
 def reasoning_folder(directory: Path, family: Family) -> Path:
     """Returns a folder with a model of random weights and the control tokens of a family."""
     folder = write_tiny_model(directory)
-    write_tiny_tokenizer(folder, marks=family.control_tokens)
+    write_tiny_tokenizer(folder, control_tokens=family.control_tokens)
     begin = "<|im_start|>assistant\n"
     template = TEMPLATE.replace(f"{begin}{{% endif %}}", f"{begin}{family.prompt_end}{{% endif %}}")
     (folder / "chat_template.jinja").write_text(f"{{# {family.template_comment} #}}{template}")
@@ -244,13 +244,13 @@ async def test_a_stop_string_is_removed_exactly_wherever_tokens_end(serve: Serve
             stop = whole.text[start : start + 4]
             if "\ufffd" in stop:
                 continue
-            cut = await client.complete("Hello", temperature=1, seed=2, max_tokens=60, ignore_eos=True, stop=stop)
-            assert cut.text == whole.text[: whole.text.index(stop)]
-            assert cut.proto.choices[0].stop_cause.stop_string == stop
+            stopped = await client.complete("Hello", temperature=1, seed=2, max_tokens=60, ignore_eos=True, stop=stop)
+            assert stopped.text == whole.text[: whole.text.index(stop)]
+            assert stopped.proto.choices[0].stop_cause.stop_string == stop
             kept = await client.complete(
                 "Hello", temperature=1, seed=2, max_tokens=60, ignore_eos=True, stop=stop, include_stop=True
             )
-            assert kept.text == cut.text + stop
+            assert kept.text == stopped.text + stop
 
 
 async def test_logprobs_cover_every_token_and_their_bytes_are_the_text(serve: Serve, folder: Path) -> None:

@@ -69,11 +69,11 @@ def onward_serve(folder: Path, *words: str) -> Generator[Serving]:
 def test_a_served_model_is_listed_completes_and_is_healthy(tiny_folder: Path) -> None:
     with onward_serve(tiny_folder) as serving:
         target = ("--target", serving.address)
-        answer = onward("complete", *target, "--max-tokens", "3", "Hello")
+        completed = onward("complete", *target, "--max-tokens", "3", "Hello")
         listed = onward("models", *target)
         health = onward("health", *target)
-    assert (answer.returncode, listed.returncode, health.returncode) == (0, 0, 0)
-    assert "sending a message to tiny" in answer.stderr
+    assert (completed.returncode, listed.returncode, health.returncode) == (0, 0, 0)
+    assert "sending a message to tiny" in completed.stderr
     assert "tiny" in listed.stdout
 
 

@@ -105,13 +105,13 @@ def test_a_prompt_gives_the_same_bits_in_any_chunks(model: LoadedModel, lengths:
     for length in lengths:
         token_ids = np.arange(length, dtype=np.int64) * 7 % 500
         whole = prefilled(causal_lm, token_ids, [])
-        for cut in {2, min(33, length - 2), length // 2, length - 2}:
-            assert np.array_equal(prefilled(causal_lm, token_ids, [cut]), whole), f"{length} tokens, cut at {cut}"
+        for end in {2, min(33, length - 2), length // 2, length - 2}:
+            assert np.array_equal(prefilled(causal_lm, token_ids, [end]), whole), f"{length} tokens, split at {end}"
 
 
-def prefilled(causal_lm: CausalLM, token_ids: TokenIds, cuts: Sequence[int]) -> Logits:
+def prefilled(causal_lm: CausalLM, token_ids: TokenIds, ends: Sequence[int]) -> Logits:
     """Logits after the prompt, and after one more token."""
-    last = [causal_lm.prefill(0, chunk).copy() for chunk in np.split(token_ids, cuts)][-1]
+    last = [causal_lm.prefill(0, chunk).copy() for chunk in np.split(token_ids, ends)][-1]
     after = causal_lm.decode([0], [9])[0] if len(token_ids) < causal_lm.context_length else last
     both = np.concatenate([last, after])
     causal_lm.release(0)

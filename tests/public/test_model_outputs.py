@@ -19,8 +19,8 @@ from tests.output_cases import (
     Meaning,
     OutputCase,
     assert_every_beginning_is_a_beginning,
-    cut,
     meaning_of,
+    split_at,
 )
 
 _CONTINUATIONS = {
@@ -106,7 +106,7 @@ def test_a_recorded_output_means_the_same_in_any_pieces(cases: list[OutputCase],
     case = drawn.draw(st.sampled_from(cases))
     ends = drawn.draw(st.sets(st.integers(1, max(1, len(case.output) - 1)), max_size=20))
 
-    assert case.parse(cut(case.output, ends)) == case.parse([case.output])
+    assert case.parse(split_at(case.output, ends)) == case.parse([case.output])
 
 
 def test_a_recorded_output_that_is_truncated_anywhere_keeps_its_earlier_deltas(case: OutputCase) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from onward_server.model.token_bytes import BYTE_OF_CHARACTER
 
-_SPACE_MARK = "\u2581"
+_SPACE_SYMBOL = "\u2581"
 _CONTINUATION_BYTES = frozenset(range(0x80, 0xC0))
 _CODE_POINTS_A_BYTE = Fraction(3, 2)
 """Most code points that one byte of composed text decomposes into: U+0390 has two bytes and three code points."""
@@ -42,7 +42,7 @@ class TokenBound:
         missing = _missing_bytes(tokenizer["model"], is_byte_level=is_byte_level)
         if missing and (is_composed or not is_byte_level):
             return
-        uncounted = {*missing, *_stripped_bytes(tokenizer["added_tokens"]), *_SPACE_MARK.encode()}
+        uncounted = {*missing, *_stripped_bytes(tokenizer["added_tokens"]), *_SPACE_SYMBOL.encode()}
         self._uncounted = bytes(uncounted | _CONTINUATION_BYTES if is_composed else uncounted)
         longest = max(_lengths(tokenizer, is_byte_level=is_byte_level), default=1)
         self._longest = longest * (_CODE_POINTS_A_BYTE if is_composed else Fraction(1))
@@ -75,10 +75,10 @@ def _keeps_text(step: _State) -> bool:
     match step:
         case {"type": "NFC" | "ByteLevel" | "Digits"}:
             return True
-        case {"type": "Prepend", "prepend": mark} | {"type": "Metaspace", "replacement": mark}:
-            return mark == _SPACE_MARK
+        case {"type": "Prepend", "prepend": symbol} | {"type": "Metaspace", "replacement": symbol}:
+            return symbol == _SPACE_SYMBOL
         case {"type": "Replace", "pattern": {"String": " "}, "content": content}:
-            return content == _SPACE_MARK
+            return content == _SPACE_SYMBOL
         case {"type": "Split" | "Punctuation", "behavior": behavior}:
             return behavior != "Removed"
         case _:
@@ -103,6 +103,6 @@ def _stripped_bytes(added_tokens: Sequence[_State]) -> set[int]:
 def _lengths(tokenizer: _State, *, is_byte_level: bool) -> Iterator[int]:
     """Most bytes that each token covers."""
     for token in tokenizer["model"]["vocab"]:
-        yield len(token) if is_byte_level else len(token.replace(_SPACE_MARK, " ").encode())
+        yield len(token) if is_byte_level else len(token.replace(_SPACE_SYMBOL, " ").encode())
     for token in tokenizer["added_tokens"]:
         yield len(token["content"].encode()) * (_NORMAL_GROWTH if token["normalized"] else 1)

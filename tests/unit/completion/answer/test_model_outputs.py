@@ -9,9 +9,9 @@ from tests.output_cases import (
     SPLITS,
     OutputCase,
     assert_every_beginning_is_a_beginning,
-    cut,
     meaning_of,
     own_output_cases,
+    split_at,
 )
 
 CASES = own_output_cases()
@@ -38,7 +38,7 @@ def test_an_output_means_the_same_in_any_pieces(data: st.DataObject) -> None:
     case = data.draw(st.sampled_from(CASES))
     ends = data.draw(st.sets(st.integers(1, max(1, len(case.output) - 1)), max_size=20))
 
-    assert case.parse(cut(case.output, ends)) == case.parse([case.output])
+    assert case.parse(split_at(case.output, ends)) == case.parse([case.output])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -15,7 +15,7 @@ from onward_server.completion.answer.parsing.parser_state import MessagePart, Pa
 from onward_server.completion.answer.parsing.tool_call_builder import random_call_id
 from onward_server.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
 from testing.parsed_outputs import ParsedOutput, parsed, tool
-from tests.output_cases import cut
+from tests.output_cases import split_at
 
 _CALL = '<tool_call>{"name": "noop", "arguments": {}}</tool_call>'
 
@@ -93,7 +93,7 @@ def test_any_output_is_parsed_the_same_in_any_pieces(
     whole = parsed(OutputParser(output_format, context), [output])
 
     assert parsed(OutputParser(output_format, context), output) == whole
-    assert parsed(OutputParser(output_format, context), cut(output, ends)) == whole
+    assert parsed(OutputParser(output_format, context), split_at(output, ends)) == whole
     assert output.endswith(whole.invalid_tool_call)
     for name, arguments in whole.calls:
         assert name in {"noop", "get"}
