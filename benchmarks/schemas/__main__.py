@@ -2,9 +2,9 @@
 
     python -m benchmarks.schemas [--only FAMILY] [--rounds 5]
 
-For each schema and each of the two: whether it is accepted, which valid instances are rejected and which invalid ones
-accepted, whether sampled outputs finish, and the processor time from the schema to the first mask. The two are timed in
-turn within each round. The jsonschema package judges instances and outputs.
+For each schema and each compiler, it measures whether the schema is accepted, which valid instances are rejected and
+which invalid ones accepted, whether sampled outputs finish, and the processor time from the schema to the first mask.
+The two compilers are timed in turn within each round. The jsonschema package judges instances and outputs.
 
 It exits with 1 where a bar is missed: the service accepts an invalid instance or rejects a valid one, lets an output
 die, accepts fewer than 95 % of the schemas, or fewer than llguidance accepts and gets right, or takes more than 1.3
@@ -33,7 +33,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One schema tried with both."""
+    """The outcomes of both compilers for one schema."""
 
     case: SchemaCase
     onward: Outcome
@@ -67,7 +67,7 @@ def compare(cases: Sequence[SchemaCase], *, rounds: int) -> list[Comparison]:
 
 
 def missed_bars(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """Every bar that the service misses."""
+    """A sentence for each limit that the service exceeds."""
     for one in comparisons:
         name, outcome = one.case.name, one.onward
         for what, texts in _faults(outcome).items():
@@ -136,7 +136,7 @@ def _faults(outcome: Outcome) -> Mapping[str, list[str]]:
 
 
 def _median_ratio(comparisons: Sequence[Comparison]) -> float:
-    """At the median of the schemas that both accept; 0 where there is none."""
+    """The median over the schemas that both accept; 0 without any."""
     ratios = [one.cpu_ratio for one in comparisons if one.cpu_ratio is not None]
     return statistics.median(ratios) if ratios else 0.0
 

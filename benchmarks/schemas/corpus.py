@@ -45,11 +45,11 @@ class SchemaCase:
 
 
 class CorpusError(Exception):
-    """A schema of the corpus whose instances are not what they should be."""
+    """An instance of the corpus is not as valid or invalid as its schema says."""
 
 
 def seeds() -> dict[str, Seed]:
-    """The schemas that are written by hand, by family and name."""
+    """The handwritten schemas, by family and name."""
     return {
         f"{path.stem}/{name}": Seed(entry["schema"], tuple(entry["valid"]), tuple(entry["invalid"]))
         for path in sorted(_DATA.glob("*.json"))
@@ -61,7 +61,7 @@ def corpus(prefix: str = "") -> Iterator[SchemaCase]:
     """All cases whose names begin with a prefix, those of one family after each other; all take half a minute.
 
     Raises:
-        CorpusError: An instance written by hand is not what it should be, or a case has no valid instance.
+        CorpusError: A handwritten instance is wrongly marked valid or invalid, or a case has no valid instance.
     """
     written = seeds()
     for name, seed in written.items():

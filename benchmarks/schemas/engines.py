@@ -12,7 +12,7 @@ from testing.vocabularies import Vocabulary
 
 
 class SchemaRejected(Exception):
-    """A schema that a compiler does not take, and why."""
+    """A compiler rejects a schema; the message says why."""
 
 
 class Engine(Protocol):
@@ -25,13 +25,13 @@ class Engine(Protocol):
         """A matcher at its start, with its first mask computed.
 
         Raises:
-            SchemaRejected: The compiler does not take the schema.
+            SchemaRejected: The compiler rejects the schema.
         """
         ...
 
 
 class Onward:
-    """The service's compiler, which remembers next to nothing, so that each schema is compiled again."""
+    """The service's compiler, with a cache so small that each schema is compiled again."""
 
     name = "onward"
 
@@ -56,7 +56,7 @@ class Onward:
 
 
 class Llguidance:
-    """llguidance alone, as it comes."""
+    """llguidance with its default settings."""
 
     name = "llguidance"
 
@@ -82,7 +82,7 @@ def _started(matcher: LLMatcher) -> LLMatcher:
 
 
 def takes(matcher: LLMatcher, token_ids: Sequence[int]) -> bool:
-    """Whether a matcher takes an output from its start and lets it end there; the matcher starts again first."""
+    """Resets a matcher, and returns whether it accepts an output that ends there."""
     matcher.reset()
     taken = matcher.try_consume_tokens(list(token_ids))
     return taken == len(token_ids) and matcher.is_accepting()

@@ -17,7 +17,7 @@ def mutations(value: Json) -> Iterator[Json]:
 
 
 def _replacements(value: Json) -> Iterator[Json]:
-    """Values of other types, and neighbors of the same type."""
+    """Values of other types, and similar values of the same type."""
     yield from (other for other in _OTHER_SCALARS if type(other) is not type(value))
     match value:
         case bool() | None:

@@ -1,4 +1,4 @@
-"""Samples outputs of a matcher: a random walk of some length, then towards the nearest end."""
+"""Samples outputs of a matcher: a random walk of some length, then toward the nearest end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ _WALKS = (0, 20, 200)
 
 @dataclass(slots=True)
 class Outcome:
-    """What one engine made of one schema."""
+    """The result of one compiler for one schema."""
 
     rejection: str | None = None
     """Why the schema was rejected; the rest is empty then."""
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether the engine accepts the schema, but not what it says."""
+        """Whether the engine accepts the schema, but enforces another one."""
         return bool(self.valid_rejected or self.invalid_accepted or self.died)
 
 

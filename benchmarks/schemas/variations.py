@@ -58,7 +58,7 @@ Variation = Callable[[Random, Seed, Sequence[Seed]], Seed | None]
 
 
 def partner_names(name: str) -> list[str]:
-    """The seeds that another is composed with."""
+    """The names of the seeds that a seed is composed with."""
     return sorted(_PARTNERS, key=lambda partner: crc32(f"{name}, {partner}".encode()))[:4]
 
 
