@@ -13,7 +13,9 @@ from zlib import crc32
 
 from benchmarks.schemas.instances import mutations, strings
 from benchmarks.schemas.json_value import Json
-from benchmarks.schemas.variations import LARGE, VARIATIONS, Seed, partner_names
+from benchmarks.schemas.large import LARGE
+from benchmarks.schemas.seed import Seed
+from benchmarks.schemas.variations import VARIATIONS, partner_names
 from testing.json_validation import complaint, schema_validator
 
 _DATA = Path(__file__).parent / "data"
