@@ -217,7 +217,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
         (
             QWEN3_CODER,
             {"properties": {"a>b": {}}},
-            "the argument 'a>b': the name cannot be written, in the way in which",
+            "the argument 'a>b': the name cannot be written, in the tool format",
         ),
         (QWEN3_CODER, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the way"),
         (QWEN3_CODER, one({"enum": ["</parameter>"]}), "the argument 'a': no value can match it"),

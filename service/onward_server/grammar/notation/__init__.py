@@ -1,1 +1,1 @@
-"""Grammars of tool arguments, in each notation in which models write them."""
+"""Grammars of tool arguments, in each notation that a tool format uses."""

@@ -1,15 +1,14 @@
-"""The grammar of one tool's arguments, in the notation in which the model writes them."""
+"""Writes the grammar of one tool's arguments, in the notation of the model's tool format."""
 
 from typing import assert_never
 
 from onward_server.grammar import lark
 from onward_server.grammar.call_grammar import arguments_name
-from onward_server.grammar.lark import ControlTokens
 from onward_server.grammar.notation.bare import BareArguments
 from onward_server.grammar.notation.element import ElementArguments
 from onward_server.grammar.notation.rules import ArgumentsRejected
 from onward_server.grammar.response_formats import Part, check_schema_size, checked_schema, json_part, rejected
-from onward_server.grammar.schema.tree import FREE, AllOf, Enum, Never, Object
+from onward_server.grammar.schema import tree
 from onward_server.grammar.tool_calls import BareNotation, ElementNotation, OfferedTool
 from onward_server.json_value import Json, NotJson
 
@@ -18,37 +17,35 @@ _NO_ARGUMENTS: Json = {"type": "object", "properties": {}, "additionalProperties
 
 
 def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_required: bool) -> Part:
-    """Arguments that are a JSON object.
+    """The grammar of arguments that are a JSON object.
 
-    `keys`: the model writes an object of the tool's name and its arguments, under these keys.
+    `keys`: if given, the model writes an object of the tool's name and its arguments under these two keys.
 
     Raises:
         InvalidRequest: The schema of the arguments cannot be enforced.
     """
-    field, schema = _schema(offered, is_required=is_required)
-    document = checked_schema(field, schema)
-    arguments = AllOf("#", (FREE["object"], document.root))
-    if keys is None:
-        return json_part(field, arguments_name(index), arguments, document)
-    members = {keys[0]: Enum("#", (offered.tool.name,)), keys[1]: arguments}
-    return json_part(field, arguments_name(index), Object("#", Never("#"), members, required=keys), document)
+    field, document = _document(offered, is_required=is_required)
+    arguments = _object(document)
+    if keys is not None:
+        members = {keys[0]: tree.Enum("#", (offered.tool.name,)), keys[1]: arguments}
+        arguments = tree.Object("#", tree.Never("#"), members, required=keys)
+    return json_part(field, arguments_name(index), arguments, document)
 
 
 def notation_arguments(
     index: int,
     offered: OfferedTool,
     notation: ElementNotation | BareNotation,
-    control: ControlTokens,
+    control: lark.ControlTokens,
     *,
     is_required: bool,
 ) -> Part:
-    """Arguments in a notation other than JSON.
+    """The grammar of arguments in a notation other than JSON.
 
     Raises:
-        InvalidRequest: The schema of the arguments cannot be enforced, be it at all or in this notation.
+        InvalidRequest: The schema of the arguments cannot be enforced at all, or not in this notation.
     """
-    field, schema = _schema(offered, is_required=is_required)
-    document = checked_schema(field, schema)
+    field, document = _document(offered, is_required=is_required)
     match notation:
         case ElementNotation():
             writer = ElementArguments(notation, control, document)
@@ -57,22 +54,27 @@ def notation_arguments(
         case _:
             assert_never(notation)
     try:
-        grammar = writer.grammar(AllOf("#", (FREE["object"], document.root)))
+        grammar = writer.grammar(_object(document))
     except ArgumentsRejected as error:
         raise rejected(field, str(error)) from error
     named: lark.Grammar = {"name": arguments_name(index), "lark_grammar": grammar}
     return Part(field, named, probes=tuple(writer.rules.probes))
 
 
-def _schema(offered: OfferedTool, *, is_required: bool) -> tuple[str, Json]:
-    """The field of the schema, and the schema: the tool's own where it must be kept to, else any object."""
+def _object(document: tree.Document) -> tree.Schema:
+    """The schema of the document, restricted to objects."""
+    return tree.AllOf("#", (tree.FREE["object"], document.root))
+
+
+def _document(offered: OfferedTool, *, is_required: bool) -> tuple[str, tree.Document]:
+    """The field and the schema of the arguments; any object where the tool's schema need not be enforced."""
     field = f"{offered.field}.parameters"
     if not is_required and not offered.tool.strict:
-        return field, _ANY_OBJECT
+        return field, checked_schema(field, _ANY_OBJECT)
     if not offered.tool.parameters:
-        return field, _NO_ARGUMENTS
+        return field, checked_schema(field, _NO_ARGUMENTS)
     check_schema_size(field, offered.tool.parameters)
     try:
-        return field, offered.tool.parsed_parameters
+        return field, checked_schema(field, offered.tool.parsed_parameters)
     except NotJson as error:
         raise rejected(field, f"not JSON: {error}") from error
