@@ -219,7 +219,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
             {"properties": {"a>b": {}}},
             "the argument 'a>b': the name cannot be written, in the tool format",
         ),
-        (QWEN3_CODER, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the way"),
+        (QWEN3_CODER, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the tool format"),
         (QWEN3_CODER, one({"enum": ["</parameter>"]}), "the argument 'a': no value can match it"),
         (
             QWEN3_CODER,
@@ -236,7 +236,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
         (QWEN3_CODER, one({"type": "null", "const": 1}), "the argument 'a': no value can match it"),
         (QWEN3_CODER, one(_STRING, maxProperties=0), "maxProperties cannot be enforced with optional properties"),
         (GEMMA4, one({"enum": ['<|"|>']}), "the argument 'a': no value can match it"),
-        (GEMMA4, one({"const": ['<|"|>']}), "the argument 'a': a text that holds "),
+        (GEMMA4, one({"const": ['<|"|>']}), "the argument 'a': a text that contains "),
         (
             GEMMA4,
             one({"items": {"patternProperties": {"a": {}}}}),
