@@ -23,7 +23,7 @@ def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
         NotJson: The text is not JSON, is nested deeper than `max_depth`, or holds a number that Python cannot read.
     """
     try:
-        value: Json = json.loads(text, parse_constant=_reject_constant)
+        value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise NotJson(f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}") from error
     except ValueError as error:
@@ -51,3 +51,6 @@ def _containers(values: Iterable[Json]) -> list[list[Json] | dict[str, Json]]:
 
 def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)

@@ -28,6 +28,7 @@ _LIMITS = LLParserLimits(
     step_lexer_fuel=2_000_000,
     step_max_items=500_000,
     max_lexer_states=100_000,
+    precompute_large_lexemes=False,
     verbose_errors=False,
 )
 # A caller's grammar may derive a text in many ways; a step then takes time that grows with the square of a row.
@@ -107,6 +108,7 @@ class GrammarCompiler:
         self._trial = Trial(self._tokenizer, eos_token_ids)
         self._call_grammar = CallGrammar(ControlTokens(self._control_token_ids(tokenizer_json)))
         self._known: OrderedDict[str, None] = OrderedDict()
+        self._known_bytes = 0
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
         self._workers = _deep_workers()
@@ -202,9 +204,10 @@ class GrammarCompiler:
 
     def _remember(self, text: str) -> None:
         with self._lock:
+            self._known_bytes += 0 if text in self._known else len(text)
             self._known[text] = None
-            while len(self._known) > 1 and sum(map(len, self._known)) > self._cache_bytes:
-                self._known.popitem(last=False)
+            while len(self._known) > 1 and self._known_bytes > self._cache_bytes:
+                self._known_bytes -= len(self._known.popitem(last=False)[0])
 
     def _matcher(self, text: str, limits: LLParserLimits) -> LLMatcher:
         return LLMatcher(self._tokenizer, text, limits=limits, log_level=0)

@@ -40,7 +40,6 @@ _MAX_PATTERN_LENGTH = 10_000
 _MAX_PATTERNS_LENGTH = 100_000
 
 _NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-_TEXT_KEYWORDS = ("minLength", "maxLength", "pattern", "format")
 _ARRAY_KEYWORDS = (
     *("items", "prefixItems", "additionalItems", "unevaluatedItems"),
     *("minItems", "maxItems", "contains", "uniqueItems"),
@@ -50,19 +49,20 @@ _OBJECT_KEYWORDS = (
     *("required", "minProperties", "maxProperties"),
 )
 _TYPE_KEYWORDS = {
-    "null": (),
-    "boolean": (),
-    "integer": _NUMBER_KEYWORDS,
-    "number": _NUMBER_KEYWORDS,
-    "string": _TEXT_KEYWORDS,
-    "array": _ARRAY_KEYWORDS,
-    "object": _OBJECT_KEYWORDS,
+    "null": frozenset[str](),
+    "boolean": frozenset[str](),
+    "integer": frozenset(_NUMBER_KEYWORDS),
+    "number": frozenset(_NUMBER_KEYWORDS),
+    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
+    "array": frozenset(_ARRAY_KEYWORDS),
+    "object": frozenset(_OBJECT_KEYWORDS),
 }
-_TYPED_KEYWORDS = frozenset({"type", *_NUMBER_KEYWORDS, *_TEXT_KEYWORDS, *_ARRAY_KEYWORDS, *_OBJECT_KEYWORDS})
+_TYPED_KEYWORDS = frozenset({"type"}).union(*_TYPE_KEYWORDS.values())
 _UNTYPED = ("null", "boolean", "number", "string", "array", "object")
-_ORDERED = frozenset(_TYPED_KEYWORDS) - {"type", "required"}
+_ORDERED = _TYPED_KEYWORDS - {"type", "required"}
 """Their place among the keywords decides where the properties of an object come among those of other schemas."""
-_COMBINING = ("allOf", "anyOf", "oneOf", "$ref", "if", "then", "else", "not", "dependentSchemas", "dependencies")
+_APPLICATORS = frozenset({"allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "dependencies"})
+"""Keywords whose schemas evaluate items or properties."""
 
 
 class _Reader:
@@ -107,9 +107,13 @@ class _Reader:
             return self._rejected(place, f"{schema!r:.40} is no schema; a schema is an object or a boolean")
         if "$id" in schema:
             base = base_of(schema, base)
-        demands = self._demands(schema, place, base)
-        result = demands[0] if len(demands) == 1 else AllOf(place, tuple(demands)) if demands else Anything(place)
-        self._combines |= len(demands) > 1
+        keywords = schema.keys()
+        if keywords.isdisjoint(_COMBINING):
+            result = Anything(place) if keywords.isdisjoint(_TYPED_KEYWORDS) else self._typed(schema, place, base)
+        else:
+            demands = self._demands(schema, place, base)
+            result = demands[0] if len(demands) == 1 else AllOf(place, tuple(demands)) if demands else Anything(place)
+            self._combines |= len(demands) > 1
         self._read[id(schema)] = result
         return result
 
@@ -224,7 +228,7 @@ class _Reader:
         listed = self._list(first, first_place) if first is not None else []
         schemas = tuple(self.schema(item, f"{first_place}/{i}", base) for i, item in enumerate(listed))
         if "unevaluatedItems" in schema and schema["unevaluatedItems"] is not True:
-            if "items" in schema or "contains" in schema or not schema.keys().isdisjoint(_COMBINING):
+            if "items" in schema or "contains" in schema or not schema.keys().isdisjoint(_APPLICATORS):
                 self._reject(f"{place}/unevaluatedItems", "cannot be enforced beside other schemas for the items")
             else:
                 rest, rest_place = schema["unevaluatedItems"], f"{place}/unevaluatedItems"
@@ -271,13 +275,15 @@ class _Reader:
         unevaluated = schema.get("unevaluatedProperties", True)
         if "additionalProperties" in schema:
             return self.schema(schema["additionalProperties"], f"{place}/additionalProperties", base)
-        if unevaluated is True or schema.keys().isdisjoint(_COMBINING):
+        if unevaluated is True or schema.keys().isdisjoint(_APPLICATORS):
             return self.schema(unevaluated, f"{place}/unevaluatedProperties", base)
         return self._rejected(f"{place}/unevaluatedProperties", "cannot be enforced beside schemas that are combined")
 
     def _named(self, schema: Object, names: Schema) -> Object:
         """The object with its names restricted."""
         place = f"{schema.place}/propertyNames"
+        if isinstance(names, ByType):
+            names = next((one for one in names.alternatives if isinstance(one, Text)), names)
         match names:
             case Anything() | Text(min_length=0, max_length=None, patterns=()):
                 return schema
@@ -391,16 +397,15 @@ class _Reader:
         return result
 
     def _counts(self, schema: Mapping[str, Json], place: str, least: str, most: str) -> tuple[int, int | None]:
-        counts = {least: 0, most: None}
-        for keyword in (least, most):
-            if keyword not in schema:
-                continue
-            value = schema[keyword]
-            if _is_number(value) and 0 <= value <= MAX_EXACT and value == int(value):
-                counts[keyword] = int(value)
-            else:
-                self._reject(f"{place}/{keyword}", f"{value!r:.40} is not a whole number of at least 0")
-        return counts[least] or 0, counts[most]
+        """The values of a pair of keywords for lengths or numbers of items."""
+        low = self._count(schema[least], f"{place}/{least}") if least in schema else 0
+        return low, self._count(schema[most], f"{place}/{most}") if most in schema else None
+
+    def _count(self, value: Json, place: str) -> int:
+        if _is_number(value) and 0 <= value <= MAX_EXACT and value == int(value):
+            return int(value)
+        self._reject(place, f"{value!r:.40} is not a whole number of at least 0")
+        return 0
 
     def _names_in(self, value: Json, place: str) -> tuple[str, ...]:
         listed = value if isinstance(value, list) else []
@@ -471,3 +476,4 @@ _COMBINERS: Mapping[str, _Read] = {
     "$dynamicRef": _Reader.unsupported,
     "$recursiveRef": _Reader.unsupported,
 }
+_COMBINING = _COMBINERS.keys()

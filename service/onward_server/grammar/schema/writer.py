@@ -35,7 +35,7 @@ _MAX_DEPTH = 20
 """Of one definition: llguidance reads JSON to a depth of 128. Deeper schemas become definitions of their own."""
 _MAX_OPTIONAL = 50
 _NUM_TYPES = 6
-_COUNTED = re.compile(r"\{[0-9]{2}|,[0-9]{2}")
+_COUNTED = re.compile(r"(?<!\\[xp])\{(?:[0-9]*,)?[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,14 @@ class _Writer:
         if self._num_schemas > _MAX_SCHEMAS:
             raise SchemaRejected(f"at {schema.place}: more than {_MAX_SCHEMAS} schemas cannot be enforced together")
         match schema:
+            case Text() | Object() | Boolean() | Array() | Number() | Null():
+                result: Json = self._of_one_type(schema, depth)
+            case Ref(name=name):
+                result = self._reference(name, self._definitions[name])
             case Anything():
-                result: Json = True
+                result = True
             case Never():
                 result = False
-            case Null() | Boolean() | Number() | Text() | Array() | Object():
-                result = self._of_one_type(schema, depth)
             case ByType():
                 result = self._by_type(schema, depth)
             case Enum(values=values):
@@ -113,8 +115,6 @@ class _Writer:
                 result = {"anyOf": [self.schema(choice, depth + 1) for choice in choices.choices]}
             case AllOf(demands=demands):
                 result = self._all_of(demands, depth)
-            case Ref(name=name):
-                result = self._reference(name, self._definitions[name])
             case _:
                 assert_never(schema)
         return result
@@ -172,18 +172,18 @@ class _Writer:
 
     def _of_one_type(self, schema: OfOneType, depth: int) -> JsonObject:
         match schema:
-            case Null():
-                return {"type": "null"}
+            case Text():
+                return self._text(schema)
+            case Object():
+                return self._object(schema, depth)
+            case Array():
+                return self._array(schema, depth)
             case Boolean():
                 return {"type": "boolean"}
             case Number():
                 return self._number(schema)
-            case Text():
-                return self._text(schema)
-            case Array():
-                return self._array(schema, depth)
-            case Object():
-                return self._object(schema, depth)
+            case Null():
+                return {"type": "null"}
             case _:
                 assert_never(schema)
 
@@ -208,7 +208,7 @@ class _Writer:
             result["pattern"] = schema.patterns[0]
         if further := schema.patterns[1:]:
             result["allOf"] = [{"pattern": pattern} for pattern in further]
-        if _may_be_costly(schema):
+        if schema.patterns and _may_be_costly(schema):
             self.texts[schema.place] = dict(result)
         return result
 
