@@ -1,43 +1,30 @@
-"""Rejects what cannot be enforced: unsupported keywords, references in a circle, strings with many patterns."""
+"""Rejects what cannot be enforced: unsupported keywords, circular references, strings with many patterns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from onward_server.grammar.schema import tree
 from onward_server.grammar.schema.reader import read
-from onward_server.grammar.schema.tree import (
-    AllOf,
-    AnyOf,
-    Array,
-    ByType,
-    Document,
-    Object,
-    OneOf,
-    Ref,
-    Schema,
-    SchemaRejected,
-    Text,
-    parts,
-)
 from onward_server.json_value import Json
 
 _MAX_PATTERNS = 5
 _MAX_DEFINITIONS = 2000
 
 
-def enforceable(schema: Json) -> Document:
-    """Reads a schema whose every keyword can be enforced.
+def enforceable(schema: Json) -> tree.Document:
+    """Reads a schema of which every keyword can be enforced.
 
     Raises:
-        SchemaRejected: It holds a keyword that cannot be enforced, or is too large or too deep.
+        SchemaRejected: A keyword cannot be enforced, or the schema is too large or too deep.
     """
     document = read(schema)
     if (reason := document.problem or _problem(document)) is not None:
-        raise SchemaRejected(reason)
+        raise tree.SchemaRejected(reason)
     return document
 
 
-def _problem(document: Document) -> str | None:
+def _problem(document: tree.Document) -> str | None:
     if document.definitions and (name := _circular(document.definitions)) is not None:
-        return f"at {document.places[name]}: it leads back to itself, with no value in between"
+        return f"at {document.places[name]}: it leads back to itself without a property or an item in between"
     if len(document.definitions) > _MAX_DEFINITIONS:
         return f"it refers to {len(document.definitions)} schemas; at most {_MAX_DEFINITIONS} can be enforced"
     if document.combines and document.num_patterns > _MAX_PATTERNS:
@@ -47,11 +34,11 @@ def _problem(document: Document) -> str | None:
     return None
 
 
-def _circular(definitions: Mapping[str, Schema]) -> str | None:
-    """The name of a definition that leads back to itself for one and the same value, if any."""
+def _circular(definitions: Mapping[str, tree.Schema]) -> str | None:
+    """The name of a definition that refers back to itself for the same value; None if there is no such definition."""
     done: set[str] = set()
     for start in definitions:
-        path = {start: _demanded(definitions[start])}
+        path = {start: _referred(definitions[start])}
         while path:
             name = next(reversed(path))
             target = next((target for target in path[name] if target not in done), None)
@@ -61,37 +48,40 @@ def _circular(definitions: Mapping[str, Schema]) -> str | None:
             elif target in path:
                 return target
             else:
-                path[target] = _demanded(definitions[target])
+                path[target] = _referred(definitions[target])
     return None
 
 
-def _demanded(schema: Schema) -> Iterator[str]:
-    """The definitions that a value must match, or may, to match a schema; those of its parts not included."""
+def _referred(schema: tree.Schema) -> Iterator[str]:
+    """The definitions that a schema applies to the value itself, not to its items or properties."""
     match schema:
-        case Ref(name=name):
+        case tree.Ref(name=name):
             yield name
-        case AllOf(demands=schemas) | AnyOf(choices=schemas) | OneOf(choices=schemas):
+        case tree.AllOf(demands=schemas) | tree.AnyOf(choices=schemas) | tree.OneOf(choices=schemas):
             for combined in schemas:
-                yield from _demanded(combined)
+                yield from _referred(combined)
         case _:
             return
 
 
-def _num_patterns(schema: Schema, definitions: Mapping[str, Schema], known: dict[str, int]) -> int:
-    """How many patterns one string may have to match, be it the value or a part of it; an upper bound."""
+def _num_patterns(schema: tree.Schema, definitions: Mapping[str, tree.Schema], known: dict[str, int]) -> int:
+    """An upper bound of the patterns that one string must match, whether it is the value or a part of it."""
     match schema:
-        case Text(patterns=patterns):
+        case tree.Text(patterns=patterns):
             return len(patterns)
-        case Ref(name=name):
+        case tree.Ref(name=name):
             if name not in known:
-                known[name] = 0  # for a reference back to here
+                known[name] = 0  # for a reference back to this one
                 known[name] = _num_patterns(definitions[name], definitions, known)
             return known[name]
-        case AllOf(demands=demands):
+        case tree.AllOf(demands=demands):
             return sum(_num_patterns(demand, definitions, known) for demand in demands)
-        case AnyOf(choices=inner) | OneOf(choices=inner) | ByType(alternatives=inner):
-            return max(_num_patterns(choice, definitions, known) for choice in inner)
-        case Array() | Object():
-            return max(_num_patterns(part, definitions, known) for part in parts(schema))
+        case tree.AnyOf(choices=choices) | tree.OneOf(choices=choices) | tree.ByType(alternatives=choices):
+            parts: Sequence[tree.Schema] = choices
+        case tree.Array(first=first, rest=rest):
+            parts = (*first, rest)
+        case tree.Object(properties=named, patterns=by_pattern, additional=rest):
+            parts = (*named.values(), *by_pattern.values(), rest)
         case _:
-            return 0
+            parts = ()
+    return max((_num_patterns(part, definitions, known) for part in parts), default=0)

@@ -7,7 +7,7 @@ from onward_server.json_value import Json
 
 _NAMING = ("$id", "id", "$anchor", "$dynamicAnchor")
 _VALUES = frozenset({"const", "default", "enum", "examples"})
-"""Keywords that hold values, in which nothing is a schema."""
+"""Keywords that hold values rather than schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,14 @@ class Target:
     place: str
     """JSON pointer from the root of the document, such as `#/$defs/name`."""
     base: str
-    """The URI that references in it are relative to; empty where no `$id` sets one."""
+    """The URI that its references are relative to; empty if no `$id` sets one."""
 
 
 _AMBIGUOUS = Target(None, "", "")
 
 
 class References:
-    """Resolves references; reads no file and no URL."""
+    """Resolves references within the document; a reference to a file or another URL is not found."""
 
     def __init__(self, root: Json) -> None:
         old_id = root.get("id", "") if isinstance(root, dict) else ""
@@ -40,11 +40,11 @@ class References:
         return self._root.base
 
     def resolve(self, reference: str, base: str) -> Target:
-        """The schema that a reference leads to from a schema with this base URI.
+        """The schema that a reference in a schema with this base URI refers to.
 
         Raises:
-            LookupError: The document holds no such schema.
-            ValueError: It is not a URI.
+            LookupError: The document has no such schema, or two of that name.
+            ValueError: The reference is not a URI.
         """
         key = (base, reference)
         if key not in self._resolved:
@@ -62,7 +62,7 @@ class References:
         return _followed(resource, fragment)
 
     def _indexed(self) -> dict[str, Target]:
-        """Every schema with an id, by its URI; of two with the same one, neither."""
+        """Every schema with an id, by its URI; `_AMBIGUOUS` where two have the same one."""
         if self._resources is None:
             self._resources = {}
             pending = [self._root]
@@ -87,7 +87,7 @@ class References:
 
 
 def base_of(schema: Json, base: str) -> str:
-    """The base URI inside a schema that stands where another one applies."""
+    """The base URI inside a schema, given the one around it."""
     identifier = schema.get("$id") if isinstance(schema, dict) else None
     if not isinstance(identifier, str) or identifier.startswith("#"):
         return base
@@ -98,7 +98,7 @@ def base_of(schema: Json, base: str) -> str:
 
 
 def escaped(name: str) -> str:
-    """A name as a JSON pointer writes it."""
+    """A name as a part of a JSON pointer."""
     return name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
 
 

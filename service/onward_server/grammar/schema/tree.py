@@ -1,10 +1,11 @@
-"""A JSON Schema as a small typed tree: `reader` builds it, every other pass matches on it.
+"""A JSON Schema as a small typed tree: `reader` builds it, every other module matches on its nodes.
 
 The keywords of one schema object that apply to a type become the node of that type. Keywords that combine schemas
-become the nodes below them. Several of either in one object are an `AllOf`, in the order in which they were written.
+become nodes above those of the combined schemas. Several nodes for one schema object form an `AllOf`, in the order of
+the keywords.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from onward_server.json_value import Json
@@ -49,7 +50,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Strings that match every pattern; patterns are in llguidance's dialect and match anywhere in the string."""
+    """Strings that match every pattern, anywhere; patterns are in the syntax of llguidance."""
 
     place: str
     min_length: int = 0
@@ -108,7 +109,7 @@ class OneOf:
     place: str
     choices: tuple["Schema", ...]
     types: frozenset[str]
-    """The types that the schema beside it allows."""
+    """The types that the keywords beside `oneOf` allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +159,9 @@ class Document:
     root: Schema
     definitions: Mapping[str, Schema]
     places: Mapping[str, str]
-    """Where each definition stands."""
+    """The place of each definition, as a JSON pointer."""
     problem: str | None
-    """The first keyword that cannot be enforced, with its place; the tree leaves such keywords out."""
+    """The first keyword that cannot be enforced, with its place; the tree omits such keywords."""
     num_patterns: int
     combines: bool
-    """Whether several schemas apply to one value anywhere."""
-
-
-def parts(schema: Array | Object) -> Iterator[Schema]:
-    """The schemas of the items or properties of a value."""
-    match schema:
-        case Array():
-            yield from schema.first
-            yield schema.rest
-        case Object():
-            yield from schema.properties.values()
-            yield from schema.patterns.values()
-            yield schema.additional
+    """Whether several schemas apply to the same value anywhere in the document."""

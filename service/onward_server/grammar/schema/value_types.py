@@ -1,38 +1,21 @@
-"""Which types the values of a schema can have.
+"""Finds the types that the values of a schema can have.
 
-Readers of arguments that are bare text go by these types, and so do the grammars of such text.
+The parser of arguments that are bare text and the grammar of these arguments both decide by these types.
 """
 
-from onward_server.grammar.schema.tree import (
-    AllOf,
-    AnyOf,
-    Anything,
-    Array,
-    Boolean,
-    ByType,
-    Document,
-    Enum,
-    Never,
-    Null,
-    Number,
-    Object,
-    OneOf,
-    Ref,
-    Schema,
-    Text,
-)
+from onward_server.grammar.schema import tree
 from onward_server.json_value import Json
 
 Types = frozenset[str]
 
-ALL_TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
+ALL_TYPES = frozenset(tree.FREE)
 _NODE_TYPES: dict[type, Types] = {
-    Null: frozenset({"null"}),
-    Boolean: frozenset({"boolean"}),
-    Number: frozenset({"integer", "number"}),
-    Text: frozenset({"string"}),
-    Array: frozenset({"array"}),
-    Object: frozenset({"object"}),
+    tree.Null: frozenset({"null"}),
+    tree.Boolean: frozenset({"boolean"}),
+    tree.Number: frozenset({"integer", "number"}),
+    tree.Text: frozenset({"string"}),
+    tree.Array: frozenset({"array"}),
+    tree.Object: frozenset({"object"}),
 }
 _VALUE_TYPES: dict[type, Types] = {
     type(None): frozenset({"null"}),
@@ -48,86 +31,76 @@ _MAX_SCHEMAS = 100
 
 
 class SchemaTypes:
-    """Answers for one document; where that would take many steps, it answers that all types are possible.
+    """The types of the properties of one document; all types where finding them would take too many steps.
 
-    An answer does not depend on earlier questions.
+    Every result is the same in whatever order the methods are called.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: tree.Document) -> None:
         self._document = document
         self._by_property: dict[str, Types] = {}
         self._by_reference: dict[tuple[str, str | None], Types] = {}
         self._num_schemas = 0
 
     def of_property(self, name: str) -> Types:
-        """The types that a property of the root can have, and perhaps more."""
+        """The types that a property of the root can have; may include further types."""
         if name not in self._by_property:
-            self._by_property[name] = self._asked(self._document.root, name)
+            self._by_property[name] = self._found(self._document.root, name)
         return self._by_property[name]
 
     def of_others(self) -> Types:
-        """The same for every property that the root does not name."""
-        match self._document.root:
-            case ByType(alternatives=alternatives):
-                objects = [one for one in alternatives if isinstance(one, Object)]
-            case root:
-                objects = [root] if isinstance(root, Object) else []
-        return self._asked(objects[0].additional, None) if objects and not objects[0].patterns else ALL_TYPES
+        """The types that a property that the root does not list can have; may include further types."""
+        object_ = _object(self._document.root)
+        return ALL_TYPES if object_ is None or object_.patterns else self._found(object_.additional, None)
 
-    def _asked(self, schema: Schema, name: str | None) -> Types:
+    def _found(self, schema: tree.Schema, name: str | None) -> Types:
         self._by_reference.clear()
         self._num_schemas = 0
         return self._types(schema, name)
 
-    def _types(self, schema: Schema, name: str | None) -> Types:
-        """The types of what matches a schema, or of its property of a name."""
+    def _types(self, schema: tree.Schema, name: str | None) -> Types:
+        """The types of the values of a schema or, with a name, of the property of that name."""
         self._num_schemas += 1
         if self._num_schemas > _MAX_SCHEMAS:
             return ALL_TYPES
         match schema:
-            case AllOf(demands=demands):
+            case tree.AllOf(demands=demands):
                 return ALL_TYPES.intersection(*[self._types(demand, name) for demand in demands])
-            case AnyOf(choices=choices) | OneOf(choices=choices):
+            case tree.AnyOf(choices=choices) | tree.OneOf(choices=choices):
                 return frozenset[str]().union(*[self._types(choice, name) for choice in choices])
-            case Ref(name=target):
+            case tree.Ref(name=target):
                 return self._referred(target, name)
             case _:
                 return types_of(schema) if name is None else self._property_types(schema, name)
 
-    def _property_types(self, schema: Schema, name: str) -> Types:
-        match schema:
-            case Object():
-                if name in schema.properties:
-                    return self._types(schema.properties[name], None)
-                return ALL_TYPES if schema.patterns else self._types(schema.additional, None)
-            case ByType(alternatives=alternatives):
-                objects = [one for one in alternatives if isinstance(one, Object)]
-                return self._property_types(objects[0], name) if objects else ALL_TYPES
-            case Never():
-                return frozenset()
-            case _:
-                return ALL_TYPES
+    def _property_types(self, schema: tree.Schema, name: str) -> Types:
+        if isinstance(schema, tree.Never):
+            return frozenset()
+        object_ = _object(schema)
+        if object_ is not None and name in object_.properties:
+            return self._types(object_.properties[name], None)
+        return ALL_TYPES if object_ is None or object_.patterns else self._types(object_.additional, None)
 
     def _referred(self, target: str, name: str | None) -> Types:
         key = (target, name)
         if key not in self._by_reference:
-            self._by_reference[key] = ALL_TYPES  # for a reference back to here
+            self._by_reference[key] = ALL_TYPES  # for a reference back to this one
             self._by_reference[key] = self._types(self._document.definitions[target], name)
         return self._by_reference[key]
 
 
-def types_of(schema: Schema) -> Types:
-    """The types that a node allows by itself; all of them for a node that combines others."""
+def types_of(schema: tree.Schema) -> Types:
+    """The types that a node itself allows; all types for a node that combines others."""
     match schema:
-        case Never():
+        case tree.Never():
             return frozenset()
-        case ByType(alternatives=alternatives):
+        case tree.ByType(alternatives=alternatives):
             return frozenset[str]().union(*map(types_of, alternatives))
-        case Number(is_integer=True):
+        case tree.Number(is_integer=True):
             return _INTEGER
-        case Enum(values=values):
+        case tree.Enum(values=values):
             return frozenset[str]().union(*map(value_types, values))
-        case Anything() | AllOf() | AnyOf() | OneOf() | Ref():
+        case tree.Anything() | tree.AllOf() | tree.AnyOf() | tree.OneOf() | tree.Ref():
             return ALL_TYPES
         case _:
             return _NODE_TYPES[type(schema)]
@@ -137,3 +110,9 @@ def value_types(value: Json) -> Types:
     """The types of a value."""
     is_whole = isinstance(value, float) and value.is_integer()
     return _VALUE_TYPES[int] if is_whole else _VALUE_TYPES[type(value)]
+
+
+def _object(schema: tree.Schema) -> tree.Object | None:
+    """The node for the objects of a schema that combines no others."""
+    nodes = schema.alternatives if isinstance(schema, tree.ByType) else (schema,)
+    return next((node for node in nodes if isinstance(node, tree.Object)), None)
