@@ -44,7 +44,7 @@ _STACK_BYTES = 64 * 2**20
 _MAX_TEXT_LENGTH = 4_000_000
 _MAX_RULES_LENGTH = 250_000
 _NUM_FIRST_TOKENS = 2
-_MAX_PLAIN_LENGTH = 20_000
+_MAX_PLAIN_LENGTH = 100_000
 """A JSON schema up to this size shows its errors before the first token."""
 _MAX_PROBES = 200
 _NUM_TRIAL_TOKENS = 256

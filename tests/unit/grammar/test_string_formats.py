@@ -23,7 +23,7 @@ _READERS = {
 }
 VALID = {
     "date": ["2024-02-29", "2000-02-29", "2026-11-30", "0001-01-01"],
-    "date-time": ["2026-11-30T15:00:00Z", "2026-11-30T15:00:00.123+05:30"],
+    "date-time": ["2026-11-30T15:00:00Z", "2026-11-30T15:00:00.123+05:30", "2026-11-30t15:00:00z"],
     "duration": ["P1D", "PT5M30S", "P2W", "P1Y2M3DT4H"],
     "email": ["a.b.c@x.com", "o'brien@x.com", "john+tag@mail.example.org", f"{'a' * 64}@x.com", "a@localhost"],
     "hostname": ["example.com", "a", "x1-2.y", "a--b.com", f"{'a' * 63}.de", "1.2.3.x"],
@@ -35,7 +35,7 @@ VALID = {
     "iri-reference": ["/ä", "https://example.com/ä"],
     "json-pointer": ["", "/a~1b/0/~0", "/ä/"],
     "relative-json-pointer": ["0", "1/a", "2#"],
-    "time": ["15:00:00Z", "00:00:00.5-08:00"],
+    "time": ["15:00:00Z", "15:00:00z", "00:00:00.5-08:00"],
     "uri": [
         "ssh://git@github.com/a/b.git",
         "postgres://user:pass@host:5432/db",

@@ -35,7 +35,9 @@ _MAX_DEPTH = 20
 """Of one definition: llguidance reads JSON to a depth of 128. Deeper schemas become definitions of their own."""
 _MAX_OPTIONAL = 50
 _NUM_TYPES = 6
-_COUNTED = re.compile(r"(?<!\\[xp])\{(?:[0-9]*,)?[0-9]{2}")
+_REPEATS = re.compile(r"[*+]|(?<!\\[xpP])\{(?:[0-9]+,|(?:[0-9]+,)?[0-9]{2,})\}")
+_REPEATED_GROUPS = re.compile(r"\)[*+{]")
+_MANY_COUNTERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +248,11 @@ class _Writer:
 def _may_be_costly(schema: Text) -> bool:
     """Whether a lexer may have to count in several places at once; formats are known to be cheap."""
     own = [pattern for pattern in schema.patterns if pattern not in FORMAT_PATTERNS]
-    counts = len(schema.patterns) > 1 or schema.min_length or schema.max_length is not None
-    return bool(own) and (bool(counts) or any(_COUNTED.search(pattern) for pattern in own))
+    num_counters = 2 * (len(schema.patterns) - 1) + (schema.max_length is not None)
+    for pattern in own:
+        num_counters += len(_REPEATS.findall(pattern)) + len(_REPEATED_GROUPS.findall(pattern))
+        num_counters += 0 if pattern.startswith("^") else 2
+    return bool(own) and num_counters >= _MANY_COUNTERS
 
 
 def _num_properties(schema: Object) -> JsonObject:
