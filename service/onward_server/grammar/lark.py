@@ -1,6 +1,6 @@
-"""Writes pieces of grammars in Lark notation; it knows no formats.
+"""Writes pieces of grammars in llguidance's Lark notation.
 
-A set of grammars is a JSON text: the first is where a match starts, and refers to the others by their names.
+A set of grammars is a JSON text. A match starts with the first grammar, which refers to the others by their names.
 """
 
 import json
@@ -12,11 +12,11 @@ from onward_server.json_value import JsonObject
 Grammar = dict[str, object]
 """One grammar of a set: an optional `name`, and a `lark_grammar` or a `json_schema`."""
 
-ANY_TEXT = "/(?s:.*)/"
-JSON_OPTIONS: JsonObject = {
-    # One blank, or a line break and what indents the next line: what models write, but no endless run of it.
+_ANY_TEXT = "/(?s:.*)/"
+_JSON_OPTIONS: JsonObject = {
+    # One blank, or a line break and the indent of the next line: what models write, without endless white space.
     "whitespace_pattern": r" |\n[ \t]{0,40}",
-    # No \u: a name could be written in two ways, and so evade what is said of it.
+    # No \u: with two spellings of a name, the model could evade what the schema says about it.
     "json_allowed_escapes": 'nrbtf\\"',
 }
 
@@ -27,8 +27,8 @@ def grammar_set(*grammars: Grammar) -> str:
 
 
 def json_schema(schema: JsonObject) -> JsonObject:
-    """A written schema with the options that its grammar is compiled with."""
-    return {**schema, "x-guidance": dict(JSON_OPTIONS)}
+    """A schema with the options that llguidance compiles it with."""
+    return {**schema, "x-guidance": dict(_JSON_OPTIONS)}
 
 
 def quoted(text: str) -> str:
@@ -37,32 +37,31 @@ def quoted(text: str) -> str:
 
 
 def regex_literal(text: str) -> str:
-    """A regular expression, to stand inside of another, that matches one text."""
-    return "".join(_escaped(character) for character in text)
+    """A regular expression, as a part of another one, that matches one text; valid in Python and Rust."""
+    return "".join(map(_escaped, text))
 
 
 def containing(*parts: str) -> str:
-    """A regular expression that matches every text with one of the parts."""
+    """A regular expression for every text that contains one of the parts."""
     return f"(?s:.*)(?:{'|'.join(map(regex_literal, parts))})(?s:.*)"
 
 
 def other_than(*regexes: str) -> str:
-    """A part of a terminal: no text that one of the regular expressions matches.
+    """A term of a terminal for texts that none of the regular expressions matches.
 
-    They are one expression, as a lexer's states for several such parts multiply.
+    It is one expression, because the states of a lexer multiply with each further one.
     """
-    return f"~/{'|'.join(f'(?:{regex})' for regex in regexes)}/" if regexes else ANY_TEXT
+    return f"~/{'|'.join(f'(?:{regex})' for regex in regexes)}/" if regexes else _ANY_TEXT
 
 
 def text_without(*parts: str, prefixes: Iterable[str] = ()) -> str:
-    """A terminal for any text that contains none of `parts`, nor starts with one of `prefixes`, white space aside."""
+    """A terminal for any text without these parts that does not start with a prefix, after optional white space."""
     excluded = [containing(*parts)] if parts else []
     excluded += [rf"\s*{regex_literal(prefix)}(?s:.*)" for prefix in prefixes]
-    return f"{ANY_TEXT} & {other_than(*excluded)}"
+    return f"{_ANY_TEXT} & {other_than(*excluded)}"
 
 
 def _escaped(character: str) -> str:
-    """As Python and Rust understand it."""
     code = ord(character)
     if character.isascii() and character.isalnum():
         return character
@@ -70,7 +69,7 @@ def _escaped(character: str) -> str:
 
 
 class ControlTokens:
-    """Writes literals in which control tokens stand for themselves."""
+    """Writes literals in which the text of a control token becomes that token."""
 
     def __init__(self, ids: Mapping[str, int]) -> None:
         longest_first = sorted(ids, key=len, reverse=True)
@@ -78,22 +77,25 @@ class ControlTokens:
         self._pattern = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
     def literal(self, text: str) -> str:
-        """A sequence of string literals and control tokens; empty for no text."""
+        """A sequence of string literals and control tokens; empty for an empty text."""
         return " ".join(self._piece(piece) for piece in self._pattern.split(text) if piece)
 
-    def text_to(self, mark: str, name: str, text: str) -> tuple[str, list[str]]:
-        """What matches a text, to the mark behind it, and the rules for that.
+    def text_to(self, marker: str, name: str, text: str) -> tuple[str, list[str]]:
+        """Writes a text and the marker that ends it.
 
         Args:
-            mark: Not contained in the text.
-            name: Of a terminal.
-            text: What a terminal is defined as.
+            marker: The marker, which the text does not contain.
+            name: The name of the new terminal.
+            text: The definition of the text, as a terminal.
+
+        Returns:
+            What to write in a rule, and the definitions of the terminals in it.
         """
-        first, *rest = (piece for piece in self._pattern.split(mark) if piece)
+        first, *rest = (piece for piece in self._pattern.split(marker) if piece)
         end = " ".join(map(self._piece, rest))
         if first in self._ids:
             return f"{name} {self._piece(first)} {end}", [f"{name}: {text}"]
-        # In one terminal, as a terminal for the text alone would go on into the mark.
+        # One terminal for both: the text alone would also match the beginning of the marker.
         return f"{name} {end}", [f"{name}: {name}_TEXT {quoted(first)}", f"{name}_TEXT: {text}"]
 
     def _piece(self, piece: str) -> str:

@@ -7,13 +7,10 @@ from onward_server.grammar.call_grammar import arguments_name
 from onward_server.grammar.notation.bare import BareArguments
 from onward_server.grammar.notation.element import ElementArguments
 from onward_server.grammar.notation.rules import ArgumentsRejected
-from onward_server.grammar.response_formats import Part, check_schema_size, checked_schema, json_part, rejected
+from onward_server.grammar.response_formats import Part, json_part, rejected, schema_document
 from onward_server.grammar.schema import tree
+from onward_server.grammar.schema.checks import enforceable
 from onward_server.grammar.tool_calls import BareNotation, ElementNotation, OfferedTool
-from onward_server.json_value import Json, NotJson
-
-_ANY_OBJECT: Json = {"type": "object"}
-_NO_ARGUMENTS: Json = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_required: bool) -> Part:
@@ -70,11 +67,7 @@ def _document(offered: OfferedTool, *, is_required: bool) -> tuple[str, tree.Doc
     """The field and the schema of the arguments; any object where the tool's schema need not be enforced."""
     field = f"{offered.field}.parameters"
     if not is_required and not offered.tool.strict:
-        return field, checked_schema(field, _ANY_OBJECT)
+        return field, enforceable({"type": "object"})
     if not offered.tool.parameters:
-        return field, checked_schema(field, _NO_ARGUMENTS)
-    check_schema_size(field, offered.tool.parameters)
-    try:
-        return field, checked_schema(field, offered.tool.parsed_parameters)
-    except NotJson as error:
-        raise rejected(field, f"not JSON: {error}") from error
+        return field, enforceable({"type": "object", "properties": {}, "additionalProperties": False})
+    return field, schema_document(field, offered.tool.parameters, lambda: offered.tool.parsed_parameters)
