@@ -1,4 +1,4 @@
-"""Says in our own words why a grammar did not compile; it knows the compiler's messages, and passes none on."""
+"""Translates the messages of llguidance, which name its internals, into reasons that a caller understands."""
 
 import re
 
@@ -7,18 +7,18 @@ _REGEX_PLACE = re.compile(r"regex parse error:\n {4}(?P<pattern>.*)\n {4}(?P<bla
 
 _NOT_A_REGEX = (
     ("unclosed group", "a group is not closed"),
-    ("unopened group", "a group is closed that is not open"),
-    ("unclosed character class", "a class is not closed"),
+    ("unopened group", "a closing parenthesis has no opening one"),
+    ("unclosed character class", "a character class is not closed"),
     ("look-a", "looking ahead or behind is not supported"),
-    ("backreferences", "references to groups are not supported"),
-    ("unrecognized escape", "an escape is not known"),
-    ("repetition", "a repetition is not understood"),
+    ("backreferences", "backreferences are not supported"),
+    ("unrecognized escape", "an escape sequence is unknown"),
+    ("repetition", "a repetition is malformed"),
     ("range start must be <= range end", "a range ends before it begins"),
 )
 _REASONS = (
     ("too many", "it is too complex"),
     ("Too many", "it is too complex"),
-    ("lookarounds not supported", "^, $ or \\b stands where it cannot be enforced; ^ and $ can only be at the ends"),
+    ("lookarounds not supported", "^, $ or \\b cannot be enforced where it is; use ^ and $ only at the ends"),
     ("Unsatisfiable schema", "no value can match it"),
     ("are disjoint", "two patterns of patternProperties may be too complex to tell whether a name can match both"),
     ("are not disjoint", "a name may match two patterns of patternProperties"),
@@ -30,14 +30,14 @@ _REASONS = (
     ("float range", "bounds have too many digits"),
     ("integer range", "bounds have too many digits"),
     ("unknown name", "a name is not defined"),
-    ("Current row", "it leaves too much open at once"),
+    ("Current row", "it is too ambiguous"),
     ("no start rule", "the rule 'start' is missing"),
     ("Empty grammar", "it is empty"),
     ("circular reference in token", "a terminal refers to itself"),
     ("duplicate", "a name is defined twice"),
     ("Expected", "it is not understood"),
     ("expect", "it is not understood"),
-    ("not supported", "a notation is not supported"),
+    ("not supported", "it uses a feature that is not supported"),
     ("too deeply nested", "it is nested too deeply"),
     ("NoExtension", "nothing can match it"),
     ("too large", "it is too large"),
@@ -49,9 +49,9 @@ _REASONS = (
 
 
 def reason(error: str, *, has_lines: bool) -> str:
-    """The reason for a compiler's message, with the place where it names one.
+    """The reason for a message of llguidance, with the place if the message names one.
 
-    `has_lines`: the lines that it names are the caller's.
+    `has_lines`: the lines in the message are those of the caller's grammar.
     """
     place = _LARK_PLACE.match(error) if has_lines else None
     regex = _REGEX_PLACE.search(error)

@@ -1,9 +1,9 @@
-"""The place of one sequence in its constraint, and masks of the tokens that may come next.
+"""Follows one sequence through its grammar and masks the tokens that may come next.
 
     fill ─▶ sample within the mask ─▶ accept ─▶ … ─▶ is_complete, or the end-of-sequence token where `may_end`
 
-An end-of-sequence token is in the mask exactly where the output may end; it ends the output and is never accepted.
-Other control tokens are in a mask only where the literals around tool calls or thinking ask for them.
+A mask allows the end-of-sequence tokens exactly where the output may end. They end it and are never accepted. A mask
+allows other control tokens only where the literals around tool calls or reasoning contain them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,25 +15,25 @@ from llguidance import LLExecutor, LLMatcher
 
 from onward_server.errors import InvalidReason, InvalidRequest
 
-Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of word w is token 32 w + i, 1 is allowed
-Mask = npt.NDArray[np.int32]  # (ceil(V / 32),), one row of it
+Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of word w is token 32 w + i, 1: allowed
+Mask = npt.NDArray[np.int32]  # (ceil(V / 32),), one row of Masks
 
 _REPLAYED_TOKENS = 256
-"""Tokens that one budget of the lexer suffices for; computing a mask grants the next one."""
+"""How many tokens are replayed per lexer budget; computing a mask resets the budget."""
 
 
 class GrammarMatcher:
-    """One sequence's place in a constraint; used by one thread at a time.
+    """The state of one sequence in its grammar; used by one thread at a time.
 
-    The native matcher keeps every lexer state that it finds, up to a limit. At the limit it is replaced by a new one
-    that is led to the same place, so that a long output neither fills the memory nor ends for that reason.
+    The native matcher keeps every lexer state that it finds, up to a limit. At the limit, a new one replays the tokens
+    and replaces it, so that a long output neither fills the memory nor fails.
 
-    Every method may raise InvalidRequest: the constraint allows no further token though it is not fulfilled, or one
-    step costs more than the limits allow. The output cannot go on then.
+    Every method may raise InvalidRequest: the output is incomplete but no token is allowed, or one step costs more
+    than the limits allow. The output cannot continue then.
     """
 
     def __init__(self, matcher: LLMatcher, renew: Callable[[], LLMatcher], field: str) -> None:
-        """`renew`: makes another matcher at the start. `field`: path of the constraint in the request."""
+        """`renew` makes a new native matcher; `field` is the path of the constraint in the request."""
         self._matcher = matcher
         self._renew = renew
         self._field = field
@@ -42,45 +42,45 @@ class GrammarMatcher:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the constraint is fulfilled and allows no further token."""
+        """Whether the output satisfies the constraint and no further token is allowed."""
         self.check()
         return self._matcher.is_stopped()
 
     @property
     def may_end(self) -> bool:
-        """Whether the constraint is fulfilled."""
+        """Whether the output satisfies the constraint."""
         may_end = self._matcher.is_accepting()
         self.check()
         return may_end
 
     def accept(self, token_id: int) -> None:
-        """Takes a token that the mask allows, end-of-sequence aside."""
+        """Appends a token that the mask allows; never an end-of-sequence token."""
         self._token_ids.append(token_id)
         if not self._matcher.consume_token(token_id):
             self._replace()
         self.check()
 
     def forced_tokens(self) -> list[int]:
-        """The tokens that must come next, as far as there is no choice; none of them is accepted by this."""
+        """The tokens that must come next, up to the first choice; does not accept them."""
         token_ids = self._matcher.compute_ff_tokens()
         self.check()
         return token_ids
 
     def fill(self, mask: Mask) -> None:
-        """Writes which tokens may come next; where `is_complete`, only those that end the sequence."""
+        """Writes which tokens may come next; only end-of-sequence tokens where `is_complete`."""
         if not (mask.flags.c_contiguous and mask.dtype == np.int32):
-            raise ValueError("a mask is a contiguous row of int32")
+            raise ValueError(f"a mask must be a contiguous row of int32, not of {mask.dtype}")
         self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
         self.mend(mask)
         self.check()
 
     def mend(self, mask: Mask) -> None:
-        """Fills a row again whose filling has met a limit of the native matcher."""
+        """Fills a row again if the native matcher met a limit while it filled it."""
         if self._matcher.is_error() and self._replace():
             self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
 
     def check(self) -> None:
-        """Raises the error that `MaskFiller` met, if any."""
+        """Raises InvalidRequest if the native matcher has failed."""
         if self._matcher.is_error():
             raise InvalidRequest.of(
                 self._field,
@@ -90,11 +90,11 @@ class GrammarMatcher:
 
     @property
     def native(self) -> LLMatcher:
-        """The matcher that `MaskFiller` works on."""
+        """The native matcher, for `MaskFiller`."""
         return self._matcher
 
     def _replace(self) -> bool:
-        """Replaces a matcher that has met a limit of its lexer, once at each place."""
+        """Replaces a matcher that has met a limit of its lexer, at most once per token; returns whether it did."""
         if "lexer error" not in self._matcher.get_error() or self._renewed_at == len(self._token_ids):
             return False
         self._renewed_at = len(self._token_ids)
@@ -106,23 +106,23 @@ class GrammarMatcher:
 
 
 class MaskFiller:
-    """Fills several rows of masks at once, while its caller does something else; owns its threads."""
+    """Fills the masks of several sequences in parallel, in the background; owns its threads."""
 
     def __init__(self, num_threads: int) -> None:
         self._executor = LLExecutor(num_threads)
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks")
 
     def start(self, rows: Sequence[tuple[GrammarMatcher, int]], masks: Masks) -> Future[None]:
-        """Begins to write the row of each matcher; neither may be touched until the result is there.
+        """Starts to fill the row of each matcher; do not use the matchers or the masks until the future is done.
 
-        An error of one matcher is raised by its `check`; the other rows are filled all the same.
+        The error of one matcher is raised by its `check`; the other rows are filled regardless.
         """
         return self._background.submit(self.fill, rows, masks)
 
     def fill(self, rows: Sequence[tuple[GrammarMatcher, int]], masks: Masks) -> None:
-        """Does the same at once."""
+        """Fills the row of each matcher and waits for it."""
         if not (masks.flags.c_contiguous and masks.dtype == np.int32):
-            raise ValueError("masks are a contiguous array of int32")
+            raise ValueError(f"masks must be a contiguous array of int32, not of {masks.dtype}")
         num_rows, num_words = masks.shape
         natives = [(matcher.native, row) for matcher, row in rows]
         self._executor.unsafe_compute_mask_ptr(natives, masks.ctypes.data, num_words * 4, num_rows)
@@ -130,19 +130,19 @@ class MaskFiller:
             matcher.mend(masks[row])
 
     def close(self) -> None:
-        """Ends its threads."""
+        """Stops the threads."""
         self._background.shutdown()
 
 
 def allocate_masks(num_slots: int, vocabulary_size: int) -> Masks:
-    """Rows that allow everything."""
+    """Masks that allow every token."""
     return np.full((num_slots, -(-vocabulary_size // 32)), -1, np.int32)
 
 
 def apply_mask(scores: npt.NDArray[np.float32], mask: Mask) -> None:
-    """Makes every token that a mask does not allow impossible, in place.
+    """Sets the scores of the tokens that a mask does not allow to -inf, in place.
 
-    `scores` may be shorter than the mask has bits: token ids from there on cannot be sampled.
+    `scores` may be shorter than the mask; token ids beyond it cannot be sampled.
     """
     allowed = np.unpackbits(mask.view(np.uint8), count=len(scores), bitorder="little")
     np.copyto(scores, -np.inf, where=allowed == 0)

@@ -128,7 +128,7 @@ def _regex_part(field: str, name: str, pattern: str) -> Part:
 
 def _choice_part(field: str, name: str, choices: tuple[str, ...]) -> Part:
     if not choices:
-        raise rejected(field, "no choices; at least one is required")
+        raise rejected(field, "there is nothing to choose from; at least one choice is required")
     if len(choices) > _MAX_CHOICES:
         raise rejected(field, f"{len(choices)} choices, of which {_MAX_CHOICES} are allowed")
     size = 0

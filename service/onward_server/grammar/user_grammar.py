@@ -1,4 +1,4 @@
-"""Checks a grammar that a caller wrote in Lark notation, and replaces the JSON schemas in it by enforceable ones."""
+"""Checks a grammar that a caller wrote in Lark notation, and rewrites the JSON Schemas in it for llguidance."""
 
 import json
 import re
@@ -19,21 +19,22 @@ _LEXEME = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# What can nest: rules, terminals, groups and repetitions. The compiler descends into them on its stack.
+# What can nest: rules, terminals, groups and repetitions. llguidance compiles them by recursion.
 _NESTING = re.compile(r"[:(\[{*+?]")
 _MAX_NESTING = 2000
 _MAX_REGEX_LENGTH = 2000
 
 
 class GrammarRejected(Exception):
-    """A grammar that holds what a caller may not use; the message says where and what."""
+    """A grammar that contains what a caller may not use; the message says where and what."""
 
 
 def checked(definition: str) -> str:
-    """The grammar, with its schemas rewritten to what can be enforced; line numbers stay.
+    """The grammar, with its schemas rewritten as llguidance enforces them; line numbers stay the same.
 
     Raises:
-        GrammarRejected: It names control tokens or other grammars, sets what is ours to set, or a schema is refused.
+        GrammarRejected: It uses control tokens, other grammars or reserved attributes, is too large, or contains a
+                schema that cannot be enforced.
     """
     num_nesting = len(_NESTING.findall(definition))
     if num_nesting > _MAX_NESTING:
@@ -41,8 +42,8 @@ def checked(definition: str) -> str:
     pieces: list[str] = []
     position = 0
     while match := _LEXEME.search(definition, position):
-        if why := _why_rejected(match):
-            raise GrammarRejected(f"{_place(definition, match.start())}: {why}")
+        if reason := _rejection(match):
+            raise GrammarRejected(f"{_place(definition, match.start())}: {reason}")
         pieces.append(definition[position : match.end()])
         position = match.end()
         if match.lastgroup == "json":
@@ -52,7 +53,7 @@ def checked(definition: str) -> str:
     return "".join(pieces) + definition[position:]
 
 
-def _why_rejected(lexeme: re.Match[str]) -> str | None:
+def _rejection(lexeme: re.Match[str]) -> str | None:
     match lexeme.lastgroup:
         case "control":
             return f"control tokens such as {lexeme[0]} cannot be used"

@@ -1,4 +1,4 @@
-"""Which JSON values a grammar can write, and when two are equal."""
+"""Which JSON values a grammar can express, and when two values are equal."""
 
 import json
 import math
@@ -7,18 +7,18 @@ import re
 from onward_server.json_value import Json
 
 MAX_EXACT = 2**53
-"""Up to here, every integer is a double, and grammars work in doubles."""
+"""The largest integer up to which a double represents every integer; llguidance computes with doubles."""
 
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def unwritable(value: Json) -> str | None:
-    """Why a grammar could not write exactly this value; None: it could."""
+    """Why a grammar cannot express exactly this value; None if it can."""
     reason = None
     match value:
         case str():
             if _CONTROL.search(value):
-                reason = f"the string {value[:40]!r} holds a control character that cannot be written"
+                reason = f"the string {value[:40]!r} contains a control character that cannot be written"
         case bool() | None:
             pass
         case int() if abs(value) > MAX_EXACT:
@@ -35,7 +35,7 @@ def unwritable(value: Json) -> str | None:
 
 
 def canonical(value: Json) -> str:
-    """A text that is the same for equal values: 1 is 1.0, and true is neither."""
+    """A text that is the same for equal values: 1 equals 1.0, and true equals neither."""
     match value:
         case float() if value.is_integer():
             return str(int(value))

@@ -1,1 +1,1 @@
-"""JSON Schemas: read once into a tree, checked, and written for llguidance or taken apart for other notations."""
+"""JSON Schemas: read into a tree, checked, and written for llguidance or split by type for other notations."""
