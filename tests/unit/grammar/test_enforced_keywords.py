@@ -45,6 +45,16 @@ _CASES: list[tuple[dict[str, Any], list[Any]]] = [
         {"type": "object", "properties": {"a": {}, "b": {}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]},
         [{}, {"a": 1}, {"b": 1}, {"a": 1, "b": 1}],
     ),
+    (
+        {
+            "type": "object",
+            "oneOf": [
+                {"properties": {"a": {}}, "required": ["a"], "additionalProperties": False},
+                {"properties": {"b": {}}, "required": ["b"], "additionalProperties": False},
+            ],
+        },
+        [{}, {"a": 1}, {"b": 1}, {"a": 1, "b": 1}],
+    ),
     ({"oneOf": [{"type": "number"}, {"minimum": 5, "type": "number"}]}, [4, 5, "a"]),
     ({"type": "string", "oneOf": [{"type": "integer"}, {"minLength": 2}]}, ["a", "ab", 5]),
     ({"type": "object", "propertyNames": {"enum": ["a", "b"]}, "maxProperties": 2}, [{"a": 1}, {"c": 1}, {}]),

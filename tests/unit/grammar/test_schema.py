@@ -107,6 +107,7 @@ _WRITTEN: list[tuple[Any, Json]] = [
     ({"not": {"type": ["null", "boolean"]}}, {"type": ["number", "string", "array", "object"]}),
     ({"$ref": "#a", "$defs": {"x": {"$anchor": "a", "type": "null"}}}, _NULL_DEFINITION),
     ({"allOf": [{"$ref": "b"}], "$id": "http://x/a", "$defs": {"x": {"$id": "b", "type": "null"}}}, _NULL_DEFINITION),
+    ({"$ref": "#/$defs/x", "$id": "x/a.json", "$defs": {"x": {"type": "null"}}}, _NULL_DEFINITION),
     ({"$ref": "http://x/a#/$defs/x", "$defs": {"x": {"type": "null"}}, "id": "http://x/a"}, _NULL_DEFINITION),
 ]
 

@@ -27,11 +27,20 @@ def exclusive(schema: tree.OneOf, definitions: Mapping[str, tree.Schema]) -> tre
     proof = _Proof(definitions)
     types = [schema.types & types_of(choice) for choice in schema.choices]
     overlapping: list[list[int]] = [[] for _ in schema.choices]
-    for (i, one), (j, other) in combinations(enumerate(schema.choices), 2):
+    choices = [_of_types(choice, schema.types) for choice in schema.choices]
+    for (i, one), (j, other) in combinations(enumerate(choices), 2):
         if types[i] & types[j] and not proof.are_disjoint(one, other, _MAX_DEPTH):
             overlapping[i].append(j)
             overlapping[j].append(i)
     return tree.AnyOf(schema.place, tuple([_excluding(schema, i, others) for i, others in enumerate(overlapping)]))
+
+
+def _of_types(schema: tree.Schema, types: frozenset[str]) -> tree.Schema:
+    """The schema without its alternatives of other types."""
+    if not isinstance(schema, tree.ByType):
+        return schema
+    kept = tuple([alternative for alternative in schema.alternatives if types_of(alternative) & types])
+    return kept[0] if len(kept) == 1 else tree.ByType(schema.place, kept)
 
 
 def _excluding(schema: tree.OneOf, index: int, others: Sequence[int]) -> tree.Schema:

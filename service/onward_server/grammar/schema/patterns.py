@@ -6,6 +6,7 @@ them match. Classes never hold NUL, as the quoting of JSON strings gets those wr
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 _TOKEN = re.compile(
     r"""
@@ -45,6 +46,7 @@ class PatternRejected(Exception):
         super().__init__(f"at character {position}: {description}")
 
 
+@lru_cache(maxsize=1024)
 def rewritten(pattern: str) -> str:
     """The pattern in the grammar's dialect.
 

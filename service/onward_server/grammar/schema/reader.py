@@ -105,7 +105,7 @@ class _Reader:
             return Never(place)
         if not isinstance(schema, dict):
             return self._rejected(place, f"{schema!r:.40} is no schema; a schema is an object or a boolean")
-        if "$id" in schema:
+        if "$id" in schema and schema is not self._root:
             base = base_of(schema, base)
         keywords = schema.keys()
         if keywords.isdisjoint(_COMBINING):

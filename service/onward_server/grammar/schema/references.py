@@ -29,7 +29,7 @@ class References:
 
     def __init__(self, root: Json) -> None:
         old_id = root.get("id", "") if isinstance(root, dict) else ""
-        self._root = Target(root, "#", base_of(root, old_id if isinstance(old_id, str) else ""))
+        self._root = Target(root, "#", base_of(root, urldefrag(old_id)[0] if isinstance(old_id, str) else ""))
         self._resources: dict[str, Target] | None = None
         self._anchors: dict[tuple[str, str], Target] = {}
         self._resolved: dict[tuple[str, str], Target] = {}
