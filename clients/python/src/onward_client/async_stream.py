@@ -1,4 +1,4 @@
-"""A completion that is streamed, for asyncio."""
+"""A streamed completion, for asyncio."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class CallOptions(TypedDict, total=False):
     timeout: float | None
     """Seconds for the whole call, including retries."""
     max_retries: int | None
-    """Attempts after the first, 0 to 4, while the server is overloaded or unavailable."""
+    """Retries after the first attempt, 0 to 4, while the server is overloaded or unavailable."""
     headers: Mapping[str, str] | None
     """Further gRPC metadata, added to the client's. Names are lower-case, values printable ASCII."""
     request_id: str | None
@@ -42,7 +42,7 @@ class ClientOptions(TypedDict, total=False):
     timeout: float | None
     """Seconds for a whole call, including retries. Default: 120."""
     max_retries: int | None
-    """Attempts after the first, 0 to 4, while the server is overloaded or unavailable. Default: 3."""
+    """Retries after the first attempt, 0 to 4, while the server is overloaded or unavailable. Default: 3."""
     headers: Mapping[str, str] | None
     """Further gRPC metadata. Names are lower-case, values printable ASCII. Default: no headers."""
 

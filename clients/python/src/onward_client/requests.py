@@ -69,7 +69,8 @@ class RequestOptions(SamplingOptions, total=False):
     n: int | None
     """Number of choices. Default: 1."""
     logprobs: bool | int | None
-    """True: log probabilities of the sampled tokens. A number: also those of that many alternatives per token."""
+    """True: log probabilities of the sampled tokens. A number: also the log probabilities of that
+    many alternatives per token."""
     time_limit: float | timedelta | None
     """Seconds after which the server returns the output so far. A call that reaches `timeout` returns nothing."""
     user: str | None

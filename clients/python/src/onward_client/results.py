@@ -222,11 +222,11 @@ class ParsedCompletion(Completion, Generic[T]):
     kind: type[T]
     """The type."""
     values: tuple[T, ...]
-    """The value of the first choice; empty if that makes tool calls."""
+    """The value of the first choice; empty if the choice makes tool calls."""
 
     @property
     def parsed(self) -> T:
-        """The value of the first choice; raises `OutputError` if that makes tool calls."""
+        """The value of the first choice; raises `OutputError` if the choice makes tool calls."""
         return self.values[0] if self.values else self.parse(self.kind)
 
 

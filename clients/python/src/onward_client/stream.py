@@ -1,4 +1,4 @@
-"""A completion that is streamed, for threads."""
+"""A streamed completion, for threads."""
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
