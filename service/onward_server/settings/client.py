@@ -16,7 +16,7 @@ class ClientSettings:
     target: str
     """`HOST:PORT` of the server to call: ONWARD_TARGET."""
     api_key: str | None
-    """ONWARD_API_KEY."""
+    """The API key to send: ONWARD_API_KEY."""
 
     @classmethod
     def read(cls) -> "ClientSettings":

@@ -85,13 +85,13 @@ class Settings(BaseSettings):
     tls_key: Path | None = None
     """PEM file with the private key of `--tls-cert`. Default: plaintext."""
     tls_client_ca: Path | None = None
-    """PEM file with the authorities that must have issued the clients' certificates; turns mutual TLS on. Needs
+    """PEM file with the authorities to trust for client certificates; turns mutual TLS on. Needs
     `--tls-cert`. Default: clients need no certificate."""
     api_keys_file: Path | None = None
     """File with one API key per line; `#` starts a comment. Every call except health checks then needs the metadata
     `authorization: Bearer KEY`. Default: no key is needed."""
     insecure: bool = False
-    """Allow listening beyond loopback without TLS, or without API keys or client certificates."""
+    """Allow listening beyond loopback in plaintext, or without API keys or client certificates."""
     reflection: bool = True
     """Serve gRPC reflection, so that tools such as grpcurl can list the services."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -204,7 +204,7 @@ def read_settings(words: Sequence[str]) -> Settings:
 
 
 def _command_line() -> CliSettingsSource[Any]:
-    """The flags. Unlike pydantic's own help, theirs shows no Python types and no empty defaults."""
+    """Defines the flags. Their help omits the Python types and empty defaults that pydantic's own help shows."""
     parser = ArgumentParser(
         prog="onward serve",
         description="Serves models over gRPC until SIGTERM or SIGINT. Each flag can also be set as an environment "
