@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A loaded model with the parts that serve it, before an event loop exists."""
+    """A loaded model with the parts that serve it. Built before the event loop starts."""
 
     loaded: LoadedModel
     limits: ModelLimits
@@ -112,7 +112,7 @@ def start_line(settings: Settings, address: str, program: Sequence[str] = ("onwa
     With mutual TLS, CERT and KEY in the command stand for the files of a client certificate.
 
     Args:
-        settings: Those of the server.
+        settings: The server's settings.
         address: Where it listens, with the port that was selected.
         program: The words that start the `onward` command.
     """

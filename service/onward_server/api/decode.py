@@ -1,8 +1,8 @@
 """Converts protobuf requests to domain objects: one function for each request message.
 
-It finds what domain objects cannot hold: bytes that are not the message, fields and enum values that this server does
-not know, oneofs with no field set. For a completion request it returns these violations, so that validation reports
-them together with its own. Paths are relative to `CompleteRequest`, even if another message contains it.
+Decoding reports what domain objects cannot hold: malformed bytes, fields and enum values that this server does not
+know, oneofs with no field set. For a completion request it returns these violations, so that validation reports them
+together with its own. Field paths start at the `CompleteRequest`, even if another message contains it.
 """
 
 from collections.abc import Collection, Iterator
@@ -104,7 +104,7 @@ class _Violations:
             raise InvalidRequest(self.found)
 
     def items(self, repeated: Collection[_ItemT], path: str) -> Iterator[tuple[int, _ItemT]]:
-        """Yields the items with their indices; yields none if the list exceeds the limit of the request."""
+        """Yields the items with their indices; yields nothing if the list exceeds the limit of the request."""
         if len(repeated) > self._items_left:
             self.add(path, f"has {len(repeated)} items; a whole request may have at most {_MAX_ITEMS}")
             return

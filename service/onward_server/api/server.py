@@ -159,7 +159,10 @@ async def _signals() -> AsyncGenerator[asyncio.Queue[signal.Signals]]:
 
 
 async def _first_of(*coroutines: Coroutine[object, object, object]) -> list[bool]:
-    """Runs coroutines until one is done and cancels the others. Returns which were done; raises what one raised."""
+    """Runs coroutines until one finishes, and cancels the others. Returns, for each, whether it finished first.
+
+    An exception of a finished coroutine is raised here.
+    """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

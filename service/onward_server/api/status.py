@@ -5,7 +5,7 @@
     CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
     EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
     ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
-    ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry, which clients would make at this code
+    ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry; clients otherwise retry this code
     DeadlineExceeded    DEADLINE_EXCEEDED   (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        a fixed text: the exception's own is not sent
 
@@ -87,7 +87,7 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """Returns the status of an error, as the table above has it."""
+    """Returns the status of an error, according to the table above."""
     match error:
         case InvalidRequest():
             failed = Failure(

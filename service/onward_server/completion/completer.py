@@ -89,10 +89,10 @@ class Completer:
 
         Args:
             request: The request, not yet validated.
-            violations: What decoding the request found; reported together with what validation finds.
+            violations: The violations that decoding found; reported together with those of validation.
 
         Raises:
-            InvalidRequest: The request is invalid, or asks for what the model does not support.
+            InvalidRequest: The request is invalid, or asks for something that the model does not support.
             EngineOverloaded: The queue is full.
             EngineFailed: A run of the model failed, or the engine is dead.
         """

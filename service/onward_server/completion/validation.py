@@ -291,7 +291,8 @@ def _tool_choice(request: CompletionRequest, limits: ModelLimits) -> Iterator[Fi
         return
     if request.response_format is not None:
         yield _violation(
-            "response_format", "is not allowed if tool_choice.mode is required: it binds only choices that call no tool"
+            "response_format",
+            "is not allowed if tool_choice.mode is required: it constrains only choices that call no tool",
         )
     if not limits.card.capabilities.structured_output:
         yield _unsupported(
@@ -337,7 +338,7 @@ def _options(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldV
 
 
 def _json_object_fault(text: str, parsed: Callable[[], Json], max_bytes: int) -> str | None:
-    """What is wrong with the text of a JSON object, if anything is. It is parsed only if it is not too long."""
+    """Says what is wrong with the text of a JSON object; None if it is valid. Text that is too long is not parsed."""
     if fault := _size_fault(text, max_bytes):
         return fault
     try:

@@ -84,7 +84,7 @@ class Scheduler:
         return self._running.get(request_id) or next(self._waiting_with(request_id), None)
 
     def finish(self, sequence: Sequence) -> int:
-        """Frees the slot of a sequence and returns it; removes the group with its last sequence."""
+        """Frees the slot of a sequence and returns it. Removes the group if this was its last sequence."""
         slot = sequence.held_slot
         sequence.slot = None
         self.slots.give_back(slot)

@@ -26,7 +26,7 @@ class CausalLM(Protocol):
 
     @property
     def context_length(self) -> int:
-        """Most tokens that a slot holds."""
+        """Maximum number of tokens in a slot."""
         ...
 
     @property

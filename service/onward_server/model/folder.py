@@ -114,7 +114,7 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ModelFolderError(
             f"{folder}: the external data file {tensor.location} is a link to a place outside the folder; "
-            "replace it by the file itself"
+            "replace it with the file itself"
         )
     size = file.stat().st_size
     end = tensor.offset + (tensor.num_bytes or 0)
@@ -155,7 +155,10 @@ def _token_ids(folder: Path, value: object) -> Iterator[int]:
 
 
 def _default_sampling(folder: Path, generation: JsonObject) -> SamplingOverrides:
-    """Defaults of generation_config.json: `do_sample: false` means greedy, a value at an open bound means unset."""
+    """Defaults of generation_config.json. `do_sample: false` means greedy.
+
+    A value at the excluded end of a range, such as `top_p: 0`, means unset.
+    """
     if generation.get("do_sample") is False:
         generation = {**generation, "temperature": 0}
     defaults: dict[str, SamplingValue] = {}

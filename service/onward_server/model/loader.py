@@ -47,7 +47,7 @@ def load_model(
         options: How to make the session.
         num_slots: Sequences that decode at the same time.
         max_context_length: Limit of the context in tokens; None: the model's own.
-        prefill_chunk: Most tokens in one `prefill`; their logits need memory too.
+        prefill_chunk: Maximum number of tokens in one `prefill`; their logits need memory, too.
 
     Raises:
         StartupError: The model does not fit in memory, or the execution provider cannot be used.

@@ -33,7 +33,7 @@ class OnnxFile:
 
     op_types: set[str] = field(default_factory=set[str])
     consumers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    """Name of a value to the operator types that read it."""
+    """Maps the name of a value to the types of the operators that read it."""
     external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
     weight_bits: set[int] = field(default_factory=set[int])
     """Bits per weight of the MatMulNBits nodes."""
@@ -121,7 +121,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-"""For each kind of message, the numbers of the fields whose messages are read, with the kinds of those messages."""
+"""The fields to descend into: kind of message to field number to kind of the message in that field."""
 
 
 def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:

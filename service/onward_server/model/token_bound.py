@@ -4,9 +4,9 @@ A token covers at most as many bytes as the longest vocabulary entry, so a text 
 tokens. Bytes that encoding may drop are not counted: bytes that are missing from the vocabulary, and white space if an
 added token strips it.
 
-NFC composes several code points into one and so removes bytes. No character decomposes into more than 3/2 times as
-many code points as it has bytes. With NFC the bound therefore counts code points, by their first byte, and a token
-covers at most 3/2 of its bytes.
+NFC composes several code points into one and so removes bytes. With NFC, the bound therefore counts code points (by
+their first byte) instead of bytes. A character of b bytes decomposes into at most 3/2 b code points, so a token of b
+bytes covers at most 3/2 b code points of the text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from onward_server.model.token_bytes import BYTE_OF_CHARACTER
 _SPACE_SYMBOL = "\u2581"
 _CONTINUATION_BYTES = frozenset(range(0x80, 0xC0))
 _CODE_POINTS_A_BYTE = Fraction(3, 2)
-"""Most code points that one byte of composed text decomposes into: U+0390 has two bytes and three code points."""
+"""Maximum code points that one byte of composed text decomposes into: U+0390 has two bytes, three code points."""
 _NORMAL_GROWTH = 3
 """Largest factor by which NFC or a prepended space symbol grows the bytes of a token."""
 
@@ -32,7 +32,7 @@ class TokenBound:
         """Takes the parsed tokenizer.json."""
         self._uncounted = b""
         self._longest: Fraction | None = None
-        """Most counted bytes in one token; None: there is no bound."""
+        """Maximum number of counted bytes in one token; None: there is no bound."""
         normalizers = list(_steps(tokenizer["normalizer"]))
         splitters = list(_steps(tokenizer["pre_tokenizer"]))
         if not (_spells_text(tokenizer["model"]) and all(map(_keeps_text, [*normalizers, *splitters]))):
@@ -101,7 +101,7 @@ def _stripped_bytes(added_tokens: Sequence[_State]) -> set[int]:
 
 
 def _lengths(tokenizer: _State, *, is_byte_level: bool) -> Iterator[int]:
-    """Most bytes that each token covers."""
+    """The maximum number of bytes that each token covers."""
     for token in tokenizer["model"]["vocab"]:
         yield len(token) if is_byte_level else len(token.replace(_SPACE_SYMBOL, " ").encode())
     for token in tokenizer["added_tokens"]:

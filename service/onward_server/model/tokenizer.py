@@ -185,7 +185,7 @@ class Tokenizer:
         return index < len(prompt.boundaries) and prompt.boundaries[index] < start + len(content)
 
     def _encode_plain(self, text: str, start: int, end: int) -> Iterator[tuple[int, Span]]:
-        """Tokens of text[start:end] without control tokens, as they are between two control tokens."""
+        """Encodes text[start:end] as the plain text between two control tokens; yields no control tokens."""
         first = max(0, start - 1)  # one character earlier, because tokenizers treat the start of a text differently
         pretokenized = tokenizers.PreTokenizedString(text[first:end])
         if start > first:

@@ -98,7 +98,7 @@ class EngineThread:
         Args:
             engine: Its methods are called on the thread only.
             num_slots: Sequences that the engine runs at the same time.
-            max_queue: Most choices that may wait for a slot.
+            max_queue: Maximum number of choices that wait for a slot.
             pacer: Chooses the prompt tokens of each step.
             on_failure: Called once, on the event loop, when the engine fails for good.
         """

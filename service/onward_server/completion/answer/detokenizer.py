@@ -13,8 +13,8 @@ class Detokenizer:
 
         Args:
             tokenizer: The model's tokenizer.
-            at_text_start: Whether only special tokens come before. If so, the space is dropped that some tokenizers put
-                before every text.
+            at_text_start: Whether only special tokens come before. If so, the leading space that some tokenizers put
+                before every text is dropped.
             visible: Special tokens whose text is kept.
         """
         self._tokenizer = tokenizer

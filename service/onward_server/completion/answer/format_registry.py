@@ -1,4 +1,4 @@
-"""The tool formats and reasoning formats that the server supports, and the choice of those that a model uses."""
+"""The tool formats and reasoning formats that the server supports. Detects which of them a model uses."""
 
 from typing import TypeVar
 

@@ -11,8 +11,8 @@ class MarkerParser:
     """The parser of one choice.
 
     White space is dropped before a marker if it is at the start of the output, or directly after reasoning or a tool
-    call. Newlines around reasoning are dropped. All other text is passed on as written. Output that a response format
-    binds is either all text or all tool calls.
+    call. Newlines around reasoning are dropped. All other text is passed on as written. Output with a response
+    format is either all text or all tool calls.
     """
 
     def __init__(self, state: ParserState, output_format: OutputFormat, prompt: str) -> None:

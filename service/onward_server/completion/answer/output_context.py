@@ -11,7 +11,7 @@ class OutputContext:
     """The parts of a request that the parser needs; the same for all its choices."""
 
     tools: tuple[FunctionTool, ...] = ()
-    """The tools that the model may call. Without any, what looks like a tool call is text."""
+    """The tools that the model may call. If there are none, text that looks like a tool call stays text."""
     prompt: str = ""
     """The rendered prompt, or at least its end, where the reasoning may begin or end."""
     continues: MessagePart | None = None
@@ -19,7 +19,7 @@ class OutputContext:
     single_call: bool = False
     """Whether the choice ends with its first tool call."""
     response_format: ResponseFormat | None = None
-    """Binds choices without tool calls. Once the text of such a choice has begun, markers in it are text, too."""
+    """Constrains choices without tool calls. Markers after the start of the text of such a choice are ordinary text."""
 
     @classmethod
     def of_chat(cls, request: CompletionRequest, prompt: str) -> "OutputContext":

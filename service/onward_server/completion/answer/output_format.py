@@ -52,7 +52,7 @@ class ToolFormat:
     frames_output: bool = False
     """Whether the format puts all output between markers, reasoning and text included."""
     frame: CallFrame
-    """How tool calls are written where a constraint forces them or binds their arguments."""
+    """How tool calls are written where a constraint forces them or constrains their arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

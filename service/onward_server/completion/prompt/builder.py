@@ -28,8 +28,8 @@ class Prompt:
     text: str
     ids: Sequence[int]
     has_text: bool = True
-    """Whether it has tokens other than special ones. If not, the output begins a text, where some tokenizers add a
-    space."""
+    """Whether the prompt has tokens other than special ones. If not, the output is the start of a text, to which some
+    tokenizers add a space."""
     encoding: Encoding | None = None
     """None: the request gave token ids."""
 

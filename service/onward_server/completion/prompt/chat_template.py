@@ -38,7 +38,7 @@ class _Chat:
     tools: Sequence[FunctionTool]
     reasoning_effort: ReasoningEffort | None
     sentinel: str
-    """A character inserted where no control token may be read."""
+    """A character inserted where text must not be read as a control token."""
     end_sentinel: str
     """A character inserted at the end of a message that the model is to continue."""
 
@@ -46,7 +46,7 @@ class _Chat:
 class ChatTemplate:
     """Renders the chats of one model; safe to use from several threads.
 
-    The text is the same as Hugging Face's renderer makes. The rendered prompt has a boundary in every control string
+    The text is the same as that of Hugging Face's renderer. The rendered prompt has a boundary in every control string
     that the template did not write, so that text from callers never becomes a control token. In assistant messages this
     holds for special tokens only, since templates split these messages at other control strings, such as `</think>`.
     """
@@ -66,8 +66,8 @@ class ChatTemplate:
             sources: The template "default", and optionally "tool_use" for chats with tools.
             named_tokens: Texts of `bos_token` and so on, which templates read under these names.
             special_strings: Texts of the tokenizer's special tokens.
-            control_strings: Texts of all added tokens that may be control tokens. Those that are not special count only
-                if the template writes them or they look like control tokens.
+            control_strings: Texts of all added tokens that may be control tokens. One that is not a special token
+                counts only if the template writes it or if it is delimited like `<|…|>`.
             clock: Tells the time to templates that ask for it.
 
         Raises:

@@ -1,7 +1,7 @@
 """Keeps text that callers wrote from being read as control tokens.
 
 A sentinel is a character that occurs in none of the inputs. It is inserted into strings before the chat template
-renders them, shows in the rendering where no control token may be read, and is then removed.
+renders them. In the rendered text it shows where text must not be read as a control token, and is then removed.
 """
 
 import re

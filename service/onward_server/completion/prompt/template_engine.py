@@ -23,9 +23,9 @@ Clock = Callable[[], datetime]
 
 _BUDGET_S = 5.0
 _MAX_CHARACTERS = 2**25
-"""Largest length of the output, and of any string that an operator of the template makes, in characters."""
+"""Largest length of the output, and of any string that an operator in the template returns, in characters."""
 _MAX_BITS = 2**12
-"""Largest size of any integer that an operator of the template makes, in bits."""
+"""Largest size of any integer that an operator in the template returns, in bits."""
 _MAX_MESSAGE = 300
 """Largest length of a template's error message; the rest is cut off."""
 _RAISED = (
@@ -109,7 +109,7 @@ _TICK, _JOIN = "_onward_tick", "_onward_join"
 
 
 class _Bounded(jinja2.visitor.NodeTransformer):
-    """Makes loops and macros check the time whenever their body runs, and `~` the size of its result."""
+    """Makes loops and macros check the time whenever their body runs, and makes `~` check the size of its result."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (named by jinja2)
         return self._with_tick(node)
@@ -128,7 +128,7 @@ class _Bounded(jinja2.visitor.NodeTransformer):
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """A sandbox that bounds the size of what `+`, `*` and `**` make."""
+    """A sandbox that limits the size of the results of `+`, `*` and `**`."""
 
     intercepted_binops = frozenset({"+", "*", "**"})
 

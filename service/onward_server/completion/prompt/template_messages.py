@@ -26,7 +26,7 @@ class TemplateTraits:
     """Reasoning is a part of the content, not a value beside it."""
     supports_system_role: bool = True
     supports_many_system_messages: bool = False
-    """Every system message at the start is rendered. Otherwise they are merged into one."""
+    """Whether the template renders several system messages at the start. If not, they are merged into one."""
     supports_tools: bool = False
     supports_tool_calls: bool = False
 

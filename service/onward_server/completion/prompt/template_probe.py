@@ -84,7 +84,7 @@ class _Trials:
         return self._text(traits, messages).count("None")
 
     def _text(self, traits: TemplateTraits, messages: Sequence[Message], tools: Sequence[FunctionTool] = ()) -> str:
-        """Returns the rendering; with a tool if the template raises without one, and empty if it raises even so."""
+        """Returns the rendering. If the template raises, tries again with a tool; empty if that raises, too."""
         values = template_messages(messages, traits, TextTransforms())
         text = self._trial(values, template_tools(tools, TextTransforms()))
         return text if text is not None else self._trial(values, template_tools([_TOOL], TextTransforms())) or ""

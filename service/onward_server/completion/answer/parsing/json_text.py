@@ -20,7 +20,7 @@ class NestedTooDeeply(MalformedToolCall):
 
 
 def json_type(text: str) -> str | None:
-    """Returns the JSON Schema type of the value that the text is; None if the text is not JSON.
+    """Returns the JSON Schema type of the value in a JSON text; None if the text is not JSON.
 
     Raises:
         NestedTooDeeply: The text may be JSON, but is nested too deeply to find out.

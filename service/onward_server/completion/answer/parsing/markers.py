@@ -18,7 +18,7 @@ class Markers:
     @classmethod
     @lru_cache(maxsize=256)
     def of(cls, *literals: str) -> "Markers":
-        """Returns the markers with these literals; cached, as parsers ask for the same sets again and again."""
+        """Returns the markers with these literals; cached, because parsers use the same sets repeatedly."""
         return cls(literals)
 
     def search(self, text: str, start: int) -> re.Match[str] | None:

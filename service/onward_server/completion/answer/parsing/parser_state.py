@@ -43,7 +43,7 @@ class ParserState:
         self.has_text = continues is MessagePart.CONTENT
         """Whether the text of the message has begun, in the prompt or in the output."""
         self.is_constrained = response_format is not None
-        """Whether a response format binds the text. If so, markers are text, too, once the text has begun."""
+        """Whether a response format constrains the text. If so, markers after its start are ordinary text."""
         self.strips_newlines = response_format is None or isinstance(response_format, JsonFormat)
         """Whether newlines between reasoning and text are dropped. A regex, grammar or choice may require them."""
         self._text: list[str] = []

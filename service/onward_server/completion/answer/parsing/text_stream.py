@@ -20,7 +20,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class TextStream:
-    """The output of one choice, of which more may arrive, and a position in it.
+    """The output of one choice so far, and a position in it. More output may arrive.
 
     The methods that take text move the position forward; those that may have to wait for more text are generators.
     """
@@ -37,7 +37,7 @@ class TextStream:
         self._position = 0
 
     def end(self) -> None:
-        """States that no more text will arrive."""
+        """Marks the end of the output: no more text will arrive."""
         self._is_ended = True
 
     @property

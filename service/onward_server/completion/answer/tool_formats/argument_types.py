@@ -25,7 +25,7 @@ class ArgumentTypes:
     def to_json(self, name: str, text: str) -> str:
         """Returns the text itself if it is JSON of a type that the schema allows, else a JSON string of it.
 
-        Text that is JSON of another type stays as it is, too, where the schema does not allow a string.
+        If the schema allows no string, JSON of any type is returned unchanged.
         """
         types = self._schema.of_property(name)
         candidate = _PYTHON_LITERALS.get(text, text)
