@@ -131,22 +131,22 @@ def test_a_trigger_in_plain_text_begins_a_call_too(writer: RandomSampler) -> Non
 
 
 @pytest.mark.parametrize("frame", [HERMES, MISTRAL], ids=["hermes", "mistral"])
-def test_a_trigger_that_is_spelled_out_is_no_text(writer: RandomSampler, frame: CallFrame) -> None:
-    """Who reads the answer sees no difference to the control token, so it was a way around a strict schema once."""
+def test_free_text_cannot_contain_a_trigger_spelled_out(writer: RandomSampler, frame: CallFrame) -> None:
+    """The parser cannot tell it from the control token, so it evaded a strict schema."""
     grammar = calls(writer, frame, tools=TOOLS[:1])
     assert writer.allows(grammar, "so: ", *frame.trigger[:-1])
     assert not writer.allows(grammar, "so: ", *frame.trigger)
 
 
 def test_reasoning_cannot_contain_its_end_marker_spelled_out(writer: RandomSampler) -> None:
-    """It was a way around every format once."""
+    """Text after it evaded every response format."""
     grammar = writer.compile(JsonObjectFormat(), THINK)
     assert writer.allows(grammar, "<think>", *"</think", "</think>{}")
     assert not writer.allows(grammar, "<think>", *"</think>", "</think>{}")
 
 
 def test_reasoning_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomSampler) -> None:
-    """A call there is one, as models do not always think; it was a way around a strict schema once."""
+    """The parser reads a call there, since models do not always reason; it evaded a strict schema."""
     opened = ReasoningFrame(begin="<think>", end="</think>", is_open=True)
     grammar = calls(writer, TEXT_FRAME, reasoning=opened)
     allowed = [f"hm <call> x</think>{TEXT_CALL}", "hm</think>hello"]
@@ -176,12 +176,12 @@ def test_a_tool_that_is_not_strict_takes_any_object_unless_it_is_required(writer
     assert_allows(writer, calls(writer, HERMES, tools=(strict, loose), is_required=True), [HERMES_CALL], [any_call])
 
 
-def test_a_format_binds_answers_that_call_no_tool(writer: RandomSampler) -> None:
+def test_a_response_format_constrains_outputs_without_calls(writer: RandomSampler) -> None:
     grammar = calls(writer, HERMES, response_format=JsonObjectFormat())
     assert_allows(writer, grammar, ['{"a": 1}', HERMES_CALL], ["hello", f"{{}}{HERMES_CALL}", '{"a": "<tool_call>"}'])
 
 
-def test_a_json_answer_and_a_call_that_is_json_may_begin_alike(writer: RandomSampler) -> None:
+def test_json_output_and_a_call_that_is_json_may_begin_alike(writer: RandomSampler) -> None:
     grammar = calls(writer, LLAMA, response_format=JsonSchemaFormat(schema='{"type": "object", "maxProperties": 1}'))
     allowed = [LLAMA_CALL, "{}", '{"a": 1}', '{"name": "add"}', '{"name": 1}']
     assert_allows(writer, grammar, allowed, ["hello", LLAMA_CALL.replace("1", '"1"'), f"{LLAMA_CALL};"])
@@ -201,7 +201,7 @@ def test_the_constraint_starts_where_reasoning_ends(writer: RandomSampler, end: 
     assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
 
 
-def test_newlines_after_reasoning_are_none_of_the_answer_where_it_may_begin_with_some(writer: RandomSampler) -> None:
+def test_no_newlines_are_added_after_reasoning_where_the_output_may_begin_with_some(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern=r"\n*yes"), THINK)
     assert_allows(writer, grammar, ["\n\n\nyes", "<think>hm</think>\n\n\nyes"], [])
     grammar = writer.compile(RegexFormat(pattern="yes"), THINK)
@@ -216,7 +216,7 @@ def test_reasoning_that_the_prompt_has_not_begun_may_be_skipped(writer: RandomSa
     )
 
 
-def test_an_answer_may_have_a_beginning_of_its_own(writer: RandomSampler) -> None:
+def test_markers_may_be_required_before_the_output(writer: RandomSampler) -> None:
     think = ReasoningFrame(begin="<|start|>think", end="</think><|start|>", is_open=False)
     grammar = writer.compile(RegexFormat(pattern="yes"), think, output_begin="answer:")
     assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
@@ -277,15 +277,15 @@ def test_many_tools_together_have_a_limit_too(writer: RandomSampler) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "letters", "num_answers"),
+    ("pattern", "letters", "num_outputs"),
     [("(a{1,100}){1,100}", "a", 1), ("(a|b)*a(a|b){25}", "ab", 30)],
     ids=["one that costs much", "many that cost much"],
 )
-def test_answers_leave_others_of_the_same_constraint_all_they_may_cost(
-    writer: RandomSampler, pattern: str, letters: str, num_answers: int
+def test_each_output_of_a_constraint_has_a_budget_of_its_own(
+    writer: RandomSampler, pattern: str, letters: str, num_outputs: int
 ) -> None:
-    """Copies of one matcher shared the states that they found: the constraint was soon too costly for anybody."""
-    for number in range(num_answers):
+    """Copies of one matcher shared the states that they found, so that the constraint soon was too costly for all."""
+    for number in range(num_outputs):
         with suppress(InvalidRequest):
             text = "".join(Random(number).choices(letters, k=300))
             writer.allows(writer.compile(RegexFormat(pattern=pattern)), *text)

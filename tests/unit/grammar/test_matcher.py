@@ -1,4 +1,4 @@
-"""Masks, tokens taken, ends and failures of single answers."""
+"""The masks of one output, the tokens it accepts, and how it ends or fails."""
 
 from dataclasses import replace
 from random import Random
@@ -43,7 +43,7 @@ def allowed_ids(of: GrammarMatcher, vocabulary_size: int = 512) -> set[int]:
 
 
 def follow_both(one: GrammarMatcher, other: GrammarMatcher, token_id: int, masks: Masks) -> None:
-    """Gives the same token to both, until the first fails; the second must not."""
+    """Appends the same token to both until the first fails; the second must not fail."""
     filler = MaskFiller(1)
     for _ in range(200):
         filler.fill([(one, 0), (other, 1)], masks)
@@ -53,25 +53,25 @@ def follow_both(one: GrammarMatcher, other: GrammarMatcher, token_id: int, masks
         one.accept(token_id)
 
 
-def test_the_end_of_the_sequence_is_allowed_exactly_where_the_constraint_is_fulfilled(writer: RandomSampler) -> None:
-    answer = matcher(writer, "12?")
+def test_the_end_of_the_sequence_is_allowed_exactly_where_the_output_is_complete(writer: RandomSampler) -> None:
+    output = matcher(writer, "12?")
     one, two = writer.ids_of("1")[0], writer.ids_of("2")[0]
-    assert not allowed_ids(answer) & EOS_TOKEN_IDS
-    assert not answer.may_end
-    answer.accept(one)
-    assert allowed_ids(answer) == {two, *EOS_TOKEN_IDS}
-    assert answer.may_end
-    assert not answer.is_complete
-    answer.accept(two)
-    assert answer.may_end
-    assert answer.is_complete
-    assert allowed_ids(answer) == EOS_TOKEN_IDS
+    assert not allowed_ids(output) & EOS_TOKEN_IDS
+    assert not output.may_end
+    output.accept(one)
+    assert allowed_ids(output) == {two, *EOS_TOKEN_IDS}
+    assert output.may_end
+    assert not output.is_complete
+    output.accept(two)
+    assert output.may_end
+    assert output.is_complete
+    assert allowed_ids(output) == EOS_TOKEN_IDS
 
 
-def test_an_empty_answer_may_end_at_once(writer: RandomSampler) -> None:
-    answer = matcher(writer, "")
-    assert answer.may_end
-    assert allowed_ids(answer) == EOS_TOKEN_IDS
+def test_an_empty_output_may_end_at_once(writer: RandomSampler) -> None:
+    output = matcher(writer, "")
+    assert output.may_end
+    assert allowed_ids(output) == EOS_TOKEN_IDS
 
 
 def test_ids_beyond_the_tokenizer_and_control_tokens_are_never_allowed() -> None:
@@ -81,14 +81,14 @@ def test_ids_beyond_the_tokenizer_and_control_tokens_are_never_allowed() -> None
     assert max(allowed) == 511
 
 
-def test_forced_tokens_are_named_and_not_taken(writer: RandomSampler) -> None:
+def test_forced_tokens_are_returned_but_not_accepted(writer: RandomSampler) -> None:
     schema = '{"type": "object", "properties": {"name": {"enum": ["a", "b"]}}, "required": ["name"]}'
-    answer = writer.compile(JsonSchemaFormat(schema=schema)).matcher()
-    answer.accept(writer.ids_of("{")[0])
+    output = writer.compile(JsonSchemaFormat(schema=schema)).matcher()
+    output.accept(writer.ids_of("{")[0])
     for token_id in writer.ids_of('"name"'):
-        answer.accept(token_id)
-    before = allowed_ids(answer)
-    assert answer.forced_tokens() == []
+        output.accept(token_id)
+    before = allowed_ids(output)
+    assert output.forced_tokens() == []
     assert len(before) > 1
     exact = matcher(writer, "name")
     assert exact.forced_tokens() == writer.ids_of("name")
@@ -109,7 +109,7 @@ def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomSampler) ->
     assert (together[[1, 4]] == -1).all()
 
 
-def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_others(writer: RandomSampler) -> None:
+def test_a_constraint_over_its_budget_ends_its_own_output_only(writer: RandomSampler) -> None:
     dying = limited('start: start start start | "a" | ""', max_items_in_row=50)
     other = matcher(writer, "a*")
     masks = allocate_masks(2, 512)
@@ -128,7 +128,7 @@ def test_a_constraint_that_goes_over_its_budget_ends_that_answer_and_leaves_the_
 def test_a_long_output_outlives_the_limit_of_states_that_its_lexer_may_find(
     writer: RandomSampler, *, uses_filler: bool
 ) -> None:
-    """Once an automaton had found too many states, its output ended in the middle."""
+    """An automaton that found too many states ended its output in the middle."""
     definition = "start: /(a|b)*a(a|b){12}/"
     text = "".join(Random(0).choices("ab", k=600))
     followed = limited(definition, max_lexer_states=900)
@@ -156,7 +156,7 @@ def test_a_token_that_the_mask_does_not_allow_is_an_error(writer: RandomSampler)
         matcher(writer, "a").accept(writer.ids_of("b")[0])
 
 
-def test_matchers_of_one_grammar_do_not_know_each_other(writer: RandomSampler) -> None:
+def test_matchers_of_one_grammar_are_independent(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern="ab"))
     one, other = grammar.matcher(), grammar.matcher()
     for token_id in writer.ids_of("ab"):
@@ -166,7 +166,7 @@ def test_matchers_of_one_grammar_do_not_know_each_other(writer: RandomSampler) -
 
 
 @pytest.mark.parametrize("size", [1, 31, 32, 33, 511, 512])
-def test_a_mask_leaves_what_it_allows_and_makes_the_rest_impossible(size: int) -> None:
+def test_a_mask_keeps_the_scores_that_it_allows_and_sets_the_others_to_minus_infinity(size: int) -> None:
     random = np.random.default_rng(size)
     masks = allocate_masks(1, 512)
     allowed = random.random(512) < 0.5
@@ -177,7 +177,7 @@ def test_a_mask_leaves_what_it_allows_and_makes_the_rest_impossible(size: int) -
     assert scores.tolist() == expected.tolist()
 
 
-def test_a_mask_of_another_kind_is_refused(writer: RandomSampler) -> None:
+def test_a_mask_of_another_type_or_layout_is_rejected(writer: RandomSampler) -> None:
     with pytest.raises(ValueError, match="int32"):
         matcher(writer, "a").fill(np.zeros(32, np.int32)[::2])
     with pytest.raises(ValueError, match="int32"):

@@ -6,7 +6,7 @@ is one of several types, texts that would be read as a value of another type are
 
 from onward_server.grammar import lark
 from onward_server.grammar.notation.rules import NUMBERS, ArgumentRules, ArgumentsRejected
-from onward_server.grammar.notation.shapes import Shape
+from onward_server.grammar.notation.shapes import Shape, TextShape
 from onward_server.grammar.schema import tree
 from onward_server.grammar.schema.value_types import SchemaTypes
 from onward_server.grammar.tool_calls import ElementNotation
@@ -85,6 +85,6 @@ def _read_as_other_type(types: frozenset[str], shape: Shape) -> list[str]:
         regexes.append(rf"{_SPACE}[\-0-9](?s:.*)")
     elif types & NUMBERS.keys():
         regexes.append(f"{_SPACE}{NUMBERS['number' if 'number' in types else 'integer']}{_SPACE}")
-    if len(types) > 1 and not any(text.is_free for text in shape.texts):
+    if len(types) > 1 and TextShape() not in shape.texts:
         regexes.append(f'{_SPACE}"(?s:.*)"{_SPACE}')
     return regexes

@@ -22,18 +22,13 @@ _Demands = tuple[tree.OfOneType | tree.ByType | tree.Enum, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextShape:
-    """The strings that match."""
+    """Strings that match; `TextShape()` is every string."""
 
     choices: tuple[str, ...] | None = None
     """None: any."""
     min_length: int = 0
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
-
-    @property
-    def is_free(self) -> bool:
-        """Whether every string is allowed."""
-        return self == TextShape()
 
 
 @dataclass(slots=True, kw_only=True)
