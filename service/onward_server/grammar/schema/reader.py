@@ -36,6 +36,8 @@ from onward_server.grammar.values import MAX_EXACT, unwritable
 from onward_server.json_value import Json, JsonObject
 
 _MAX_PROPERTIES = 3000
+_MAX_CONDITIONS = 4
+"""Each level doubles what is written."""
 _MAX_PATTERN_LENGTH = 10_000
 _MAX_PATTERNS_LENGTH = 100_000
 
@@ -355,6 +357,8 @@ class _Reader:
         """`if` with `then` and `else`: the first two, or the last without the first."""
         if "then" not in schema and "else" not in schema:
             return []
+        if place.count("/if") + place.count("/not") > _MAX_CONDITIONS:
+            return [self._rejected(place, f"conditions are nested more than {_MAX_CONDITIONS} deep")]
         where = place.removesuffix("if")
         then = self.schema(schema.get("then", True), f"{where}then", base)
         otherwise = self.schema(schema.get("else", True), f"{where}else", base)
