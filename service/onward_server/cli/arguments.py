@@ -46,7 +46,10 @@ def _add_sampling(parser: ArgumentParser) -> None:
             group.add_argument(flag, type=int, metavar="N", help=in_range)
         elif parameter.value_type == tuple[str, ...]:
             group.add_argument(
-                flag, action="append", metavar="TEXT", help=f"repeat it for more, at most {parameter.max_items}"
+                flag,
+                action="append",
+                metavar="TEXT",
+                help=f"repeat the flag for several, at most {parameter.max_items}",
             )
 
 

@@ -183,8 +183,8 @@ def _require_memory(what: str, needed: int, advice: str) -> None:
     available = _available_memory()
     if available is not None and needed > available:
         raise StartupError(
-            f"{what} take {_gib(needed)}, but only {_gib(available)} of memory are available: "
-            f"{_gib(needed - available)} are missing{advice}"
+            f"{what} need {_gib(needed)} of memory, but only {_gib(available)} is available: "
+            f"{_gib(needed - available)} is missing{advice}"
         )
 
 

@@ -189,7 +189,7 @@ def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
 ) -> None:
     monkeypatch.setattr(loader, "_available_memory", lambda: 2_000_000)
     with pytest.raises(
-        StartupError, match=r"KV cache \(64 slots of 256 tokens\) and the logits .* are missing; lower --slots"
+        StartupError, match=r"KV cache \(64 slots of 256 tokens\) and the logits .* is missing; lower --slots"
     ):
         load(folder, num_slots=64)
 

@@ -160,7 +160,7 @@ class ChatTemplate:
         prompt = self._prompt(chat, self._guarding(chat) if is_control else TextTransforms())
         if self._may_join(strings):
             guarded = self._prompt(chat, self._guarding(chat, ends=True))
-            # A template that compares a string would see the sentinel at its end. If the text differs, do without.
+            # If the template compares a string, a sentinel at its end changes the text. Then the ends stay unguarded.
             prompt = guarded if guarded.text == prompt.text else prompt
         return prompt
 
