@@ -3,6 +3,8 @@
 The keywords of one schema object that apply to a type become the node of that type. Keywords that combine schemas
 become nodes above those of the combined schemas. Several nodes for one schema object form an `AllOf`, in the order of
 the keywords.
+
+Nodes are not frozen, because freezing doubles the time to build them. No module changes a node.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,31 +13,31 @@ from dataclasses import dataclass, field
 from onward_server.json_value import Json
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Anything:
     """Every value."""
 
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Never:
     """No value."""
 
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Null:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Boolean:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Number:
     """Numbers, or only whole ones, within bounds."""
 
@@ -48,7 +50,7 @@ class Number:
     multiple_of: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Text:
     """Strings that match every pattern, anywhere; patterns are in the syntax of llguidance."""
 
@@ -58,7 +60,7 @@ class Text:
     patterns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Array:
     place: str
     rest: "Schema"
@@ -68,7 +70,7 @@ class Array:
     max_items: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Object:
     place: str
     additional: "Schema"
@@ -80,7 +82,7 @@ class Object:
     max_properties: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ByType:
     """Values of several types, at most one node for each type."""
 
@@ -88,7 +90,7 @@ class ByType:
     alternatives: tuple["OfOneType", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Enum:
     """One of the listed values."""
 
@@ -96,13 +98,13 @@ class Enum:
     values: tuple[Json, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnyOf:
     place: str
     choices: tuple["Schema", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OneOf:
     """Exactly one of the choices; enforced as `AnyOf` where the choices are proven disjoint."""
 
@@ -112,13 +114,13 @@ class OneOf:
     """The types that the keywords beside `oneOf` allow."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AllOf:
     place: str
     demands: tuple["Schema", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ref:
     """The definition of a name in the document."""
 
