@@ -38,7 +38,7 @@ class MaskRows:
         """The tokens that a sequence may sample next; None: any token.
 
         Raises:
-            InvalidRequest: The constraint allows no further token, or is too costly to follow.
+            InvalidRequest: The constraint allows no further token, or is too costly to match.
         """
         if sequence.matcher is None or sequence.slot is None:
             return None

@@ -2,13 +2,14 @@
 
 In reading order:
 
-- `compiler`: from a response format or tool calls to a `Grammar`; `trial` tests what it costs, `compile_errors` says
-  why it does not compile.
+- `compiler`: compiles a response format or tool calls into a `Grammar`; `trial` tests the cost of its steps,
+  `compile_errors` translates the errors of llguidance.
 - `matcher`: follows one sequence through its grammar and fills the masks of allowed tokens.
-- `response_formats`, `user_grammar`: check a response format and write its grammar; `lark` writes the pieces.
+- `response_formats`: checks a response format and writes its grammar, with helpers in `lark`.
+- `user_grammar`: checks a Lark grammar that the caller wrote.
 - `tool_calls`, `call_grammar`: the literals of a tool format, and the grammar of calls, text and reasoning.
-- `notation/`: the grammar of a tool's arguments. `arguments` chooses JSON, `element` or `bare`; `rules` is what the
-  last two share, `shapes` splits a schema by the types of its values.
+- `notation/`: the grammar of a tool's arguments. `arguments` chooses JSON, `element` or `bare`; the last two share
+  `rules` and `shapes`, which splits a schema by the types of its values.
 - `schema/`: JSON Schemas. `reader` builds the `tree` (with `references`, `numbers`, `patterns`, `string_formats`);
   `checks` rejects what cannot be enforced; `writer` writes the tree for llguidance (`disjoint` and `negation` turn
   `oneOf` into `anyOf`); `value_types` finds the types of values.

@@ -18,7 +18,7 @@ def arguments_name(index: int) -> str:
 class CallGrammar:
     """Writes the grammars for one tokenizer. Each starts with the reasoning, if there is any.
 
-    `takes_newlines`: the output cannot begin with newlines, so that some may separate it from the reasoning.
+    `takes_newlines`: allows newlines between the reasoning and the output, which itself cannot begin with one.
     """
 
     control: lark.ControlTokens
@@ -59,10 +59,9 @@ class CallGrammar:
         return f"{reasoning} {self.control.literal(frame.section_begin + frame.begin)}"
 
     def _text_or_calls(self, frame: CallFrame) -> list[str]:
-        """Free text, in which only the trigger begins calls.
+        """Free text or calls; in the text, the trigger begins calls.
 
-        The text contains no marker of a call, not even one spelled in ordinary tokens: the parser cannot tell it
-        from the control token.
+        The text cannot contain a tool-call marker, not even spelled in ordinary tokens: the parser sees only text.
         """
         literal = self.control.literal
         if frame.output_begin or frame.needs_output_start:
@@ -96,7 +95,7 @@ class CallGrammar:
     def _reasoning(self, reasoning: ReasoningFrame | None, triggers: tuple[str, ...]) -> list[str]:
         """The rules of the reasoning, alone and with newlines after it.
 
-        `triggers`: markers of calls, with which reasoning that the prompt has begun cannot start.
+        `triggers`: tool-call markers; if the prompt has begun the reasoning, its text cannot start with one.
         """
         if reasoning is None:
             return ['reasoning: ""', 'reasoning_newlines: ""']

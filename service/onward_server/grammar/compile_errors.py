@@ -1,4 +1,4 @@
-"""Translates the messages of llguidance, which name its internals, into reasons that a caller understands."""
+"""Translates the error messages of llguidance into our own, which name no internals."""
 
 import re
 
@@ -9,49 +9,52 @@ _NOT_A_REGEX = (
     ("unclosed group", "a group is not closed"),
     ("unopened group", "a closing parenthesis has no opening one"),
     ("unclosed character class", "a character class is not closed"),
-    ("look-a", "looking ahead or behind is not supported"),
+    ("look-a", "lookahead and lookbehind are not supported"),
     ("backreferences", "backreferences are not supported"),
     ("unrecognized escape", "an escape sequence is unknown"),
-    ("repetition", "a repetition is malformed"),
+    ("repetition", "a repetition is invalid"),
     ("range start must be <= range end", "a range ends before it begins"),
 )
 _REASONS = (
     ("too many", "it is too complex"),
     ("Too many", "it is too complex"),
-    ("lookarounds not supported", "^, $ or \\b cannot be enforced where it is; use ^ and $ only at the ends"),
+    (
+        "lookarounds not supported",
+        "^, $ or \\b is in a place where it cannot be enforced; use ^ and $ only at the ends",
+    ),
     ("Unsatisfiable schema", "no value can match it"),
-    ("are disjoint", "two patterns of patternProperties may be too complex to tell whether a name can match both"),
+    ("are disjoint", "two patterns of patternProperties are too complex to find out whether a name can match both"),
     ("are not disjoint", "a name may match two patterns of patternProperties"),
     ("min/maxProperties", "minProperties or maxProperties with optional properties cannot be enforced"),
-    ("circular references", "a schema that refers to itself cannot have further keywords beside the reference"),
+    ("circular references", "a schema that refers to itself cannot have other keywords next to the reference"),
     ("if regex is empty", "a pattern is too complex"),
     ("multipleOf", "multipleOf has too many digits"),
     ("multiple of", "multipleOf has too many digits"),
     ("float range", "bounds have too many digits"),
     ("integer range", "bounds have too many digits"),
     ("unknown name", "a name is not defined"),
-    ("Current row", "it is too ambiguous"),
+    ("Current row", "it is too ambiguous: too many rules can match the same text"),
     ("no start rule", "the rule 'start' is missing"),
     ("Empty grammar", "it is empty"),
     ("circular reference in token", "a terminal refers to itself"),
     ("duplicate", "a name is defined twice"),
-    ("Expected", "it is not understood"),
-    ("expect", "it is not understood"),
+    ("Expected", "its syntax is invalid"),
+    ("expect", "its syntax is invalid"),
     ("not supported", "it uses a feature that is not supported"),
     ("too deeply nested", "it is nested too deeply"),
     ("NoExtension", "nothing can match it"),
     ("too large", "it is too large"),
     ("fuel", "it is too complex"),
     ("limit", "it is too complex"),
-    ("lexer error", "a character is not understood"),
+    ("lexer error", "a character is invalid"),
     ("exceeded", "it is too complex"),
 )
 
 
 def reason(error: str, *, has_lines: bool) -> str:
-    """The reason for a message of llguidance, with the place if the message names one.
+    """Translates a message of llguidance; keeps its line and column.
 
-    `has_lines`: the lines in the message are those of the caller's grammar.
+    `has_lines`: the line numbers in the message refer to text that the caller wrote.
     """
     place = _LARK_PLACE.match(error) if has_lines else None
     regex = _REGEX_PLACE.search(error)

@@ -31,7 +31,7 @@ _LIMITS = LLParserLimits(
     precompute_large_lexemes=False,
     verbose_errors=False,
 )
-# A caller's grammar may derive a text in many ways; a step then takes time that grows with the square of a row.
+# A caller's grammar may be ambiguous. The time of one step then grows with the square of the items in a row.
 _AMBIGUOUS_LIMITS = LLParserLimits(
     max_items_in_row=1000,
     step_lexer_fuel=2_000_000,
@@ -45,39 +45,39 @@ _MAX_TEXT_LENGTH = 4_000_000
 _MAX_RULES_LENGTH = 250_000
 _NUM_FIRST_TOKENS = 2
 _MAX_PLAIN_LENGTH = 100_000
-"""A JSON schema up to this size shows its errors before the first token."""
+"""Size of a JSON schema up to which llguidance reports every error before the first token."""
 _MAX_PROBES = 200
 _NUM_TRIAL_TOKENS = 256
-"""Of all strings of a constraint together, each of which gets 4 to 64."""
+"""Trial tokens shared by all strings of a constraint; each string gets 4 to 64."""
 
 
 @dataclass(slots=True)
 class Grammar:
-    """A compiled constraint for the answers of one request; it has one owner at a time."""
+    """The compiled constraint of one request; used by one thread at a time."""
 
     _new: Callable[[], LLMatcher]
     _ready: list[LLMatcher]
     _field: str
 
     def prepare(self) -> None:
-        """Makes one more matcher: usually a millisecond, 0.3 s at worst."""
+        """Creates one more matcher in advance; takes about a millisecond, at worst 0.3 s."""
         self._ready.append(self._new())
 
     def matcher(self) -> GrammarMatcher:
-        """A matcher at the start: one that is ready, else a new one."""
+        """A matcher at the start of an output; takes a prepared one if there is any."""
         if not self._ready:
             self.prepare()
         return GrammarMatcher(self._ready.pop(), self._new, self._field)
 
 
 class GrammarCompiler:
-    """Compiles for one model's tokenizer, on two threads of its own; those who ask wait for their turn.
+    """Compiles constraints for one tokenizer, on two worker threads.
 
-    Compiling takes milliseconds as a rule, and 3 s at worst. What nobody waits for any more, and has not begun, is not
-    compiled. Results raise InvalidRequest where a constraint does not compile, or would cost too much.
+    Compiling usually takes milliseconds, at worst 3 s. Work that is cancelled before it starts is skipped. The futures
+    raise InvalidRequest if a constraint does not compile or is too costly.
 
-    What was tried out is remembered, but no answer shares an automaton with another: copies of a matcher share the
-    states that they find, and the budget of them, so that an answer would depend on those before and beside it.
+    The results of trials are cached, but each choice gets its own matcher: copies of a matcher share their lexer states
+    and the limit on them, so the output of one choice would depend on the others.
     """
 
     def __init__(
@@ -93,18 +93,18 @@ class GrammarCompiler:
         Args:
             tokenizer_json: The text of the tokenizer's file.
             vocabulary_size: The width of the logits; ids beyond the tokenizer are never allowed.
-            eos_token_ids: What ends an answer; at least one.
-            cache_bytes: What is remembered of grammars that compile, about; the one used last always is.
+            eos_token_ids: The tokens that end an output; at least one.
+            cache_bytes: Approximate size of the cache of grammars that passed the trial; the last one always stays.
 
         Raises:
-            StartupError: Answers cannot be constrained with this tokenizer.
+            StartupError: Output cannot be constrained with this tokenizer.
         """
         if not eos_token_ids:
-            raise StartupError("answers cannot be constrained without an end-of-sequence token")
+            raise StartupError("output cannot be constrained without an end-of-sequence token")
         try:
             self._tokenizer = LLTokenizer(tokenizer_json, n_vocab=vocabulary_size, eos_token=sorted(eos_token_ids))
         except ValueError as error:
-            raise StartupError(f"answers cannot be constrained with this tokenizer: {error}") from error
+            raise StartupError(f"output cannot be constrained with this tokenizer: {error}") from error
         self._trial = Trial(self._tokenizer, eos_token_ids)
         self._call_grammar = CallGrammar(ControlTokens(self._control_token_ids(tokenizer_json)))
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -114,7 +114,7 @@ class GrammarCompiler:
         self._workers = _deep_workers()
 
     def close(self) -> None:
-        """Ends its threads; what has not begun is not compiled."""
+        """Stops the threads and cancels queued work."""
         self._workers.shutdown(cancel_futures=True)
 
     def compile(
@@ -123,15 +123,15 @@ class GrammarCompiler:
         reasoning: ReasoningFrame | None = None,
         output_begin: str = "",
     ) -> Future[Grammar]:
-        """The constraint of one output, which follows its reasoning and the markers `output_begin`."""
+        """Compiles the constraint of an output, which comes after the reasoning and the markers `output_begin`."""
         return self._workers.submit(self._format, response_format, reasoning, output_begin)
 
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
-        """The constraint on answers that may call tools, for one; None: there is nothing to constrain."""
+        """Compiles the constraint of an output that may call tools; None: nothing is constrained."""
         return self._workers.submit(self._tool_calls, constraint)
 
     def prepare(self, grammar: Grammar) -> Future[None]:
-        """Makes a grammar ready for one more answer; others have their turn between two of these."""
+        """Prepares a grammar for one more choice, as a job of its own, so that other requests compile in between."""
         return self._workers.submit(grammar.prepare)
 
     def _format(self, response_format: ResponseFormat, reasoning: ReasoningFrame | None, output_begin: str) -> Grammar:
@@ -175,7 +175,10 @@ class GrammarCompiler:
         text = lark.grammar_set(*first, *(part.grammar for part in parts))
         rules_length = sum(len(str(part.grammar.get("lark_grammar", ""))) for part in parts)
         if len(text) > _MAX_TEXT_LENGTH or rules_length > _MAX_RULES_LENGTH:
-            raise rejected(parts[-1].field if len(parts) == 1 else "tools", "too large to be enforced")
+            raise rejected(
+                parts[-1].field if len(parts) == 1 else "tools",
+                "is too large to be enforced; use fewer or smaller schemas",
+            )
         limits = _AMBIGUOUS_LIMITS if any(part.has_lines for part in parts) else _LIMITS
         matcher = self._matcher(text, limits)
         if not self._is_known(text):
@@ -184,13 +187,14 @@ class GrammarCompiler:
         return Grammar(partial(self._matcher, text, limits), [matcher], parts[-1].field)
 
     def _try_out(self, matcher: LLMatcher, text: str, parts: list[Part], limits: LLParserLimits) -> None:
-        """Raises InvalidRequest where nothing matches, or a step costs too much; leaves the matcher at its start."""
+        """Raises InvalidRequest if nothing matches or a step costs too much; leaves the matcher at its start."""
         is_plain = len(parts) == 1 and "json_schema" in parts[0].grammar and len(text) <= _MAX_PLAIN_LENGTH
         if error := self._trial.error(matcher, 0 if is_plain else _NUM_FIRST_TOKENS):
             raise self._rejection(parts, error, limits)
         probes = [(part, probe) for part in parts for probe in part.probes]
         if len(probes) > _MAX_PROBES:
-            raise rejected(parts[-1].field if len(parts) == 1 else "tools", "it has too many different patterns")
+            description = f"has {len(probes)} strings with complex patterns; at most {_MAX_PROBES} are allowed"
+            raise rejected(parts[-1].field if len(parts) == 1 else "tools", description)
         num_tokens = min(64, max(4, _NUM_TRIAL_TOKENS // max(len(probes), 1)))
         for part, probe in probes:
             self._check_probe(part.field, probe, num_tokens)
@@ -220,11 +224,11 @@ class GrammarCompiler:
         if error:
             raise rejected(field, f"{probe.description}: {reason(error, has_lines=False)}")
         if self._trial.is_costly(text, num_tokens):
-            raise rejected(field, f"{probe.description}: it is too costly to follow")
+            raise rejected(field, f"{probe.description}: matching it is too costly")
         self._remember(text)
 
     def _rejection(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
-        """Names the part that does not compile by itself."""
+        """Returns the error of the first part that does not compile on its own, else of the whole."""
         for part in parts if len(parts) > 1 else ():
             matcher = self._matcher(lark.grammar_set(part.grammar), limits)
             if own_error := self._trial.error(matcher, _NUM_FIRST_TOKENS):
@@ -233,7 +237,7 @@ class GrammarCompiler:
 
 
 def _deep_workers() -> ThreadPoolExecutor:
-    """Threads with stacks for what descends far; only the part of a stack that is used takes memory."""
+    """Threads with stacks of 64 MiB, for deeply nested grammars; only the used part of a stack takes memory."""
     workers = ThreadPoolExecutor(_NUM_WORKERS, thread_name_prefix="grammar")
     all_there = threading.Barrier(_NUM_WORKERS)
     previous = threading.stack_size(_STACK_BYTES)

@@ -14,9 +14,9 @@ Grammar = dict[str, object]
 
 _ANY_TEXT = "/(?s:.*)/"
 _JSON_OPTIONS: JsonObject = {
-    # One blank, or a line break and the indent of the next line: what models write, without endless white space.
+    # One space, or a line break and indentation, as models write them; never endless white space.
     "whitespace_pattern": r" |\n[ \t]{0,40}",
-    # No \u: with two spellings of a name, the model could evade what the schema says about it.
+    # No \u: if a name had two spellings, the model could evade the schema of that property.
     "json_allowed_escapes": 'nrbtf\\"',
 }
 
@@ -37,7 +37,7 @@ def quoted(text: str) -> str:
 
 
 def regex_literal(text: str) -> str:
-    """A regular expression, as a part of another one, that matches one text; valid in Python and Rust."""
+    """Escapes a text for use inside a regular expression, in the syntax of both Python and Rust."""
     return "".join(map(_escaped, text))
 
 
@@ -47,15 +47,15 @@ def containing(*parts: str) -> str:
 
 
 def other_than(*regexes: str) -> str:
-    """A term of a terminal for texts that none of the regular expressions matches.
+    """A part of a terminal that excludes every text matching one of the regular expressions.
 
-    It is one expression, because the states of a lexer multiply with each further one.
+    They are joined into one expression, because the lexer states of separate ones multiply.
     """
     return f"~/{'|'.join(f'(?:{regex})' for regex in regexes)}/" if regexes else _ANY_TEXT
 
 
 def text_without(*parts: str, prefixes: Iterable[str] = ()) -> str:
-    """A terminal for any text without these parts that does not start with a prefix, after optional white space."""
+    """A terminal for texts that contain none of the parts, and do not start with white space and then a prefix."""
     excluded = [containing(*parts)] if parts else []
     excluded += [rf"\s*{regex_literal(prefix)}(?s:.*)" for prefix in prefixes]
     return f"{_ANY_TEXT} & {other_than(*excluded)}"
@@ -89,7 +89,7 @@ class ControlTokens:
             text: The definition of the text, as a terminal.
 
         Returns:
-            What to write in a rule, and the definitions of the terminals in it.
+            The expression to write in a rule, and the definitions of its terminals.
         """
         first, *rest = (piece for piece in self._pattern.split(marker) if piece)
         end = " ".join(map(self._piece, rest))

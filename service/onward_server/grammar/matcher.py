@@ -25,11 +25,11 @@ _REPLAYED_TOKENS = 256
 class GrammarMatcher:
     """The state of one sequence in its grammar; used by one thread at a time.
 
-    The native matcher keeps every lexer state that it finds, up to a limit. At the limit, a new one replays the tokens
-    and replaces it, so that a long output neither fills the memory nor fails.
+    The native matcher keeps every lexer state that it creates, up to a limit. At the limit, a new matcher replays the
+    tokens and replaces it, so that a long output neither fills the memory nor fails.
 
-    Every method may raise InvalidRequest: the output is incomplete but no token is allowed, or one step costs more
-    than the limits allow. The output cannot continue then.
+    Every method may raise InvalidRequest: the constraint is not satisfied but allows no further token, or one step
+    costs more than the limits allow. The output then cannot continue.
     """
 
     def __init__(self, matcher: LLMatcher, renew: Callable[[], LLMatcher], field: str) -> None:
@@ -75,7 +75,7 @@ class GrammarMatcher:
         self.check()
 
     def mend(self, mask: Mask) -> None:
-        """Fills a row again if the native matcher met a limit while it filled it."""
+        """Refills a row if the native matcher hit a limit while filling it."""
         if self._matcher.is_error() and self._replace():
             self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
 
@@ -84,7 +84,7 @@ class GrammarMatcher:
         if self._matcher.is_error():
             raise InvalidRequest.of(
                 self._field,
-                "the constraint allows no further token though it is not fulfilled, or is too costly to follow",
+                "the constraint is not satisfied but allows no further token, or matching it is too costly",
                 InvalidReason.INVALID_RESPONSE_FORMAT,
             )
 
@@ -94,7 +94,7 @@ class GrammarMatcher:
         return self._matcher
 
     def _replace(self) -> bool:
-        """Replaces a matcher that has met a limit of its lexer, at most once per token; returns whether it did."""
+        """Replaces a matcher that has hit its lexer limit, at most once per token; returns whether it did."""
         if "lexer error" not in self._matcher.get_error() or self._renewed_at == len(self._token_ids):
             return False
         self._renewed_at = len(self._token_ids)
@@ -113,14 +113,14 @@ class MaskFiller:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks")
 
     def start(self, rows: Sequence[tuple[GrammarMatcher, int]], masks: Masks) -> Future[None]:
-        """Starts to fill the row of each matcher; do not use the matchers or the masks until the future is done.
+        """Starts filling the row of each matcher; do not use the matchers or the masks until the future is done.
 
         The error of one matcher is raised by its `check`; the other rows are filled regardless.
         """
         return self._background.submit(self.fill, rows, masks)
 
     def fill(self, rows: Sequence[tuple[GrammarMatcher, int]], masks: Masks) -> None:
-        """Fills the row of each matcher and waits for it."""
+        """Fills the row of each matcher; returns when all are filled."""
         if not (masks.flags.c_contiguous and masks.dtype == np.int32):
             raise ValueError(f"masks must be a contiguous array of int32, not of {masks.dtype}")
         num_rows, num_words = masks.shape

@@ -32,13 +32,13 @@ _ENDS_IN_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The grammar of one string, which the compiler tries out alone."""
+    """The grammar of one string, which the compiler tries out on its own."""
 
     description: str
     """Names the string in an error."""
     grammar: lark.Grammar
     must_match: bool = False
-    """Whether the constraint cannot be met if no string matches."""
+    """Whether to reject the constraint if no string matches this grammar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +128,22 @@ def _regex_part(field: str, name: str, pattern: str) -> Part:
 
 def _choice_part(field: str, name: str, choices: tuple[str, ...]) -> Part:
     if not choices:
-        raise rejected(field, "there is nothing to choose from; at least one choice is required")
+        raise rejected(field, "is empty; at least one choice is required")
     if len(choices) > _MAX_CHOICES:
-        raise rejected(field, f"{len(choices)} choices, of which {_MAX_CHOICES} are allowed")
+        raise rejected(field, f"has {len(choices)} choices; at most {_MAX_CHOICES} are allowed")
     size = 0
     for index, choice in enumerate(choices):
         size += len(choice.encode())
         if size > _MAX_CHOICES_BYTES:
-            raise rejected(
-                f"{field}[{index}]", f"the choices up to this one exceed {_MAX_CHOICES_BYTES} bytes in total"
-            )
+            reason = f"the choices up to this one have {size} bytes in total; at most {_MAX_CHOICES_BYTES} are allowed"
+            raise rejected(f"{field}[{index}]", reason)
     return Part(field, {"name": name, **_regex_grammar("|".join(map(lark.regex_literal, choices)))})
 
 
 def _check_size(field: str, text: str, max_bytes: int) -> None:
     size = len(text.encode())
     if size > max_bytes:
-        raise rejected(field, f"{size} bytes, of which {max_bytes} are allowed")
+        raise rejected(field, f"has {size} bytes; at most {max_bytes} are allowed")
 
 
 def _regex_grammar(pattern: str) -> lark.Grammar:

@@ -8,15 +8,15 @@ from onward_server.json_value import NotJson, parse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElementNotation:
-    """Each argument is an element of its own: a string stands without quotes, any other value is JSON.
+    """Each argument is an element. A string is written without quotes, any other value as JSON.
 
-    The parser reads a value by the types of the tool's schema; what is no value of another type is a string.
+    The parser decides by the types in the tool's schema; text that fits no other type is a string.
     """
 
     begin: str
     name_end: str
     end: str
-    """Without the white space around it, the marker that no string may contain."""
+    """Ends the element. No string may contain this marker, even without the white space around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class CallFrame:
     section_begin: str = ""
     begin: str = ""
     id_begin: str = ""
-    """If not empty, it and an id of nine alphanumeric characters follow the name."""
+    """The marker after the name and before an id of nine alphanumeric characters; empty: calls have no id."""
     arguments_begin: str
     notation: ElementNotation | BareNotation | None = None
     """How arguments are written; None: as JSON."""
@@ -51,7 +51,8 @@ class CallFrame:
     other_triggers: tuple[str, ...] = ()
     """Other markers that begin a call; free text must not contain them."""
     start_triggers: tuple[str, ...] = ()
-    """What begins a call at the start of the output, after optional white space; free text must not start with it."""
+    """Literals that begin a call only at the start of the output, after optional white space; free text must not
+    start with one."""
     output_begin: str = ""
     """The markers before an output without calls; if not empty, no text comes before calls."""
     next_message: str = ""

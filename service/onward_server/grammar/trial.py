@@ -1,4 +1,4 @@
-"""Tries grammars out before a model writes by them: does anything match, and does each step stay cheap?"""
+"""Tries grammars out before they are used: whether anything matches, and whether every step is cheap."""
 
 from collections.abc import Callable
 from zlib import crc32
@@ -10,7 +10,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 _LIMITS = LLParserLimits(
     max_items_in_row=5000, step_lexer_fuel=200_000, step_max_items=50_000, max_lexer_states=50_000, verbose_errors=False
 )
-"""A tenth of what a step may cost later, so that no output that follows meets the limits."""
+"""A tenth of the limits that apply during generation, so that real outputs stay well below those."""
 
 Tokens = npt.NDArray[np.intp]  # (n,), ids of allowed tokens
 
@@ -24,7 +24,7 @@ class Trial:
         self._lengths: npt.NDArray[np.intp] | None = None
 
     def error(self, matcher: LLMatcher, num_tokens: int) -> str:
-        """The error of a new matcher, be it at once or within some tokens, which are taken back; empty: none."""
+        """The error of a new matcher within its first `num_tokens` tokens; empty: it has none, and is reset."""
         mask = matcher.compute_bitmask()
         for _ in range(num_tokens):
             if matcher.is_stopped():
@@ -37,7 +37,7 @@ class Trial:
         return error
 
     def is_costly(self, grammar: str, num_tokens: int) -> bool:
-        """Whether a step of two outputs costs too much: one of random tokens, one of the longest tokens."""
+        """Whether generating an output of random tokens, or one of the longest tokens, hits the trial limits."""
         random = np.random.default_rng(crc32(grammar.encode()))
         return self._meets_limit(grammar, num_tokens, lambda ids: int(random.choice(ids))) or (
             self._meets_limit(grammar, num_tokens, self._longest)

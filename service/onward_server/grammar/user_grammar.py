@@ -19,14 +19,14 @@ _LEXEME = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# What can nest: rules, terminals, groups and repetitions. llguidance compiles them by recursion.
+# The start of a rule, terminal, group or repetition; these can nest, and llguidance compiles them by recursion.
 _NESTING = re.compile(r"[:(\[{*+?]")
 _MAX_NESTING = 2000
 _MAX_REGEX_LENGTH = 2000
 
 
 class GrammarRejected(Exception):
-    """A grammar that contains what a caller may not use; the message says where and what."""
+    """A grammar that is too large or uses something that callers may not use; the message says where and what."""
 
 
 def checked(definition: str) -> str:
@@ -38,7 +38,7 @@ def checked(definition: str) -> str:
     """
     num_nesting = len(_NESTING.findall(definition))
     if num_nesting > _MAX_NESTING:
-        raise GrammarRejected(f"{num_nesting} rules, groups and repetitions, of which {_MAX_NESTING} are allowed")
+        raise GrammarRejected(f"has {num_nesting} rules, groups and repetitions; at most {_MAX_NESTING} are allowed")
     pieces: list[str] = []
     position = 0
     while match := _LEXEME.search(definition, position):
@@ -60,7 +60,7 @@ def _rejection(lexeme: re.Match[str]) -> str | None:
         case "forbidden":
             return f"{lexeme[0]!r} cannot be used"
         case "regex" if len(lexeme[0]) > _MAX_REGEX_LENGTH:
-            return f"regular expressions have at most {_MAX_REGEX_LENGTH} characters"
+            return f"the regular expression has {len(lexeme[0])} characters; at most {_MAX_REGEX_LENGTH} are allowed"
         case _:
             return None
 

@@ -63,7 +63,7 @@ class Generation:
 
         Raises:
             EngineFailed: A run or the engine failed.
-            InvalidRequest: The constraint is not satisfied but allows no further token, or is too costly to follow.
+            InvalidRequest: The constraint is not satisfied but allows no further token, or is too costly to match.
         """
         while self.unfinished or self._arrived:
             if not self._arrived:

@@ -90,21 +90,24 @@ def test_a_key_cannot_be_written_in_a_second_way(writer: RandomSampler) -> None:
     [
         (JsonSchemaFormat(schema="{"), "response_format.json_schema.schema: not JSON: line 1, column 2: "),
         (JsonSchemaFormat(schema='{"uniqueItems": true}'), "response_format.json_schema.schema: at #/uniqueItems: "),
-        (JsonSchemaFormat(schema='{"$ref": "#"}'), "response_format.json_schema.schema: at #: it leads back"),
+        (
+            JsonSchemaFormat(schema='{"$ref": "#"}'),
+            "response_format.json_schema.schema: at #: the schema refers to itself",
+        ),
         (JsonSchemaFormat(schema="false"), "response_format.json_schema.schema: no value can match it"),
-        (JsonSchemaFormat(schema=" " * 4_000_000), "response_format.json_schema.schema: 4000000 bytes, of which"),
+        (JsonSchemaFormat(schema=" " * 4_000_000), "response_format.json_schema.schema: has 4000000 bytes; at most"),
         (
             JsonSchemaFormat(schema='{"patternProperties": {"a": {}, "b": {}}}'),
             "response_format.json_schema.schema: a name may match two patterns",
         ),
         (RegexFormat(pattern="x(a"), "response_format.regex.pattern: at character 1 of the regular expression: "),
         (RegexFormat(pattern="a\\\\\\"), "response_format.regex.pattern: at character 3: a backslash"),
-        (RegexFormat(pattern="a" * 9000), "response_format.regex.pattern: 9000 bytes"),
+        (RegexFormat(pattern="a" * 9000), "response_format.regex.pattern: has 9000 bytes"),
         (RegexFormat(pattern="[a&&b]"), "response_format.regex.pattern: nothing can match it"),
-        (GrammarFormat(definition=" " * 40_000), "response_format.grammar.definition: 40000 bytes"),
+        (GrammarFormat(definition=" " * 40_000), "response_format.grammar.definition: has 40000 bytes"),
         (GrammarFormat(definition="start: <|end|>"), "response_format.grammar.definition: line 1, column 8: control"),
-        (ChoiceFormat(choices=()), "response_format.choice.choices: there is nothing"),
-        (ChoiceFormat(choices=("a",) * 1025), "response_format.choice.choices: 1025 choices, of which 1024"),
+        (ChoiceFormat(choices=()), "response_format.choice.choices: is empty"),
+        (ChoiceFormat(choices=("a",) * 1025), "response_format.choice.choices: has 1025 choices; at most 1024"),
         (ChoiceFormat(choices=("a", "b" * 66_000)), "response_format.choice.choices\\[1\\]: "),
     ],
     ids=lambda value: str(value)[:60],
@@ -272,7 +275,7 @@ def test_many_tools_together_have_a_limit_too(writer: RandomSampler) -> None:
     enum = [f"{i}" * 50 for i in range(5000)]
     tool = FunctionTool(name="wide", parameters=json.dumps({"properties": {"a": {"enum": enum}}}), strict=True)
     offered = tuple(OfferedTool(tool=tool, field=f"tools[{i}].function") for i in range(6))
-    with pytest.raises(InvalidRequest, match="tools: too large to be enforced"):
+    with pytest.raises(InvalidRequest, match="tools: is too large to be enforced"):
         calls(writer, HERMES, tools=offered)
 
 

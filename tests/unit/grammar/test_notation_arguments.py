@@ -217,7 +217,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
         (
             QWEN3_CODER,
             {"properties": {"a>b": {}}},
-            "the argument 'a>b': the name cannot be written, in the tool format",
+            "the argument 'a>b': a name with <, > or a line break cannot be written, in the tool format",
         ),
         (QWEN3_CODER, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the tool format"),
         (QWEN3_CODER, one({"enum": ["</parameter>"]}), "the argument 'a': no value can match it"),
@@ -231,12 +231,12 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
             one({"allOf": [_PATTERN, {"minLength": 4}]}),
             "the argument 'a': its strings and their patterns: ",
         ),
-        (QWEN3_CODER, {"const": {"a": 1}}, "arguments that are listed as a whole cannot be enforced"),
+        (QWEN3_CODER, {"const": {"a": 1}}, "enum and const of the whole arguments object cannot be enforced"),
         (QWEN3_CODER, {"type": "array"}, "no value can match it"),
         (QWEN3_CODER, one({"type": "null", "const": 1}), "the argument 'a': no value can match it"),
         (QWEN3_CODER, one(_STRING, maxProperties=0), "maxProperties cannot be enforced with optional properties"),
         (GEMMA4, one({"enum": ['<|"|>']}), "the argument 'a': no value can match it"),
-        (GEMMA4, one({"const": ['<|"|>']}), "the argument 'a': a text that contains "),
+        (GEMMA4, one({"const": ['<|"|>']}), "the argument 'a': a string or name that contains "),
         (
             GEMMA4,
             one({"items": {"patternProperties": {"a": {}}}}),
@@ -247,7 +247,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
             one({"properties": {"b": {"type": "integer", "enum": ["x"]}}}),
             "the argument 'a.b': no value can match",
         ),
-        (GEMMA4, {"$ref": "#"}, "at #: it leads back to itself"),
+        (GEMMA4, {"$ref": "#"}, "at #: the schema refers to itself"),
         (
             GEMMA4,
             one({"type": "object", "properties": {"b": {}, "c": {}}, "maxProperties": 1}),

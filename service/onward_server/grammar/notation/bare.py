@@ -16,7 +16,7 @@ _NAME = r"[\p{L}\p{N}_.$\-]+"
 
 
 class BareArguments:
-    """Writes the arguments of one tool, with a rule for each schema, so that schemas may be recursive."""
+    """Writes the arguments of one tool. Each schema becomes a rule, so schemas may be recursive."""
 
     def __init__(self, notation: BareNotation, control: lark.ControlTokens, document: tree.Document) -> None:
         self.rules = ArgumentRules(control, document)
@@ -26,7 +26,7 @@ class BareArguments:
         self._pending: deque[tuple[str, tree.Schema, str]] = deque()
 
     def grammar(self, schema: tree.Schema) -> str:
-        """The grammar of what stands between the outermost braces, for a schema of objects.
+        """The grammar of the text between the outermost braces, for a schema of objects.
 
         Raises:
             ArgumentsRejected: The schema cannot be enforced.
@@ -38,7 +38,7 @@ class BareArguments:
         return self.rules.grammar(starts)
 
     def _value(self, schema: tree.Schema, place: str) -> str:
-        """The name of a schema's rule, which is written later."""
+        """The name of a schema's rule; a new rule is queued and defined later."""
         key = self.rules.key(schema, place)
         if key not in self._names:
             self._names[key] = self.rules.new_rule()
@@ -61,7 +61,7 @@ class BareArguments:
         return choices
 
     def _items(self, shape: tree.Array, place: str) -> str:
-        """The first items, of which the optional ones may be missing from the end on, then more of one kind."""
+        """The items of a tuple, then any further items. Optional tuple items may be missing from the end."""
         first = [
             self._value(schema, f"{place}[{index}]") for index, schema in enumerate(shape.first[: shape.max_items])
         ]
@@ -97,7 +97,7 @@ class BareArguments:
 
     def _quoted(self, text: str, place: str) -> str:
         if self._quote in text:
-            raise ArgumentsRejected(place, f"a text that contains {self._quote} cannot be written")
+            raise ArgumentsRejected(place, f"a string or name that contains {self._quote} cannot be written")
         return f"{self._quote}{text}{self._quote}"
 
     def _written(self, value: Json, place: str) -> str:

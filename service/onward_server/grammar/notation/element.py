@@ -1,7 +1,7 @@
-"""Writes the grammar of arguments that are elements, each of which the parser reads by the types of its schema.
+"""Writes the grammar of arguments in element notation.
 
-The parser reads a text as a value of the first type that it is valid JSON of, otherwise as a string. So where a string
-is one of several types, texts that would be read as a value of another type are excluded, unless that type allows all.
+The parser reads a text as a value of another type than string if it is valid JSON of that type. So if an argument may
+be a string or another type, strings that the parser would read as that type are excluded.
 """
 
 from onward_server.grammar import lark
@@ -39,7 +39,7 @@ class ElementArguments:
 
     def _element(self, name: str, schema: tree.Schema) -> str:
         if any(character in name for character in "<>\n"):
-            raise ArgumentsRejected(name, "the name cannot be written")
+            raise ArgumentsRejected(name, "a name with <, > or a line break cannot be written")
         begin = self._control.literal(f"{self._notation.begin}{name}{self._notation.name_end}")
         return self.rules.rule(f"{begin} ({self._value(name, schema, self._types.of_property(name))})")
 
@@ -50,7 +50,7 @@ class ElementArguments:
         return self.rules.rule(f"{self._control.literal(self._notation.begin)} {name} ({value})")
 
     def _value(self, name: str, schema: tree.Schema, types: frozenset[str]) -> str:
-        """A value and the end of its element; `types`: those that the parser considers."""
+        """A value and the end of its element; `types`: the types that the parser tries."""
         end = self._control.literal(self._notation.end)
         if not types:
             raise ArgumentsRejected(name, "no value can match it")
@@ -69,7 +69,7 @@ class ElementArguments:
 
 
 def _json_types(shape: Shape) -> list[set[str]]:
-    """Groups of types whose values are written as JSON, as none begins like a string of the argument."""
+    """Groups of types whose values are written as JSON. No allowed string starts like one of them."""
     groups = [{"number"}] if shape.has_bound_numbers else []
     if shape.arrays or shape.objects or shape.constants:
         groups.append({"array", "object"})

@@ -1,4 +1,4 @@
-"""The grammar rules of one tool's arguments, as far as notations other than JSON share them."""
+"""The grammar rules that all notations other than JSON share."""
 
 import json
 import re
@@ -26,8 +26,9 @@ class ArgumentsRejected(Exception):
 
 
 class ArgumentRules:
-    """Collects rules. Methods that write one return its name; `argument` is named in errors, empty for all of them.
+    """Collects the rules of one tool's arguments. Methods that write a rule return its name.
 
+    `argument`: the name to report in errors; empty: the arguments as a whole.
     Every method that takes a schema raises ArgumentsRejected if the schema cannot be enforced.
     """
 
@@ -43,10 +44,10 @@ class ArgumentRules:
         return "\n".join([f"start: {' | '.join(starts)}", *self._lines])
 
     def arguments(self, schema: tree.Schema, write: Callable[[tree.Object], str | None]) -> list[str]:
-        """What `write` returns for each shape of the object of all arguments; at least one."""
+        """Calls `write` for each shape of the arguments object; returns the rules, at least one."""
         shape = self.shape(schema, "")
         if shape.constants:
-            raise ArgumentsRejected("", "arguments that are listed as a whole cannot be enforced")
+            raise ArgumentsRejected("", "enum and const of the whole arguments object cannot be enforced")
         written = [rule for object_ in shape.objects if (rule := write(object_)) is not None]
         if not written:
             raise ArgumentsRejected("", "no value can match it")
@@ -80,7 +81,7 @@ class ArgumentRules:
         return name
 
     def text_to(self, marker: str, definitions: Iterable[str]) -> str:
-        """A text of one of several terminals and the marker after it, which none of them contains."""
+        """A text that matches one of the terminals, and the marker after it, which the text does not contain."""
         reference, lines = self._control.text_to(marker, self._new_name("T"), " | ".join(definitions))
         self._lines += lines
         return reference
@@ -102,7 +103,7 @@ class ArgumentRules:
         return [*words, *(f"/{NUMBERS[type_]}/" for type_ in sorted(shape.free_numbers))]
 
     def texts(self, shape: Shape, excluded: Sequence[str], argument: str) -> list[str]:
-        """Terminals for strings as they are, except those that a regular expression of `excluded` matches."""
+        """Terminals for unquoted strings, without those that match a regular expression of `excluded`."""
         return [terminal for text in shape.texts if (terminal := self._text(text, excluded, argument)) is not None]
 
     def members(
@@ -112,9 +113,9 @@ class ArgumentRules:
         other: Callable[[tree.Object], str],
         separator: str = "",
     ) -> str | None:
-        """The listed properties of an object in their order, then the others; None: there is no such object.
+        """The listed properties of an object in their order, then the others; None: no object matches.
 
-        `listed` and `other` write one property that the object lists, or does not list.
+        `listed` writes one listed property, `other` one property that the object does not list.
         """
         items = [
             (listed(name, schema), name in shape.required)
@@ -124,7 +125,7 @@ class ArgumentRules:
         maximum = None if shape.max_properties is None else shape.max_properties - len(items)
         further = None if isinstance(shape.additional, tree.Never) else other(shape)
         further = further if maximum != 0 else None
-        # From any item on, `rest` is what may follow a property that is already written, `first` what may come first.
+        # `rest` matches the remaining properties after a written one, `first` those if none has been written yet.
         rest = self.rule(repeated(f"{separator} {further}", 0, maximum) if further else '""')
         first: str | None = rest
         needs_one = shape.min_properties > len(shape.required)
@@ -165,7 +166,7 @@ class ArgumentRules:
 
 
 def repeated(rule: str, minimum: int, maximum: int | None, *, less: int = 0) -> str:
-    """A rule from `minimum` to `maximum` times, both reduced by `less`."""
+    """Repeats a rule between `minimum - less` and `maximum - less` times."""
     minimum = max(0, minimum - less)
     if maximum is None:
         return f"({rule}){{{minimum},}}"
@@ -174,7 +175,7 @@ def repeated(rule: str, minimum: int, maximum: int | None, *, less: int = 0) -> 
 
 @contextmanager
 def _naming(argument: str) -> Generator[None]:
-    """Turns the rejection of a schema into one that names the argument."""
+    """Converts SchemaRejected into an error that names the argument."""
     try:
         yield
     except tree.SchemaRejected as error:

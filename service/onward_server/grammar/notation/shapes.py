@@ -1,4 +1,4 @@
-"""Splits a schema by the types of the values that it allows, since a notation writes each type in its own way."""
+"""Splits a schema by the types of its values, because notations write each type differently."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,8 +44,8 @@ class Shape:
     """Whether numbers within bounds match."""
     arrays: list[tree.Array] = field(default_factory=list[tree.Array])
     objects: list[tree.Object] = field(default_factory=list[tree.Object])
-    """Without patterns; `min_properties` is at most one more than the required ones, and where `max_properties` is
-    set, the named properties are all required."""
+    """Without patterns. `min_properties` is at most `len(required) + 1`. If `max_properties` is set, every named
+    property is required."""
     constants: list[Json] = field(default_factory=list[Json])
     """Listed arrays and objects."""
 
@@ -65,7 +65,7 @@ def shape_of(schema: tree.Schema, document: tree.Document) -> Shape:
 def _alternatives(schema: tree.Schema, definitions: Mapping[str, tree.Schema], depth: int) -> list[_Demands]:
     """The schema as alternatives (its disjunctive normal form); a value matches if it matches one of them."""
     if depth > _MAX_DEPTH:
-        raise tree.SchemaRejected("its references lead too far")
+        raise tree.SchemaRejected(f"its references and combined schemas are nested more than {_MAX_DEPTH} deep")
     match schema:
         case tree.Anything():
             alternatives: list[_Demands] = [()]
@@ -89,7 +89,8 @@ def _alternatives(schema: tree.Schema, definitions: Mapping[str, tree.Schema], d
 def _combined(alternatives: Sequence[_Demands], others: Sequence[_Demands]) -> list[_Demands]:
     limit = _MAX_COMBINED if min(len(alternatives), len(others)) > 1 else _MAX_ALTERNATIVES
     if len(alternatives) * len(others) > limit:
-        raise tree.SchemaRejected("there are too many alternatives")
+        num_combined = len(alternatives) * len(others)
+        raise tree.SchemaRejected(f"its schemas combine to {num_combined} alternatives; at most {limit} are allowed")
     return [(*one, *other) for one, other in product(alternatives, others)]
 
 
@@ -113,11 +114,11 @@ def _add(shape: Shape, demands: _Demands) -> None:
 
 
 def _add_values(shape: Shape, demands: _Demands, values: Sequence[Json]) -> None:
-    """Adds listed values, as far as they match the other demands."""
+    """Adds those listed values that match the other demands."""
     shape.texts += _texts(_nodes(tree.Text, demands), tuple(value for value in values if isinstance(value, str)))
     nested = [value for value in values if isinstance(value, list | dict)]
     if nested and any(map(_restricts, (*_nodes(tree.Array, demands), *_nodes(tree.Object, demands)))):
-        raise tree.SchemaRejected("listed arrays or objects cannot have further keywords")
+        raise tree.SchemaRejected("arrays and objects in enum or const cannot be combined with other keywords")
     shape.constants += nested
     scalars = [value for value in values if not isinstance(value, str | list | dict)]
     if _has_bounds(demands) and any("number" in value_types(value) for value in scalars):
@@ -208,7 +209,7 @@ def _objects(demands: Sequence[tree.Object]) -> Iterator[tree.Object]:
 
 
 def _all_of(place: str, schemas: Sequence[tree.Schema]) -> tree.Schema:
-    """One schema for what all of them demand."""
+    """One schema that requires all of them."""
     demands = tuple(schema for schema in schemas if not isinstance(schema, tree.Anything))
     never = next((schema for schema in demands if isinstance(schema, tree.Never)), None)
     if never is not None or not demands:

@@ -1,1 +1,1 @@
-"""JSON Schemas: read into a tree, checked, and written for llguidance or split by type for other notations."""
+"""Reads JSON Schemas into a tree, checks them, and writes them for llguidance."""

@@ -1,4 +1,4 @@
-"""Rejects what cannot be enforced: unsupported keywords, circular references, strings with many patterns."""
+"""Rejects schemas that cannot be enforced: unsupported keywords, circular references, too many patterns."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ _MAX_DEFINITIONS = 2000
 
 
 def enforceable(schema: Json) -> tree.Document:
-    """Reads a schema of which every keyword can be enforced.
+    """Reads a schema and checks that every keyword in it can be enforced.
 
     Raises:
         SchemaRejected: A keyword cannot be enforced, or the schema is too large or too deep.
@@ -24,7 +24,7 @@ def enforceable(schema: Json) -> tree.Document:
 
 def _problem(document: tree.Document) -> str | None:
     if document.definitions and (name := _circular(document.definitions)) is not None:
-        return f"at {document.places[name]}: it leads back to itself without a property or an item in between"
+        return f"at {document.places[name]}: the schema refers to itself without a property or item in between"
     if len(document.definitions) > _MAX_DEFINITIONS:
         return f"it refers to {len(document.definitions)} schemas; at most {_MAX_DEFINITIONS} can be enforced"
     if document.combines and document.num_patterns > _MAX_PATTERNS:
@@ -53,7 +53,7 @@ def _circular(definitions: Mapping[str, tree.Schema]) -> str | None:
 
 
 def _referred(schema: tree.Schema) -> Iterator[str]:
-    """The definitions that a schema applies to the value itself, not to its items or properties."""
+    """The definitions that a schema applies to the value itself rather than to its items or properties."""
     match schema:
         case tree.Ref(name=name):
             yield name

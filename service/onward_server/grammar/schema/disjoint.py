@@ -22,7 +22,7 @@ def exclusive(schema: tree.OneOf, definitions: Mapping[str, tree.Schema]) -> tre
     """
     num_pairs = len(schema.choices) * (len(schema.choices) - 1) // 2
     if num_pairs > _MAX_PAIRS:
-        reason = f"{len(schema.choices)} schemas are too many to tell apart; use anyOf"
+        reason = f"{len(schema.choices)} schemas are too many to prove that no value matches two of them; use anyOf"
         raise tree.SchemaRejected(f"at {schema.place}: {reason}")
     proof = _Proof(definitions)
     types = [schema.types & types_of(choice) for choice in schema.choices]
@@ -44,7 +44,7 @@ def _of_types(schema: tree.Schema, types: frozenset[str]) -> tree.Schema:
 
 
 def _excluding(schema: tree.OneOf, index: int, others: Sequence[int]) -> tree.Schema:
-    """One choice without the values that match others."""
+    """One choice without the values that match the other choices."""
     if not others:
         return schema.choices[index]
     negations = [negated(schema.choices[other]) for other in others[:_MAX_EXCLUDED]]
@@ -52,8 +52,8 @@ def _excluding(schema: tree.OneOf, index: int, others: Sequence[int]) -> tree.Sc
     if len(demands) < len(others):
         low, high = sorted((index, others[negations.index(None) if None in negations else 0]))
         raise tree.SchemaRejected(
-            f"at {schema.place}: a value may match both {low} and {high}; use anyOf, or tell them apart by type, "
-            "or by a required property with different constants"
+            f"at {schema.place}: a value may match both schema {low} and schema {high}; use anyOf, or distinguish "
+            "them by type or by a required property with different constants"
         )
     return tree.AllOf(schema.place, (schema.choices[index], *demands))
 

@@ -1,4 +1,4 @@
-"""Bounds of numbers, and the bounds and multiples that llguidance would not enforce exactly."""
+"""Reads the bounds of numbers, and finds bounds and multiples that llguidance would not enforce exactly."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -21,7 +21,7 @@ class Bounds(NamedTuple):
 
 
 def bounds(schema: Mapping[str, Any]) -> Bounds:
-    """The tighter ones of the inclusive and exclusive bounds of a schema, which are numbers or, as in draft 4, flags.
+    """The tighter of the inclusive and the exclusive bound at each end; in draft 4, exclusive bounds are flags.
 
     Raises:
         ValueError: A bound is not exact as a double; the message says which.
@@ -45,7 +45,7 @@ def _tighter(schema: Mapping[str, Any], inclusive: str, exclusive: str, *, sign:
 
 
 def inexact(numbers: Sequence[Number], *, are_combined: bool) -> str | None:
-    """Why the numbers of a document would not be enforced exactly, with the place; None: they are.
+    """Why llguidance would not enforce the numbers of a document exactly, with the place; None if it would.
 
     `are_combined`: several of them may apply to one value.
     """
@@ -54,7 +54,10 @@ def inexact(numbers: Sequence[Number], *, are_combined: bool) -> str | None:
 
 
 def _open_end(numbers: Sequence[Number]) -> str | None:
-    """Llguidance allows an excluded whole bound that is the end next to zero of a range less than one wide."""
+    """Rejects ranges in which llguidance would allow an excluded bound.
+
+    This happens to a whole number that is the end nearest to zero of a range narrower than 1.
+    """
     reals = [number for number in numbers if not number.is_integer]
     highs = [number.maximum for number in reals if number.maximum is not None]
     lows = [number.minimum for number in reals if number.minimum is not None]
@@ -69,7 +72,7 @@ def _open_end(numbers: Sequence[Number]) -> str | None:
 
 
 def _multiples(numbers: Sequence[Number]) -> str | None:
-    """Llguidance divides with as many states as the least common multiple has steps, powers of ten aside."""
+    """Rejects costly multiples: llguidance needs a state per unit of their least common multiple, without tens."""
     common = Fraction(1)
     for number in numbers:
         if number.multiple_of is None:
@@ -77,10 +80,13 @@ def _multiples(numbers: Sequence[Number]) -> str | None:
         multiple = Fraction(repr(number.multiple_of))
         common = Fraction(lcm(common.numerator, multiple.numerator), gcd(common.denominator, multiple.denominator))
         if max(map(_without_tens, (common, multiple))) > _MAX_MULTIPLE:
-            return f"at {number.place}: multipleOf is enforced up to {_MAX_MULTIPLE}, and so are common multiples"
+            return (
+                f"at {number.place}: multipleOf {number.multiple_of:g} cannot be enforced; it and its least common "
+                f"multiple with the others, without decimal point and trailing zeros, may be at most {_MAX_MULTIPLE}"
+            )
     return None
 
 
 def _without_tens(number: Fraction) -> int:
-    """The digits of a decimal fraction, but for zeros at its end."""
+    """The digits of a decimal fraction, without its decimal point and trailing zeros."""
     return int(str((number * 10**30).numerator).rstrip("0"))

@@ -1,7 +1,7 @@
-r"""Rewrites regular expressions of JSON schemas so that they mean in a grammar what ECMA-262 says; it knows no schema.
+r"""Rewrites regular expressions of JSON Schemas (ECMA-262) in the syntax of llguidance.
 
-Dialects differ in which characters beyond ASCII `\d`, `\w` and `\s` stand for: what comes out matches only what all of
-them match. Classes never hold NUL, as the quoting of JSON strings gets those wrong that hold every control character.
+Dialects disagree on which non-ASCII characters `\d`, `\w` and `\s` match, so the result matches only what every
+dialect matches. Classes exclude NUL, because llguidance's JSON quoting mishandles classes with all control characters.
 """
 
 import re
@@ -14,7 +14,7 @@ _TOKEN = re.compile(
   | (?P<group> \( (?: \?: | \?<[A-Za-z_][A-Za-z0-9_]*> )? (?!\?) )
   | (?P<quantifier> (?: [*+?] | \{[0-9]+ (?: ,[0-9]* )? \} ) \?? )
   | (?P<class> \[ \^? )
-  | (?P<mark> [|)^$.] )
+  | (?P<operator> [|)^$.] )
   | (?P<literal> [^\\({\[] )
     """,
     re.VERBOSE,
@@ -26,10 +26,10 @@ _CLASS_ITEM = re.compile(
     """,
     re.VERBOSE,
 )
-# Of a pattern after its rewriting: an escape, or one character.
+# A token of a rewritten pattern: an escape or one character.
 _STRUCTURE = re.compile(r"\\.|.", re.DOTALL)
 _NESTING = {"(": 1, "[": 1, ")": -1, "]": -1}
-# What every dialect counts in, and what any of them does.
+# The members of each class in every dialect, and in at least one dialect.
 _ALWAYS = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\r\f\p{Z}"}
 _PERHAPS = {"d": r"\p{Nd}", "w": r"0-9A-Za-z_\p{L}\p{N}\p{M}\p{Pc}", "s": r"\t-\r\x1c-\x1f\x85\x{feff}\p{Z}"}
 _CONTROL_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
@@ -40,7 +40,7 @@ class PatternRejected(Exception):
     """A pattern that cannot be enforced."""
 
     def __init__(self, position: int, description: str) -> None:
-        """`position`: the number of characters before what is wrong."""
+        """`position`: the offset of the error in characters."""
         self.position = position
         self.description = description
         super().__init__(f"at character {position}: {description}")
@@ -48,21 +48,21 @@ class PatternRejected(Exception):
 
 @lru_cache(maxsize=1024)
 def rewritten(pattern: str) -> str:
-    """The pattern in the grammar's dialect.
+    """The pattern in the syntax of llguidance.
 
     Raises:
-        PatternRejected: It holds what cannot be enforced, or what means different things in different dialects.
+        PatternRejected: It uses a construct that cannot be enforced, or that dialects read differently.
     """
     return "".join(_pieces(pattern))
 
 
 def length_pattern(minimum: int, maximum: int | None) -> str:
-    """What matches strings of so many characters, in the grammar's dialect."""
+    """A pattern for strings with a length in this range."""
     return f"^(?s:.{{{minimum},{'' if maximum is None else maximum}}})$"
 
 
 def other_than(texts: Sequence[str]) -> str:
-    """What matches every string but some, in the grammar's dialect."""
+    """A pattern for every string except these."""
     return f"^{_other_than([*dict.fromkeys(texts)])}$"
 
 
@@ -78,15 +78,15 @@ def _other_than(texts: Sequence[str]) -> str:
 
 
 def whole(pattern: str) -> str:
-    """What matches each text, to both ends, in which a rewritten pattern matches somewhere; a slash is escaped."""
+    """A pattern that matches the whole of each text containing a match of a rewritten pattern; escapes slashes."""
     alternatives = [""]
     depth = 0
-    for mark in _STRUCTURE.findall(pattern):
-        depth += _NESTING.get(mark, 0)
-        if mark == "|" and not depth:
+    for piece in _STRUCTURE.findall(pattern):
+        depth += _NESTING.get(piece, 0)
+        if piece == "|" and not depth:
             alternatives.append("")
         else:
-            alternatives[-1] += r"\x{2f}" if mark == "/" else mark
+            alternatives[-1] += r"\x{2f}" if piece == "/" else piece
     return "|".join(map(_padded, alternatives))
 
 
@@ -111,7 +111,7 @@ def _pieces(pattern: str) -> Iterator[str]:
             open_groups.append(position)
         elif match[0] == ")":
             if not open_groups:
-                raise PatternRejected(position, "a group is closed that is not open")
+                raise PatternRejected(position, "a closing parenthesis has no opening one")
             open_groups.pop()
         if match.lastgroup == "class":
             piece, position = _class(pattern, match)
@@ -132,14 +132,14 @@ def _piece(match: re.Match[str]) -> str:
             return rf"[[{text}]--\x00]"
         case "escape" | "literal":
             return _literal(_character(match), match.start())
-        case "mark" if text == ".":
+        case "operator" if text == ".":
             return r"[^\n\r\x{2028}\x{2029}]"
         case _:
             return text
 
 
 def _class(pattern: str, opening: re.Match[str]) -> tuple[str, int]:
-    """A class in brackets, rewritten, and where it ends."""
+    """A rewritten character class in brackets, and the position after it."""
     is_negated = opening[0].endswith("^")
     position = opening.end()
     items: list[str] = []
@@ -148,7 +148,7 @@ def _class(pattern: str, opening: re.Match[str]) -> tuple[str, int]:
         match = _CLASS_ITEM.match(pattern, position)
         if match is None:
             raise PatternRejected(
-                position, _reason(pattern[position:]) if position < len(pattern) else "a class is open"
+                position, _reason(pattern[position:]) if position < len(pattern) else "a character class is not closed"
             )
         text = match[0]
         is_range = text == "-" and may_begin_range and not pattern.startswith("]", match.end())
@@ -160,7 +160,7 @@ def _class(pattern: str, opening: re.Match[str]) -> tuple[str, int]:
             may_begin_range = items[-1].startswith(r"\x{") and items[-2:-1] != ["-"]
         position = match.end()
     if not items:
-        raise PatternRejected(opening.start(), "a class is empty, or begins with a bracket that is not escaped")
+        raise PatternRejected(opening.start(), "a character class is empty or begins with an unescaped bracket")
     return rf"[[{opening[0][1:]}{''.join(items)}]--\x00]", position + 1
 
 
@@ -179,7 +179,7 @@ def _class_item(match: re.Match[str], *, is_negated: bool) -> str:
 
 
 def _set(letter: str, *, is_negated: bool) -> str:
-    r"""The inside of a class for an escape such as `\w`; in a negated class, as wide as any dialect sees it."""
+    r"""The members of a class for an escape such as `\w`; in a negated class, the widest reading of any dialect."""
     wide = letter.isupper() != is_negated
     members = (_PERHAPS if wide else _ALWAYS)[letter.lower()]
     return f"[^{members}]" if letter.isupper() else members
@@ -193,7 +193,7 @@ def _character(match: re.Match[str]) -> str:
     if text[1] in "xu":
         code = int(text.lstrip("\\xu"), base=16)
         if 0xD800 <= code < 0xE000:
-            raise PatternRejected(match.start(), "half of a surrogate pair is no character")
+            raise PatternRejected(match.start(), "half of a surrogate pair is not a character")
         return chr(code)
     return _CONTROL_ESCAPES.get(text[1], text[1])
 
@@ -207,15 +207,15 @@ def _literal(character: str, position: int) -> str:
 
 
 def _reason(rest: str) -> str:
-    """Why what comes next is no token, in words."""
+    """Why the rest of a pattern does not start with a supported token."""
     if rest.startswith(("(?=", "(?!", "(?<")):
-        return "looking ahead or behind cannot be enforced"
+        return "lookahead and lookbehind cannot be enforced"
     if rest.startswith("(?"):
         return "flags are not supported"
     if rest.startswith("{"):
-        return "a brace that is no quantifier must be escaped"
+        return "a brace that is not a quantifier must be escaped"
     if rest.startswith("\\") and rest[1:2].isdigit():
-        return "references to groups cannot be enforced"
+        return "backreferences cannot be enforced"
     if rest.startswith(("\\b", "\\B")):
         return "word boundaries cannot be enforced"
     return f"the escape {rest[:2]!r} is not supported"

@@ -1,7 +1,7 @@
-"""Reads a JSON Schema into a tree, and notes the first keyword that cannot be enforced, with its place.
+"""Reads a JSON Schema into a tree, and records the first keyword that cannot be enforced, with its place.
 
 Schemas are read as draft 2020-12 defines them. The older spellings of tuples, exclusive bounds, dependencies and
-anchors are understood. Keywords that describe (`title`, `default`, …) and keywords of no draft are ignored.
+anchors are supported. Annotations (`title`, `default`, …) and unknown keywords are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ from onward_server.json_value import Json, JsonObject
 
 _MAX_PROPERTIES = 3000
 _MAX_CONDITIONS = 4
-"""Each level doubles what is written."""
+"""Each level doubles the size of the written schema."""
 _MAX_PATTERN_LENGTH = 10_000
 _MAX_PATTERNS_LENGTH = 100_000
 
@@ -62,13 +62,13 @@ _TYPE_KEYWORDS = {
 _TYPED_KEYWORDS = frozenset({"type"}).union(*_TYPE_KEYWORDS.values())
 _UNTYPED = ("null", "boolean", "number", "string", "array", "object")
 _ORDERED = _TYPED_KEYWORDS - {"type", "required"}
-"""Their place among the keywords decides where the properties of an object come among those of other schemas."""
+"""Keywords whose position decides how properties are ordered when schemas are combined."""
 _APPLICATORS = frozenset({"allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "dependencies"})
 """Keywords whose schemas evaluate items or properties."""
 
 
 class _Reader:
-    """Reads one document, each schema in it once."""
+    """Reads one document; reads each schema in it once."""
 
     def __init__(self, root: Json) -> None:
         self._root = root
@@ -106,7 +106,7 @@ class _Reader:
         if schema is False:
             return Never(place)
         if not isinstance(schema, dict):
-            return self._rejected(place, f"{schema!r:.40} is no schema; a schema is an object or a boolean")
+            return self._rejected(place, f"{schema!r:.40} is not a schema; a schema is an object or a boolean")
         if "$id" in schema and schema is not self._root:
             base = base_of(schema, base)
         keywords = schema.keys()
@@ -120,7 +120,7 @@ class _Reader:
         return result
 
     def _demands(self, schema: JsonObject, place: str, base: str) -> list[Schema]:
-        """What the keywords demand, in their order."""
+        """The demands of the keywords, in the order of the keywords."""
         demands: list[Schema] = []
         typed_at = None
         for keyword, value in schema.items():
@@ -140,10 +140,12 @@ class _Reader:
         declared = schema.get("type", _UNTYPED)
         if isinstance(declared, str):
             if declared not in ALL_TYPES:
-                return self._rejected(f"{place}/type", f"{declared!r:.40} is no type; {_KNOWN_TYPES}")
+                return self._rejected(f"{place}/type", f"{declared!r:.40} is not a type; {_KNOWN_TYPES}")
             return self._of_type(declared, schema, place, base)
         if not isinstance(declared, list | tuple) or not declared or not ALL_TYPES.issuperset(map(str, declared)):
-            return self._rejected(f"{place}/type", f"{declared!r:.40} is no type and no list of types; {_KNOWN_TYPES}")
+            return self._rejected(
+                f"{place}/type", f"{declared!r:.40} is neither a type nor a list of types; {_KNOWN_TYPES}"
+            )
         names = dict.fromkeys(map(str, declared))
         if "number" in names:
             names.pop("integer", None)
@@ -198,19 +200,24 @@ class _Reader:
                 maximum = min(limits, default=None)
             else:
                 known = ", ".join(sorted(PATTERNS))
-                self._reject(f"{place}/format", f"the format {name!r:.40} cannot be enforced; known are {known}")
+                self._reject(
+                    f"{place}/format", f"the format {name!r:.40} cannot be enforced; supported formats are {known}"
+                )
         self._num_patterns += len(patterns)
         return Text(place, minimum, maximum, tuple(patterns))
 
     def _pattern(self, pattern: Json, place: str) -> list[str]:
-        """The pattern in llguidance's dialect, as a list; empty where it cannot be enforced."""
+        """The pattern in llguidance's syntax, as a list; empty if it cannot be enforced."""
         if not isinstance(pattern, str):
             self._reject(place, f"{pattern!r:.40} is not a string; a regular expression is expected")
             return []
         self._patterns_length += len(pattern)
-        if len(pattern) > _MAX_PATTERN_LENGTH or self._patterns_length > _MAX_PATTERNS_LENGTH:
-            limits = f"{_MAX_PATTERN_LENGTH} characters, and {_MAX_PATTERNS_LENGTH} in all patterns of a schema"
-            self._reject(place, f"{len(pattern)} characters; a pattern may have {limits}")
+        if len(pattern) > _MAX_PATTERN_LENGTH:
+            self._reject(place, f"the pattern has {len(pattern)} characters; at most {_MAX_PATTERN_LENGTH} are allowed")
+            return []
+        if self._patterns_length > _MAX_PATTERNS_LENGTH:
+            total = f"{self._patterns_length} characters in total; at most {_MAX_PATTERNS_LENGTH} are allowed"
+            self._reject(place, f"the patterns up to this one have {total}")
             return []
         try:
             return [rewritten(pattern)]
@@ -224,14 +231,14 @@ class _Reader:
         first_place, rest_place = f"{place}/prefixItems", f"{place}/items"
         if isinstance(items, list):
             if first is not None:
-                self._reject(f"{place}/items", "a list of schemas cannot stand beside prefixItems")
+                self._reject(f"{place}/items", "a list of schemas cannot be combined with prefixItems")
             first, first_place = items, rest_place
             rest, rest_place = schema.get("additionalItems", True), f"{place}/additionalItems"
         listed = self._list(first, first_place) if first is not None else []
         schemas = tuple(self.schema(item, f"{first_place}/{i}", base) for i, item in enumerate(listed))
         if "unevaluatedItems" in schema and schema["unevaluatedItems"] is not True:
             if "items" in schema or "contains" in schema or not schema.keys().isdisjoint(_APPLICATORS):
-                self._reject(f"{place}/unevaluatedItems", "cannot be enforced beside other schemas for the items")
+                self._reject(f"{place}/unevaluatedItems", "cannot be enforced with other schemas for the items")
             else:
                 rest, rest_place = schema["unevaluatedItems"], f"{place}/unevaluatedItems"
         if "contains" in schema:
@@ -241,7 +248,7 @@ class _Reader:
         return Array(place, self.schema(rest, rest_place, base), schemas, minimum, maximum)
 
     def _contained(self, schema: JsonObject, place: str, minimum: int, maximum: int | None) -> tuple[int, int | None]:
-        """The numbers of items where any item counts as contained."""
+        """Bounds on the number of items, with minContains and maxContains applied if `contains` allows any item."""
         if schema["contains"] not in (True, {}):
             self._reject(f"{place}/contains", "contains cannot be enforced")
             return minimum, maximum
@@ -254,7 +261,7 @@ class _Reader:
         required = self._names_in(schema["required"], f"{place}/required") if "required" in schema else ()
         properties = self._members(schema.get("properties", {}), f"{place}/properties", base)
         if len(properties) > _MAX_PROPERTIES:
-            reason = f"{len(properties)} properties; at most {_MAX_PROPERTIES} can be enforced"
+            reason = f"has {len(properties)} properties; at most {_MAX_PROPERTIES} are allowed"
             self._reject(f"{place}/properties", reason)
         for name in properties:
             self._check_value(name, f"{place}/properties")
@@ -264,7 +271,7 @@ class _Reader:
             for pattern, member in by_pattern.items():
                 for key in self._pattern(pattern, f"{place}/patternProperties"):
                     if key in patterns:
-                        self._reject(f"{place}/patternProperties", f"two patterns mean the same as {pattern!r:.80}")
+                        self._reject(f"{place}/patternProperties", f"another pattern means the same as {pattern!r:.80}")
                     patterns[key] = member
             self._num_patterns += len(patterns)
         additional = self._additional(schema, place, base)
@@ -279,10 +286,11 @@ class _Reader:
             return self.schema(schema["additionalProperties"], f"{place}/additionalProperties", base)
         if unevaluated is True or schema.keys().isdisjoint(_APPLICATORS):
             return self.schema(unevaluated, f"{place}/unevaluatedProperties", base)
-        return self._rejected(f"{place}/unevaluatedProperties", "cannot be enforced beside schemas that are combined")
+        reason = "cannot be enforced together with keywords that combine schemas, such as allOf and $ref"
+        return self._rejected(f"{place}/unevaluatedProperties", reason)
 
     def _named(self, schema: Object, names: Schema) -> Object:
-        """The object with its names restricted."""
+        """The object, restricted to property names that match `names`."""
         place = f"{schema.place}/propertyNames"
         if isinstance(names, ByType):
             names = next((one for one in names.alternatives if isinstance(one, Text)), names)
@@ -337,11 +345,11 @@ class _Reader:
         if not isinstance(value, str):
             return [self._rejected(place, f"{value!r:.40} is not a string")]
         if not str(schema.get("$id", "#")).startswith("#") and not (schema is self._root and value.startswith("#")):
-            return [self._rejected(place, "an $id beside it changes its meaning in some drafts and not in others")]
+            return [self._rejected(place, "cannot be combined with $id: drafts disagree on what it then means")]
         try:
             target = self._references.resolve(value, base)
         except (LookupError, ValueError):
-            return [self._rejected(place, f"the reference {value!r:.80} leads nowhere in this schema")]
+            return [self._rejected(place, f"the reference {value!r:.80} matches no schema of the document, or several")]
         if not isinstance(target.schema, dict) or not target.schema:
             return [self.schema(target.schema, target.place, target.base)]
         key = id(target.schema)
@@ -354,7 +362,7 @@ class _Reader:
         return [self._negation(self.schema(value, place, base), place)]
 
     def condition(self, value: Json, place: str, base: str, schema: JsonObject) -> list[Schema]:
-        """`if` with `then` and `else`: the first two, or the last without the first."""
+        """`if`, `then` and `else` as a choice: `if` and `then`, or not `if` and `else`."""
         if "then" not in schema and "else" not in schema:
             return []
         if place.count("/if") + place.count("/not") > _MAX_CONDITIONS:
@@ -366,7 +374,7 @@ class _Reader:
         return [self._either((given, then), (self._negation(given, place), otherwise), place)]
 
     def dependent(self, value: Json, place: str, base: str, _schema: JsonObject) -> list[Schema]:
-        """For each name: it is absent, or what depends on it holds as well."""
+        """For each name: the property is absent, or its dependency holds."""
         demands: list[Schema] = []
         for name, dependency in self._map(value, place).items():
             self._check_value(name, place)
@@ -446,7 +454,7 @@ class _Reader:
 
 
 def read(root: Json) -> Document:
-    """Reads a document; where schemas are nested too deeply, that is the problem that it names."""
+    """Reads a document; if it is nested too deeply, the result has that as its problem."""
     try:
         return _Reader(root).document()
     except RecursionError:

@@ -1,7 +1,7 @@
-"""The formats of strings that can be enforced, each by patterns that match nothing else.
+"""The string formats that can be enforced, as patterns that match only valid strings.
 
-llguidance's own patterns allow February 29 in every year, the year 0 and leap seconds at any time, and text that is not
-JSON can be restricted by patterns only.
+They replace llguidance's own, which allow February 29 in every year, the year 0 and leap seconds at any time. They also
+serve notations other than JSON.
 """
 
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"

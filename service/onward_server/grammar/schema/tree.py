@@ -52,7 +52,7 @@ class Number:
 
 @dataclass(slots=True)
 class Text:
-    """Strings that match every pattern, anywhere; patterns are in the syntax of llguidance."""
+    """Strings in which every pattern matches somewhere; patterns are in the syntax of llguidance."""
 
     place: str
     min_length: int = 0

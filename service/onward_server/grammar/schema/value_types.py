@@ -1,6 +1,6 @@
 """Finds the types that the values of a schema can have.
 
-The parser of arguments that are bare text and the grammar of these arguments both decide by these types.
+For arguments written as bare text, the parser and the grammar both decide by these types.
 """
 
 from onward_server.grammar.schema import tree
@@ -31,9 +31,9 @@ _MAX_SCHEMAS = 100
 
 
 class SchemaTypes:
-    """The types of the properties of one document; all types where finding them would take too many steps.
+    """The types of the properties of one document; all types if finding them would take too many steps.
 
-    Every result is the same in whatever order the methods are called.
+    Results do not depend on the order of calls.
     """
 
     def __init__(self, document: tree.Document) -> None:

@@ -1,4 +1,4 @@
-"""Writes a tree as a JSON Schema for llguidance, which enforces all that is written, and nothing in silence."""
+"""Writes a tree as a JSON Schema that llguidance enforces exactly."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from onward_server.json_value import Json, JsonObject
 
 _MAX_SCHEMAS = 50_000
 _MAX_DEPTH = 20
-"""Of one definition: llguidance reads JSON to a depth of 128. Deeper schemas become definitions of their own."""
+"""The depth of one definition, as llguidance reads JSON to a depth of 128. Deeper schemas become new definitions."""
 _MAX_OPTIONAL = 50
 _NUM_TYPES = 6
 _REPEATS = re.compile(r"[*+]|(?<!\\[xpP])\{(?:[0-9]+,|(?:[0-9]+,)?[0-9]{2,})\}")
@@ -46,7 +46,7 @@ class Written:
 
     schema: JsonObject
     texts: Mapping[str, JsonObject]
-    """By place, the schemas of strings with patterns that may be costly to follow."""
+    """The schemas of strings whose patterns may be costly to match, by their place."""
 
 
 def written(schema: Schema, document: Document) -> Written:
@@ -122,9 +122,9 @@ class _Writer:
         return result
 
     def _all_of(self, demands: Sequence[Schema], depth: int) -> Json:
-        """The keywords of all demands in one schema; a second one for a type, or with a keyword again, stays apart."""
+        """Merges the keywords of all demands; a second schema for a type, or with a used keyword, goes into allOf."""
         result: JsonObject = {}
-        apart: list[Json] = []
+        separate: list[Json] = []
         is_typed = False
         for demand in demands:
             written = self.schema(demand, depth + 1)
@@ -137,11 +137,11 @@ class _Writer:
                 result |= written
                 is_typed |= may_be_typed
             else:
-                apart.append(written)
-        if apart and "allOf" in result:
-            apart, result = [result, *apart], {}
-        if apart:
-            result["allOf"] = apart
+                separate.append(written)
+        if separate and "allOf" in result:
+            separate, result = [result, *separate], {}
+        if separate:
+            result["allOf"] = separate
         return result or True
 
     def _reference(self, name: str, schema: Schema) -> Json:
@@ -159,17 +159,17 @@ class _Writer:
     def _by_type(self, schema: ByType, depth: int) -> Json:
         merged: JsonObject = {}
         types: list[Json] = []
-        apart: list[Json] = []
+        separate: list[Json] = []
         for alternative in schema.alternatives:
             written = self._of_one_type(alternative, depth)
             if "anyOf" in written:
-                apart.append(written)
+                separate.append(written)
             else:
                 types.append(written.pop("type"))
                 merged |= written
         result: JsonObject = merged if len(types) == _NUM_TYPES else {"type": types, **merged}
-        if apart:
-            result = {"anyOf": [*apart, result]}
+        if separate:
+            result = {"anyOf": [*separate, result]}
         return result
 
     def _of_one_type(self, schema: OfOneType, depth: int) -> JsonObject:
@@ -246,7 +246,7 @@ class _Writer:
 
 
 def _may_be_costly(schema: Text) -> bool:
-    """Whether a lexer may have to count in several places at once; formats are known to be cheap."""
+    """Whether matching may need several counters at once; the patterns of formats are known to be cheap."""
     own = [pattern for pattern in schema.patterns if pattern not in FORMAT_PATTERNS]
     num_counters = 2 * (len(schema.patterns) - 1) + (schema.max_length is not None)
     for pattern in own:
@@ -256,9 +256,9 @@ def _may_be_costly(schema: Text) -> bool:
 
 
 def _num_properties(schema: Object) -> JsonObject:
-    """The limits of how many properties there are, as far as llguidance enforces them.
+    """The keywords for the number of properties, in a form that llguidance enforces.
 
-    Keys that the schema does not name may repeat, so that no more than one of them can be demanded.
+    Properties that the schema does not name may repeat, so at most one of them can be required.
     """
     optional = [
         name
@@ -269,8 +269,8 @@ def _num_properties(schema: Object) -> JsonObject:
     is_closed = isinstance(schema.additional, Never) and not schema.patterns
     if least > num_required + 1:
         raise SchemaRejected(
-            f"at {schema.place}/minProperties: {least} with {num_required} required properties; at most one more can "
-            "be enforced, as other keys may repeat"
+            f"at {schema.place}/minProperties: {least} cannot be enforced with {num_required} required properties; at "
+            f"most {num_required + 1} can, because other properties may repeat"
         )
     if most is not None and is_closed and most >= num_required + len(optional):
         most = None
@@ -280,7 +280,8 @@ def _num_properties(schema: Object) -> JsonObject:
     if not optional or is_closed:
         return {**result, "minProperties": least}
     if most is not None or len(optional) > _MAX_OPTIONAL:
-        raise SchemaRejected(f"at {schema.place}/minProperties: cannot be enforced beside so many optional properties")
+        reason = f"cannot be enforced together with maxProperties or more than {_MAX_OPTIONAL} optional properties"
+        raise SchemaRejected(f"at {schema.place}/minProperties: {reason}")
     no_optional: JsonObject = {"properties": dict.fromkeys(optional, False), "minProperties": least}
     one_of_them: list[Json] = [{"type": "object", "required": [name]} for name in optional]
     return {"anyOf": [*one_of_them, {"type": "object", **no_optional}]}
