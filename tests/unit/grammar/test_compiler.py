@@ -1,4 +1,4 @@
-"""From formats and tools to grammars: what they allow, what is refused, and what is kept."""
+"""Compiling response formats and tools: what the grammars allow, what is rejected, and what is cached."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def assert_allows(writer: RandomSampler, grammar: Grammar, allowed: list[str], o
     ],
     ids=str,
 )
-def test_a_format_allows_what_it_says_and_nothing_else(
+def test_a_format_allows_exactly_its_outputs(
     writer: RandomSampler, response_format: ResponseFormat, allowed: list[str], others: list[str]
 ) -> None:
     assert_allows(writer, writer.compile(response_format), allowed, others)
@@ -78,8 +78,8 @@ def test_properties_come_in_the_order_of_the_schema(writer: RandomSampler) -> No
     assert_allows(writer, grammar, ['{"z": 1, "a": 2}', '{"z": 1, "a": 2, "b": 3}'], ['{"a": 2, "z": 1}'])
 
 
-def test_a_key_cannot_be_written_in_a_second_way(writer: RandomSampler) -> None:
-    """An escape in a key once let it pass for another key, whose value anything could be."""
+def test_a_key_has_only_one_spelling(writer: RandomSampler) -> None:
+    """Otherwise an escaped key would count as an unlisted one, whose value may be anything."""
     schema = '{"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": {"type": "string"}}'
     grammar = writer.compile(JsonSchemaFormat(schema=schema))
     assert_allows(writer, grammar, ['{"a": 1}', '{"b": "x"}'], ['{"\\u0061": "x"}', '{"a": "x"}'])
@@ -112,7 +112,7 @@ def test_a_key_cannot_be_written_in_a_second_way(writer: RandomSampler) -> None:
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_what_is_refused_is_named_by_its_field(
+def test_an_error_names_the_field_of_the_rejected_format(
     writer: RandomSampler, response_format: ResponseFormat, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^{message}") as refused:
@@ -120,7 +120,7 @@ def test_what_is_refused_is_named_by_its_field(
     assert refused.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
 
 
-def test_free_text_may_lead_to_calls_of_strict_tools_only(writer: RandomSampler) -> None:
+def test_free_text_may_be_followed_by_calls_of_strict_tools_only(writer: RandomSampler) -> None:
     grammar = calls(writer, HERMES)
     wrong = [HERMES_CALL.replace(*change) for change in (("add", "sub"), ("one", "two point five"), (', "y"', ', "z"'))]
     allowed = ["", "hello {", HERMES_CALL, f"hello\n{HERMES_CALL}\n{HERMES_CALL}"]
@@ -135,21 +135,21 @@ def test_a_trigger_in_plain_text_begins_a_call_too(writer: RandomSampler) -> Non
 
 @pytest.mark.parametrize("frame", [HERMES, MISTRAL], ids=["hermes", "mistral"])
 def test_free_text_cannot_contain_a_trigger_spelled_out(writer: RandomSampler, frame: CallFrame) -> None:
-    """The parser cannot tell it from the control token, so it evaded a strict schema."""
+    """The parser sees only text, so such a call would evade the strict schema."""
     grammar = calls(writer, frame, tools=TOOLS[:1])
     assert writer.allows(grammar, "so: ", *frame.trigger[:-1])
     assert not writer.allows(grammar, "so: ", *frame.trigger)
 
 
 def test_reasoning_cannot_contain_its_end_marker_spelled_out(writer: RandomSampler) -> None:
-    """Text after it evaded every response format."""
+    """Otherwise the text after it would evade the response format."""
     grammar = writer.compile(JsonObjectFormat(), THINK)
     assert writer.allows(grammar, "<think>", *"</think", "</think>{}")
     assert not writer.allows(grammar, "<think>", *"</think>", "</think>{}")
 
 
 def test_reasoning_that_the_prompt_has_begun_does_not_start_with_a_call(writer: RandomSampler) -> None:
-    """The parser reads a call there, since models do not always reason; it evaded a strict schema."""
+    """The parser would read a call there, because models may skip reasoning; it would evade the strict schema."""
     opened = ReasoningFrame(begin="<think>", end="</think>", is_open=True)
     grammar = calls(writer, TEXT_FRAME, reasoning=opened)
     allowed = [f"hm <call> x</think>{TEXT_CALL}", "hm</think>hello"]
@@ -161,12 +161,12 @@ def test_a_call_that_is_the_whole_output_begins_at_its_start(writer: RandomSampl
     assert_allows(writer, grammar, ["hello", LLAMA_CALL, f"no {LLAMA_CALL}x"], ['{"a": 1}', ' {"a"', f"{LLAMA_CALL}x"])
 
 
-def test_a_required_call_is_all_there_is(writer: RandomSampler) -> None:
+def test_a_required_call_is_the_whole_output(writer: RandomSampler) -> None:
     grammar = calls(writer, MISTRAL, is_required=True)
     assert_allows(writer, grammar, [MISTRAL_CALLS], ["hello", f"a{MISTRAL_CALLS}", "[TOOL_CALLS][]", "[TOOL_CALLS]"])
 
 
-def test_without_parallel_calls_there_is_one(writer: RandomSampler) -> None:
+def test_without_parallel_calls_an_output_has_one_call(writer: RandomSampler) -> None:
     one = '[TOOL_CALLS][{"name": "now", "arguments": {}}]'
     assert_allows(writer, calls(writer, MISTRAL, is_parallel=False), [one], [MISTRAL_CALLS])
 
@@ -184,7 +184,7 @@ def test_a_response_format_constrains_outputs_without_calls(writer: RandomSample
     assert_allows(writer, grammar, ['{"a": 1}', HERMES_CALL], ["hello", f"{{}}{HERMES_CALL}", '{"a": "<tool_call>"}'])
 
 
-def test_json_output_and_a_call_that_is_json_may_begin_alike(writer: RandomSampler) -> None:
+def test_json_output_and_a_json_call_may_share_their_first_characters(writer: RandomSampler) -> None:
     grammar = calls(writer, LLAMA, response_format=JsonSchemaFormat(schema='{"type": "object", "maxProperties": 1}'))
     allowed = [LLAMA_CALL, "{}", '{"a": 1}', '{"name": "add"}', '{"name": 1}']
     assert_allows(writer, grammar, allowed, ["hello", LLAMA_CALL.replace("1", '"1"'), f"{LLAMA_CALL};"])
@@ -204,7 +204,7 @@ def test_the_constraint_starts_where_reasoning_ends(writer: RandomSampler, end: 
     assert_allows(writer, grammar, [f"hm {{{end}\n\n{{}}", f"{end}{{}}"], ["{}", f"hm{end}x", f"a{end}b{end}{{}}"])
 
 
-def test_no_newlines_are_added_after_reasoning_where_the_output_may_begin_with_some(writer: RandomSampler) -> None:
+def test_no_newlines_are_added_after_reasoning_if_the_output_may_begin_with_newlines(writer: RandomSampler) -> None:
     grammar = writer.compile(RegexFormat(pattern=r"\n*yes"), THINK)
     assert_allows(writer, grammar, ["\n\n\nyes", "<think>hm</think>\n\n\nyes"], [])
     grammar = writer.compile(RegexFormat(pattern="yes"), THINK)
@@ -225,7 +225,7 @@ def test_markers_may_be_required_before_the_output(writer: RandomSampler) -> Non
     assert_allows(writer, grammar, ["answer:yes", "<|start|>think hm</think><|start|>answer:yes"], ["yes"])
 
 
-def test_markers_before_the_output_tell_text_and_calls_apart(writer: RandomSampler) -> None:
+def test_markers_before_the_output_distinguish_text_from_calls(writer: RandomSampler) -> None:
     frame = CallFrame(
         trigger="<|start|>to=",
         begin="<|start|>to=",
@@ -251,7 +251,7 @@ def test_reasoning_ends_before_the_markers_of_the_output(writer: RandomSampler) 
     assert not writer.allows(grammar, "<|start|>think:", *"<|start|>", call)
 
 
-def test_without_anything_strict_there_is_nothing_to_constrain(writer: RandomSampler) -> None:
+def test_nothing_is_constrained_without_a_strict_tool_or_a_format(writer: RandomSampler) -> None:
     loose = OfferedTool(tool=FunctionTool(name="add"), field="tools[0].function")
     constraint = ToolCallConstraint(frame=HERMES, tools=(loose,), is_required=False, is_parallel=True)
     assert writer.compile_tool_calls(constraint) is None
@@ -271,7 +271,7 @@ def test_the_tool_whose_schema_does_not_compile_is_named(writer: RandomSampler, 
         calls(writer, HERMES, tools=(*TOOLS, OfferedTool(tool=wrong, field="tools[4].function")))
 
 
-def test_many_tools_together_have_a_limit_too(writer: RandomSampler) -> None:
+def test_the_total_size_of_all_tools_is_limited(writer: RandomSampler) -> None:
     enum = [f"{i}" * 50 for i in range(5000)]
     tool = FunctionTool(name="wide", parameters=json.dumps({"properties": {"a": {"enum": enum}}}), strict=True)
     offered = tuple(OfferedTool(tool=tool, field=f"tools[{i}].function") for i in range(6))
@@ -284,10 +284,10 @@ def test_many_tools_together_have_a_limit_too(writer: RandomSampler) -> None:
     [("(a{1,100}){1,100}", "a", 1), ("(a|b)*a(a|b){25}", "ab", 30)],
     ids=["one that costs much", "many that cost much"],
 )
-def test_each_output_of_a_constraint_has_a_budget_of_its_own(
+def test_each_output_of_a_constraint_has_its_own_budget(
     writer: RandomSampler, pattern: str, letters: str, num_outputs: int
 ) -> None:
-    """Copies of one matcher shared the states that they found, so that the constraint soon was too costly for all."""
+    """Copies of one matcher would share lexer states, so the constraint would soon be too costly for all outputs."""
     for number in range(num_outputs):
         with suppress(InvalidRequest):
             text = "".join(Random(number).choices(letters, k=300))
@@ -299,7 +299,7 @@ def test_each_output_of_a_constraint_has_a_budget_of_its_own(
         second.accept(token_id)
 
 
-def test_what_was_tried_out_is_remembered_within_its_memory_the_latest_used_last() -> None:
+def test_the_cache_of_trials_drops_the_least_recently_used_grammar() -> None:
     compiler = GrammarCompiler(
         small_vocabulary().tokenizer_json, vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS, cache_bytes=150
     )
@@ -329,7 +329,7 @@ def test_threads_may_compile_at_the_same_time(writer: RandomSampler) -> None:
     ],
     ids=["no end", "more tokens than logits", "no tokenizer"],
 )
-def test_a_tokenizer_that_cannot_be_constrained_is_refused_at_the_start(
+def test_a_tokenizer_that_cannot_be_constrained_prevents_the_start(
     tokenizer_json: str, vocabulary_size: int, eos_token_ids: frozenset[int], message: str
 ) -> None:
     with pytest.raises(StartupError, match=message):

@@ -42,7 +42,7 @@ def are_disjoint(one: Json, other: Json) -> bool:
         ({"type": "array", "maxItems": 3}, {"type": "array", "minItems": 4}),
     ],
 )
-def test_schemas_without_a_common_value_are_told_apart(one: Json, other: Json) -> None:
+def test_schemas_without_a_common_value_are_proven_disjoint(one: Json, other: Json) -> None:
     assert are_disjoint(one, other)
     assert are_disjoint(other, one)
 
@@ -69,6 +69,6 @@ def test_schemas_without_a_common_value_are_told_apart(one: Json, other: Json) -
         ({"$ref": "#/loop"}, {"type": "null"}),
     ],
 )
-def test_where_a_value_may_match_both_there_is_no_proof(one: Json, other: Json) -> None:
+def test_schemas_that_may_share_a_value_are_not_proven_disjoint(one: Json, other: Json) -> None:
     assert not are_disjoint(one, other)
     assert not are_disjoint(other, one)

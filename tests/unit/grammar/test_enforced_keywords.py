@@ -1,4 +1,4 @@
-"""Keywords that llguidance does not read, and what is allowed where they are enforced all the same."""
+"""Keywords that llguidance does not support but that are enforced: exactly the valid values are allowed."""
 
 import json
 from typing import Any

@@ -1,7 +1,4 @@
-"""Constraints that are made to hurt: each is refused for what it is, or its first tokens are drawn.
-
-Those that once ended the process are among them.
-"""
+"""Constraints made to exhaust the compiler: each is rejected with its reason, or its first tokens can be sampled."""
 
 import json
 from collections.abc import Iterable
@@ -78,7 +75,7 @@ FORMATS: dict[str, ResponseFormat] = {
     "doubling": rules(40, "r{0}: r{1} r{1}", 'r{}: "a" | ""'),
 }
 
-REFUSED = {
+REJECTED = {
     "schema 1,000 deep": "it is nested more than 256 levels deep",
     "schema 20,000 deep": "bytes; at most 1048576 are allowed",
     "enum of 50,000": "bytes; at most 1048576 are allowed",
@@ -101,7 +98,7 @@ REFUSED = {
     "3,000 parentheses": "it cannot be compiled",
     "chain of 3,000 rules": "bytes; at most 32768 are allowed",
 }
-"""What the refusals say; all else is followed."""
+"""The text of each rejection; all other constraints are accepted."""
 
 SCHEMAS: dict[str, JsonObject] = {
     "1,000 optional arguments": {"properties": {f"k{i}": {"type": "string"} for i in range(1000)}},
@@ -114,7 +111,7 @@ SCHEMAS: dict[str, JsonObject] = {
     "a million characters": {"properties": {"a": {"type": "string", "minLength": 10**6}}, "required": ["a"]},
     "a billion items": {"properties": {"a": {"type": "array", "minItems": 10**9}}, "required": ["a"]},
 }
-REFUSED_ARGUMENTS = {
+REJECTED_ARGUMENTS = {
     HERMES: {"references in a circle": "the schema refers to itself"},
     QWEN3_CODER: {
         "1,000 arguments of any type": "is too large to be enforced",
@@ -133,7 +130,7 @@ REFUSED_ARGUMENTS = {
 
 
 def write_first_tokens(grammar: Grammar | None) -> None:
-    """Draws tokens that do not end the answer, as long as its constraint leaves any."""
+    """Samples tokens that do not end the output, as long as the constraint allows any."""
     assert grammar is not None
     matcher, masks, random = grammar.matcher(), allocate_masks(1, 512), np.random.default_rng(0)
     for _ in range(_NUM_FIRST_TOKENS):
@@ -147,9 +144,9 @@ def write_first_tokens(grammar: Grammar | None) -> None:
         matcher.accept(int(random.choice(sorted(allowed))))
 
 
-def assert_refused_in_a_short_sentence(refused: InvalidRequest, words: str) -> None:
-    (violation,) = refused.violations
-    assert refused.reason is InvalidReason.INVALID_RESPONSE_FORMAT
+def assert_rejected_in_a_short_sentence(rejected: InvalidRequest, words: str) -> None:
+    (violation,) = rejected.violations
+    assert rejected.reason is InvalidReason.INVALID_RESPONSE_FORMAT
     assert words in violation.description
     assert len(violation.description) < 200
 
@@ -160,38 +157,38 @@ def constraint(tool_format: ToolFormat, name: str) -> ToolCallConstraint:
     return ToolCallConstraint(frame=tool_format.frame, tools=(offered,), is_required=True, is_parallel=False)
 
 
-def arguments(*, refused: bool) -> list[object]:
+def arguments(*, rejected: bool) -> list[object]:
     return [
         pytest.param(tool_format, name, id=f"{tool_format.name}, {name}")
-        for tool_format, names in REFUSED_ARGUMENTS.items()
+        for tool_format, names in REJECTED_ARGUMENTS.items()
         for name in SCHEMAS
-        if (name in names) is refused
+        if (name in names) is rejected
     ]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_constraint_is_refused_in_a_short_sentence(writer: RandomSampler, name: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_hostile_constraint_is_rejected_in_a_short_sentence(writer: RandomSampler, name: str) -> None:
+    with pytest.raises(InvalidRequest) as rejected:
         write_first_tokens(writer.compile(FORMATS[name]))
-    assert_refused_in_a_short_sentence(refused.value, REFUSED[name])
+    assert_rejected_in_a_short_sentence(rejected.value, REJECTED[name])
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in REFUSED])
-def test_a_hostile_constraint_that_is_taken_is_followed(writer: RandomSampler, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in REJECTED])
+def test_an_accepted_hostile_constraint_lets_tokens_be_sampled(writer: RandomSampler, name: str) -> None:
     write_first_tokens(writer.compile(FORMATS[name]))
 
 
-@pytest.mark.parametrize(("tool_format", "name"), arguments(refused=True))
-def test_hostile_arguments_are_refused_in_a_short_sentence(
+@pytest.mark.parametrize(("tool_format", "name"), arguments(rejected=True))
+def test_hostile_arguments_are_rejected_in_a_short_sentence(
     writer: RandomSampler, tool_format: ToolFormat, name: str
 ) -> None:
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest) as rejected:
         write_first_tokens(writer.compile_tool_calls(constraint(tool_format, name)))
-    assert_refused_in_a_short_sentence(refused.value, REFUSED_ARGUMENTS[tool_format][name])
+    assert_rejected_in_a_short_sentence(rejected.value, REJECTED_ARGUMENTS[tool_format][name])
 
 
-@pytest.mark.parametrize(("tool_format", "name"), arguments(refused=False))
-def test_hostile_arguments_that_are_taken_are_followed(
+@pytest.mark.parametrize(("tool_format", "name"), arguments(rejected=False))
+def test_accepted_hostile_arguments_let_tokens_be_sampled(
     writer: RandomSampler, tool_format: ToolFormat, name: str
 ) -> None:
     write_first_tokens(writer.compile_tool_calls(constraint(tool_format, name)))

@@ -30,12 +30,12 @@ def test_sampled_outputs_are_valid(sampler: RandomSampler, case: KeywordCase) ->
 
 
 @pytest.mark.parametrize("case", accepted_schemas(), ids=lambda case: case.name)
-def test_the_instances_are_what_the_jsonschema_package_says(case: KeywordCase) -> None:
+def test_the_instances_agree_with_the_jsonschema_package(case: KeywordCase) -> None:
     complaint = case.constraint.complaint
     assert [text for text in case.valid + case.invalid if complaint(text) is None] == list(case.valid)
 
 
 @pytest.mark.parametrize("case", rejected_schemas(), ids=lambda case: case.name)
-def test_what_cannot_be_enforced_is_rejected_at_its_place(sampler: RandomSampler, case: RejectedSchema) -> None:
+def test_an_error_gives_the_place_of_what_cannot_be_enforced(sampler: RandomSampler, case: RejectedSchema) -> None:
     with pytest.raises(InvalidRequest, match=case.message):
         sampler.compile(JsonSchemaFormat(schema=json.dumps(case.schema)))

@@ -24,7 +24,7 @@ def matcher(writer: RandomSampler, pattern: str) -> GrammarMatcher:
 
 
 def limited(definition: str, **limits: int) -> GrammarMatcher:
-    """A matcher of a Lark grammar with other limits than usual."""
+    """A matcher of a Lark grammar with these limits."""
     tokenizer = LLTokenizer(small_vocabulary().tokenizer_json, n_vocab=512, eos_token=sorted(EOS_TOKEN_IDS))
     given = LLParserLimits(**limits, verbose_errors=False)  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ def test_forced_tokens_are_returned_but_not_accepted(writer: RandomSampler) -> N
     assert not exact.is_complete
 
 
-def test_several_rows_are_filled_at_once_each_as_alone(writer: RandomSampler) -> None:
+def test_a_row_filled_with_others_equals_one_filled_alone(writer: RandomSampler) -> None:
     patterns = ["a*", "[0-9]{3}", "x", "(?s:.*)"]
     alone, together = allocate_masks(4, 512), allocate_masks(6, 512)
     for row, pattern in enumerate(patterns):
@@ -125,10 +125,8 @@ def test_a_constraint_over_its_budget_ends_its_own_output_only(writer: RandomSam
 
 
 @pytest.mark.parametrize("uses_filler", [True, False])
-def test_a_long_output_outlives_the_limit_of_states_that_its_lexer_may_find(
-    writer: RandomSampler, *, uses_filler: bool
-) -> None:
-    """An automaton that found too many states ended its output in the middle."""
+def test_a_long_output_continues_past_the_limit_of_lexer_states(writer: RandomSampler, *, uses_filler: bool) -> None:
+    """Otherwise a lexer with too many states would end the output in the middle."""
     definition = "start: /(a|b)*a(a|b){12}/"
     text = "".join(Random(0).choices("ab", k=600))
     followed = limited(definition, max_lexer_states=900)

@@ -1,4 +1,4 @@
-"""Arguments that are not JSON: what may be written for a schema, and what is refused, and where."""
+"""Arguments in notations other than JSON: what a schema allows, and which schemas are rejected."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def allowed_of(writer: RandomSampler, tool_format: ToolFormat, grammar: Grammar,
 
 
 def one(schema: object, *, is_required: bool = True, **further: object) -> dict[str, Any]:
-    """A schema for arguments of which one, `a`, has a schema."""
+    """A schema for arguments, with a schema for the argument `a`."""
     required = ["a"] if is_required else []
     return {"properties": {"a": schema}, "required": required, "additionalProperties": False, **further}
 
@@ -77,7 +77,7 @@ def element(value: str, name: str = "a") -> str:
     ],
     ids=str,
 )
-def test_an_element_holds_what_is_read_as_a_value_of_its_schema(
+def test_an_element_allows_texts_that_parse_as_a_value_of_its_schema(
     writer: RandomSampler, schema: dict[str, Any], allowed: list[str], others: list[str]
 ) -> None:
     given = one({key: value for key, value in schema.items() if key != "$defs"})
@@ -100,7 +100,7 @@ _QUOTED = '<|"|>'
     ],
     ids=str,
 )
-def test_a_string_between_marks_is_as_its_schema_says(
+def test_a_quoted_string_matches_its_schema(
     writer: RandomSampler, schema: object, allowed: list[str], others: list[str]
 ) -> None:
     grammar = compiled(writer, GEMMA4, one(schema))
@@ -169,7 +169,7 @@ def test_a_string_between_marks_is_as_its_schema_says(
     ],
     ids=str,
 )
-def test_a_bare_value_is_as_its_schema_says(
+def test_a_bare_value_matches_its_schema(
     writer: RandomSampler, schema: dict[str, Any], allowed: list[str], others: list[str]
 ) -> None:
     definitions = schema.get("$defs", {})
@@ -178,7 +178,7 @@ def test_a_bare_value_is_as_its_schema_says(
     assert allowed_of(writer, GEMMA4, grammar, allowed + others) == allowed
 
 
-def test_arguments_come_in_the_order_of_the_schema_those_that_are_optional_perhaps(writer: RandomSampler) -> None:
+def test_arguments_come_in_the_order_of_the_schema_and_optional_ones_may_be_missing(writer: RandomSampler) -> None:
     schema = {
         "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}},
         "required": ["b", "d"],
@@ -201,7 +201,7 @@ def test_arguments_come_in_the_order_of_the_schema_those_that_are_optional_perha
         ]
 
 
-def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(writer: RandomSampler) -> None:
+def test_a_tool_that_is_not_strict_takes_any_arguments_that_parse(writer: RandomSampler) -> None:
     schema = one({"type": "integer"})
     grammar = compiled(writer, QWEN3_CODER, schema, strict=False)
     texts = ["", element("x"), element("[1]"), element("x") + element("y", "b")]
@@ -256,7 +256,7 @@ def test_arguments_of_a_tool_that_is_not_strict_are_whatever_is_read_as_some(wri
     ],
     ids=str,
 )
-def test_what_a_notation_cannot_enforce_is_refused_by_its_place(
+def test_an_error_names_the_argument_that_a_notation_cannot_enforce(
     writer: RandomSampler, tool_format: ToolFormat, schema: object, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^tools\\[0\\].function.parameters: {message}"):

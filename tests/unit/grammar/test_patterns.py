@@ -1,4 +1,4 @@
-"""What patterns of schemas come to mean: the same as in ECMA-262, whatever a grammar's own dialect says."""
+"""Patterns of schemas match as ECMA-262 says, although llguidance has its own dialect."""
 
 import json
 
@@ -78,7 +78,7 @@ def test_a_pattern_allows_what_ecma_says(
         ("a\\", 1, "escape"),
     ],
 )
-def test_what_cannot_be_enforced_is_refused_where_it_stands(pattern: str, position: int, reason: str) -> None:
+def test_an_error_gives_the_position_of_what_cannot_be_enforced(pattern: str, position: int, reason: str) -> None:
     with pytest.raises(PatternRejected, match=reason) as refused:
         rewritten(pattern)
     assert refused.value.position == position

@@ -1,4 +1,4 @@
-"""How schemas are written for llguidance, and which are rejected, and at which place."""
+"""How schemas are written for llguidance, and which are rejected with which place in the error."""
 
 import json
 import re
@@ -124,7 +124,7 @@ def root_of(schema: Json) -> JsonObject:
 
 
 @pytest.mark.parametrize(("schema", "message"), _REJECTED, ids=lambda value: str(value)[:60])
-def test_what_cannot_be_enforced_is_rejected_at_its_place(schema: Json, message: str) -> None:
+def test_an_error_gives_the_place_of_what_cannot_be_enforced(schema: Json, message: str) -> None:
     with pytest.raises(SchemaRejected, match=message):
         root_of(schema)
 
@@ -135,7 +135,7 @@ def test_a_schema_is_written_so_that_it_is_enforced(schema: Json, expected: Json
 
 
 @pytest.mark.parametrize("text", ["{", '{"const": NaN}', "[" * 257 + "]" * 257, "[" * 100_000])
-def test_what_is_not_json_or_nested_too_deeply_is_not_parsed(text: str) -> None:
+def test_text_that_is_not_json_or_nested_too_deeply_is_not_parsed(text: str) -> None:
     with pytest.raises(NotJson):
         parse(text, 256)
 
@@ -154,7 +154,7 @@ def test_properties_keep_their_order() -> None:
     assert json.dumps(schema) == '{"properties": {"z": true, "a": true, "m": true}, "required": ["m", "z"]}'
 
 
-def test_references_lead_to_definitions_of_our_own_wherever_they_pointed() -> None:
+def test_every_reference_becomes_one_to_a_new_definition() -> None:
     schema: Json = {"items": {"$ref": "#/x/a~1b%25"}, "x": {"a/b%": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}}}
     assert root_of(schema) == {
         "items": {"$ref": "#/$defs/0"},

@@ -1,4 +1,4 @@
-"""Formats of strings: usual values are allowed, and whatever is sampled is valid."""
+"""String formats: usual values are allowed, and all sampled values are valid."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def schema_of(name: str) -> JsonSchemaFormat:
 
 
 def is_valid(name: str, text: str) -> bool:
-    """As the checker of jsonschema, the readers of Python and, for hosts, RFC 5890 say."""
+    """Whether a text is valid by jsonschema's checker, Python's parsers and, for hosts, RFC 5890."""
     checker = Draft202012Validator.FORMAT_CHECKER
     if not Draft202012Validator({"format": name}, format_checker=checker).is_valid(text):  # pyright: ignore[reportUnknownMemberType]
         return False
@@ -102,7 +102,7 @@ def test_usual_values_are_allowed_and_invalid_ones_are_not(sampler: RandomSample
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_what_is_sampled_is_valid(sampler: RandomSampler, name: str) -> None:
+def test_sampled_values_are_valid(sampler: RandomSampler, name: str) -> None:
     grammar = sampler.compile(schema_of(name))
     outputs = [sampler.sample(grammar, 600) for _ in range(30)]
     texts = [str(json.loads(output.text)) for output in outputs if not output.is_truncated]

@@ -20,7 +20,7 @@ from testing.text_cases import text_cases
 from testing.vocabularies import CONTROL_TOKENS
 
 _MAX_SCHEMAS = 20
-"""Random schemas that are tried until one is accepted; about two in three are."""
+"""How many random schemas are tried until one is accepted; about two in three are accepted."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def large() -> RandomSampler:
 
 
 def assert_outputs_are_valid(sampler: RandomSampler, case: Case, *, count: int, max_tokens: int) -> None:
-    """Samples outputs that finish, at least one, and checks each."""
+    """Samples outputs, checks each finished one, and fails if none finishes."""
     check(sampler, case, case.compile(sampler.compiler), count=count, max_tokens=max_tokens)
 
 
@@ -55,14 +55,14 @@ def test_tool_calls_in_an_output_satisfy_the_schemas_of_their_tools(small: Rando
 
 
 @pytest.mark.parametrize("case", marker_call_cases(), ids=lambda case: case.name)
-def test_no_marker_leads_out_of_a_constraint(small: RandomSampler, case: Case) -> None:
-    """Control tokens, whole and spelled out, and calls that break their schema are written wherever allowed."""
+def test_no_marker_lets_an_output_evade_its_constraint(small: RandomSampler, case: Case) -> None:
+    """Samples control tokens, whole or spelled out, and calls that violate their schema, wherever allowed."""
     assert_outputs_are_valid(small, case, count=3, max_tokens=400)
 
 
 @pytest.mark.parametrize("number", range(200))
 @pytest.mark.parametrize("tools", [HERMES, QWEN3_CODER, GEMMA4], ids=lambda format_: format_.name)
-def test_calls_are_valid_whatever_their_schema_combines(small: RandomSampler, tools: ToolFormat, number: int) -> None:
+def test_calls_are_valid_for_schemas_that_combine_others(small: RandomSampler, tools: ToolFormat, number: int) -> None:
     random = Random(f"{tools.name} {number}")
     for _ in range(_MAX_SCHEMAS):
         case = forced_call_case(f"{tools.name} {number}", tools, random_schema(random))

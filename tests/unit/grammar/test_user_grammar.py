@@ -1,4 +1,4 @@
-"""What a caller's grammar may hold."""
+"""What the grammar of a caller may contain."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def writer() -> RandomSampler:
     ],
     ids=lambda value: value[:40],
 )
-def test_what_a_caller_may_not_use_is_refused_where_it_stands(definition: str, message: str) -> None:
+def test_an_error_gives_the_place_of_what_a_caller_may_not_use(definition: str, message: str) -> None:
     with pytest.raises(GrammarRejected, match=message):
         checked(definition)
 
@@ -43,11 +43,11 @@ def test_what_a_caller_may_not_use_is_refused_where_it_stands(definition: str, m
         'start: a ["b"] (c | "d")~2..3\na: "x"\nc: "y"',
     ],
 )
-def test_in_texts_expressions_and_comments_anything_may_stand(definition: str) -> None:
+def test_strings_expressions_and_comments_may_contain_anything(definition: str) -> None:
     assert checked(definition) == definition
 
 
-def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomSampler) -> None:
+def test_schemas_in_a_grammar_are_enforced_like_those_of_formats(writer: RandomSampler) -> None:
     definition = 'start: "a: " %json {\n  "properties": {"a": {"type": "null"}}, "type": "object"\n} "." b\n'
     grammar = writer.compile(GrammarFormat(definition=f'{definition}b: ""'))
     assert writer.allows(grammar, 'a: {"a": null, "b": 1}.')
@@ -70,7 +70,7 @@ def test_schemas_in_a_grammar_are_enforced_as_those_of_formats(writer: RandomSam
     ],
     ids=lambda value: value[:40],
 )
-def test_what_does_not_compile_is_said_in_our_words(writer: RandomSampler, definition: str, message: str) -> None:
+def test_compile_errors_are_reported_in_our_own_words(writer: RandomSampler, definition: str, message: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^response_format.grammar.definition: .*{message}$") as refused:
         writer.compile(GrammarFormat(definition=definition))
     assert "\n" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""What types a schema leaves to a property, and where that is not known."""
+"""The types that a schema allows for a property, and the cases in which they are unknown."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ _MANY: Any = [_TEXT] * 200
     ],
     ids=str,
 )
-def test_no_type_that_a_property_can_have_is_left_out(schema: Json, types: set[str]) -> None:
+def test_every_type_that_a_property_can_have_is_found(schema: Json, types: set[str]) -> None:
     assert SchemaTypes(read(schema)).of_property("a") == types
 
 
@@ -50,12 +50,12 @@ def test_no_type_that_a_property_can_have_is_left_out(schema: Json, types: set[s
     ],
     ids=str,
 )
-def test_properties_that_no_part_of_a_schema_names_are_of_the_type_of_all_others(schema: Json, types: set[str]) -> None:
+def test_unlisted_properties_have_the_types_of_additional_properties(schema: Json, types: set[str]) -> None:
     assert SchemaTypes(read(schema)).of_others() == types
 
 
-def test_what_is_said_of_a_property_does_not_depend_on_what_was_asked_before() -> None:
-    """Else a grammar and the reader of what is written by it could go by different types."""
+def test_the_types_of_a_property_do_not_depend_on_earlier_calls() -> None:
+    """Otherwise the grammar and the parser of its output could use different types."""
     properties: Any = {f"k{i}": {"$ref": "#/d"} for i in range(200)}
     schema: Any = {"properties": properties, "d": {"anyOf": [_TEXT, _TEXT]}}
     types = SchemaTypes(read(schema))
