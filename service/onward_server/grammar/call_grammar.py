@@ -31,7 +31,7 @@ class CallGrammar:
         return _rules(start, *self._reasoning(reasoning, ()))
 
     def with_calls(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
-        """Constrained output or free text or tool calls; only tool calls if they are required."""
+        """Constrained output, free text or tool calls; only tool calls if they are required."""
         frame = constraint.frame
         if constraint.is_required:
             start = [f"start: {self._before_calls(frame)} calls"]

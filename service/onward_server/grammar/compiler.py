@@ -76,8 +76,8 @@ class GrammarCompiler:
     Compiling usually takes milliseconds, at worst 3 s. Work that is cancelled before it starts is skipped. The futures
     raise InvalidRequest if a constraint does not compile or is too costly.
 
-    The results of trials are cached, but each choice gets its own matcher: copies of a matcher share their lexer states
-    and the limit on them, so the output of one choice would depend on the others.
+    The results of trials are cached, but each choice gets its own matcher. Copies of one matcher would share lexer
+    states and the limit on them, and the output of one choice would depend on the others.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class GrammarCompiler:
             tokenizer_json: The text of the tokenizer's file.
             vocabulary_size: The width of the logits; ids beyond the tokenizer are never allowed.
             eos_token_ids: The tokens that end an output; at least one.
-            cache_bytes: Approximate size of the cache of grammars that passed the trial; the last one always stays.
+            cache_bytes: Approximate size of the cache of grammars that passed the trial; always keeps the last one.
 
         Raises:
             StartupError: Output cannot be constrained with this tokenizer.
@@ -228,7 +228,7 @@ class GrammarCompiler:
         self._remember(text)
 
     def _rejection(self, parts: list[Part], error: str, limits: LLParserLimits) -> InvalidRequest:
-        """Returns the error of the first part that does not compile on its own, else of the whole."""
+        """Returns the error of the first part that does not compile on its own, else the error of the whole."""
         for part in parts if len(parts) > 1 else ():
             matcher = self._matcher(lark.grammar_set(part.grammar), limits)
             if own_error := self._trial.error(matcher, _NUM_FIRST_TOKENS):

@@ -58,7 +58,7 @@ def rejected(field: str, description: str) -> InvalidRequest:
 
 
 def format_part(response_format: ResponseFormat, name: str) -> Part:
-    """The grammar of a response format, under a name.
+    """The grammar of a response format; `name` is the name of the grammar in its set.
 
     Raises:
         InvalidRequest: The format is too large or cannot be enforced.

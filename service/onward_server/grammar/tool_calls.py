@@ -83,7 +83,7 @@ class ReasoningFrame:
     is_open: bool
     """Whether the prompt has already begun the reasoning; if not, the model may skip it."""
     other_ends: tuple[str, ...] = ()
-    """Other markers that would end it; reasoning must not contain them."""
+    """Other markers that end reasoning; it must not contain them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class ToolCallConstraint:
     tools: tuple[OfferedTool, ...]
     """The tools that the tool choice allows; at least one."""
     is_required: bool
-    """Whether the output must be calls. Then all arguments match their schemas, otherwise those of strict tools."""
+    """Whether the output must be calls. If so, all arguments match their schemas, else those of strict tools."""
     is_parallel: bool
     """Whether several calls are allowed."""
     response_format: ResponseFormat | None = None

@@ -24,7 +24,7 @@ class Trial:
         self._lengths: npt.NDArray[np.intp] | None = None
 
     def error(self, matcher: LLMatcher, num_tokens: int) -> str:
-        """The error of a new matcher within its first `num_tokens` tokens; empty: it has none, and is reset."""
+        """The error of a new matcher within its first tokens; empty: none, and the matcher is at its start again."""
         mask = matcher.compute_bitmask()
         for _ in range(num_tokens):
             if matcher.is_stopped():

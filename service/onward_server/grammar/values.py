@@ -24,7 +24,7 @@ def unwritable(value: Json) -> str | None:
         case int() if abs(value) > MAX_EXACT:
             reason = f"the integer {value} is beyond 2^53 and cannot be written exactly"
         case float() if not math.isfinite(value):
-            reason = "a number is too large"
+            reason = "a number is too large for a double"
         case list():
             reason = next(filter(None, map(unwritable, value)), None)
         case dict():

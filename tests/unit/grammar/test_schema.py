@@ -54,7 +54,7 @@ _REJECTED: list[tuple[Any, str]] = [
     ({"maximum": -(2**60)}, "at #: the bound -1152921504606846976 is beyond 2\\^53"),
     ({"exclusiveMinimum": 0, "maximum": 0.5}, "at #: exclusiveMinimum 0 cannot be enforced"),
     ({"allOf": [{"minimum": -1.5}, {"exclusiveMaximum": -1}]}, "at #/allOf/1: exclusiveMaximum -1 cannot be enforced"),
-    ({"multipleOf": 0}, "at #/multipleOf: 0 is not above 0"),
+    ({"multipleOf": 0}, "at #/multipleOf: 0 is not greater than 0"),
     ({"multipleOf": float("inf")}, "at #/multipleOf: inf is not a number"),
     ({"allOf": [{"multipleOf": 97}, {"multipleOf": 89}]}, "at #/allOf/1: multipleOf"),
     ({"minProperties": 3, "required": ["a"]}, "at #/minProperties: 3 cannot be enforced with 1 required"),

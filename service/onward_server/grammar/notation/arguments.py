@@ -64,7 +64,7 @@ def _object(document: tree.Document) -> tree.Schema:
 
 
 def _document(offered: OfferedTool, *, is_required: bool) -> tuple[str, tree.Document]:
-    """The field and the schema of the arguments; any object where the tool's schema need not be enforced."""
+    """The field and the schema of the arguments; allows any object if the tool's schema need not be enforced."""
     field = f"{offered.field}.parameters"
     if not is_required and not offered.tool.strict:
         return field, enforceable({"type": "object"})

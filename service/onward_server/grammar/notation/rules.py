@@ -54,7 +54,7 @@ class ArgumentRules:
         return written
 
     def shape(self, schema: tree.Schema, argument: str) -> Shape:
-        """The values that match a schema, by their types."""
+        """The values that match a schema, grouped by type."""
         with _naming(argument):
             return shape_of(schema, self._document)
 

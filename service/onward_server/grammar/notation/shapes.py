@@ -22,10 +22,10 @@ _Demands = tuple[tree.OfOneType | tree.ByType | tree.Enum, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextShape:
-    """Strings that match; `TextShape()` is every string."""
+    """Strings that satisfy every field; `TextShape()` allows every string."""
 
     choices: tuple[str, ...] | None = None
-    """None: any."""
+    """The allowed strings; None: any string."""
     min_length: int = 0
     max_length: int | None = None
     patterns: tuple[str, ...] = ()
@@ -33,11 +33,11 @@ class TextShape:
 
 @dataclass(slots=True, kw_only=True)
 class Shape:
-    """The values that match a schema, by their types."""
+    """The values that match a schema, grouped by type."""
 
     texts: list[TextShape] = field(default_factory=list[TextShape])
     words: set[str] = field(default_factory=set[str])
-    """null, true, false and listed numbers, as JSON."""
+    """null, true, false and the numbers of enum and const, as JSON."""
     free_numbers: set[str] = field(default_factory=set[str])
     """The types of numbers that are allowed without bounds."""
     has_bound_numbers: bool = False
@@ -47,7 +47,7 @@ class Shape:
     """Without patterns. `min_properties` is at most `len(required) + 1`. If `max_properties` is set, every named
     property is required."""
     constants: list[Json] = field(default_factory=list[Json])
-    """Listed arrays and objects."""
+    """The arrays and objects of enum and const."""
 
 
 def shape_of(schema: tree.Schema, document: tree.Document) -> Shape:
@@ -114,7 +114,7 @@ def _add(shape: Shape, demands: _Demands) -> None:
 
 
 def _add_values(shape: Shape, demands: _Demands, values: Sequence[Json]) -> None:
-    """Adds those listed values that match the other demands."""
+    """Adds those enum values that match the other demands."""
     shape.texts += _texts(_nodes(tree.Text, demands), tuple(value for value in values if isinstance(value, str)))
     nested = [value for value in values if isinstance(value, list | dict)]
     if nested and any(map(_restricts, (*_nodes(tree.Array, demands), *_nodes(tree.Object, demands)))):
@@ -128,7 +128,7 @@ def _add_values(shape: Shape, demands: _Demands, values: Sequence[Json]) -> None
 
 
 def _listed(demands: _Demands, types: frozenset[str]) -> list[Json]:
-    """The values of these types that are in every list."""
+    """The values of these types that are in every enum."""
     first, *others = [demand.values for demand in demands if isinstance(demand, tree.Enum)]
     texts = [{canonical(value) for value in values} for values in others]
     values = {canonical(value): value for value in first if value_types(value) & types}

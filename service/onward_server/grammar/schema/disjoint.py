@@ -15,7 +15,7 @@ _MAX_EXCLUDED = 4
 
 
 def exclusive(schema: tree.OneOf, definitions: Mapping[str, tree.Schema]) -> tree.AnyOf:
-    """The `anyOf` that means the same.
+    """An `anyOf` that allows the same values.
 
     Raises:
         SchemaRejected: The tree cannot express such a schema.
@@ -95,12 +95,12 @@ class _Proof:
 
 
 def _property(schema: tree.Object, name: str) -> tree.Schema:
-    """The schema of a property; anything where a pattern may match its name."""
+    """The schema of a property; any value if a pattern may match its name."""
     return schema.properties.get(name, tree.Anything(schema.place) if schema.patterns else schema.additional)
 
 
 def _limits_exclude(low: tree.Schema, high: tree.Schema) -> bool:
-    """Whether every number, length or number of items of one is below those of the other."""
+    """Whether every number, length or item count of `low` is below every one of `high`."""
     match low, high:
         case (tree.Number(maximum=most), tree.Number(minimum=least)) if most is not None and least is not None:
             return most < least or (most == least and (low.excludes_maximum or high.excludes_minimum))

@@ -1,4 +1,4 @@
-"""The schema of all values that do not match a schema, where the tree can express it."""
+"""Negates a schema: finds the schema of all values that do not match it, if the tree can express that."""
 
 from collections.abc import Iterator, Sequence
 
@@ -92,7 +92,7 @@ def _given(*sides: tuple[float | None, tree.Schema]) -> list[tree.Schema]:
 
 
 def _other_values(place: str, values: Sequence[Json]) -> Iterator[tree.Schema]:
-    """Schemas of the values that are not listed but have the type of a listed one."""
+    """Schemas of the values that an enum does not list but that have the type of a listed one."""
     if not all(value is None or isinstance(value, bool | str) for value in values):
         raise _InexpressibleError
     if len(others := [value for value in (True, False) if value not in values]) == 1:

@@ -72,7 +72,7 @@ def _open_end(numbers: Sequence[Number]) -> str | None:
 
 
 def _multiples(numbers: Sequence[Number]) -> str | None:
-    """Rejects costly multiples: llguidance needs a state per unit of their least common multiple, without tens."""
+    """Rejects costly multiples: llguidance needs as many states as their common multiple without powers of ten."""
     common = Fraction(1)
     for number in numbers:
         if number.multiple_of is None:

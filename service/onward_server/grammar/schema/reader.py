@@ -100,7 +100,7 @@ class _Reader:
         )
 
     def schema(self, schema: Json, place: str, base: str) -> Schema:
-        """`base`: the URI that references beside the schema are relative to."""
+        """`base`: the URI that references in the schema are relative to, unless it has an `$id`."""
         if schema is True or schema == {}:
             return Anything(place)
         if schema is False:
@@ -136,7 +136,7 @@ class _Reader:
         return demands
 
     def _typed(self, schema: JsonObject, place: str, base: str) -> Schema:
-        """The keywords that each apply to one type."""
+        """Reads the keywords that apply to values of one type only."""
         declared = schema.get("type", _UNTYPED)
         if isinstance(declared, str):
             if declared not in ALL_TYPES:
@@ -178,7 +178,7 @@ class _Reader:
                 self._reject(f"{place}/{keyword}", f"{value!r:.40} is not a number")
         multiple = numbers.get("multipleOf")
         if multiple is not None and multiple <= 0:
-            self._reject(f"{place}/multipleOf", f"{multiple} is not above 0")
+            self._reject(f"{place}/multipleOf", f"{multiple} is not greater than 0")
             multiple = None
         try:
             limits = bounds(numbers)
@@ -310,7 +310,8 @@ class _Reader:
                 by_pattern = {patterns[0] if patterns else pattern: schema.additional}
                 return Object(schema.place, Never(place), {}, by_pattern, *_rest(schema))
             case _:
-                self._reject(place, "this restriction of names cannot be enforced")
+                reason = "cannot be enforced; use enum, or a pattern or a length without other keywords for properties"
+                self._reject(place, reason)
                 return schema
 
     def const(self, value: Json, place: str, _base: str, _schema: JsonObject) -> list[Schema]:

@@ -87,7 +87,7 @@ class References:
 
 
 def base_of(schema: Json, base: str) -> str:
-    """The base URI inside a schema, given the one around it."""
+    """The base URI inside a schema; `base` is the one around it."""
     identifier = schema.get("$id") if isinstance(schema, dict) else None
     if not isinstance(identifier, str) or identifier.startswith("#"):
         return base

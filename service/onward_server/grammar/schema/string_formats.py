@@ -33,7 +33,7 @@ _FROM_COLON = f":(?:(?::{_GROUP}){{1,7}}|:)|::(?:{_GROUP}:){{0,5}}{_IPV4}"
 _IPV6 = f"(?:(?:{_GROUP}:){{7}}{_GROUP}|(?:{_GROUP}:){{1,7}}:|{_SHORTENED}|{_FROM_COLON})"
 _HEX = "[0-9a-fA-F]"
 
-# RFC 3987: what an IRI allows beside ASCII.
+# RFC 3987: the non-ASCII characters that an IRI allows.
 _PLANES = "".join(rf"\x{{{plane:x}0000}}-\x{{{plane:x}fffd}}" for plane in range(1, 14))
 _IRI = rf"\x{{a0}}-\x{{d7ff}}\x{{f900}}-\x{{fdcf}}\x{{fdf0}}-\x{{ffef}}{_PLANES}"
 _POINTER = r"(?:/(?:[[^/~]--\x00]|~[01])*)*"
@@ -45,7 +45,7 @@ def _dot_atom(atom: str) -> tuple[str, str]:
 
 
 def _uri(further: str, *, is_reference: bool) -> str:
-    """RFC 3986. `further`: allowed characters beside ASCII. `is_reference`: the scheme may be missing."""
+    """RFC 3986. `further`: the allowed non-ASCII characters. `is_reference`: the scheme may be missing."""
     plain = rf"a-zA-Z0-9\-._~!$&'()*+,;={further}"
     escape = "%[0-9a-fA-F]{2}"
     segment = f"(?:[{plain}:@]|{escape})"

@@ -106,12 +106,12 @@ class AnyOf:
 
 @dataclass(slots=True)
 class OneOf:
-    """Exactly one of the choices; enforced as `AnyOf` where the choices are proven disjoint."""
+    """Exactly one of the choices; `disjoint` turns it into an `AnyOf`."""
 
     place: str
     choices: tuple["Schema", ...]
     types: frozenset[str]
-    """The types that the keywords beside `oneOf` allow."""
+    """The types that the other keywords of the schema allow."""
 
 
 @dataclass(slots=True)
@@ -122,7 +122,7 @@ class AllOf:
 
 @dataclass(slots=True)
 class Ref:
-    """The definition of a name in the document."""
+    """A reference to a definition of the document."""
 
     place: str
     name: str

@@ -32,7 +32,7 @@ from onward_server.json_value import Json, JsonObject
 
 _MAX_SCHEMAS = 50_000
 _MAX_DEPTH = 20
-"""The depth of one definition, as llguidance reads JSON to a depth of 128. Deeper schemas become new definitions."""
+"""Maximum depth of one definition; llguidance reads JSON to a depth of 128. Deeper schemas become new definitions."""
 _MAX_OPTIONAL = 50
 _NUM_TYPES = 6
 _REPEATS = re.compile(r"[*+]|(?<!\\[xpP])\{(?:[0-9]+,|(?:[0-9]+,)?[0-9]{2,})\}")
@@ -50,7 +50,7 @@ class Written:
 
 
 def written(schema: Schema, document: Document) -> Written:
-    """A schema that may refer to the definitions of a document, with those that it needs.
+    """Writes a schema, with the definitions of the document that it refers to.
 
     Raises:
         SchemaRejected: llguidance would not enforce it exactly.
@@ -70,7 +70,7 @@ def written(schema: Schema, document: Document) -> Written:
 
 
 def written_alone(schema: Schema, document: Document) -> Json:
-    """A schema without the definitions that it refers to; equal for schemas that mean the same.
+    """Writes a schema without the definitions that it refers to; equal for schemas that mean the same.
 
     Raises:
         SchemaRejected: llguidance would not enforce it exactly.
