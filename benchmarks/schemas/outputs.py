@@ -9,7 +9,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from testing.endings import Endings
 
-_MAX_TOKENS = 4000
+_MAX_TOKENS = 12_000
 _SHARE_OF_ENDINGS = 0.2
 
 
