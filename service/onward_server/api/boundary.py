@@ -2,7 +2,7 @@
 
     request id → reject if draining → server's deadline → decode → the method → status and trailers → one log line
 
-Nothing is sent before the method's first message: once a client has received headers, it may not retry.
+Nothing is sent before the method's first message: after a client has received headers, gRPC no longer retries the call.
 """
 
 import asyncio
@@ -184,8 +184,8 @@ class ServiceHandlers:
     ) -> None:
         """Adds a method that sends a stream of responses. Takes the same arguments as `unary`.
 
-        The handler writes instead of yielding. So a cancellation during a blocked write is raised here, and this task
-        closes the generator of responses in every case.
+        The handler writes each message itself, so that a cancellation during a blocked write is raised here, and the
+        generator of responses is always closed.
         """
         path = self._bind(method)
 

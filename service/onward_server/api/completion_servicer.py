@@ -69,7 +69,7 @@ class CompletionServicer:
 
 
 def _note_started(call: Call, request: CompletionRequest, started: CompletionStarted) -> None:
-    """Also logs the caller's labels, whose length validation has bounded."""
+    """Also logs the caller's labels; validation has limited their length."""
     call.note(model=started.model, completion_id=started.id, prompt_tokens=started.prompt_tokens)
     if request.user:
         call.note(user=request.user)

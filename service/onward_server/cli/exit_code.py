@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the shell's conventions: 2 is argparse's own for wrong usage, 130 is 128 + SIGINT."""
+    """Exit codes that follow shell conventions: 2 is argparse's own for wrong usage, 130 is 128 + SIGINT."""
 
     OK = 0
     FAILED = 1

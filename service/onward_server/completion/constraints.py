@@ -80,7 +80,7 @@ def _has_text_begun(output_format: OutputFormat, context: OutputContext) -> bool
 
 
 def _frame(tool_format: ToolFormat, output_format: OutputFormat, context: OutputContext) -> CallFrame:
-    """The frame of the tool calls, without the markers that the prompt already has."""
+    """How tool calls are framed by markers, without those that the prompt already has."""
     frame = tool_format.frame
     if frame.output_begin and _has_text_begun(output_format, context):
         ended = frame.next_message

@@ -79,7 +79,8 @@ def validate(request: CompletionRequest, limits: ModelLimits, already: Sequence[
 def _follows(violation: FieldViolation, already: Sequence[FieldViolation]) -> bool:
     """Whether a violation may be due to a placeholder that decoding put in the place of a bad field.
 
-    Rules on messages relate them to each other, so one message that could not be decoded hides the violations of all.
+    Rules on messages relate them to each other. So if one message could not be decoded, none of the violations that
+    validation finds in any message is reported.
     """
     return any(
         violation.field.startswith("messages" if earlier.field.startswith("messages") else earlier.field)

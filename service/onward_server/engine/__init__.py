@@ -1,1 +1,4 @@
-"""The decoding loop: token ids in, token events out. Imports no event loop, threads, clock or I/O: see the contract."""
+"""The decoding loop: token ids in, token events out.
+
+Imports no event loop, threads, clock or I/O: see the import contracts in pyproject.toml.
+"""

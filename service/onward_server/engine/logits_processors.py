@@ -26,7 +26,7 @@ def add_bias(scores: Scores, logit_bias: Sequence[tuple[int, float]]) -> None:
 
 
 def penalize_repetition(scores: Scores, penalty: float, *histories: Sequence[int]) -> None:
-    """Penalizes each token that occurs in the histories once: x / penalty if x > 0, else x * penalty.
+    """Penalizes each token of the histories, once however often it occurs: x / penalty if x > 0, else x * penalty.
 
     Source: Keskar et al., CTRL, arXiv:1909.05858, as Hugging Face and vLLM apply it.
     """

@@ -93,9 +93,9 @@ class CallGrammar:
         return f"{opening} @{arguments_name(index)} {literal(frame.end)}"
 
     def _reasoning(self, reasoning: ReasoningFrame | None, triggers: tuple[str, ...]) -> list[str]:
-        """The rules of the reasoning, alone and with newlines after it.
+        """Two rules: the reasoning alone, and the reasoning followed by newlines.
 
-        `triggers`: tool-call markers; if the prompt has begun the reasoning, its text cannot start with one.
+        `triggers`: tool-call markers; if the prompt has begun the reasoning, the rest of it cannot start with one.
         """
         if reasoning is None:
             return ['reasoning: ""', 'reasoning_newlines: ""']

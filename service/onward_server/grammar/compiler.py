@@ -48,7 +48,7 @@ _MAX_PLAIN_LENGTH = 100_000
 """Size of a JSON schema up to which llguidance reports every error before the first token."""
 _MAX_PROBES = 200
 _NUM_TRIAL_TOKENS = 256
-"""Trial tokens shared by all strings of a constraint; each string gets 4 to 64."""
+"""Number of trial tokens, divided among the strings with complex patterns of a constraint; each gets 4 to 64."""
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Grammar:
 class GrammarCompiler:
     """Compiles constraints for one tokenizer, on two worker threads.
 
-    Compiling usually takes milliseconds, at worst 3 s. Work that is cancelled before it starts is skipped. The futures
+    Compiling usually takes milliseconds, at worst 3 s. Work that is canceled before it starts is skipped. The futures
     raise InvalidRequest if a constraint does not compile or is too costly.
 
     The results of trials are cached, but each choice gets its own matcher. Copies of one matcher would share lexer

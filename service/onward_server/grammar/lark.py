@@ -55,7 +55,10 @@ def other_than(*regexes: str) -> str:
 
 
 def text_without(*parts: str, prefixes: Iterable[str] = ()) -> str:
-    """A terminal for texts that contain none of the parts, and do not start with white space and then a prefix."""
+    """A terminal for texts that contain none of the parts, and do not start with any of the prefixes.
+
+    A text with white space before a prefix is excluded too.
+    """
     excluded = [containing(*parts)] if parts else []
     excluded += [rf"\s*{regex_literal(prefix)}(?s:.*)" for prefix in prefixes]
     return f"{_ANY_TEXT} & {other_than(*excluded)}"

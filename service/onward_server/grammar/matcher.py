@@ -19,7 +19,7 @@ Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of w
 Mask = npt.NDArray[np.int32]  # (ceil(V / 32),), one row of Masks
 
 _REPLAYED_TOKENS = 256
-"""How many tokens are replayed per lexer budget; computing a mask resets the budget."""
+"""How many tokens a replay consumes after computing a mask, which resets llguidance's lexer budget."""
 
 
 class GrammarMatcher:
@@ -61,7 +61,7 @@ class GrammarMatcher:
         self.check()
 
     def forced_tokens(self) -> list[int]:
-        """The tokens that must come next, up to the first choice; does not accept them."""
+        """The tokens that must come next, up to the first position where several are allowed; does not accept them."""
         token_ids = self._matcher.compute_ff_tokens()
         self.check()
         return token_ids

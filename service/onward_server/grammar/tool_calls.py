@@ -56,7 +56,8 @@ class CallFrame:
     output_begin: str = ""
     """The markers before an output without calls; if not empty, no text comes before calls."""
     next_message: str = ""
-    """With `output_begin`: the markers that end reasoning or text before calls."""
+    """With `output_begin`: the markers that end the reasoning, or text that the prompt began, and start the next
+    message."""
 
     @property
     def needs_output_start(self) -> bool:
@@ -103,7 +104,8 @@ class ToolCallConstraint:
     tools: tuple[OfferedTool, ...]
     """The tools that the tool choice allows; at least one."""
     is_required: bool
-    """Whether the output must be calls. If so, all arguments match their schemas, else those of strict tools."""
+    """Whether the output must be calls. If so, the arguments of all tools match their schemas; if not, only those of
+    strict tools do."""
     is_parallel: bool
     """Whether several calls are allowed."""
     response_format: ResponseFormat | None = None

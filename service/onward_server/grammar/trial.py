@@ -37,7 +37,7 @@ class Trial:
         return error
 
     def is_costly(self, grammar: str, num_tokens: int) -> bool:
-        """Whether generating an output of random tokens, or one of the longest tokens, hits the trial limits."""
+        """Whether an output of random tokens, or one made of the longest allowed tokens, hits the trial limits."""
         random = np.random.default_rng(crc32(grammar.encode()))
         return self._meets_limit(grammar, num_tokens, lambda ids: int(random.choice(ids))) or (
             self._meets_limit(grammar, num_tokens, self._longest)

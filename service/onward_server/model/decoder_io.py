@@ -83,7 +83,11 @@ class DecoderIO:
         return sum(cache.token_bytes for cache in self.caches)
 
     def logits_bytes(self, *, num_slots: int, prefill_chunk: int) -> int:
-        """Maximum bytes of logits in a step: a row for each slot, each token of a chunk, and the spare token."""
+        """Maximum bytes of logits in a step.
+
+        There is a row for each slot, each token of a chunk, and the spare token of a prefill run (see
+        `slot_causal_lm`).
+        """
         num_prefill = 2 if self.has_num_logits else prefill_chunk + 1
         return (num_slots + num_prefill) * self.vocabulary_size * self.logits_type.numpy.itemsize
 

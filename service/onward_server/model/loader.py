@@ -1,4 +1,7 @@
-"""Loads a checked folder as a CausalLM: chooses the cache layout, checks memory, measures load independence."""
+"""Loads a checked folder as a CausalLM.
+
+Chooses the cache layout, checks memory, and measures whether the output depends on the batch.
+"""
 
 import logging
 import time
@@ -75,7 +78,9 @@ def load_model(
         raise ModelFolderError(f"{folder.path}: the model loads, but its first run failed: {error}") from error
     _require_whole_context(folder, causal_lm)
     logger.info(
-        "load independence: %s, measured in %.1f s", "yes" if deterministic else "no", time.perf_counter() - started_s
+        "output independent of the batch: %s, measured in %.1f s",
+        "yes" if deterministic else "no",
+        time.perf_counter() - started_s,
     )
     return LoadedModel(
         causal_lm=causal_lm,
@@ -189,7 +194,10 @@ def _require_memory(what: str, needed: int, advice: str) -> None:
 
 
 def _available_memory() -> int | None:
-    """Bytes that this process can still allocate, by the kernel and its control group's limit; None: unknown."""
+    """Bytes that this process can still allocate; None: unknown.
+
+    They follow from the kernel's figures and the limit of the process's control group.
+    """
     available: list[int] = []
     if _MEMINFO.is_file():
         fields = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())

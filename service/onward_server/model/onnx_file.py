@@ -121,7 +121,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-"""The fields to descend into: kind of message to field number to kind of the message in that field."""
+"""The fields to descend into: for each kind of message, maps a field number to the kind of message in that field."""
 
 
 def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:

@@ -163,12 +163,12 @@ class Binding:
         self.raw.bind_output(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
 
     def bind_device_input(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
-        """Binds memory on the session's device."""
+        """Binds memory on the session's device, from which each run reads the input."""
         self._host_inputs.pop(name, None)
         self.raw.bind_input(name, self._device, element_type.onnx, list(shape), pointer)
 
     def bind_device_output(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
-        """Binds memory on the session's device."""
+        """Binds memory on the session's device, to which each run writes the output."""
         self.raw.bind_output(name, self._device, element_type.onnx, list(shape), pointer)
 
     def _bind_host_input(self, name: str, array: AnyArray) -> None:

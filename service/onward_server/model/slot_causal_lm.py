@@ -7,8 +7,8 @@ and its mask is exactly as long as the tokens so far, because the operator takes
     decode   ids (B, 1)   mask row i = 1 for [0, length_i + 1)   total = any bucket beyond the longest row
     prefill  ids (1, S)   mask       = 1 for [0, length + S)     total = length + S exactly
 
-A prefill run has a spare token after its tokens, whose position is overwritten before it is read. Attention works in
-tiles of rows, and a last row that is alone in its tile would use another kernel, which gives different bits.
+Attention works in tiles of rows, and a last row alone in its tile would use another kernel, which gives different bits.
+A prefill run therefore appends a spare token where there is room; its position is overwritten before it is read.
 
 A row in [0, B) whose slot does not decode is idle. It writes one position past its own length, which is overwritten
 before it is read. A full slot is never idle, because its sequence ends in the step that filled it. The row of a slot

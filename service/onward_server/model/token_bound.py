@@ -66,7 +66,7 @@ def _steps(config: _State | None) -> Iterator[_State]:
 
 
 def _spells_text(model: _State) -> bool:
-    """Whether every token is a piece of the text itself: no unknown words, no prefixes or suffixes of word parts."""
+    """Whether every token is a piece of the text: no unknown words, and no marks such as `##` on parts of words."""
     return model["type"] == "BPE" and not model["continuing_subword_prefix"] and not model["end_of_word_suffix"]
 
 

@@ -67,7 +67,8 @@ class Settings(BaseSettings):
     slots: int = Field(default=8, ge=1, le=1024)
     """Sequences that decode at the same time. Each needs a KV slot; the memory of all slots is allocated at start."""
     context_length: int = Field(default=4096, ge=2)
-    """Maximum tokens of a prompt and its output together. If the model's own limit is lower, that limit applies."""
+    """Maximum tokens of a prompt and its output together, not counting the last output token. If the model's own limit
+    is lower, that limit applies."""
     max_queue: int = Field(default=64, ge=0)
     """Maximum number of choices that wait for a slot. Further requests are rejected with RESOURCE_EXHAUSTED."""
     prefill_chunk: int = Field(default=512, ge=2)

@@ -35,7 +35,10 @@ class CallOptions(TypedDict, total=False):
 
 
 class ClientOptions(TypedDict, total=False):
-    """Options of all calls of a client. Those that are left out or None keep their value."""
+    """Options of all calls of a client.
+
+    Those that are left out or None stay as they are: the default, or in `with_options` the client's value.
+    """
 
     api_key: ApiKey | None
     """Sent as `authorization: Bearer`. Default: no key."""

@@ -82,7 +82,10 @@ class Destination:
 
     @classmethod
     def of(cls, target: str, *, tls: TLS | bool | None, extra: ChannelOptions) -> "Destination":
-        """Returns a destination. With `tls` None, plaintext is used to this machine only; with False, to any target.
+        """Returns a destination.
+
+        With `tls` None, a target on this machine is reached in plaintext and any other with TLS; with False, every
+        target is reached in plaintext.
 
         Raises:
             RequestError: A file of `tls` cannot be read.

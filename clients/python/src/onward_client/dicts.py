@@ -16,7 +16,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 def build(kind: type[MessageT], path: str, fields: Mapping[str, object]) -> MessageT:
-    """Returns a message with these fields; errors call it `path`.
+    """Returns a message with these fields; error messages name it by `path`.
 
     Raises:
         RequestError: A field is unknown or has the wrong type.

@@ -161,7 +161,7 @@ def _rich_status(trailers: Metadata) -> Status:
 
 
 def _detail(status: Status, kind: type[DetailT]) -> DetailT:
-    """Returns the status's detail of a type, or an empty message if it has none."""
+    """Returns the detail of this type from a status, or an empty message if there is none."""
     for packed in status.details:
         found = kind()
         with suppress(DecodeError):

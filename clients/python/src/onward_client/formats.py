@@ -89,7 +89,7 @@ def _from_dict(wanted: Mapping[str, object]) -> ResponseFormat:
 
 
 def _completed(name: str, fields: dict[str, object]) -> dict[str, object]:
-    """Returns the fields as protobuf expects them: a schema as text, and the notation of a grammar."""
+    """Returns the fields as protobuf expects them: a schema becomes text, and a grammar without `syntax` is Lark."""
     if name == "json_schema":
         if fields.get("strict") is True:
             del fields["strict"]

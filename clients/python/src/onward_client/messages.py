@@ -159,7 +159,7 @@ def to_messages(messages: str | Iterable[MessageLike]) -> list[Message]:
 
 
 def to_message(message: MessageLike, path: str = "message") -> Message:
-    """Returns a message as protobuf; errors call it `path`.
+    """Returns a message as protobuf; error messages name it by `path`.
 
     Raises:
         RequestError: A field is unknown or has the wrong type.

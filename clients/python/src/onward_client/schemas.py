@@ -35,7 +35,10 @@ def json_schema(kind: type | Callable[..., object]) -> JsonSchema:
 
 
 def strict(schema: JsonSchema) -> JsonSchema:
-    """Returns a schema that requires every property and allows no others, without keywords for validators only."""
+    """Returns a schema that requires every property and allows no others.
+
+    It omits keywords that do not constrain the output, such as `title`.
+    """
     result = {key: value for key, value in schema.items() if key not in {"default", "discriminator", "title"}}
     # The alternatives of pydantic's oneOf exclude each other, so anyOf means the same, and every server can compile it.
     if "oneOf" in result:

@@ -92,7 +92,10 @@ class ChoiceStream:
                 return False
 
     def _delta(self, parsed: ParsedDelta) -> list[ChoiceDelta | ChoiceFinished]:
-        """Returns a delta of the parsed output and the tokens since the last one; an empty list without output."""
+        """Returns a delta of the parsed output and the tokens since the last one.
+
+        Returns an empty list if there is no output.
+        """
         has_output = parsed.text or parsed.reasoning or parsed.tool_calls or self._pending_logprobs
         if not (has_output or (self.is_finished and self._num_pending)):
             return []

@@ -122,7 +122,7 @@ class MarkerParser:
         return marker
 
     def _add_reasoning(self, text: str) -> None:
-        """Emits reasoning but for its last newlines, which are dropped if the reasoning ends with them."""
+        """Emits reasoning, but holds back the newlines at its end; the end marker drops them."""
         kept = text.rstrip("\n")
         if kept:
             self._state.add_reasoning("\n" * self._num_held_newlines + kept)

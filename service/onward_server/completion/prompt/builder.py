@@ -98,7 +98,7 @@ class PromptBuilder:
 
     def _build_chat(self, request: CompletionRequest, context_length: int | None) -> Prompt:
         if self._template is None:
-            raise AssertionError("messages for a model without a template passed validation")
+            raise AssertionError("validation accepted messages for a model without a template")
         rendered = self._template.render(
             request.messages, tools=request.offered_tools, reasoning_effort=request.reasoning_effort
         )

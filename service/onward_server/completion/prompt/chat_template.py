@@ -184,7 +184,10 @@ class ChatTemplate:
         return any(map(self._control.may_join, strings.caller)) or any(map(self._special.may_join, strings.assistant))
 
     def _guarding(self, chat: _Chat, *, ends: bool = False) -> TextTransforms:
-        """Returns transforms that insert the sentinel into control strings, and with `ends` at the ends of strings."""
+        """Returns transforms that insert the sentinel into control strings.
+
+        If `ends` is set, they also insert it at those ends of strings that could become part of a control string.
+        """
 
         def guarded(strings: ControlStrings, text: str) -> str:
             return strings.split(strings.guard_ends(text, chat.sentinel) if ends else text, chat.sentinel)

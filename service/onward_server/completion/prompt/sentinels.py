@@ -36,7 +36,7 @@ class ControlStrings:
         return text if self._begins is None else self._begins.sub(rf"\g<0>{sentinel}", text)
 
     def guard_ends(self, text: str, sentinel: str) -> str:
-        """Inserts the sentinel before or after the text, where it could join its surroundings to a control string."""
+        """Inserts the sentinel before or after the text, where it could form a control string with its surroundings."""
         bare = text.strip()
         start = text.find(bare)
         end = start + len(bare)
@@ -62,7 +62,7 @@ def unused_characters(count: int, texts: Sequence[str]) -> list[str]:
             found.append(chr(code_point))
             if len(found) == count:
                 return found
-    raise AssertionError("a request has fewer characters than Unicode")
+    raise AssertionError("no request can contain every Unicode character")
 
 
 def remove_sentinels(text: str, sentinel: str) -> RenderedPrompt:

@@ -69,7 +69,7 @@ class ElementArguments:
 
 
 def _json_types(shape: Shape) -> list[set[str]]:
-    """Groups of types whose values are written as JSON. No allowed string starts like one of them."""
+    """Groups of types whose values are written as JSON. No allowed string starts like a value of these types."""
     groups = [{"number"}] if shape.has_bound_numbers else []
     if shape.arrays or shape.objects or shape.constants:
         groups.append({"array", "object"})

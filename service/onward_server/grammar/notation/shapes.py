@@ -17,7 +17,7 @@ _MAX_COMBINED = 500
 
 _Node = TypeVar("_Node", tree.Number, tree.Text, tree.Array, tree.Object)
 _Demands = tuple[tree.OfOneType | tree.ByType | tree.Enum, ...]
-"""Schemas that one value must all match."""
+"""Schemas that a value must match, all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,12 @@ class Shape:
 
     texts: list[TextShape] = field(default_factory=list[TextShape])
     words: set[str] = field(default_factory=set[str])
-    """null, true, false and the numbers of enum and const, as JSON."""
+    """Values that are allowed one by one: null, true, false, and the numbers listed by enum and const; written as
+    JSON."""
     free_numbers: set[str] = field(default_factory=set[str])
     """The types of numbers that are allowed without bounds."""
     has_bound_numbers: bool = False
-    """Whether numbers within bounds match."""
+    """Whether numbers are allowed that `free_numbers` does not cover: those with bounds or multipleOf."""
     arrays: list[tree.Array] = field(default_factory=list[tree.Array])
     objects: list[tree.Object] = field(default_factory=list[tree.Object])
     """Without patterns. `min_properties` is at most `len(required) + 1`. If `max_properties` is set, every named

@@ -65,7 +65,7 @@ def _referred(schema: tree.Schema) -> Iterator[str]:
 
 
 def _num_patterns(schema: tree.Schema, definitions: Mapping[str, tree.Schema], known: dict[str, int]) -> int:
-    """An upper bound of the patterns that one string must match, whether it is the value or a part of it."""
+    """An upper bound on the number of patterns that one string must match, be it the value itself or inside it."""
     match schema:
         case tree.Text(patterns=patterns):
             return len(patterns)

@@ -87,7 +87,7 @@ def _others(schema: tree.OfOneType) -> Sequence[tree.Schema]:
 
 
 def _given(*sides: tuple[float | None, tree.Schema]) -> list[tree.Schema]:
-    """The schemas of the sides that have a limit."""
+    """The schema of each pair whose limit is set."""
     return [schema for limit, schema in sides if limit is not None]
 
 

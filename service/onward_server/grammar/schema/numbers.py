@@ -56,7 +56,7 @@ def inexact(numbers: Sequence[Number], *, are_combined: bool) -> str | None:
 def _open_end(numbers: Sequence[Number]) -> str | None:
     """Rejects ranges in which llguidance would allow an excluded bound.
 
-    This happens to a whole number that is the end nearest to zero of a range narrower than 1.
+    It does so if the range is narrower than 1 and its end nearer to zero is a whole number.
     """
     reals = [number for number in numbers if not number.is_integer]
     highs = [number.maximum for number in reals if number.maximum is not None]
@@ -72,7 +72,10 @@ def _open_end(numbers: Sequence[Number]) -> str | None:
 
 
 def _multiples(numbers: Sequence[Number]) -> str | None:
-    """Rejects costly multiples: llguidance needs as many states as their common multiple without powers of ten."""
+    """Rejects costly multiples.
+
+    The number of states that llguidance needs is their least common multiple, without decimal point and trailing zeros.
+    """
     common = Fraction(1)
     for number in numbers:
         if number.multiple_of is None:

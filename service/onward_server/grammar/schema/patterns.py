@@ -78,7 +78,7 @@ def _other_than(texts: Sequence[str]) -> str:
 
 
 def whole(pattern: str) -> str:
-    """A pattern that matches the whole of each text containing a match of a rewritten pattern; escapes slashes."""
+    """A pattern that matches a text as a whole if a rewritten pattern matches somewhere in it; escapes slashes."""
     alternatives = [""]
     depth = 0
     for piece in _STRUCTURE.findall(pattern):

@@ -310,8 +310,8 @@ class _Reader:
                 by_pattern = {patterns[0] if patterns else pattern: schema.additional}
                 return Object(schema.place, Never(place), {}, by_pattern, *_rest(schema))
             case _:
-                reason = "cannot be enforced; use enum, or a pattern or a length without other keywords for properties"
-                self._reject(place, reason)
+                reason = "use enum, or remove the other keywords for properties and use a pattern or a length"
+                self._reject(place, f"cannot be enforced; {reason}")
                 return schema
 
     def const(self, value: Json, place: str, _base: str, _schema: JsonObject) -> list[Schema]:
@@ -363,7 +363,7 @@ class _Reader:
         return [self._negation(self.schema(value, place, base), place)]
 
     def condition(self, value: Json, place: str, base: str, schema: JsonObject) -> list[Schema]:
-        """`if`, `then` and `else` as a choice: `if` and `then`, or not `if` and `else`."""
+        """`if`, `then` and `else` as a choice: either `if` and `then` match, or `else` matches and `if` does not."""
         if "then" not in schema and "else" not in schema:
             return []
         if place.count("/if") + place.count("/not") > _MAX_CONDITIONS:

@@ -122,7 +122,10 @@ class _Writer:
         return result
 
     def _all_of(self, demands: Sequence[Schema], depth: int) -> Json:
-        """Merges the keywords of all demands; a second schema for a type, or with a used keyword, goes into allOf."""
+        """Merges the keywords of all demands into one schema.
+
+        A demand whose type or keyword is already taken goes into allOf.
+        """
         result: JsonObject = {}
         separate: list[Json] = []
         is_typed = False

@@ -79,7 +79,7 @@ class TextStream:
         self._take_to(len(self._text))
 
     def take_truncated(self, literal: str) -> None:
-        """Takes a beginning of the literal if the output ends in the middle of it."""
+        """Takes the beginning of the literal if the output ends partway through it."""
         if self._is_ended and literal.startswith(self._text[self._position :]):
             self.take_rest()
 

@@ -10,8 +10,8 @@ from onward_server.completion.answer.parsing.text_stream import Parsing, TextStr
 def parse_call(state: ParserState) -> Parsing[None]:
     """Parses `{"name": …, "arguments": {…}}` and leaves the tool call open, for the caller to close.
 
-    The keys may come in any order. `parameters` is taken for `arguments`, which may also be missing; other keys are
-    skipped.
+    The keys may come in any order. `parameters` is accepted in place of `arguments`, which may also be missing; other
+    keys are skipped.
 
     Raises:
         MalformedToolCall: No such object follows, or no tool has this name.

@@ -52,7 +52,7 @@ def _parse_bare_call(state: ParserState) -> Parsing[None]:
 
 
 def _follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
-    """Takes one literal of each step in turn, with optional white space before it, and returns the last."""
+    """For each step in turn, takes white space and then one of the step's literals; returns the last literal."""
     literal: str | None = None
     for literals in steps:
         yield from stream.take_space()
