@@ -5,14 +5,11 @@ anchors are supported. Annotations (`title`, `default`, …) and unknown keyword
 """
 
 from collections.abc import Callable, Mapping
-from math import isfinite
-from typing import TypeGuard
 
 from onward_server.grammar.schema import negation
-from onward_server.grammar.schema.numbers import Bounds, bounds
-from onward_server.grammar.schema.patterns import PatternRejected, length_pattern, rewritten
+from onward_server.grammar.schema.keywords import NUMBER_KEYWORDS, TEXT_KEYWORDS, KeywordReader
+from onward_server.grammar.schema.patterns import length_pattern
 from onward_server.grammar.schema.references import References, base_of, escaped
-from onward_server.grammar.schema.string_formats import MAX_LENGTHS, PATTERNS
 from onward_server.grammar.schema.tree import (
     FREE,
     AllOf,
@@ -23,7 +20,6 @@ from onward_server.grammar.schema.tree import (
     Document,
     Enum,
     Never,
-    Number,
     Object,
     OfOneType,
     OneOf,
@@ -32,16 +28,12 @@ from onward_server.grammar.schema.tree import (
     Text,
 )
 from onward_server.grammar.schema.value_types import ALL_TYPES, types_of
-from onward_server.grammar.values import MAX_EXACT, unwritable
 from onward_server.json_value import Json, JsonObject
 
 _MAX_PROPERTIES = 3000
 _MAX_CONDITIONS = 4
 """Each level doubles the size of the written schema."""
-_MAX_PATTERN_LENGTH = 10_000
-_MAX_PATTERNS_LENGTH = 100_000
 
-_NUMBER_KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _ARRAY_KEYWORDS = (
     *("items", "prefixItems", "additionalItems", "unevaluatedItems"),
     *("minItems", "maxItems", "contains", "uniqueItems"),
@@ -53,9 +45,9 @@ _OBJECT_KEYWORDS = (
 _TYPE_KEYWORDS = {
     "null": frozenset[str](),
     "boolean": frozenset[str](),
-    "integer": frozenset(_NUMBER_KEYWORDS),
-    "number": frozenset(_NUMBER_KEYWORDS),
-    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
+    "integer": frozenset(NUMBER_KEYWORDS),
+    "number": frozenset(NUMBER_KEYWORDS),
+    "string": frozenset(TEXT_KEYWORDS),
     "array": frozenset(_ARRAY_KEYWORDS),
     "object": frozenset(_OBJECT_KEYWORDS),
 }
@@ -76,9 +68,7 @@ class _Reader:
         self._names: dict[int, str] = {}
         self._read: dict[int, Schema] = {}
         self._pending: list[tuple[JsonObject, str, str]] = []
-        self._problem: str | None = None
-        self._patterns_length = 0
-        self._num_patterns = 0
+        self._keywords = KeywordReader()
         self._combines = False
 
     def document(self) -> Document:
@@ -94,8 +84,8 @@ class _Reader:
             root=root,
             definitions=definitions,
             places=places,
-            problem=self._problem,
-            num_patterns=self._num_patterns,
+            problem=self._keywords.problem,
+            num_patterns=self._keywords.num_patterns,
             combines=self._combines,
         )
 
@@ -160,120 +150,67 @@ class _Reader:
             return FREE[type_]
         match type_:
             case "integer" | "number":
-                return self._number(schema, place, is_integer=type_ == "integer")
+                return self._keywords.number(schema, place, is_integer=type_ == "integer")
             case "string":
-                return self._text(schema, place)
+                return self._keywords.text(schema, place)
             case "array":
                 return self._array(schema, place, base)
             case _:
                 return self._object(schema, place, base)
 
-    def _number(self, schema: JsonObject, place: str, *, is_integer: bool) -> Number:
-        numbers: dict[str, float] = {}
-        for keyword in _NUMBER_KEYWORDS:
-            value = schema.get(keyword)
-            if _is_number(value) or (isinstance(value, bool) and keyword.startswith("exclusive")):
-                numbers[keyword] = value
-            elif keyword in schema:
-                self._reject(f"{place}/{keyword}", f"{value!r:.40} is not a number")
-        multiple = numbers.get("multipleOf")
-        if multiple is not None and multiple <= 0:
-            self._reject(f"{place}/multipleOf", f"{multiple} is not greater than 0")
-            multiple = None
-        try:
-            limits = bounds(numbers)
-        except ValueError as error:
-            self._reject(place, str(error))
-            limits = Bounds()
-        return Number(place, is_integer, *limits, multiple)
-
-    def _text(self, schema: JsonObject, place: str) -> Text:
-        minimum, maximum = self._counts(schema, place, "minLength", "maxLength")
-        patterns: list[str] = []
-        if "pattern" in schema:
-            patterns += self._pattern(schema["pattern"], f"{place}/pattern")
-        if "format" in schema:
-            name = schema["format"]
-            if isinstance(name, str) and name in PATTERNS:
-                patterns += PATTERNS[name]
-                limits = [limit for limit in (maximum, MAX_LENGTHS.get(name)) if limit is not None]
-                maximum = min(limits, default=None)
-            else:
-                known = ", ".join(sorted(PATTERNS))
-                self._reject(
-                    f"{place}/format", f"the format {name!r:.40} cannot be enforced; supported formats are {known}"
-                )
-        self._num_patterns += len(patterns)
-        return Text(place, minimum, maximum, tuple(patterns))
-
-    def _pattern(self, pattern: Json, place: str) -> list[str]:
-        """The pattern in llguidance's syntax, as a list; empty if it cannot be enforced."""
-        if not isinstance(pattern, str):
-            self._reject(place, f"{pattern!r:.40} is not a string; a regular expression is expected")
-            return []
-        self._patterns_length += len(pattern)
-        if len(pattern) > _MAX_PATTERN_LENGTH:
-            self._reject(place, f"the pattern has {len(pattern)} characters; at most {_MAX_PATTERN_LENGTH} are allowed")
-            return []
-        if self._patterns_length > _MAX_PATTERNS_LENGTH:
-            total = f"{self._patterns_length} characters in total; at most {_MAX_PATTERNS_LENGTH} are allowed"
-            self._reject(place, f"the patterns up to this one have {total}")
-            return []
-        try:
-            return [rewritten(pattern)]
-        except PatternRejected as error:
-            self._reject(place, f"in the pattern {pattern!r:.80}, {error}")
-            return []
-
     def _array(self, schema: JsonObject, place: str, base: str) -> Array:
-        minimum, maximum = self._counts(schema, place, "minItems", "maxItems")
+        minimum, maximum = self._keywords.counts(schema, place, "minItems", "maxItems")
         items, first, rest = schema.get("items"), schema.get("prefixItems"), schema.get("items", True)
         first_place, rest_place = f"{place}/prefixItems", f"{place}/items"
         if isinstance(items, list):
             if first is not None:
-                self._reject(f"{place}/items", "a list of schemas cannot be combined with prefixItems")
+                self._keywords.reject(f"{place}/items", "a list of schemas cannot be combined with prefixItems")
             first, first_place = items, rest_place
             rest, rest_place = schema.get("additionalItems", True), f"{place}/additionalItems"
-        listed = self._list(first, first_place) if first is not None else []
+        listed = self._keywords.items(first, first_place) if first is not None else []
         schemas = tuple(self.schema(item, f"{first_place}/{i}", base) for i, item in enumerate(listed))
         if "unevaluatedItems" in schema and schema["unevaluatedItems"] is not True:
             if "items" in schema or "contains" in schema or not schema.keys().isdisjoint(_APPLICATORS):
-                self._reject(f"{place}/unevaluatedItems", "cannot be enforced with other schemas for the items")
+                self._keywords.reject(
+                    f"{place}/unevaluatedItems", "cannot be enforced with other schemas for the items"
+                )
             else:
                 rest, rest_place = schema["unevaluatedItems"], f"{place}/unevaluatedItems"
         if "contains" in schema:
             minimum, maximum = self._contained(schema, place, minimum, maximum)
         if schema.get("uniqueItems", False) is not False and (maximum is None or maximum > 1):
-            self._reject(f"{place}/uniqueItems", "uniqueItems cannot be enforced")
+            self._keywords.reject(f"{place}/uniqueItems", "uniqueItems cannot be enforced")
         return Array(place, self.schema(rest, rest_place, base), schemas, minimum, maximum)
 
     def _contained(self, schema: JsonObject, place: str, minimum: int, maximum: int | None) -> tuple[int, int | None]:
         """Bounds on the number of items, with minContains and maxContains applied if `contains` allows any item."""
         if schema["contains"] not in (True, {}):
-            self._reject(f"{place}/contains", "contains cannot be enforced")
+            self._keywords.reject(f"{place}/contains", "contains cannot be enforced")
             return minimum, maximum
-        least, most = self._counts({"minContains": 1, **schema}, place, "minContains", "maxContains")
+        least, most = self._keywords.counts({"minContains": 1, **schema}, place, "minContains", "maxContains")
         limits = [limit for limit in (maximum, most) if limit is not None]
         return max(minimum, least), min(limits, default=None)
 
     def _object(self, schema: JsonObject, place: str, base: str) -> Object:
-        minimum, maximum = self._counts(schema, place, "minProperties", "maxProperties")
-        required = self._names_in(schema["required"], f"{place}/required") if "required" in schema else ()
+        minimum, maximum = self._keywords.counts(schema, place, "minProperties", "maxProperties")
+        required = self._keywords.names(schema["required"], f"{place}/required") if "required" in schema else ()
         properties = self._members(schema.get("properties", {}), f"{place}/properties", base)
         if len(properties) > _MAX_PROPERTIES:
             reason = f"has {len(properties)} properties; at most {_MAX_PROPERTIES} are allowed"
-            self._reject(f"{place}/properties", reason)
+            self._keywords.reject(f"{place}/properties", reason)
         for name in properties:
-            self._check_value(name, f"{place}/properties")
+            self._keywords.check_value(name, f"{place}/properties")
         patterns: dict[str, Schema] = {}
         if "patternProperties" in schema:
             by_pattern = self._members(schema["patternProperties"], f"{place}/patternProperties", base)
             for pattern, member in by_pattern.items():
-                for key in self._pattern(pattern, f"{place}/patternProperties"):
+                for key in self._keywords.pattern(pattern, f"{place}/patternProperties"):
                     if key in patterns:
-                        self._reject(f"{place}/patternProperties", f"another pattern means the same as {pattern!r:.80}")
+                        self._keywords.reject(
+                            f"{place}/patternProperties", f"another pattern means the same as {pattern!r:.80}"
+                        )
                     patterns[key] = member
-            self._num_patterns += len(patterns)
+            self._keywords.num_patterns += len(patterns)
         additional = self._additional(schema, place, base)
         if "propertyNames" in schema:
             names = self.schema(schema["propertyNames"], f"{place}/propertyNames", base)
@@ -306,22 +243,22 @@ class _Reader:
             case Text(patterns=patterns) if not schema.patterns and not schema.properties and len(patterns) < 2:
                 pattern = length_pattern(names.min_length, names.max_length)
                 if patterns and (names.min_length, names.max_length) != (0, None):
-                    self._reject(place, "a pattern and a length of names cannot be enforced together")
+                    self._keywords.reject(place, "a pattern and a length of names cannot be enforced together")
                 by_pattern = {patterns[0] if patterns else pattern: schema.additional}
                 return Object(schema.place, Never(place), {}, by_pattern, *_rest(schema))
             case _:
                 reason = "use enum, or remove the other keywords for properties and use a pattern or a length"
-                self._reject(place, f"cannot be enforced; {reason}")
+                self._keywords.reject(place, f"cannot be enforced; {reason}")
                 return schema
 
     def const(self, value: Json, place: str, _base: str, _schema: JsonObject) -> list[Schema]:
-        self._check_value(value, place)
+        self._keywords.check_value(value, place)
         return [Enum(place, (value,))]
 
     def enum(self, value: Json, place: str, _base: str, _schema: JsonObject) -> list[Schema]:
-        values = self._list(value, place)
+        values = self._keywords.items(value, place)
         for item in values:
-            self._check_value(item, place)
+            self._keywords.check_value(item, place)
         return [Enum(place, tuple(values))]
 
     def all_of(self, value: Json, place: str, base: str, _schema: JsonObject) -> list[Schema]:
@@ -377,11 +314,11 @@ class _Reader:
     def dependent(self, value: Json, place: str, base: str, _schema: JsonObject) -> list[Schema]:
         """For each name: the property is absent, or its dependency holds."""
         demands: list[Schema] = []
-        for name, dependency in self._map(value, place).items():
-            self._check_value(name, place)
+        for name, dependency in self._keywords.members(value, place).items():
+            self._keywords.check_value(name, place)
             where = f"{place}/{escaped(name)}"
             if isinstance(dependency, list):
-                required = self._names_in(dependency, where)
+                required = self._keywords.names(dependency, where)
                 holds: Schema = Object(where, Anything(where), required=required)
             else:
                 holds = self.schema(dependency, where, base)
@@ -401,57 +338,19 @@ class _Reader:
         return self._rejected(place, "the negation of this schema cannot be enforced") if result is None else result
 
     def _schemas(self, value: Json, place: str, base: str) -> tuple[Schema, ...]:
-        return tuple([self.schema(schema, f"{place}/{i}", base) for i, schema in enumerate(self._list(value, place))])
+        return tuple(
+            [self.schema(schema, f"{place}/{i}", base) for i, schema in enumerate(self._keywords.items(value, place))]
+        )
 
     def _members(self, value: Json, place: str, base: str) -> dict[str, Schema]:
         result: dict[str, Schema] = {}
-        for name, schema in self._map(value, place).items():
+        for name, schema in self._keywords.members(value, place).items():
             result[name] = self.schema(schema, f"{place}/{escaped(name)}", base)
         return result
 
-    def _counts(self, schema: Mapping[str, Json], place: str, least: str, most: str) -> tuple[int, int | None]:
-        """The values of a pair of keywords for lengths or numbers of items."""
-        low = self._count(schema[least], f"{place}/{least}") if least in schema else 0
-        return low, self._count(schema[most], f"{place}/{most}") if most in schema else None
-
-    def _count(self, value: Json, place: str) -> int:
-        if _is_number(value) and 0 <= value <= MAX_EXACT and value == int(value):
-            return int(value)
-        self._reject(place, f"{value!r:.40} is not a whole number of at least 0")
-        return 0
-
-    def _names_in(self, value: Json, place: str) -> tuple[str, ...]:
-        listed = value if isinstance(value, list) else []
-        names = [name for name in listed if isinstance(name, str)]
-        if not isinstance(value, list) or len(names) < len(listed):
-            self._reject(place, f"{value!r:.40} is not a list of names")
-        for name in names:
-            self._check_value(name, place)
-        return tuple(dict.fromkeys(names))
-
-    def _list(self, value: Json, place: str) -> list[Json]:
-        if isinstance(value, list) and value:
-            return value
-        self._reject(place, f"{value!r:.40} is not a list of at least one item")
-        return []
-
-    def _map(self, value: Json, place: str) -> JsonObject:
-        if isinstance(value, dict):
-            return value
-        self._reject(place, f"{value!r:.40} is not an object")
-        return {}
-
-    def _check_value(self, value: Json, place: str) -> None:
-        if (reason := unwritable(value)) is not None:
-            self._reject(place, reason)
-
     def _rejected(self, place: str, reason: str) -> Anything:
-        self._reject(place, reason)
+        self._keywords.reject(place, reason)
         return Anything(place)
-
-    def _reject(self, place: str, reason: str) -> None:
-        if self._problem is None:
-            self._problem = f"at {place}: {reason}"
 
 
 def read(root: Json) -> Document:
@@ -461,10 +360,6 @@ def read(root: Json) -> Document:
     except RecursionError:
         reason = "it is nested too deeply"
         return Document(root=Anything("#"), definitions={}, places={}, problem=reason, num_patterns=0, combines=False)
-
-
-def _is_number(value: Json) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _rest(schema: Object) -> tuple[tuple[str, ...], int, int | None]:
