@@ -10,9 +10,8 @@ In reading order:
 - `tool_calls`, `call_grammar`: the literals of a tool format, and the grammar of calls, text and reasoning.
 - `notation/`: the grammar of a tool's arguments. `arguments` chooses JSON, `element` or `bare`; the last two share
   `rules` and `shapes`, which splits a schema by the types of its values.
-- `schema/`: JSON Schemas. `reader` builds the `tree` (with `keywords`, `references`, `numbers`,
-  `patterns`, `string_formats`);
-  `checks` rejects what cannot be enforced; `writer` writes the tree for llguidance (`disjoint` and `negation` turn
-  `oneOf` into `anyOf`); `value_types` finds the types of values.
+- `schema/`: JSON Schemas. `reader` builds the `tree` (with `keywords`, `references`, `numbers`, `patterns`,
+  `string_formats`); `checks` rejects what cannot be enforced; `writer` writes the tree for llguidance (`disjoint` and
+  `negation` turn `oneOf` into `anyOf`); `value_types` finds the types of values.
 - `values`: which JSON values a grammar can express, and when two are equal.
 """
