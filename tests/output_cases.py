@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 from tokenizers import Tokenizer
 
-from onward_server.completion.answer.format_registry import choose_output_format
 from onward_server.completion.answer.output_context import OutputContext
 from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.answer.output_parser import OutputParser
@@ -20,7 +19,7 @@ from onward_server.domain import JsonObjectFormat
 from testing.parsed_outputs import ParsedOutput, parsed, tool
 from tests.chat_conversations import Conversation
 from tests.sample_tokenizers import byte_level
-from tests.template_cases import compiled_template, rendered
+from tests.template_cases import compiled_template, rendered, template_formats
 from tests.template_files import template_source
 
 OWN_CASES = Path(__file__).parent / "data/model_outputs.yaml"
@@ -67,7 +66,7 @@ def _own_case(schemas: Any, raw: Any) -> OutputCase:  # noqa: ANN401 (YAML)
     return OutputCase(
         name=raw["name"],
         output=raw["output"],
-        output_format=choose_output_format(source),
+        output_format=template_formats(source),
         context=OutputContext(
             tools=tuple(tool(name, json.dumps(schemas[name])) for name in raw.get("tools", schemas)),
             prompt="" if continues else prompt_of(source, thinking=raw.get("thinking", True)),

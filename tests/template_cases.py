@@ -2,8 +2,11 @@
 
 import json
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from onward_server.completion.answer.format_registry import choose_output_format
+from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.domain import FunctionTool, Message, ReasoningEffort, Role, ToolCall
 from onward_server.errors import InvalidRequest
@@ -13,6 +16,12 @@ from tests.chat_conversations import NAMED_TOKENS, NOW, Conversation
 def compiled_template(source: str) -> ChatTemplate:
     """A template with the named tokens and the time of the conversations."""
     return ChatTemplate({"default": source}, named_tokens=NAMED_TOKENS, clock=lambda: datetime(*NOW))  # noqa: DTZ001
+
+
+@cache
+def template_formats(source: str) -> OutputFormat:
+    """The formats that are detected from a template."""
+    return choose_output_format(compiled_template(source).render_samples())
 
 
 def rendered(template: ChatTemplate, conversation: Conversation) -> str:

@@ -22,6 +22,7 @@ from onward_server.completion.completer import Completer
 from onward_server.completion.constraints import Constraints
 from onward_server.completion.prompt.builder import PromptBuilder
 from onward_server.completion.prompt.chat_template import ChatTemplate
+from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from onward_server.domain import ModelCapabilities, ModelCard
 from onward_server.engine.engine import Engine
@@ -230,15 +231,15 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
 def _require_known_formats(settings: Settings) -> None:
     """Raises StartupError for an unknown format before any model is loaded, which may take minutes."""
     for name in settings.tool_formats.values():
-        choose_output_format("", tools=name)
+        choose_output_format(TemplateSamples(), tools=name)
     for name in settings.reasoning_formats.values():
-        choose_output_format("", reasoning=name)
+        choose_output_format(TemplateSamples(), reasoning=name)
 
 
 def _output_format(settings: Settings, model_id: str, template: ChatTemplate | None) -> OutputFormat:
     tools, reasoning = settings.tool_formats, settings.reasoning_formats
     return choose_output_format(
-        template.source if template else "",
+        template.render_samples() if template else TemplateSamples(),
         tools=tools.get(model_id, tools.get(None)),
         reasoning=reasoning.get(model_id, reasoning.get(None)),
     )

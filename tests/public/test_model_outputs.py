@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from onward_server.completion.answer.format_registry import choose_output_format
 from onward_server.completion.answer.output_context import OutputContext
 from onward_server.completion.answer.parsing.parser_state import MessagePart
 from onward_server.domain import JsonObjectFormat
@@ -22,6 +21,7 @@ from tests.output_cases import (
     meaning_of,
     split_at,
 )
+from tests.template_cases import template_formats
 
 _CONTINUATIONS = {
     None: None,
@@ -50,7 +50,7 @@ def read_case(data: Path, number: int, tools: Any, raw: Any) -> OutputCase:  # n
     return OutputCase(
         name=f"{number}-{raw['template'].removesuffix('.jinja')}",
         output=raw["output"],
-        output_format=choose_output_format(source),
+        output_format=template_formats(source),
         context=OutputContext(
             tools=tuple(tool(function["name"], json.dumps(function["parameters"])) for function in functions),
             prompt="" if continues else _prompt(source, thinking=raw.get("enable_thinking", True)),

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onward_server.completion.answer.format_registry import choose_output_format
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.completion.prompt.template_engine import TemplateEngine
 from onward_server.domain import Role
@@ -18,7 +17,7 @@ from onward_server.errors import InvalidRequest
 from tests.chat_conversations import CONVERSATIONS
 from tests.control_tokens import assert_control_tokens_are_those_of_the_template
 from tests.public.write_template_hashes import HASHES, hash_of
-from tests.template_cases import compiled_template, domain_message, rendered
+from tests.template_cases import compiled_template, domain_message, rendered, template_formats
 
 EXPECTED: Mapping[str, Mapping[str, str | None]] = json.loads(HASHES.read_text(encoding="utf-8"))["templates"]
 FORMATS = {
@@ -100,7 +99,7 @@ def test_control_tokens_do_not_depend_on_what_callers_write(data: Path, name: st
 
 
 def test_every_real_template_gets_its_formats(data: Path) -> None:
-    chosen = {path.stem: choose_output_format(path.read_text()) for path in (data / "templates").glob("*.jinja")}
+    chosen = {path.stem: template_formats(path.read_text()) for path in (data / "templates").glob("*.jinja")}
 
     assert {
         name: (format_.tools and format_.tools.name, format_.reasoning and format_.reasoning.name)

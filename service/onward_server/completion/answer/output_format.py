@@ -13,8 +13,9 @@ class ReasoningFormat:
     """How a model separates its reasoning from the text of its message."""
 
     name: str
-    template_markers: tuple[str, ...]
-    """The format is chosen for a chat template that contains all of these, if no earlier format fits."""
+    prompt_markers: tuple[str, ...] = ()
+    """Detects the format where the chat template renders no reasoning: it is in the prompts that contain all of these.
+    Of several formats, the one with the most markers is chosen. Empty: the format must be rendered."""
     begin: str
     end: str
     """Ends the reasoning; the text of the message follows."""
@@ -39,8 +40,9 @@ class ToolFormat:
     """How a model writes tool calls."""
 
     name: str
-    template_markers: tuple[str, ...]
-    """The format is chosen for a chat template that contains all of these, if no earlier format fits."""
+    prompt_markers: tuple[str, ...] = ()
+    """Detects the format where the chat template renders no tool calls: it is in the prompts with tools that contain
+    all of these. Empty: the format is detected by parsing a rendered call only."""
     control_strings: tuple[str, ...]
     """Control tokens that the parser must see in the text."""
     triggers: tuple[str, ...] = ()

@@ -5,7 +5,6 @@ from onward_server.completion.answer.output_format import ReasoningFormat
 # Gemma 4: a channel named `thought`.
 GEMMA = ReasoningFormat(
     name="gemma",
-    template_markers=("<|channel>thought",),
     begin="<|channel>thought",
     end="<channel|>",
     anywhere=True,
@@ -15,7 +14,7 @@ GEMMA = ReasoningFormat(
 # Magistral and Ministral 3.
 MISTRAL = ReasoningFormat(
     name="mistral",
-    template_markers=("[THINK]", "[/THINK]"),
+    prompt_markers=("[THINK]", "[/THINK]"),
     begin="[THINK]",
     end="[/THINK]",
     anywhere=True,
@@ -24,7 +23,7 @@ MISTRAL = ReasoningFormat(
 # Granite 3.3, which puts the text of the message between markers, too.
 GRANITE = ReasoningFormat(
     name="granite",
-    template_markers=("<think>", "<response>"),
+    prompt_markers=("<think>", "</think>", "<response>"),
     begin="<think>",
     end="</think>",
     dropped=("<response>", "</response>"),
@@ -33,7 +32,7 @@ GRANITE = ReasoningFormat(
 # Qwen 3, DeepSeek, SmolLM 3 and most others.
 THINK = ReasoningFormat(
     name="think",
-    template_markers=("<think>",),
+    prompt_markers=("<think>", "</think>"),
     begin="<think>",
     end="</think>",
     control_strings=("<think>", "</think>"),
@@ -41,7 +40,6 @@ THINK = ReasoningFormat(
 # gpt-oss, whose channels are parsed by the tool format of the same name.
 HARMONY = ReasoningFormat(
     name="harmony",
-    template_markers=("<|channel|>analysis",),
     begin="<|channel|>analysis<|message|>",
     end="<|channel|>final<|message|>",
     control_strings=("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"),

@@ -8,15 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from onward_server.completion.prompt.sample_renderings import render_samples
 from onward_server.completion.prompt.sentinels import ControlStrings, remove_sentinels, unused_characters
 from onward_server.completion.prompt.template_engine import Clock, InvalidTemplate, RenderingFailed, TemplateEngine
 from onward_server.completion.prompt.template_messages import (
-    TemplateValue,
     TextTransforms,
     template_messages,
     template_tools,
 )
 from onward_server.completion.prompt.template_probe import probe_template
+from onward_server.completion.template_samples import TemplateSamples
 from onward_server.domain import FunctionTool, Message, ReasoningEffort
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
 from onward_server.model.json_file import read_json_object
@@ -111,6 +112,12 @@ class ChatTemplate:
     def source(self) -> str:
         """The text of the template for chats with tools."""
         return self._with_tools.source
+
+    def render_samples(self) -> TemplateSamples:
+        """Renders sample conversations, from which the formats of the model are detected."""
+        return render_samples(
+            partial(self._try, self._plain), partial(self._try, self._with_tools), self._traits, self._settings()
+        )
 
     @property
     def supports_tools(self) -> bool:
@@ -257,14 +264,16 @@ class ChatTemplate:
             description = f"the model's chat template rejects them: {error}"
             raise InvalidRequest.of("messages", description, InvalidReason.INVALID_MESSAGES) from error
 
-    def _try(
-        self, engine: TemplateEngine, messages: list[TemplateValue], tools: list[TemplateValue] | None
-    ) -> str | None:
+    def _try(self, engine: TemplateEngine, variables: Mapping[str, object]) -> str | None:
         try:
-            variables = {**self._variables(for_reply=True), "messages": messages, "tools": tools}
-            return engine.render(variables, budget_s=_TRIAL_BUDGET_S)
+            return engine.render({**self._variables(for_reply=True), **variables}, budget_s=_TRIAL_BUDGET_S)
         except RenderingFailed:
             return None
+
+    def _settings(self) -> list[Mapping[str, object]]:
+        """Returns the variables for each setting of the reasoning switches; at first, none of them is set."""
+        switches = [name for name in _SWITCHES if name in self._plain.variables | self._with_tools.variables]
+        return [{}, *(dict.fromkeys(switches, is_on) for is_on in (True, False) if switches)]
 
     def _variables(self, *, for_reply: bool) -> dict[str, object]:
         return {**self._named_tokens, "documents": None, "add_generation_prompt": for_reply}

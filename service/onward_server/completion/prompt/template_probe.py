@@ -1,6 +1,6 @@
 """Finds the traits of a chat template by trial renderings of small conversations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onward_server.completion.prompt.template_messages import (
@@ -12,8 +12,8 @@ from onward_server.completion.prompt.template_messages import (
 )
 from onward_server.domain import FunctionTool, Message, Role, ToolCall
 
-Trial = Callable[[list[TemplateValue], list[TemplateValue] | None], str | None]
-"""Renders messages and tools with a generation prompt; returns None if the template raises."""
+Trial = Callable[[Mapping[str, object]], str | None]
+"""Renders with these variables and a generation prompt; returns None if the template raises."""
 
 _USER = Message(role=Role.USER, content=("needleuser",))
 _SYSTEM = Message(role=Role.SYSTEM, content=("needlesystem",))
@@ -86,5 +86,8 @@ class _Trials:
     def _text(self, traits: TemplateTraits, messages: Sequence[Message], tools: Sequence[FunctionTool] = ()) -> str:
         """Returns the rendering. If the template raises, tries again with a tool; empty if that raises, too."""
         values = template_messages(messages, traits, TextTransforms())
-        text = self._trial(values, template_tools(tools, TextTransforms()))
-        return text if text is not None else self._trial(values, template_tools([_TOOL], TextTransforms())) or ""
+        text = self._run(values, tools)
+        return text if text is not None else self._run(values, [_TOOL]) or ""
+
+    def _run(self, messages: list[TemplateValue], tools: Sequence[FunctionTool]) -> str | None:
+        return self._trial({"messages": messages, "tools": template_tools(tools, TextTransforms())})

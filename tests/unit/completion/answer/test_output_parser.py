@@ -13,6 +13,7 @@ from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.completion.answer.parsing.parser_state import MessagePart, ParsedDelta
 from onward_server.completion.answer.parsing.tool_call_builder import random_call_id
+from onward_server.completion.template_samples import TemplateSamples
 from onward_server.domain import JsonObjectFormat, RegexFormat, ToolCallDelta
 from testing.parsed_outputs import ParsedOutput, parsed, tool
 from tests.output_cases import split_at
@@ -24,7 +25,9 @@ _offering_noop = functools.partial(OutputContext, tools=(tool("noop"),))
 
 
 def _parser(context: OutputContext | None = None, *, tools: str = "hermes", reasoning: str = "think") -> OutputParser:
-    return OutputParser(choose_output_format("", tools=tools, reasoning=reasoning), context or _offering_noop())
+    return OutputParser(
+        choose_output_format(TemplateSamples(), tools=tools, reasoning=reasoning), context or _offering_noop()
+    )
 
 
 # Generated outputs.
@@ -138,7 +141,7 @@ def test_text_is_held_back_only_while_it_may_become_a_marker() -> None:
 
 
 def test_a_tool_call_streams_its_name_first_and_then_its_arguments() -> None:
-    output_format = choose_output_format("", tools="hermes", reasoning="none")
+    output_format = choose_output_format(TemplateSamples(), tools="hermes", reasoning="none")
     parser = OutputParser(output_format, OutputContext(tools=(tool("noop"),)), make_call_id=lambda: "abcdefgh1")
 
     pieces = ['<tool_call>\n{"name": "no', 'op", "arguments"', ': {"a": ', "[1, 2", "]}", "}\n</tool_call>"]

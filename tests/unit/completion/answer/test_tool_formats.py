@@ -7,9 +7,11 @@ from onward_server.completion.answer.format_registry import REASONING_FORMATS, T
 from onward_server.completion.answer.output_context import OutputContext
 from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
 from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.completion.template_samples import TemplateSamples
 from onward_server.errors import StartupError
 from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
 from testing.parsed_outputs import ParsedOutput, parsed, tool
+from tests.template_cases import compiled_template, template_formats
 from tests.template_files import template_names, template_source
 
 _FORMATS_BY_TEMPLATE = {
@@ -57,20 +59,23 @@ _TOOLS = (_WEATHER, tool("noop"))
 
 
 def _parse(format_name: str, output: str) -> ParsedOutput:
-    parser = OutputParser(choose_output_format("", tools=format_name, reasoning="none"), OutputContext(tools=_TOOLS))
+    parser = OutputParser(
+        choose_output_format(TemplateSamples(), tools=format_name, reasoning="none"), OutputContext(tools=_TOOLS)
+    )
     return parsed(parser, output)
 
 
 @pytest.mark.parametrize("name", template_names())
 def test_every_template_gets_its_formats(name: str) -> None:
-    chosen = choose_output_format(template_source(name))
+    chosen = template_formats(template_source(name))
 
     names = (chosen.tools and chosen.tools.name, chosen.reasoning and chosen.reasoning.name)
     assert names == _FORMATS_BY_TEMPLATE[name]
 
 
 def test_a_name_overrides_what_the_template_says() -> None:
-    chosen = choose_output_format("<think> <tool_call>", tools="llama3", reasoning="none")
+    samples = compiled_template(template_source("chatml_thinking")).render_samples()
+    chosen = choose_output_format(samples, tools="llama3", reasoning="none")
 
     assert chosen.tools is not None
     assert chosen.tools.name == "llama3"
@@ -80,13 +85,13 @@ def test_a_name_overrides_what_the_template_says() -> None:
 
 def test_an_unknown_name_is_rejected_with_the_valid_ones() -> None:
     with pytest.raises(StartupError, match="unknown tool format 'qwen'; the valid names are none, harmony, gemma4"):
-        choose_output_format("", tools="qwen")
+        choose_output_format(TemplateSamples(), tools="qwen")
     with pytest.raises(StartupError, match="unknown reasoning format 'hermes'; the valid names are none, harmony,"):
-        choose_output_format("", reasoning="hermes")
+        choose_output_format(TemplateSamples(), reasoning="hermes")
 
 
 def test_control_strings_of_a_tool_format_are_needed_only_with_tools() -> None:
-    chosen = choose_output_format("", tools="hermes", reasoning="think")
+    chosen = choose_output_format(TemplateSamples(), tools="hermes", reasoning="think")
 
     assert chosen.control_strings(with_tools=False) == ("<think>", "</think>")
     assert chosen.control_strings(with_tools=True) == ("<think>", "</think>", "<tool_call>", "</tool_call>")

@@ -48,7 +48,7 @@ def _parse_call(state: ParserState) -> Parsing[None]:
 
 DEEPSEEK_R1 = ToolFormat(
     name="deepseek_r1",
-    template_markers=(CALLS_BEGIN, "```json"),
+    prompt_markers=(CALLS_BEGIN, "```json"),
     control_strings=(CALLS_BEGIN, CALL_BEGIN, SEPARATOR, CALL_END, CALLS_END, "<tool_call>", "</tool_call>"),
     triggers=(CALLS_BEGIN, CALL_BEGIN, "<tool_call>"),
     parse=parse,

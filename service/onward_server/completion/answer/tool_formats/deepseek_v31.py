@@ -62,7 +62,7 @@ def _parse_call(state: ParserState) -> Parsing[None]:
 
 DEEPSEEK_V31 = ToolFormat(
     name="deepseek_v31",
-    template_markers=(CALLS_BEGIN,),
+    prompt_markers=(CALLS_BEGIN,),
     control_strings=(CALLS_BEGIN, CALL_BEGIN, SEPARATOR, CALL_END, CALLS_END),
     triggers=(CALLS_BEGIN, CALL_BEGIN),
     parse=parse,

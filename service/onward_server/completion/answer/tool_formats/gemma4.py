@@ -85,7 +85,7 @@ def _parse_bare(state: ParserState, *, is_key: bool) -> Parsing[None]:
 
 GEMMA4 = ToolFormat(
     name="gemma4",
-    template_markers=("<|tool_call>call:",),
+    prompt_markers=("<|tool_call>call:",),
     control_strings=("<|tool_call>", "<tool_call|>", _QUOTE),
     triggers=("<|tool_call>",),
     parse=parse,

@@ -26,7 +26,7 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
 
 GRANITE = ToolFormat(
     name="granite",
-    template_markers=("<|tool_call|>",),
+    prompt_markers=("<|tool_call|>",),
     control_strings=("<|tool_call|>",),
     triggers=("<|tool_call|>",),
     parse=parse,

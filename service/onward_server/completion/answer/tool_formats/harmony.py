@@ -94,7 +94,6 @@ def _recipient(header: str) -> str | None:
 
 HARMONY = ToolFormat(
     name="harmony",
-    template_markers=("<|channel|>", "<|message|>"),
     control_strings=reasoning_formats.HARMONY.control_strings,
     triggers=_BODY_ENDS,
     parse=parse,

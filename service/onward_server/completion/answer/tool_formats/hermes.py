@@ -31,7 +31,7 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
 
 HERMES = ToolFormat(
     name="hermes",
-    template_markers=("<tool_call>",),
+    prompt_markers=("<tool_call>", "</tool_call>", '"name"', '"arguments"'),
     control_strings=("<tool_call>", "</tool_call>"),
     triggers=("<tool_call>",),
     parse=parse,

@@ -65,7 +65,7 @@ def _follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
 
 LLAMA3 = ToolFormat(
     name="llama3",
-    template_markers=('{"name": function name, "parameters": dictionary of argument name and its value}',),
+    prompt_markers=('{"name": function name, "parameters": dictionary of argument name and its value}',),
     control_strings=("<|python_tag|>",),
     triggers=("<|python_tag|>",),
     start_triggers=("{",),

@@ -39,7 +39,6 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
 
 MISTRAL_CALL_ID = ToolFormat(
     name="mistral_call_id",
-    template_markers=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
     control_strings=("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
     triggers=("[TOOL_CALLS]",),
     parse=parse,
@@ -49,7 +48,6 @@ MISTRAL_CALL_ID = ToolFormat(
 )
 MISTRAL = ToolFormat(
     name="mistral",
-    template_markers=("[TOOL_CALLS]", "[ARGS]"),
     control_strings=("[TOOL_CALLS]", "[ARGS]"),
     triggers=("[TOOL_CALLS]",),
     parse=parse,
@@ -57,7 +55,6 @@ MISTRAL = ToolFormat(
 )
 MISTRAL_LIST = ToolFormat(
     name="mistral_list",
-    template_markers=("[TOOL_CALLS]",),
     control_strings=("[TOOL_CALLS]",),
     triggers=("[TOOL_CALLS]",),
     parse=parse,

@@ -110,7 +110,7 @@ class _Value:
 
 QWEN3_CODER = ToolFormat(
     name="qwen3_coder",
-    template_markers=("<tool_call>", "<function="),
+    prompt_markers=("<function=", "<parameter="),
     control_strings=("<tool_call>", "</tool_call>"),
     triggers=("<tool_call>", "<function="),
     parse=parse,

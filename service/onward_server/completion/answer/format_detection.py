@@ -1,0 +1,79 @@
+"""Detects a model's formats from what its chat template renders for sample conversations."""
+
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+from onward_server.completion.answer.output_context import OutputContext
+from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
+from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.completion.template_samples import RenderedCall, TemplateSamples
+from onward_server.json_value import NotJson, parse
+
+Format = TypeVar("Format", ToolFormat, ReasoningFormat)
+
+_SPACE = re.compile(r"\s+")
+
+
+def detect_reasoning_format(formats: Sequence[ReasoningFormat], samples: TemplateSamples) -> ReasoningFormat | None:
+    """Returns the format in which the template renders reasoning, or that it describes to the model; None if neither.
+
+    The template renders reasoning in an assistant message, or at the end of a prompt, as open or as closed already.
+    """
+    for format_ in formats:
+        is_rendered = any(text.rstrip().endswith(format_.begin) for text in samples.before_reasoning)
+        if is_rendered or any(map(format_.is_opened_by, samples.reply_prompts)):
+            return format_
+        if any(map(format_.is_closed_by, samples.reply_prompts)):
+            return format_
+    return _described(formats, (*samples.reply_prompts, *samples.tool_prompts))
+
+
+def detect_tool_format(
+    formats: Sequence[ToolFormat], reasoning: ReasoningFormat | None, samples: TemplateSamples
+) -> ToolFormat | None:
+    """Returns the format whose parser reads the rendered call; if no call is rendered, the one that is described.
+
+    Of several formats that read it, the first that also writes calls so is preferred.
+    """
+    reading = [format_ for format_ in formats if _reads(format_, reasoning, samples)]
+    writing = (format_ for format_ in reading if any(_is_written_as(format_, call) for call in samples.calls))
+    if reading:
+        return next(writing, reading[0])
+    return None if samples.calls else _described(formats, samples.tool_prompts)
+
+
+def _reads(format_: ToolFormat, reasoning: ReasoningFormat | None, samples: TemplateSamples) -> bool:
+    output_format = OutputFormat(tools=format_, reasoning=reasoning)
+    return any(_parses(output_format, call) for call in samples.calls)
+
+
+def _parses(output_format: OutputFormat, call: RenderedCall) -> bool:
+    """Whether the output is parsed as exactly the call that was rendered."""
+    parser = OutputParser(output_format, OutputContext(tools=(call.tool,), prompt=call.prompt))
+    deltas = [*parser.feed(call.output).tool_calls, *parser.finish().tool_calls]
+    if parser.is_invalid or parser.num_calls != 1 or {delta.index for delta in deltas} != {0}:
+        return False
+    try:
+        return parse("".join(delta.arguments for delta in deltas)) == call.arguments
+    except NotJson:
+        return False
+
+
+def _is_written_as(format_: ToolFormat, call: RenderedCall) -> bool:
+    """Whether the beginning of the call is written as the format's constraint would force it, but for white space."""
+    frame = format_.frame
+    name_end = frame.id_begin or frame.arguments_begin
+    beginning = f"{frame.section_begin}{frame.begin}{call.tool.name}{name_end}"
+    return _SPACE.sub("", beginning) in _SPACE.sub("", call.output)
+
+
+def _described(formats: Sequence[Format], prompts: Sequence[str]) -> Format | None:
+    """Returns the format of which a prompt contains the most markers, and all of them."""
+    described = [
+        format_
+        for format_ in formats
+        if format_.prompt_markers
+        and any(all(marker in prompt for marker in format_.prompt_markers) for prompt in prompts)
+    ]
+    return max(described, key=lambda format_: len(format_.prompt_markers), default=None)
