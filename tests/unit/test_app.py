@@ -14,7 +14,8 @@ from onward_server.cli import _parser
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.settings.client import ClientSettings
 from onward_server.settings.server import Settings
-from testing.tiny_model import CHATML, write_tiny_model
+from testing.tiny_model import write_tiny_model
+from tests.template_files import template_source
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_top_logprobs_are_limited_by_the_vocabulary(folder: Path) -> None:
 
 
 def test_formats_are_detected_from_the_template_unless_settings_name_others(folder: Path) -> None:
-    template = CHATML + "{# <tool_call> <think> #}"
+    template = template_source("chatml_thinking")
     (folder / "chat_template.jinja").write_text(template)
     models = load_models(
         Settings.model_validate(
