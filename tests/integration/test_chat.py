@@ -120,33 +120,43 @@ async def test_a_completion_is_the_same_unary_streamed_as_one_of_n_and_in_a_batc
 class Family:
     """How one family of models writes reasoning and tool calls."""
 
-    template_comment: str
+    tool_format: str
+    reasoning_format: str
     control_tokens: tuple[str, ...]
     prompt_end: str = ""
     likely: dict[str, int]
     """Logit biases of control tokens that make reasoning likely to begin and end."""
 
+    @property
+    def formats(self) -> dict[str, object]:
+        """The settings that name the formats."""
+        return {"tool_format": (self.tool_format,), "reasoning_format": (self.reasoning_format,)}
+
 
 FAMILIES = {
     "Qwen 3": Family(
-        template_comment="<think> <tool_call>",
+        tool_format="hermes",
+        reasoning_format="think",
         control_tokens=("<think>", "</think>", "<tool_call>", "</tool_call>"),
         likely={"<think>": 25, "</think>": 5},
     ),
     "Qwen 3.5": Family(
-        template_comment="<think> <tool_call> <function=",
+        tool_format="qwen3_coder",
+        reasoning_format="think",
         control_tokens=("<think>", "</think>", "<tool_call>", "</tool_call>"),
         prompt_end="<think>\n",
         likely={"</think>": 5},
     ),
     "gpt-oss": Family(
-        template_comment="<|channel|>analysis <|message|>",
+        tool_format="harmony",
+        reasoning_format="harmony",
         control_tokens=("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>"),
         prompt_end="<|channel|>analysis<|message|>",
         likely={"<|end|>": 5},
     ),
     "Gemma 4": Family(
-        template_comment="<|channel>thought <|tool_call>call:",
+        tool_format="gemma4",
+        reasoning_format="gemma",
         control_tokens=("<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", '<|"|>'),
         prompt_end="<|channel>thought\n",
         likely={"<channel|>": 5},
@@ -169,7 +179,7 @@ def reasoning_folder(directory: Path, family: Family) -> Path:
     write_tiny_tokenizer(folder, control_tokens=family.control_tokens)
     begin = "<|im_start|>assistant\n"
     template = TEMPLATE.replace(f"{begin}{{% endif %}}", f"{begin}{family.prompt_end}{{% endif %}}")
-    (folder / "chat_template.jinja").write_text(f"{{# {family.template_comment} #}}{template}")
+    (folder / "chat_template.jinja").write_text(template)
     return folder
 
 
@@ -203,7 +213,8 @@ async def test_a_completion_with_reasoning_is_the_same_unary_streamed_as_one_of_
         "logprobs": 1,
         "logit_bias": {tokens.index(token): bias for token, bias in likely.items()},
     }
-    async with client_of(serve, reasoning_folder(tmp_path / "model", FAMILIES[family])) as client:
+    folder, formats = reasoning_folder(tmp_path / "model", FAMILIES[family]), FAMILIES[family].formats
+    async with client_of(serve, folder, **formats) as client:
         alone = await client.complete("What now?", **options)
         assert_follows(asked, alone)
         await assert_same_in_every_mode(client, options, alone)
