@@ -204,8 +204,8 @@ def _endings(output_format: OutputFormat) -> tuple[str, ...]:
     frame = output_format.tools.frame if output_format.tools else None
     ends = [frame.end, frame.section_end, f"{frame.next_message}{frame.begin}"] if frame else []
     match frame.notation if frame else None:
-        case ElementNotation(end=end, name_end=name_end):
-            ends += [end, name_end]
+        case ElementNotation(end=end, name_end=name_end, string_begin=string_begin, json_begin=json_begin):
+            ends += [end, name_end, f"{name_end}{string_begin}", f"{name_end}{json_begin}"]
         case BareNotation(quote=quote):
             ends += [quote, ":"]
         case None:

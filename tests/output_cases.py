@@ -22,7 +22,7 @@ from tests.sample_tokenizers import byte_level
 from tests.template_cases import compiled_template, rendered, template_formats
 from tests.template_files import template_source
 
-OWN_CASES = Path(__file__).parent / "data/model_outputs.yaml"
+_OWN_CASES = Path(__file__).parent / "data/model_outputs"
 
 _CONTINUED = {None: None, "text": MessagePart.CONTENT, "reasoning": MessagePart.REASONING}
 
@@ -55,9 +55,10 @@ class OutputCase:
 
 
 def own_output_cases() -> list[OutputCase]:
-    """The cases of OWN_CASES."""
-    document = yaml.safe_load(OWN_CASES.read_text(encoding="utf-8"))
-    return [_own_case(document["tools"], raw) for raw in document["cases"]]
+    """The cases of all files, which share their tools."""
+    documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(_OWN_CASES.glob("*.yaml"))]
+    schemas = {name: schema for document in documents for name, schema in document.get("tools", {}).items()}
+    return [_own_case(schemas, raw) for document in documents for raw in document["cases"]]
 
 
 def _own_case(schemas: Any, raw: Any) -> OutputCase:  # noqa: ANN401 (YAML)

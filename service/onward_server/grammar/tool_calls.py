@@ -10,13 +10,22 @@ from onward_server.json_value import NotJson, parse
 class ElementNotation:
     """Each argument is an element. A string is written without quotes, any other value as JSON.
 
-    The parser decides by the types in the tool's schema; text that fits no other type is a string.
+    Unless the markers before the two differ, the parser decides by the types in the tool's schema; text that fits no
+    other type is a string.
     """
 
     begin: str
     name_end: str
+    string_begin: str = ""
+    """Comes after `name_end` before a string."""
+    json_begin: str = ""
+    """Comes after `name_end` before any other value."""
     end: str
     """Ends the element. No string may contain this marker, even without the white space around it."""
+    excluded: tuple[str, ...] = ()
+    """Other markers that no string may contain, because they may end the element, too."""
+    drops_line_breaks: bool = False
+    """Whether a string cannot start with a line break, because the parser would drop it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,7 @@ def element(value: str, name: str = "a") -> str:
     ("schema", "allowed", "others"),
     [
         (_STRING, ["", "a", '"a"', "5", "null", " a\n\n", "</parameter", "[1"], ["</parameter>", "a</parameter>b"]),
+        (_STRING, ["<parameter", "</function"], ["<parameter=b>", "a\n</function>"]),
         ({"type": "string", "minLength": 2, "maxLength": 3}, ["ab", "é\n😀"], ["a", "abcd"]),
         (_PATTERN, ["a", "abc"], ["", "d", "abca", "a\n"]),
         ({"type": "string", "pattern": "a/b|^c$"}, ["a/b", "xa/by", "c"], ["cc", "ab"]),

@@ -4,6 +4,8 @@ The parser reads a text as a value of another type than string if it is valid JS
 be a string or another type, strings that the parser would read as that type are excluded.
 """
 
+from collections.abc import Collection
+
 from onward_server.grammar import lark
 from onward_server.grammar.notation.rules import NUMBERS, ArgumentRules, ArgumentsRejected
 from onward_server.grammar.notation.shapes import Shape, TextShape
@@ -11,7 +13,9 @@ from onward_server.grammar.schema import tree
 from onward_server.grammar.schema.value_types import SchemaTypes
 from onward_server.grammar.tool_calls import ElementNotation
 
-_NAME = "[^<>\\n]+"
+_WORD = "[^<>\\s\"']+"
+_NAME = f"{_WORD}(?: {_WORD})*"
+"""A name that the schema does not list: the parser ignores quotes and white space around it."""
 _SPACE = "[ \\t\\n\\r]*"
 _BRACKETS = {"array": "[", "object": "{"}
 _WORDS = {"null": ("null", "None"), "boolean": ("true", "True", "false", "False")}
@@ -40,6 +44,8 @@ class ElementArguments:
     def _element(self, name: str, schema: tree.Schema) -> str:
         if any(character in name for character in "<>\n"):
             raise ArgumentsRejected(name, "a name with <, > or a line break cannot be written")
+        if self._notation.name_end in name:
+            raise ArgumentsRejected(name, f"a name with {self._notation.name_end} cannot be written")
         begin = self._control.literal(f"{self._notation.begin}{name}{self._notation.name_end}")
         return self.rules.rule(f"{begin} ({self._value(name, schema, self._types.of_property(name))})")
 
@@ -50,22 +56,35 @@ class ElementArguments:
         return self.rules.rule(f"{self._control.literal(self._notation.begin)} {name} ({value})")
 
     def _value(self, name: str, schema: tree.Schema, types: frozenset[str]) -> str:
-        """A value and the end of its element; `types`: the types that the parser tries."""
-        end = self._control.literal(self._notation.end)
+        """A value, its markers and the end of its element; `types`: the types that the parser tries."""
         if not types:
             raise ArgumentsRejected(name, "no value can match it")
         if "string" not in types:
-            return f"{self.rules.json(schema, types, name)} {end}"
+            return self._json(name, schema, types)
         shape = self.rules.shape(schema, name)
-        choices = [f"{self.rules.json(schema, json_types, name)} {end}" for json_types in _json_types(shape)]
-        excluded = [lark.containing(self._notation.end.strip()), *_read_as_other_type(types, shape)]
-        texts = self.rules.texts(shape, excluded, name)
-        texts += map(self.rules.terminal, self.rules.scalars(shape))
+        excluded = [lark.containing(self._notation.end.strip(), *self._notation.excluded)]
+        if self._notation.drops_line_breaks:
+            excluded.append("\n(?s:.*)")
+        if self._notation.string_begin == self._notation.json_begin:
+            choices = [self._json(name, schema, json_types) for json_types in _json_types(shape)]
+            excluded += _read_as_other_type(types, shape)
+            texts = list(map(self.rules.terminal, self.rules.scalars(shape)))
+        else:
+            choices = [self._json(name, schema, types - {"string"})] if shape.has_other_types else []
+            texts = []
+        texts = self.rules.texts(shape, excluded, name) + texts
         if texts:
-            choices.append(self.rules.text_to(self._notation.end, texts))
+            begin = self._control.literal(self._notation.string_begin)
+            choices.append(f"{begin} {self.rules.text_to(self._notation.end, texts)}")
         if not choices:
             raise ArgumentsRejected(name, "no value can match it")
         return " | ".join(choices)
+
+    def _json(self, name: str, schema: tree.Schema, types: Collection[str]) -> str:
+        """A value that is written as JSON."""
+        literal = self._control.literal
+        value = self.rules.json(schema, types, name)
+        return f"{literal(self._notation.json_begin)} {value} {literal(self._notation.end)}"
 
 
 def _json_types(shape: Shape) -> list[set[str]]:

@@ -50,6 +50,13 @@ class Shape:
     constants: list[Json] = field(default_factory=list[Json])
     """The arrays and objects of enum and const."""
 
+    @property
+    def has_other_types(self) -> bool:
+        """Whether any value is not a string."""
+        return bool(
+            self.words or self.free_numbers or self.has_bound_numbers or self.arrays or self.objects or self.constants
+        )
+
 
 def shape_of(schema: tree.Schema, document: tree.Document) -> Shape:
     """The shape of a schema, which may refer to definitions of the document.

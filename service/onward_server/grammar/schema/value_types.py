@@ -89,6 +89,23 @@ class SchemaTypes:
         return self._by_reference[key]
 
 
+def property_names(document: tree.Document) -> frozenset[str]:
+    """The names of the properties that the root lists, also where it combines or refers to other schemas."""
+    names: set[str] = set()
+    pending, seen = [document.root], set[str]()
+    while pending:
+        match pending.pop():
+            case tree.AllOf(demands=schemas) | tree.AnyOf(choices=schemas) | tree.OneOf(choices=schemas):
+                pending.extend(schemas)
+            case tree.Ref(name=name) if name not in seen:
+                seen.add(name)
+                pending.append(document.definitions[name])
+            case schema:
+                object_ = _object(schema)
+                names.update(object_.properties if object_ else ())
+    return frozenset(names)
+
+
 def types_of(schema: tree.Schema) -> Types:
     """The types that a node itself allows; all types for a node that combines others."""
     match schema:

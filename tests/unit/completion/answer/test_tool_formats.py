@@ -118,8 +118,11 @@ def _written(notation: ElementNotation | BareNotation | None, arguments: dict[st
     match notation:
         case None:
             return json.dumps(arguments)
-        case ElementNotation(begin=begin, name_end=name_end, end=end):
-            return "".join(f"{begin}{name}{name_end}{value}{end}" for name, value in arguments.items())
+        case ElementNotation(begin=begin, name_end=name_end, end=end, string_begin=string_begin, json_begin=json_begin):
+            return "".join(
+                f"{begin}{name}{name_end}{json_begin if isinstance(value, int) else string_begin}{value}{end}"
+                for name, value in arguments.items()
+            )
         case BareNotation(quote=quote):
             values = (value if isinstance(value, int) else f"{quote}{value}{quote}" for value in arguments.values())
             return ",".join(f"{name}:{value}" for name, value in zip(arguments, values, strict=True))

@@ -83,16 +83,21 @@ class TextStream:
         if self._is_ended and literal.startswith(self._text[self._position :]):
             self.take_rest()
 
-    def accept(self, *literals: str) -> Parsing[str | None]:
-        """Takes the literal that comes next and returns it; returns None if other text comes."""
+    def peek(self, *literals: str) -> Parsing[str | None]:
+        """Returns the literal that comes next, without taking it; returns None if other text comes."""
         while True:
             for literal in literals:
                 if self._text.startswith(literal, self._position):
-                    return self._take_to(self._position + len(literal))
+                    return literal
             rest = self._text[self._position : self._position + max(map(len, literals), default=0)]
             if self._is_ended or not any(literal.startswith(rest) for literal in literals):
                 return None
             yield
+
+    def accept(self, *literals: str) -> Parsing[str | None]:
+        """Takes the literal that comes next and returns it; returns None if other text comes."""
+        literal = yield from self.peek(*literals)
+        return None if literal is None else self._take_to(self._position + len(literal))
 
     def expect(self, *literals: str) -> Parsing[str]:
         """Takes the literal that must come next and returns it.

@@ -3,7 +3,7 @@
 from onward_server.completion.answer.parsing.json_text import json_type, quoted
 from onward_server.domain import FunctionTool
 from onward_server.grammar.schema.reader import read
-from onward_server.grammar.schema.value_types import SchemaTypes
+from onward_server.grammar.schema.value_types import SchemaTypes, property_names
 
 _PYTHON_LITERALS = {"True": "true", "False": "false", "None": "null"}
 
@@ -12,11 +12,22 @@ class ArgumentTypes:
     """The types that one tool's JSON Schema allows for its arguments."""
 
     def __init__(self, tool: FunctionTool) -> None:
-        self._schema = SchemaTypes(read(tool.parsed_parameters if tool.parameters else True))
+        document = read(tool.parsed_parameters if tool.parameters else True)
+        self._schema = SchemaTypes(document)
+        self.names = property_names(document)
+        """The names that the schema lists."""
+
+    def may_have(self, name: str) -> bool:
+        """Whether an argument of this name is to be expected; any name if the schema lists none."""
+        return name in self.names or not self.names
 
     def is_string(self, name: str) -> bool:
         """Whether the schema allows nothing but a string."""
         return self._schema.of_property(name) == frozenset({"string"})
+
+    def allows_string(self, name: str) -> bool:
+        """Whether the schema allows a string."""
+        return "string" in self._schema.of_property(name)
 
     def may_be_nested(self, name: str) -> bool:
         """Whether the schema allows a list or an object."""
