@@ -30,6 +30,8 @@ CARD = domain.ModelCard(
     ),
     precision="fp32",
     execution_provider="CPUExecutionProvider",
+    tool_format="hermes",
+    reasoning_format="none",
 )
 
 

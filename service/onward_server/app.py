@@ -15,7 +15,7 @@ from pathlib import Path
 
 from onward_server.api.access import Access, load_access
 from onward_server.api.server import Server
-from onward_server.completion.answer.format_registry import choose_output_format
+from onward_server.completion.answer.format_registry import TOOL_FORMATS, choose_output_format
 from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.catalogue import Catalogue
 from onward_server.completion.completer import Completer
@@ -178,6 +178,9 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer)
         output_format = _output_format(settings, model_id, template)
+        tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
+        tools_fault = _tools_fault(template, tool_format)
+    _log_formats(model_id, template, tool_format, output_format)
     with _step(
         f"{model_id}: loaded {folder.weight_bytes / 2**20:.1f} MiB of weights, allocated {settings.slots} slots"
     ):
@@ -209,9 +212,13 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         max_output_tokens=causal_lm.context_length,
         vocabulary_size=causal_lm.vocabulary_size,
         default_sampling=folder.default_sampling,
-        capabilities=_capabilities(loaded, tokenizer, template, can_constrain=compiler is not None),
+        capabilities=_capabilities(
+            loaded, tokenizer, template, takes_tools=not tools_fault, can_constrain=compiler is not None
+        ),
         precision=loaded.precision,
         execution_provider=loaded.execution_provider,
+        tool_format=tool_format,
+        reasoning_format=output_format.reasoning.name if output_format.reasoning else "none",
     )
     return ServedModel(
         loaded=loaded,
@@ -219,6 +226,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             card=card,
             num_sampleable=tokenizer.vocabulary_size,
             eos_token_ids=folder.eos_token_ids,
+            tools_fault=tools_fault,
             takes_tool_calls=template is not None and template.supports_tool_calls,
         ),
         prompts=PromptBuilder(tokenizer, template),
@@ -237,12 +245,35 @@ def _require_known_formats(settings: Settings) -> None:
 
 
 def _output_format(settings: Settings, model_id: str, template: ChatTemplate | None) -> OutputFormat:
-    tools, reasoning = settings.tool_formats, settings.reasoning_formats
     return choose_output_format(
         template.render_samples() if template else TemplateSamples(),
-        tools=tools.get(model_id, tools.get(None)),
-        reasoning=reasoning.get(model_id, reasoning.get(None)),
+        tools=settings.tool_format_of(model_id),
+        reasoning=settings.reasoning_format_of(model_id),
     )
+
+
+def _tools_fault(template: ChatTemplate | None, tool_format: str) -> str:
+    """Why requests to a model cannot offer tools, and what the operator can do; empty if they can."""
+    if template is None or not template.supports_tools:
+        return "the model's chat template does not show tools to the model"
+    if not tool_format:
+        names = ", ".join(format_.name for format_ in TOOL_FORMATS)
+        return (
+            "the model's tool format is unknown; to offer tools, the operator must set --tool-format to one of "
+            f"{names}, or to none, which leaves tool calls in the text"
+        )
+    return ""
+
+
+def _log_formats(model_id: str, template: ChatTemplate | None, tool_format: str, output_format: OutputFormat) -> None:
+    reasoning_format = output_format.reasoning.name if output_format.reasoning else "none"
+    logger.info("model %s: tool format %s, reasoning format %s", model_id, tool_format or "unknown", reasoning_format)
+    if template is not None and template.supports_tools and not tool_format:
+        logger.warning(
+            "model %s: requests with tools are rejected: the chat template shows tools to the model, but the format of "
+            "its tool calls is unknown; set --tool-format",
+            model_id,
+        )
 
 
 def _require_matching_tokenizer(folder: ModelFolder, tokenizer: Tokenizer, loaded: LoadedModel) -> None:
@@ -274,11 +305,11 @@ def _grammar_compiler(
 
 
 def _capabilities(
-    loaded: LoadedModel, tokenizer: Tokenizer, template: ChatTemplate | None, *, can_constrain: bool
+    loaded: LoadedModel, tokenizer: Tokenizer, template: ChatTemplate | None, *, takes_tools: bool, can_constrain: bool
 ) -> ModelCapabilities:
     return ModelCapabilities(
         chat=template is not None,
-        tools=template is not None and template.supports_tools,
+        tools=takes_tools,
         system_role=template is not None and template.supports_system_role,
         structured_output=can_constrain,
         max_n=min(MAX_CHOICES, loaded.causal_lm.num_slots),

@@ -384,3 +384,6 @@ class ModelCard:
     capabilities: ModelCapabilities
     precision: str
     execution_provider: str
+    tool_format: str = ""
+    """Name of the format of tool calls; "none": they stay in the text. Empty: unknown."""
+    reasoning_format: str = "none"

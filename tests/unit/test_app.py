@@ -1,6 +1,7 @@
 """How the composition root checks a model folder, selects formats, and says how to call the server."""
 
 import json
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from tokenizers import Tokenizer
 from onward_client.channels import is_loopback
 from onward_server.app import ServedModel, _program, load_models, start_line
 from onward_server.cli import _parser
-from onward_server.errors import ModelFolderError, StartupError
+from onward_server.completion.validation import validate
+from onward_server.domain import CompletionRequest, FunctionTool, Message, Role
+from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError, StartupError
 from onward_server.settings.client import ClientSettings
 from onward_server.settings.server import Settings
 from testing.tiny_model import write_tiny_model
@@ -77,6 +80,53 @@ def test_formats_are_detected_from_the_template_unless_settings_name_others(fold
         ("llama3", "mistral"),
         ("hermes", "think"),
     ]
+
+
+UNKNOWN_CALLS = """
+{%- for tool in tools or [] %}May call {{ tool.function.name }}. {% endfor %}
+{%- for message in messages %}{{ message.role }}: {{ message.content }}
+{%- for call in message.tool_calls or [] %}!{{ call.function.name }} {{ call.function.arguments | tojson }}{% endfor %}
+{% endfor %}"""
+
+
+def test_the_formats_are_logged_and_on_the_card(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (folder / "chat_template.jinja").write_text(template_source("chatml_thinking"))
+
+    card = load(folder).limits.card
+
+    assert (card.tool_format, card.reasoning_format, card.capabilities.tools) == ("hermes", "think", True)
+    assert "model tiny: tool format hermes, reasoning format think" in caplog.messages
+
+
+def test_a_model_with_an_unknown_tool_format_rejects_tools_and_warns(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The calls of such a model came back as text, without a word in the log."""
+    (folder / "chat_template.jinja").write_text(UNKNOWN_CALLS)
+
+    limits = load(folder).limits
+
+    assert (limits.card.tool_format, limits.card.capabilities.tools) == ("", False)
+    assert [record.levelname for record in caplog.records if "requests with tools are rejected" in record.message] == [
+        "WARNING"
+    ]
+    request = CompletionRequest(messages=(Message(role=Role.USER, content=("a",)),), tools=(FunctionTool(name="noop"),))
+    with pytest.raises(InvalidRequest) as rejected:
+        validate(request, limits)
+    (violation,) = rejected.value.violations
+    assert (violation.field, violation.reason) == ("tools", InvalidReason.UNSUPPORTED_BY_MODEL)
+    assert "set --tool-format to one of harmony, gemma4, " in violation.description
+
+
+def test_an_operator_can_have_tool_calls_of_an_unknown_format_as_text(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text(UNKNOWN_CALLS)
+    settings = Settings.model_validate({"model": (str(folder),), "slots": 2, "tool_format": ("none",)})
+
+    (model,) = load_models(settings)
+
+    assert (model.limits.card.tool_format, model.limits.card.capabilities.tools) == ("none", True)
+    assert (model.limits.tools_fault, model.output_format.tools) == ("", None)
 
 
 @pytest.mark.parametrize(

@@ -130,8 +130,8 @@ async def test_models_are_listed(output: Output) -> None:
 
     assert code == 0
     assert lines == [
-        "fake: 128 tokens, messages, fp32, CPUExecutionProvider, default",
-        "other: 128 tokens, raw text only, fp32, CPUExecutionProvider",
+        "fake: 128 tokens, messages, fp32, CPUExecutionProvider, tool format hermes, reasoning format none, default",
+        "other: 128 tokens, raw text only, fp32, CPUExecutionProvider, tool format hermes, reasoning format none",
     ]
     assert [model["id"] for model in models] == ["fake", "other"]
 

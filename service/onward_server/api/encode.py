@@ -91,6 +91,8 @@ def model(card: domain.ModelCard) -> model_service_pb2.Model:
         ),
         precision=card.precision,
         execution_provider=card.execution_provider,
+        tool_format=card.tool_format,
+        reasoning_format=card.reasoning_format,
     )
 
 

@@ -105,6 +105,8 @@ def _model_line(model: Model) -> str:
         "messages" if model.capabilities.chat else "raw text only",
         model.precision,
         model.execution_provider,
+        *([f"tool format {model.tool_format}"] if model.tool_format else []),
+        *([f"reasoning format {model.reasoning_format}"] if model.reasoning_format else []),
         *(["default"] if model.is_default else []),
     ]
     return f"{model.id}: {', '.join(notes)}"

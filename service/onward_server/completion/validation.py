@@ -47,6 +47,8 @@ class ModelLimits:
     num_sampleable: int
     """Token ids are below this."""
     eos_token_ids: frozenset[int]
+    tools_fault: str = ""
+    """Why requests cannot offer tools, and what the operator can do; empty if they can."""
     takes_tool_calls: bool = True
     """Whether the chat template renders earlier tool calls and their results."""
 
@@ -249,8 +251,8 @@ def _biases(params: SamplingParams, limits: ModelLimits) -> Iterator[FieldViolat
 
 
 def _tools(request: CompletionRequest, limits: ModelLimits) -> Iterator[FieldViolation]:
-    if request.tools and not limits.card.capabilities.tools:
-        yield _unsupported("tools", "the model's chat template does not support tools")
+    if request.tools and limits.tools_fault:
+        yield _unsupported("tools", limits.tools_fault)
     if request.tools and request.raw_prompt is not None:
         yield _violation(
             "tools", "is not allowed with raw_prompt, as the chat template renders tools; set messages instead"

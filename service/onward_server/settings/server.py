@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     tool_format: Annotated[tuple[str, ...], NoDecode] = ()
     """Tool format, as `NAME` for all models or `ID=NAME` for one model. Repeat the flag, or separate values with
     commas, to set several. `none` leaves tool calls in the text. An unknown name lists the valid ones. Default:
-    detected from the chat template."""
+    detected from the chat template; if that fails, requests with tools are rejected."""
     reasoning_format: Annotated[tuple[str, ...], NoDecode] = ()
     """Reasoning format, as `NAME` for all models or `ID=NAME` for one model. `none` leaves reasoning in the text,
     except with tool format `harmony`, which always parses it. An unknown name lists the valid ones. Default: detected
@@ -170,6 +170,14 @@ class Settings(BaseSettings):
     def reasoning_formats(self) -> dict[str | None, str]:
         """Model id to the name of its reasoning format; the key None stands for all other models."""
         return dict(map(_model_id_and_format, self.reasoning_format))
+
+    def tool_format_of(self, model_id: str) -> str | None:
+        """The name of a model's tool format; None: it is detected."""
+        return self.tool_formats.get(model_id, self.tool_formats.get(None))
+
+    def reasoning_format_of(self, model_id: str) -> str | None:
+        """The name of a model's reasoning format; None: it is detected."""
+        return self.reasoning_formats.get(model_id, self.reasoning_formats.get(None))
 
     @property
     def listens_beyond_loopback(self) -> bool:

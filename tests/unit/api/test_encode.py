@@ -216,6 +216,8 @@ def test_a_model_has_only_the_defaults_of_its_card() -> None:
         ),
         precision="fp32",
         execution_provider="CPUExecutionProvider",
+        tool_format="hermes",
+        reasoning_format="none",
     )
 
 

@@ -44,7 +44,8 @@ TOOL = FunctionTool(name="f")
 
 def limits(capabilities: ModelCapabilities = ABLE) -> ModelLimits:
     card = dataclasses.replace(CARD, capabilities=capabilities)
-    return ModelLimits(card=card, num_sampleable=100, eos_token_ids=frozenset({2}))
+    tools_fault = "" if capabilities.tools else "the model takes no tools"
+    return ModelLimits(card=card, num_sampleable=100, eos_token_ids=frozenset({2}), tools_fault=tools_fault)
 
 
 def violations(request: CompletionRequest, capabilities: ModelCapabilities = ABLE) -> tuple[FieldViolation, ...]:

@@ -7,6 +7,7 @@ from onward_server.completion.answer.format_registry import REASONING_FORMATS, T
 from onward_server.completion.answer.output_context import OutputContext
 from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
 from onward_server.completion.answer.output_parser import OutputParser
+from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.errors import StartupError
 from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
@@ -36,6 +37,10 @@ _FORMATS_BY_TEMPLATE = {
     "turns_bare_calls": ("gemma4", "gemma"),
     "turns_without_system": (None, None),
 }
+CALLS_TEMPLATE = """
+{%- for tool in tools or [] %}{{ tool | tojson }}{% endfor %}
+{%- for turn in messages %}[{{ turn.role }}]{{ turn.content }}
+{%- for call in turn.tool_calls or [] %}CALL{% endfor %}[end]{% endfor %}"""
 _WEATHER = tool(
     "get_weather",
     json.dumps(
@@ -71,6 +76,33 @@ def test_every_template_gets_its_formats(name: str) -> None:
 
     names = (chosen.tools and chosen.tools.name, chosen.reasoning and chosen.reasoning.name)
     assert names == _FORMATS_BY_TEMPLATE[name]
+
+
+@pytest.mark.parametrize("name", ["chatml", "headings"])
+def test_a_marker_in_a_comment_of_the_template_is_no_tool_format(name: str) -> None:
+    """Any template with `<tool_call>` somewhere in its source counted as Hermes."""
+    comment = "{# <tool_call>, <response> in tool results, [TOOL_CALLS], <think> #}"
+    assert template_formats(comment + template_source(name)) == template_formats(template_source(name))
+
+
+def test_calls_with_the_marker_of_another_format_are_not_taken_for_it() -> None:
+    """GLM writes `<tool_call>` before a name and elements, not before a JSON object as Hermes does."""
+    written = '{"name": {{ call.function.name | tojson }}, "arguments": {{ call.function.arguments | tojson }}}'
+    hermes = CALLS_TEMPLATE.replace("CALL", f"<tool_call>{written}</tool_call>")
+    other = CALLS_TEMPLATE.replace("CALL", f"<tool_call>call {written}</tool_call>")
+
+    assert template_formats(hermes).names == ("hermes", "none")
+    assert template_formats(other).names == ("none", "none")
+
+
+def test_the_template_for_tools_decides_the_tool_format() -> None:
+    """A model may have several templates; the one named tool_use renders chats with tools."""
+    sources = {
+        name: template_source(source) for name, source in (("default", "chatml"), ("tool_use", "roles_elements"))
+    }
+    template = ChatTemplate(sources, named_tokens={})
+
+    assert choose_output_format(template.render_samples()).names == ("hermes", "none")
 
 
 def test_a_name_overrides_what_the_template_says() -> None:

@@ -37,7 +37,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("id", "aliases", "is_default", "state", "create_time", "system_fingerprint", "context_length", "max_output_tokens", "vocabulary_size", "default_sampling", "capabilities", "precision", "execution_provider")
+    __slots__ = ("id", "aliases", "is_default", "state", "create_time", "system_fingerprint", "context_length", "max_output_tokens", "vocabulary_size", "default_sampling", "capabilities", "precision", "execution_provider", "tool_format", "reasoning_format")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Model.State]
@@ -61,6 +61,8 @@ class Model(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     EXECUTION_PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    TOOL_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    REASONING_FORMAT_FIELD_NUMBER: _ClassVar[int]
     id: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     is_default: bool
@@ -74,7 +76,9 @@ class Model(_message.Message):
     capabilities: ModelCapabilities
     precision: str
     execution_provider: str
-    def __init__(self, id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., is_default: bool = ..., state: _Optional[_Union[Model.State, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., system_fingerprint: _Optional[str] = ..., context_length: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., default_sampling: _Optional[_Union[_sampling_pb2.SamplingParams, _Mapping]] = ..., capabilities: _Optional[_Union[ModelCapabilities, _Mapping]] = ..., precision: _Optional[str] = ..., execution_provider: _Optional[str] = ...) -> None: ...
+    tool_format: str
+    reasoning_format: str
+    def __init__(self, id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., is_default: bool = ..., state: _Optional[_Union[Model.State, str]] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., system_fingerprint: _Optional[str] = ..., context_length: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., vocabulary_size: _Optional[int] = ..., default_sampling: _Optional[_Union[_sampling_pb2.SamplingParams, _Mapping]] = ..., capabilities: _Optional[_Union[ModelCapabilities, _Mapping]] = ..., precision: _Optional[str] = ..., execution_provider: _Optional[str] = ..., tool_format: _Optional[str] = ..., reasoning_format: _Optional[str] = ...) -> None: ...
 
 class ModelCapabilities(_message.Message):
     __slots__ = ("chat", "tools", "system_role", "structured_output", "max_n", "max_top_logprobs", "deterministic", "reasoning")
