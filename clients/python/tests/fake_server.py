@@ -21,6 +21,8 @@ from onward.v1.tokenizer_service_pb2_grpc import TokenizerServiceServicer, add_T
 
 SOON = (("grpc-retry-pushback-ms", "1"),)
 """Trailers that let the client retry after a millisecond."""
+LATER = (("grpc-retry-pushback-ms", "60000"),)
+"""Trailers that let the client retry after a minute."""
 NEVER = (("grpc-retry-pushback-ms", "-1"),)
 """Trailers that forbid a retry."""
 WAIT_S = 60

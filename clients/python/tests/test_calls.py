@@ -193,6 +193,8 @@ def test_a_closed_client_rejects_calls(client: Client) -> None:
         client.complete("Hi")
     with pytest.raises(RequestError, match="the client is closed"):
         other.complete("Hi")
+    with pytest.raises(RequestError, match="the client is closed"), client.stream("Hi"):
+        pass
 
 
 def test_leaving_the_block_closes_the_client(connect: Connect, server: FakeServer) -> None:
@@ -217,7 +219,7 @@ def test_long_prompts_and_long_completions_fit(client: Client, server: FakeServe
     [
         ({"timeout": 0}, "timeout: must be a positive number of seconds, not 0"),
         ({"timeout": float("nan")}, "timeout: must be a positive number of seconds, not nan"),
-        ({"max_retries": 5}, "max_retries: must be 0 to 4, not 5"),
+        ({"max_retries": -1}, "max_retries: must be 0 or more, not -1"),
         ({"request_id": "a\nb"}, "request_id: must be printable ASCII"),
         ({"headers": {"X-Tenant": "a"}}, "headers: 'X-Tenant' must be lower-case"),
         ({"headers": {"x-tenant": "é"}}, "headers['x-tenant']: must be printable ASCII"),

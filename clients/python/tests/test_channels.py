@@ -14,7 +14,6 @@ import pytest
 from both_clients import Connect
 from fake_server import FakeServer
 from onward_client import TLS, RequestError, UnavailableError, rpcs
-from onward_client.calls import CallDefaults
 from onward_client.channels import Destination, service_config
 from responses import text_response
 
@@ -116,8 +115,22 @@ def test_unusable_tls_files_are_rejected_when_the_client_is_created(connect: Con
         connect("localhost:1", tls=tls)
 
 
-def test_a_client_without_options_uses_the_shipped_service_config() -> None:
-    assert service_config(CallDefaults().max_retries) == shipped()
+def test_the_service_config_has_no_throttle_and_balances_over_replicas() -> None:
+    """A throttle stops all retries of a client after a burst of refusals, however politely it waits."""
+    assert set(shipped()) == {"loadBalancingConfig", "methodConfig"}
+    assert service_config() == service_config(3) == shipped()
+
+
+def test_calls_are_spread_over_all_addresses_of_the_target(connect: Connect, server: FakeServer) -> None:
+    replica = FakeServer()
+    client = connect(f"ipv4:{server.target},{replica.target}")
+    try:
+        while not (server.seen and replica.seen):
+            for each in (server, replica):
+                each.script.append(text_response())
+            client.complete("Hi")
+    finally:
+        replica.stop()
 
 
 def test_the_service_config_names_every_service_of_the_protocol() -> None:
@@ -128,6 +141,6 @@ def test_the_service_config_names_every_service_of_the_protocol() -> None:
 
 
 def test_channel_options_of_the_caller_take_precedence() -> None:
-    options = Destination.of("localhost:1", tls=None, extra=[("grpc.keepalive_time_ms", 5)]).options(3)
+    options = Destination.of("localhost:1", tls=None, extra=[("grpc.keepalive_time_ms", 5)]).options()
 
     assert dict(options)["grpc.keepalive_time_ms"] == 5

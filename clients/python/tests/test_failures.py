@@ -1,6 +1,7 @@
 """Retries, and the exceptions of failed calls. Every test runs for `Client` and for `AsyncClient`."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -8,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, QuotaFailure, RetryInfo
 
 from both_clients import Connect
-from fake_server import NEVER, SOON, WAIT_S, Failure, FakeServer, Hang, Step, failure
+from fake_server import LATER, NEVER, SOON, WAIT_S, Failure, FakeServer, Hang, Step, failure
 from onward.v1.error_reason_pb2 import ErrorReason
 from onward_client import (
     APIError,
@@ -155,23 +156,58 @@ def test_a_call_to_an_overloaded_server_is_retried(client: Client, server: FakeS
     assert [seen.metadata["x-request-id"] for seen in server.seen] == ["mine"] * 4
 
 
-def test_after_four_attempts_the_error_is_raised(client: Client, server: FakeServer) -> None:
-    server.script.extend([failure(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", trailers=SOON)] * 5)
+def test_a_server_that_says_when_to_come_back_is_asked_again_until_it_accepts(
+    client: Client, server: FakeServer
+) -> None:
+    """The throttle of gRPC's service config stopped all retries of a client after a burst of refusals."""
+    server.script.extend([failure(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", trailers=SOON)] * 6)
+    server.script.append(text_response("Hello."))
 
-    with pytest.raises(OverloadedError):
+    assert client.complete("Hi").text == "Hello."
+
+
+def test_an_error_says_how_often_the_call_was_tried(client: Client, server: FakeServer) -> None:
+    server.script.extend([failure(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", trailers=SOON)] * 3)
+    server.script.append(failure(Code.INTERNAL, "ENGINE_FAILURE"))
+
+    with pytest.raises(InternalError) as raised:
         client.complete("Hi")
 
-    assert len(server.seen) == 4
+    assert raised.value.attempts == 4
+    assert str(raised.value).endswith(" (tried 4 times, request id server-id)")
 
 
-@pytest.mark.parametrize("retries", [0, 1, 4])
+def test_a_refusal_whose_delay_is_longer_than_the_timeout_is_told_at_once(client: Client, server: FakeServer) -> None:
+    """GRPC waited, and then reported DEADLINE_EXCEEDED instead of the reason."""
+    server.script.extend([failure(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", trailers=LATER)] * 2)
+
+    with pytest.raises(OverloadedError) as raised:
+        client.complete("Hi", timeout=50)
+
+    assert (raised.value.attempts, raised.value.retry_after) == (1, 60)
+
+
+@pytest.mark.parametrize("retries", [0, 1, 4, 6])
 def test_a_call_can_set_its_number_of_retries(client: Client, server: FakeServer, retries: int) -> None:
-    server.script.extend([Failure(code=Code.UNAVAILABLE, trailers=SOON)] * 6)
+    server.script.extend([Failure(code=Code.UNAVAILABLE, trailers=SOON)] * 8)
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError) as raised:
         client.complete("Hi", max_retries=retries)
 
-    assert len(server.seen) == 1 + retries
+    assert len(server.seen) == raised.value.attempts == 1 + retries
+
+
+def test_closing_the_client_ends_a_wait_between_attempts(server: FakeServer) -> None:
+    server.script.append(failure(Code.RESOURCE_EXHAUSTED, "QUEUE_FULL", trailers=LATER))
+
+    with Client(server.target) as client, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(client.complete, "Hi", timeout=100)
+        assert server.called.wait(WAIT_S)
+        assert server.seen[0].ended.wait(WAIT_S)
+        client.close()
+
+        with pytest.raises(OnwardError, match="closed"):
+            waiting.result(WAIT_S)
 
 
 def test_the_server_can_forbid_a_retry(client: Client, server: FakeServer) -> None:

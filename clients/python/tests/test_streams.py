@@ -1,10 +1,11 @@
 """Streamed completions. Every test runs for `CompletionStream` and for `AsyncCompletionStream`."""
 
+import grpc
 import pytest
 
-from fake_server import WAIT_S, FakeServer, Hang
+from fake_server import WAIT_S, Failure, FakeServer, Hang
 from onward.v1.completion_pb2 import StreamCompleteRequest
-from onward_client import CancelledError, Client, OutputError, RequestError, complete_request
+from onward_client import CancelledError, Client, OutputError, RequestError, UnavailableError, complete_request
 from responses import choice, events, response, text_response, tool_call
 
 
@@ -105,6 +106,32 @@ def test_a_stream_can_only_be_read_inside_its_block(client: Client, server: Fake
     with pytest.raises(RequestError, match="inside its"):
         next(iter(stream))
     assert not server.seen
+
+
+def test_a_stream_that_is_entered_again_makes_a_new_call(client: Client, server: FakeServer) -> None:
+    """The text of the second call was appended to that of the first."""
+    server.script.append([*events(text_response("Hello."))[:2], Failure(code=grpc.StatusCode.UNAVAILABLE)])
+    server.script.append([*events(text_response("Hello."))])
+    stream = client.stream("Hi")
+
+    with pytest.raises(UnavailableError), stream:
+        stream.final()
+    with stream:
+        assert stream.snapshot.text == ""
+        assert "".join(stream.text) == "Hello."
+
+    assert stream.final().text == "Hello."
+    first, second = (seen.metadata["x-request-id"] for seen in server.seen)
+    assert first != second
+
+
+def test_a_stream_cannot_be_entered_twice_at_once(client: Client, server: FakeServer) -> None:
+    server.script.append([*events(text_response("Hello."))])
+
+    with client.stream("Hi") as stream:
+        with pytest.raises(RequestError, match="block already; call `stream` again"), stream:
+            pass
+        assert stream.final().text == "Hello."
 
 
 def test_closing_the_client_cancels_its_streams(client: Client, server: FakeServer) -> None:

@@ -9,7 +9,7 @@ from typing import Self, TypeVar, Unpack
 import grpc.aio
 from google.protobuf.wrappers_pb2 import StringValue
 
-from onward.v1.completion_pb2 import CompleteRequest, StreamCompleteRequest
+from onward.v1.completion_pb2 import CompleteRequest, StreamCompleteRequest, StreamCompleteResponse
 from onward.v1.model_service_pb2 import GetModelRequest, ListModelsRequest, Model
 from onward.v1.tokenizer_service_pb2 import (
     CountTokensRequest,
@@ -18,9 +18,9 @@ from onward.v1.tokenizer_service_pb2 import (
     TokenizeResponse,
 )
 from onward_client import rpcs
-from onward_client.async_stream import AsyncCompletionStream, errors_of
-from onward_client.calls import CallDefaults, CallOptions, ClientOptions
-from onward_client.channels import TLS, ChannelOptions, Channels, Destination
+from onward_client.async_stream import AsyncCompletionStream, AsyncStreamCall, canceling_is_reported
+from onward_client.calls import Call, CallDefaults, CallOptions, ClientOptions
+from onward_client.channels import TLS, ChannelOptions, Destination, SharedAioChannel, closing_is_reported
 from onward_client.replies import Reply, to_reply
 from onward_client.requests import (
     CompleteOptions,
@@ -32,6 +32,7 @@ from onward_client.requests import (
     with_format,
 )
 from onward_client.results import Completion, ParsedCompletion, to_completion, to_parsed
+from onward_client.retries import Attempts
 from onward_client.rpcs import RequestT, ResponseT, Rpc
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class AsyncClient:
         """
         self._defaults = CallDefaults().changed(**options)
         where = Destination.of(target, tls=tls, extra=channel_options)
-        self._channels = Channels(lambda max_retries: _open(where, max_retries))
+        self._channel = SharedAioChannel(partial(_open, where))
 
     async def __aenter__(self) -> Self:
         """Returns the client itself."""
@@ -85,8 +86,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Cancels all calls and closes the connections, also for clients made by `with_options`, which share them."""
-        for channel in self._channels.drain():
-            await channel.close()
+        await self._channel.close()
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """Returns a client that has other options and shares the connections of this one.
@@ -155,13 +155,17 @@ class AsyncClient:
         """
         wanted, how = split(options)
         request = StreamCompleteRequest(request=complete_request(messages, **wanted))
-        call = self._defaults.call(how)
-        rpc = rpcs.STREAM_COMPLETE
-        method = self._channels.get(call.max_retries).unary_stream(
-            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
-        )
-        begin = partial(method, request, timeout=call.timeout, metadata=call.metadata)
-        return AsyncCompletionStream(begin, call.request_id)
+
+        def begin(call: Call, timeout: float) -> AsyncStreamCall:
+            with closing_is_reported():
+                method = self._channel.get().unary_stream(
+                    rpcs.STREAM_COMPLETE.path,
+                    StreamCompleteRequest.SerializeToString,
+                    StreamCompleteResponse.FromString,
+                )
+                return method(request, timeout=timeout, metadata=call.metadata)
+
+        return AsyncCompletionStream(begin, partial(self._defaults.call, how), self._channel.wait)
 
     async def parse(
         self, kind: type[T], messages: Messages | None = None, **options: Unpack[CompleteOptions]
@@ -370,17 +374,23 @@ class AsyncClient:
             1024
         """
         call = self._defaults.call(how)
-        method = self._channels.get(call.max_retries).unary_unary(
-            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
-        )
-        sent = method(request, timeout=call.timeout, metadata=call.metadata)
-        with errors_of(call.request_id):
-            response = await sent
-        return to_reply(response, call.request_id, await sent.initial_metadata(), await sent.trailing_metadata())
+        attempts = Attempts(call, rpc.path)
+        while True:
+            try:
+                with closing_is_reported(), canceling_is_reported():
+                    method = self._channel.get().unary_unary(
+                        rpc.path, rpc.request.SerializeToString, rpc.response.FromString
+                    )
+                    sent = method(request, timeout=attempts.begin(), metadata=call.metadata)
+                    response = await sent
+                    metadata = (await sent.initial_metadata(), await sent.trailing_metadata())
+            except grpc.RpcError as error:
+                await self._channel.wait(attempts.wait_after(error))
+            else:
+                return to_reply(response, call.request_id, *metadata)
 
 
-def _open(where: Destination, max_retries: int) -> grpc.aio.Channel:
-    options = where.options(max_retries)
+def _open(where: Destination) -> grpc.aio.Channel:
     if where.credentials is None:
-        return grpc.aio.insecure_channel(where.target, options)
-    return grpc.aio.secure_channel(where.target, where.credentials, options)
+        return grpc.aio.insecure_channel(where.target, where.options())
+    return grpc.aio.secure_channel(where.target, where.credentials, where.options())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -12,9 +12,12 @@ import grpc.aio
 
 from onward.v1.completion_pb2 import StreamCompleteRequest, StreamCompleteResponse
 from onward_client.assembly import Assembly
-from onward_client.errors import RequestError, api_error
+from onward_client.calls import Call
+from onward_client.errors import RequestError, RpcFailure
 from onward_client.replies import Metadata, to_reply
 from onward_client.results import Completion, OutputError, to_completion
+from onward_client.retries import Attempts
+from onward_client.rpcs import STREAM_COMPLETE
 
 AsyncStreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[StreamCompleteRequest, StreamCompleteResponse]"
 
@@ -32,17 +35,40 @@ class AsyncCompletionStream:
         7 + 5 = 12.stop
     """
 
-    def __init__(self, begin: Callable[[], AsyncStreamCall], request_id: str) -> None:
-        """Takes the function that starts the call, and the request id that it sends."""
+    def __init__(
+        self,
+        begin: Callable[[Call, float], AsyncStreamCall],
+        prepare: Callable[[], Call],
+        wait: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Creates the stream.
+
+        Args:
+            begin: Makes one attempt with the options of a call and a timeout in seconds.
+            prepare: Returns the options of a new call.
+            wait: Waits some seconds between two attempts.
+        """
         self._begin = begin
-        self._request_id = request_id
+        self._prepare = prepare
+        self._wait = wait
+        self._options = prepare()
+        self._attempts: Attempts | None = None
         self._call: AsyncStreamCall | None = None
         self._assembly = Assembly()
         self._metadata: tuple[Metadata, ...] = ()
 
     async def __aenter__(self) -> Self:
-        """Starts the call."""
-        self._call = self._begin()
+        """Starts the call. Entering the block again after it was left starts a new call.
+
+        Raises:
+            RequestError: The stream is in a block already, or the client is closed.
+        """
+        if self._call is not None:
+            raise RequestError("the stream is in an `async with` block already; call `stream` again for a second one")
+        if self._attempts is not None:
+            self._options, self._assembly, self._metadata = self._prepare(), Assembly(), ()
+        self._attempts = Attempts(self._options, STREAM_COMPLETE.path)
+        self._call = self._begin(self._options, self._attempts.begin())
         return self
 
     async def __aexit__(
@@ -64,13 +90,22 @@ class AsyncCompletionStream:
             APIError: The call failed. `snapshot` has what arrived before.
             RequestError: The stream is used outside its block.
         """
-        if self._call is None:
-            raise RequestError("iterate over a stream inside its `async with` block")
-        with errors_of(self._request_id):
-            event = await self._call.read()
+        while True:
+            call, attempts = self._call, self._attempts
+            if call is None or attempts is None:
+                raise RequestError("iterate over a stream inside its `async with` block")
+            try:
+                with canceling_is_reported():
+                    event = await call.read()
+            except grpc.RpcError as error:
+                await self._wait(attempts.wait_after(error))
+                self._call = self._begin(self._options, attempts.begin())
+            else:
+                break
         if not isinstance(event, StreamCompleteResponse):
-            self._metadata = (tuple(await self._call.initial_metadata()), tuple(await self._call.trailing_metadata()))
+            self._metadata = (tuple(await call.initial_metadata()), tuple(await call.trailing_metadata()))
             raise StopAsyncIteration
+        attempts.commit()
         self._assembly.add(event)
         return event
 
@@ -82,7 +117,7 @@ class AsyncCompletionStream:
     @property
     def snapshot(self) -> Completion:
         """The completion so far; an empty one before the first event."""
-        return to_completion(to_reply(self._assembly.response(), self._request_id, *self._metadata))
+        return to_completion(to_reply(self._assembly.response(), self._options.request_id, *self._metadata))
 
     async def final(self) -> Completion:
         """Waits for the end of the stream, unless it has ended, and returns the completion as `complete` returns it.
@@ -103,16 +138,16 @@ class AsyncCompletionStream:
 
 
 @contextmanager
-def errors_of(request_id: str) -> Generator[None]:
-    """Converts the exceptions of grpc.aio to those of this package. A canceled task still raises CancelledError."""
+def canceling_is_reported() -> Generator[None]:
+    """Turns the cancellation of a call by closing its client into a failed RPC. A canceled task stays canceled.
+
+    Raises:
+        RpcFailure: The call was canceled by closing its client.
+    """
     try:
         yield
-    except grpc.RpcError as error:
-        raise api_error(error, request_id) from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        none = grpc.aio.Metadata()
-        closed = grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, none, none, details="the client was closed")
-        raise api_error(closed, request_id) from error
+        raise RpcFailure(grpc.StatusCode.CANCELLED, "the client was closed") from error

@@ -11,9 +11,6 @@ from typing import TypeAlias, TypedDict, Unpack
 from onward_client.dicts import set_fields
 from onward_client.errors import RequestError
 
-MAX_RETRIES = 4
-"""gRPC makes at most five attempts per call."""
-
 ApiKey: TypeAlias = str | Callable[[], str]
 """An API key, or a function that returns the current one. It runs for every call and must not block."""
 
@@ -27,7 +24,7 @@ class CallOptions(TypedDict, total=False):
     timeout: float | None
     """Seconds for the whole call, including retries."""
     max_retries: int | None
-    """Retries after the first attempt, 0 to 4, while the server is overloaded or unavailable."""
+    """The most attempts after the first one, while the server is overloaded or unavailable; 0: one attempt."""
     headers: Mapping[str, str] | None
     """Further gRPC metadata, added to the client's. Names are lower-case, values printable ASCII."""
     request_id: str | None
@@ -45,7 +42,8 @@ class ClientOptions(TypedDict, total=False):
     timeout: float | None
     """Seconds for a whole call, including retries. Default: 120."""
     max_retries: int | None
-    """Retries after the first attempt, 0 to 4, while the server is overloaded or unavailable. Default: 3."""
+    """The most attempts after the first one, while the server is overloaded or unavailable; 0: one attempt. Default:
+    as many as `timeout` allows while the server says when to come back, and 3 while it does not."""
     headers: Mapping[str, str] | None
     """Further gRPC metadata. Names are lower-case, values printable ASCII. Default: no headers."""
 
@@ -56,7 +54,7 @@ class Call:
 
     request_id: str
     timeout: float
-    max_retries: int
+    max_retries: int | None
     metadata: tuple[tuple[str, str], ...]
 
 
@@ -66,15 +64,15 @@ class CallDefaults:
 
     api_key: ApiKey | None = None
     timeout: float = 120.0
-    max_retries: int = 3
+    max_retries: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Rejects values with which every call would fail."""
         if not (self.timeout > 0 and math.isfinite(self.timeout)):
             raise RequestError(f"timeout: must be a positive number of seconds, not {self.timeout!r}")
-        if self.max_retries not in range(MAX_RETRIES + 1):
-            raise RequestError(f"max_retries: must be 0 to {MAX_RETRIES}, not {self.max_retries!r}")
+        if self.max_retries is not None and self.max_retries < 0:
+            raise RequestError(f"max_retries: must be 0 or more, not {self.max_retries!r}")
         for name, value in self.headers.items():
             if not _HEADER_NAME.fullmatch(name):
                 raise RequestError(f"headers: {name!r} must be lower-case letters, digits, `_`, `-` and `.`")

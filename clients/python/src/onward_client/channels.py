@@ -1,19 +1,21 @@
-"""The gRPC channels of a client: their target, encryption and settings.
+"""The gRPC channel of a client: its target, encryption and settings."""
 
-A channel's number of retries is fixed when it is created, so each number that calls ask for has a channel of its own.
-"""
-
+import asyncio
 import json
+import os
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import grpc
+import grpc.aio
 
 from onward_client.errors import RequestError
 
@@ -25,8 +27,6 @@ ChannelT = TypeVar("ChannelT")
 _SETTINGS: ChannelOptions = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # gRPC does not retry a request that is larger than this buffer.
-    ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A unary call may run for longer than the two pings without data that gRPC allows by default.
@@ -95,47 +95,120 @@ class Destination:
             wanted = TLS()
         return cls(target, wanted.credentials() if wanted else None, extra)
 
-    def options(self, max_retries: int) -> ChannelOptions:
-        """Returns the settings of a channel with this number of retries."""
-        return [*_SETTINGS, ("grpc.service_config", json.dumps(service_config(max_retries))), *self.extra]
+    def options(self) -> ChannelOptions:
+        """Returns the settings of the channel."""
+        return [*_SETTINGS, ("grpc.service_config", json.dumps(service_config(0))), *self.extra]
 
 
-class Channels(Generic[ChannelT]):
-    """The channels to one server. They are opened on first use and closed together. Threads may share it."""
+class _Shared(Generic[ChannelT]):
+    """The channel of a client and of those made by its `with_options`. It is opened on first use."""
 
-    def __init__(self, opener: Callable[[int], ChannelT]) -> None:
-        """Takes the function that opens a channel with a number of retries."""
+    def __init__(self, opener: Callable[[], ChannelT]) -> None:
+        """Takes the function that opens the channel."""
         self._open = opener
-        self._channels: dict[int, ChannelT] = {}
-        self._closed = False
+        self._channel: ChannelT | None = None
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._is_closed = False
 
-    def get(self, max_retries: int) -> ChannelT:
-        """Returns the channel with this number of retries.
+    def get(self) -> ChannelT:
+        """Returns the channel. Any thread may call this.
 
         Raises:
-            RequestError: The channels were drained.
+            RequestError: The channel was closed, or it was opened before this process was forked.
         """
-        if self._closed:
-            raise RequestError("the client is closed")
-        if max_retries not in self._channels:
-            # Two threads may get here at once. The second channel is dropped before it connects.
-            self._channels.setdefault(max_retries, self._open(max_retries))
-        return self._channels[max_retries]
+        if self._is_closed:
+            raise RequestError("the client is closed; create a new one")
+        if self._channel is not None and self._process != os.getpid():
+            raise RequestError("the client was used before this process was forked; create a client in each process")
+        with self._lock:
+            if self._channel is None:
+                self._channel = self._open()
+                self._process = os.getpid()
+            return self._channel
 
-    def drain(self) -> list[ChannelT]:
-        """Returns the open channels for the caller to close, and refuses to open further ones."""
-        self._closed = True
-        return [self._channels.popitem()[1] for _ in range(len(self._channels))]
+    def _close(self) -> ChannelT | None:
+        """Refuses further use, and returns the channel if this process has opened it."""
+        self._is_closed = True
+        channel, self._channel = self._channel, None
+        return channel if self._process == os.getpid() else None
 
 
-def service_config(max_retries: int) -> dict[str, object]:
-    """Returns the service config that the package ships, with this number of retries."""
+class SharedChannel(_Shared[grpc.Channel]):
+    """The channel of a client for threads."""
+
+    def __init__(self, opener: Callable[[], grpc.Channel]) -> None:
+        """Takes the function that opens the channel."""
+        super().__init__(opener)
+        self._closed = threading.Event()
+
+    def wait(self, seconds: float) -> None:
+        """Waits between two attempts; returns early when the channel is closed."""
+        self._closed.wait(seconds)
+
+    def close(self) -> None:
+        """Cancels all calls and refuses further ones."""
+        self._closed.set()
+        if channel := self._close():
+            channel.close()
+
+
+class SharedAioChannel(_Shared[grpc.aio.Channel]):
+    """The channel of an asyncio client. gRPC ties it to the event loop in which it is opened."""
+
+    def __init__(self, opener: Callable[[], grpc.aio.Channel]) -> None:
+        """Takes the function that opens the channel."""
+        super().__init__(opener)
+        self._closed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get(self) -> grpc.aio.Channel:
+        """Returns the channel.
+
+        Raises:
+            RequestError: The channel was closed, or it was opened in another event loop or before a fork.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop not in {None, loop}:
+            raise RequestError("the client was used in another event loop; create an AsyncClient in each event loop")
+        self._loop = loop
+        return super().get()
+
+    async def wait(self, seconds: float) -> None:
+        """Waits between two attempts; returns early when the channel is closed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
+
+    async def close(self) -> None:
+        """Cancels all calls and refuses further ones."""
+        self._closed.set()
+        if channel := self._close():
+            await channel.close()
+
+
+@contextmanager
+def closing_is_reported() -> Generator[None]:
+    """Converts the exceptions that gRPC raises when a channel is closed while it is being used.
+
+    Raises:
+        RequestError: The channel is closed.
+    """
+    try:
+        yield
+    except (ValueError, grpc.aio.UsageError) as error:
+        if "closed" not in str(error) or isinstance(error, RequestError):
+            raise
+        raise RequestError("the client is closed; create a new one") from error
+
+
+def service_config(max_retries: int | None = None) -> dict[str, Any]:
+    """Returns the service config that the package ships, with this number of retries. Default: its own number."""
     config = json.loads(files("onward_client").joinpath("service_config.json").read_text(encoding="utf-8"))
     for method in config["methodConfig"]:
-        if max_retries:
-            method["retryPolicy"]["maxAttempts"] = 1 + max_retries
-        else:
+        if max_retries == 0:
             del method["retryPolicy"]
+        elif max_retries is not None:
+            method["retryPolicy"]["maxAttempts"] = 1 + max_retries
     return config
 
 

@@ -21,8 +21,11 @@ OnwardError
     └── OutputValidationError       the output does not match the type
 """
 
+import math
+import pickle
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -32,26 +35,78 @@ from google.rpc.status_pb2 import Status
 from onward_client.replies import Metadata
 
 DetailT = TypeVar("DetailT", bound=Message)
+ErrorT = TypeVar("ErrorT", bound="OnwardError")
+
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 
 class OnwardError(Exception):
-    """Base class of every exception that this package raises on purpose."""
+    """Base class of every exception that this package raises on purpose. All can be pickled and copied."""
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...], dict[str, object]]:
+        """Keeps all attributes and the cause; a part that cannot be pickled is replaced by its text."""
+        state = {name: _picklable(value) for name, value in self.__dict__.items()}
+        return _new, (type(self), *self.args), {**state, "__cause__": _picklable(self.__cause__)}
 
 
 class RequestError(OnwardError, ValueError):
     """The request could not be built, so nothing was sent. The message names the field."""
 
 
+class RpcFailure(grpc.RpcError):
+    """A failed RPC as plain values: the form in which gRPC's own exceptions are pickled and copied."""
+
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        details: str | None,
+        initial_metadata: Metadata = (),
+        trailing_metadata: Metadata = (),
+        debug_error_string: str = "",
+    ) -> None:
+        """Creates the failure."""
+        super().__init__(code, details, initial_metadata, trailing_metadata, debug_error_string)
+        self._values = (code, details, initial_metadata, trailing_metadata, debug_error_string)
+
+    @classmethod
+    def of(cls, error: grpc.RpcError) -> "RpcFailure":
+        """Returns the plain form of an exception of gRPC."""
+        call = cast("Any", error)  # its type lacks the methods that all failures have
+        initial, debug = _plain(call.initial_metadata()), getattr(call, "debug_error_string", str)
+        return cls(error.code(), error.details(), initial, trailers_of(error), debug() or "")
+
+    def code(self) -> grpc.StatusCode:
+        """Returns the status code."""
+        return self._values[0]
+
+    def details(self) -> str | None:
+        """Returns the message of the status."""
+        return self._values[1]
+
+    def initial_metadata(self) -> Metadata:
+        """Returns the metadata before the response."""
+        return self._values[2]
+
+    def trailing_metadata(self) -> Any:  # noqa: ANN401 - gRPC's own class of pairs
+        """Returns the metadata after the response."""
+        return self._values[3]
+
+    def debug_error_string(self) -> str:
+        """Returns gRPC's own description of the failure."""
+        return self._values[4]
+
+
 class APIError(OnwardError):
     """The call ended with a status other than OK. Subclasses name the common causes."""
 
-    def __init__(self, rpc_error: grpc.RpcError, status: Status, request_id: str) -> None:
+    def __init__(self, rpc_error: grpc.RpcError, status: Status, request_id: str, attempts: int = 1) -> None:
         """Creates the error.
 
         Args:
             rpc_error: The exception that gRPC raised.
             status: The details that came with it.
             request_id: The id that the client sent; the server may have replaced it.
+            attempts: How often the call was tried.
         """
         self.rpc_error = rpc_error
         self.status = status
@@ -67,16 +122,19 @@ class APIError(OnwardError):
         self.field_violations = tuple(_detail(status, BadRequest).field_violations)
         """The bad fields of the request, each with `field` and `description`."""
         self.request_id: str = _detail(status, RequestInfo).request_id or request_id
-        self.retry_after = _retry_after(status, _trailers(rpc_error))
+        self.retry_after = _retry_after(status, trailers_of(rpc_error))
         """Seconds to wait before trying again, as the server suggests; None if it suggests nothing."""
+        self.attempts = attempts
+        """How often the call was tried, the first attempt included."""
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        """Returns the code, reason, message, bad fields and request id on one line."""
+        """Returns the code, reason, message, bad fields, attempts and request id on one line."""
         further = (v for v in self.field_violations if v.description not in self.message)
         fields = "".join(f"; {v.field}: {v.description}" for v in further)
         name = f"{self.code.name} {self.reason}".rstrip()
-        return f"{name}: {self.message}{fields} (request id {self.request_id})"
+        tries = f"tried {self.attempts} times, " if self.attempts > 1 else ""
+        return f"{name}: {self.message}{fields} ({tries}request id {self.request_id})"
 
 
 class InvalidRequestError(APIError):
@@ -127,7 +185,7 @@ _BY_REASON: dict[str, type[APIError]] = {
     "OUT_OF_MEMORY": OverloadedError,
     "MESSAGE_TOO_LARGE": InvalidRequestError,
 }
-# RESOURCE_EXHAUSTED is missing: without a reason from the service, it means a message over gRPC's size limit.
+# RESOURCE_EXHAUSTED is missing: without a reason or a retry time, it means a message over gRPC's size limit.
 _BY_CODE: dict[grpc.StatusCode, type[APIError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.UNAUTHENTICATED: AuthenticationError,
@@ -139,16 +197,35 @@ _BY_CODE: dict[grpc.StatusCode, type[APIError]] = {
 }
 
 
-def api_error(rpc_error: grpc.RpcError, request_id: str) -> APIError:
+def api_error(rpc_error: grpc.RpcError, request_id: str, attempts: int = 1) -> APIError:
     """Returns the exception to raise from an `rpc_error`."""
-    status = _rich_status(_trailers(rpc_error))
+    status = _rich_status(trailers_of(rpc_error))
     reason = _detail(status, ErrorInfo).reason
     kind = _BY_REASON.get(reason) or _BY_CODE.get(rpc_error.code(), APIError)
-    return kind(rpc_error, status, request_id)
+    if kind is APIError and rpc_error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and pushback_s(rpc_error):
+        kind = OverloadedError
+    return kind(rpc_error, status, request_id, attempts)
 
 
-def _trailers(rpc_error: grpc.RpcError) -> Metadata:
-    return tuple(cast("Metadata", rpc_error.trailing_metadata()) or ())
+def pushback_s(rpc_error: grpc.RpcError) -> float | None:
+    """Returns the seconds after which the server wants the call to be tried again.
+
+    Returns:
+        The seconds; infinity if the server forbids it; None if the server does not say.
+    """
+    pushback = dict(trailers_of(rpc_error)).get(_PUSHBACK)
+    if pushback is None:
+        return None
+    return int(pushback) / 1000 if isinstance(pushback, str) and _is_number(pushback) else math.inf
+
+
+def trailers_of(rpc_error: grpc.RpcError) -> Metadata:
+    """Returns the metadata that came with a failure."""
+    return _plain(rpc_error.trailing_metadata())
+
+
+def _plain(metadata: Any) -> Metadata:  # noqa: ANN401 - gRPC has several types for it
+    return tuple((key, value) for key, value in metadata or ())
 
 
 def _rich_status(trailers: Metadata) -> Status:
@@ -174,5 +251,26 @@ def _retry_after(status: Status, trailers: Metadata) -> float | None:
     retry = _detail(status, RetryInfo)
     if retry.HasField("retry_delay"):
         return retry.retry_delay.ToTimedelta().total_seconds()
-    pushback = dict(trailers).get("grpc-retry-pushback-ms")
-    return int(pushback) / 1000 if isinstance(pushback, str) and pushback.isdecimal() else None
+    pushback = dict(trailers).get(_PUSHBACK)
+    return int(pushback) / 1000 if isinstance(pushback, str) and _is_number(pushback) else None
+
+
+def _is_number(text: str) -> bool:
+    """Returns whether a text is a number of milliseconds; gRPC reads any other text as a ban on retries."""
+    return text.isascii() and text.isdecimal()
+
+
+def _new(kind: type[ErrorT], *args: object) -> ErrorT:
+    """Creates an exception without its constructor. Its attributes follow when it is unpickled or copied."""
+    return kind.__new__(kind, *args)
+
+
+def _picklable(value: object) -> object:
+    if isinstance(value, grpc.RpcError):
+        return value if isinstance(value, RpcFailure) else RpcFailure.of(value)
+    if isinstance(value, BaseException):
+        try:
+            pickle.loads(pickle.dumps(value))  # noqa: S301 - bytes of this process
+        except Exception:  # noqa: BLE001 - it runs the code of any exception class
+            return ValueError(str(value))
+    return value

@@ -8,9 +8,12 @@ import grpc
 
 from onward.v1.completion_pb2 import StreamCompleteResponse
 from onward_client.assembly import Assembly
-from onward_client.errors import RequestError, api_error
+from onward_client.calls import Call
+from onward_client.errors import RequestError
 from onward_client.replies import Metadata, to_reply
 from onward_client.results import Completion, OutputError, to_completion
+from onward_client.retries import Attempts
+from onward_client.rpcs import STREAM_COMPLETE
 
 
 class StreamCall(Protocol):
@@ -46,17 +49,40 @@ class CompletionStream:
         7 + 5 = 12.stop
     """
 
-    def __init__(self, begin: Callable[[], StreamCall], request_id: str) -> None:
-        """Takes the function that starts the call, and the request id that it sends."""
+    def __init__(
+        self,
+        begin: Callable[[Call, float], StreamCall],
+        prepare: Callable[[], Call],
+        wait: Callable[[float], None],
+    ) -> None:
+        """Creates the stream.
+
+        Args:
+            begin: Makes one attempt with the options of a call and a timeout in seconds.
+            prepare: Returns the options of a new call.
+            wait: Waits some seconds between two attempts.
+        """
         self._begin = begin
-        self._request_id = request_id
+        self._prepare = prepare
+        self._wait = wait
+        self._options = prepare()
+        self._attempts: Attempts | None = None
         self._call: StreamCall | None = None
         self._assembly = Assembly()
         self._metadata: tuple[Metadata, ...] = ()
 
     def __enter__(self) -> Self:
-        """Starts the call."""
-        self._call = self._begin()
+        """Starts the call. Entering the block again after it was left starts a new call.
+
+        Raises:
+            RequestError: The stream is in a block already, or the client is closed.
+        """
+        if self._call is not None:
+            raise RequestError("the stream is in a `with` block already; call `stream` again for a second one")
+        if self._attempts is not None:
+            self._options, self._assembly, self._metadata = self._prepare(), Assembly(), ()
+        self._attempts = Attempts(self._options, STREAM_COMPLETE.path)
+        self._call = self._begin(self._options, self._attempts.begin())
         return self
 
     def __exit__(
@@ -78,17 +104,22 @@ class CompletionStream:
             APIError: The call failed. `snapshot` has what arrived before.
             RequestError: The stream is used outside its block.
         """
-        if self._call is None:
-            raise RequestError("iterate over a stream inside its `with` block")
-        try:
-            event = next(self._call)
-        except StopIteration:
-            self._metadata = (self._call.initial_metadata(), self._call.trailing_metadata())
-            raise
-        except grpc.RpcError as error:
-            raise api_error(error, self._request_id) from error
-        self._assembly.add(event)
-        return event
+        while True:
+            call, attempts = self._call, self._attempts
+            if call is None or attempts is None:
+                raise RequestError("iterate over a stream inside its `with` block")
+            try:
+                event = next(call)
+            except StopIteration:
+                self._metadata = (call.initial_metadata(), call.trailing_metadata())
+                raise
+            except grpc.RpcError as error:
+                self._wait(attempts.wait_after(error))
+                self._call = self._begin(self._options, attempts.begin())
+            else:
+                attempts.commit()
+                self._assembly.add(event)
+                return event
 
     @property
     def text(self) -> Iterator[str]:
@@ -98,7 +129,7 @@ class CompletionStream:
     @property
     def snapshot(self) -> Completion:
         """The completion so far; an empty one before the first event."""
-        return to_completion(to_reply(self._assembly.response(), self._request_id, *self._metadata))
+        return to_completion(to_reply(self._assembly.response(), self._options.request_id, *self._metadata))
 
     def final(self) -> Completion:
         """Waits for the end of the stream, unless it has ended, and returns the completion as `complete` returns it.
