@@ -41,7 +41,7 @@ class FakeCompleter:
 
     card: domain.ModelCard = CARD
     texts: tuple[str, ...] = ("Hello", " world")
-    errors: list[Exception] = field(default_factory=list[Exception])
+    errors: list[BaseException] = field(default_factory=list[BaseException])
     """Raised instead of a completion, one for each request, until none are left."""
     error_after_start: Exception | None = None
     """Raised after the first event."""

@@ -1,8 +1,11 @@
 """The composition root: builds all parts from the settings, and owns the order in which they start and stop."""
 
 import asyncio
+import contextlib
+import faulthandler
 import ipaddress
 import logging
+import os
 import shlex
 import shutil
 import sys
@@ -26,20 +29,25 @@ from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from onward_server.domain import ModelCapabilities, ModelCard
 from onward_server.engine.engine import Engine
-from onward_server.errors import ModelFolderError, StartupError
+from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version, usable_processors
 from onward_server.model.tokenizer import Tokenizer
+from onward_server.runtime import failpoints
 from onward_server.runtime.engine_thread import EngineThread
+from onward_server.runtime.failpoints import Parts
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.runtime.watchdog import RunDurations, Watchdog, WatchedModel, measure
 from onward_server.settings.server import Settings
 from onward_server.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 
 _OK, _FAILED = 0, 1
+_STOP_LIMIT_S, _FAILURE_LIMIT_S = 15, 5
+"""How long the process may take to end after draining: after a signal, and after an engine has failed."""
 
 
 def run(settings: Settings) -> int:
@@ -52,6 +60,10 @@ def run(settings: Settings) -> int:
     except StartupError as error:
         _say(f"onward: {error}")
         return _FAILED
+    except EngineFailed as error:  # its thread runs on, and the interpreter cannot end it
+        logger.critical("ending the process at once: %s", error)
+        logging.shutdown()
+        os._exit(_FAILED)
     return _OK if ended_as_asked else _FAILED
 
 
@@ -60,6 +72,7 @@ class ServedModel:
     """A loaded model with the parts that serve it. Built before the event loop starts."""
 
     loaded: LoadedModel
+    durations: RunDurations
     limits: ModelLimits
     prompts: PromptBuilder
     output_format: OutputFormat
@@ -85,7 +98,11 @@ def load_models(settings: Settings) -> list[ServedModel]:
 async def started(
     settings: Settings, models: Sequence[ServedModel], access: Access, failure: asyncio.Event
 ) -> AsyncGenerator[Server]:
-    """Runs a server for the models; the engines stop after it. `failure` is set when an engine fails for good."""
+    """Runs a server for the models; the engines stop after it. `failure` is set when an engine fails for good.
+
+    Raises:
+        EngineFailed: An engine hangs, so its thread could not be stopped.
+    """
     async with AsyncExitStack() as stack:
         completers: list[Completer] = []
         for model in models:
@@ -93,7 +110,7 @@ async def started(
                 stack.callback(model.compiler.close)
             engine = _engine_thread(settings, model, failure)
             engine.start()
-            stack.push_async_callback(engine.stop)
+            stack.push_async_callback(_stop, engine)
             completers.append(
                 Completer(
                     limits=model.limits,
@@ -158,17 +175,39 @@ async def _serve(settings: Settings, models: Sequence[ServedModel], access: Acce
     failure = asyncio.Event()
     async with started(settings, models, access, failure) as server:
         _say(start_line(settings, server.address, _program()))
-        return await server.run_until_signal(failure)
+        ended_as_asked = await server.run_until_signal(failure)
+        _limit_exit(_STOP_LIMIT_S if ended_as_asked else _FAILURE_LIMIT_S)
+        return ended_as_asked
+
+
+def _limit_exit(limit_s: float) -> None:
+    """Ends the process with an error if it still runs after this time, whatever its threads are doing."""
+    with contextlib.suppress(AttributeError, OSError, RuntimeError, ValueError):  # there may be no stderr
+        faulthandler.dump_traceback_later(limit_s, exit=True)
+
+
+async def _stop(engine: EngineThread) -> None:
+    await engine.stop()
+    if engine.is_running:
+        raise EngineFailed("an engine did not stop; its current run of the model hangs or takes very long")
 
 
 def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Event) -> EngineThread:
-    causal_lm = model.loaded.causal_lm
+    watchdog = Watchdog(limit_s=settings.hang_limit_s)
+    parts = failpoints.armed(Parts(model=model.loaded.causal_lm), settings.failpoints)
+    engine = Engine(
+        WatchedModel(parts.model, watchdog, model.durations),
+        num_sampleable=model.limits.num_sampleable,
+        num_mask_threads=usable_processors(),
+        sample=parts.sample,
+    )
     return EngineThread(
-        Engine(causal_lm, num_sampleable=model.limits.num_sampleable, num_mask_threads=usable_processors()),
-        num_slots=causal_lm.num_slots,
+        engine,
         max_queue=settings.max_queue,
         pacer=PrefillPacer(max_chunk=settings.prefill_chunk, step_target_s=settings.step_target_ms / 1000),
+        watchdog=watchdog,
         on_failure=failure.set,
+        put=parts.put,
     )
 
 
@@ -197,6 +236,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             prefill_chunk=settings.prefill_chunk,
         )
         _require_matching_tokenizer(folder, tokenizer, loaded)
+        durations = measure(loaded.causal_lm)
     with _step(f"{model_id}: prepared the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: computed the fingerprint"):
@@ -222,6 +262,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     )
     return ServedModel(
         loaded=loaded,
+        durations=durations,
         limits=ModelLimits(
             card=card,
             num_sampleable=tokenizer.vocabulary_size,

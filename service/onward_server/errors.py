@@ -6,7 +6,8 @@ OnwardError
 ├── CredentialsInvalid    the API key is missing or unknown
 ├── EngineOverloaded      the queue is full; the caller may retry after `retry_after_s`
 ├── ServerDraining        the server is shutting down
-├── EngineFailed          a run of the model, or the engine itself, failed
+├── EngineFailed          a run of the model, or the engine itself, failed; another server may succeed
+│   └── LogitsNotFinite   the model returned logits that are not finite, as it would on any server
 └── StartupError          the server cannot start; the message says why and what to do
     └── ModelFolderError  a model folder cannot be served
 """
@@ -101,6 +102,13 @@ class ServerDraining(OnwardError):
 
 class EngineFailed(OnwardError):
     """A run of the model, or the engine itself, failed. The cause is logged and not sent to the caller."""
+
+
+class LogitsNotFinite(EngineFailed):
+    """The model returned an infinite logit, or one that is not a number."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__(f"the model returned a logit of {logit}; logits must be finite")
 
 
 class StartupError(OnwardError):

@@ -96,9 +96,9 @@ class Boundary:
                 if context.time_remaining() == 0:
                     code = grpc.StatusCode.DEADLINE_EXCEEDED
                 raise
-            except grpc.aio.BaseError:  # raised by the transport: the client is gone
+            except (grpc.aio.BaseError, GeneratorExit, KeyboardInterrupt, SystemExit):  # the first: the client is gone
                 raise
-            except Exception as error:  # noqa: BLE001  the outermost layer: the caller gets a status for any error
+            except BaseException as error:  # noqa: BLE001  the outermost layer: also a panic ends with a status
                 code = status.failure(error).code
                 await abort(context, call, error)
             finally:
@@ -217,7 +217,7 @@ def request_id_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
     return uuid.uuid4().hex
 
 
-async def abort(context: Context, call: Call, error: Exception) -> None:
+async def abort(context: Context, call: Call, error: BaseException) -> None:
     """Ends the call with the status of an error. Always raises."""
     failed = status.failure(error)
     if not isinstance(error, OnwardError):

@@ -5,6 +5,8 @@
     CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
     EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
     ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
+    LogitsNotFinite     INTERNAL            ENGINE_FAILURE        a fixed text, as below
+    EngineFailed        UNAVAILABLE         ENGINE_FAILURE        RetryInfo
     ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry; clients otherwise retry this code
     DeadlineExceeded    DEADLINE_EXCEEDED   (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        a fixed text: the exception's own is not sent
@@ -26,9 +28,11 @@ from google.rpc.status_pb2 import Status
 from onward_server.api import encode
 from onward_server.errors import (
     CredentialsInvalid,
+    EngineFailed,
     EngineOverloaded,
     FieldViolation,
     InvalidRequest,
+    LogitsNotFinite,
     ModelNotFound,
     OnwardError,
     ServerDraining,
@@ -41,7 +45,7 @@ DOMAIN = "onward"
 _PUSHBACK = "grpc-retry-pushback-ms"
 _STATUS_DETAILS = "grpc-status-details-bin"
 _NO_RETRY = "-1"
-_DRAINING_RETRY_S = 0.5
+_ELSEWHERE_RETRY_S = 0.5
 _RETRY_JITTER = 0.25
 """Retry delays are lengthened by a random part of up to this, so that clients do not all retry at once."""
 _MAX_STATUS_BYTES = 4096
@@ -86,7 +90,7 @@ class Failure:
     forbids_retry: bool = False
 
 
-def failure(error: Exception) -> Failure:
+def failure(error: BaseException) -> Failure:
     """Returns the status of an error, according to the table above."""
     match error:
         case InvalidRequest():
@@ -121,7 +125,14 @@ def failure(error: Exception) -> Failure:
                 code=grpc.StatusCode.UNAVAILABLE,
                 reason="SERVER_DRAINING",
                 message=str(error),
-                retry_after_s=_DRAINING_RETRY_S,
+                retry_after_s=_ELSEWHERE_RETRY_S,
+            )
+        case EngineFailed() if not isinstance(error, LogitsNotFinite):
+            failed = Failure(
+                code=grpc.StatusCode.UNAVAILABLE,
+                reason="ENGINE_FAILURE",
+                message="the engine failed while it processed this request; retry, on another server if there is one",
+                retry_after_s=_ELSEWHERE_RETRY_S,
             )
         case ResponseTooLarge():
             failed = Failure(

@@ -22,7 +22,7 @@ from onward_server.engine import logits_processors
 from onward_server.engine.generation import RawLogprobs
 from onward_server.engine.seeds import uniform
 from onward_server.engine.sequence import Sequence
-from onward_server.errors import EngineFailed
+from onward_server.errors import LogitsNotFinite
 from onward_server.grammar.matcher import Mask, apply_mask
 
 _GREEDY_TEMPERATURE = 1e-5
@@ -40,7 +40,7 @@ def sample(logits: Row, sequence: Sequence, mask: Mask | None = None) -> int:
         mask: The tokens that the constraint allows; None: all.
 
     Raises:
-        EngineFailed: A logit is infinite or not a number.
+        LogitsNotFinite: A logit is infinite or not a number.
     """
     scores = _processed(logits, sequence, mask)
     best = int(scores.argmax())
@@ -54,10 +54,10 @@ def check(logit: float) -> None:
     """Checks that a logit is finite.
 
     Raises:
-        EngineFailed: The logit is infinite or not a number.
+        LogitsNotFinite: The logit is infinite or not a number.
     """
     if not math.isfinite(logit):
-        raise EngineFailed(f"the model returned a logit of {logit}; logits must be finite")
+        raise LogitsNotFinite(logit)
 
 
 def raw_logprobs(logits: Row, token_id: int, num_top: int) -> RawLogprobs:

@@ -27,12 +27,17 @@ from onward_server.engine.generation import (
 )
 from onward_server.errors import EngineFailed, EngineOverloaded
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.runtime.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
 _SMOOTHING = 0.2
 _MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
 
+
+_CHECKS_PER_LIMIT = 30
+_STOP_LIMIT_S = 10.0
+"""How long `stop` waits for a step to end. A step that takes longer is left to the end of the process."""
 
 TimedEvent = tuple[EngineEvent, float]
 """An event and its `time.monotonic()`: the end of the step for a sampled token, the start of it for other events."""
@@ -47,6 +52,7 @@ class Generation:
         self._stop_choice = stop_choice
         self._arrived: deque[TimedEvent] = deque()
         self._has_arrived = asyncio.Event()
+        self._failure: EngineFailed | None = None
 
     def put(self, timed: TimedEvent) -> None:
         """Adds the next event."""
@@ -56,19 +62,26 @@ class Generation:
         self._arrived.append(timed)
         self._has_arrived.set()
 
+    def fail(self, failure: EngineFailed) -> None:
+        """Makes `events` raise next, even if events are left: without a lost one, they are of no use."""
+        self._failure = failure
+        self._has_arrived.set()
+
     async def events(self) -> AsyncIterator[TimedEvent]:
         """Yields events until all choices are finished. Events of a stopped choice may still arrive.
 
         A failure of a choice after it was stopped is ignored.
 
         Raises:
-            EngineFailed: A run or the engine failed.
+            EngineFailed: A run or the engine failed, or an event could not be delivered.
             InvalidRequest: The constraint is not satisfied but allows no further token, or is too costly to match.
         """
-        while self.unfinished or self._arrived:
-            if not self._arrived:
+        while self.unfinished or self._arrived or self._failure:
+            if not (self._arrived or self._failure):
                 self._has_arrived.clear()
                 await self._has_arrived.wait()
+            if self._failure is not None:
+                raise self._failure
             timed = self._arrived.popleft()
             match timed[0]:
                 case SequenceFailed(index=index, error=error):
@@ -87,26 +100,40 @@ class Generation:
             self._stop_choice(index)
 
 
+Put = Callable[[Generation, TimedEvent], None]
+"""Delivers an event to its generation."""
+
+
 class EngineThread:
     """Owns an engine and its thread. Every public method must be called on the event loop that called `start`."""
 
     def __init__(
-        self, engine: Engine, *, num_slots: int, max_queue: int, pacer: PrefillPacer, on_failure: Callable[[], None]
+        self,
+        engine: Engine,
+        *,
+        max_queue: int,
+        pacer: PrefillPacer,
+        watchdog: Watchdog,
+        on_failure: Callable[[], None],
+        put: Put = Generation.put,
     ) -> None:
         """Takes an engine that nobody else uses.
 
         Args:
             engine: Its methods are called on the thread only.
-            num_slots: Sequences that the engine runs at the same time.
             max_queue: Maximum number of choices that wait for a slot.
             pacer: Chooses the prompt tokens of each step.
+            watchdog: Finds out that the engine hangs.
             on_failure: Called once, on the event loop, when the engine fails for good.
+            put: Delivers an event to its generation, on the event loop.
         """
         self._engine = engine
-        self._num_slots = num_slots
+        self._num_slots = engine.num_slots
         self._max_queue = max_queue
         self._pacer = pacer
+        self._watchdog = watchdog
         self._on_failure = on_failure
+        self._put = put
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._outbox: deque[TimedEvent] = deque()  # filled by the thread, emptied by the loop
         self._is_loop_called = False
@@ -114,8 +141,11 @@ class EngineThread:
         self._is_stopping = False  # used by the thread only
         self._generations: dict[str, Generation] = {}  # used by the loop only
         self._failure: EngineFailed | None = None
+        self._is_hung = False
         self._request_s = 1.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._check: asyncio.TimerHandle | None = None  # the next check of the watchdog
+        self._checked_s = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -124,9 +154,20 @@ class EngineThread:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Stops the thread after its current step. Running requests get no further events."""
+        """Stops the thread after its current step. Running requests get no further events.
+
+        Returns after at most 10 s, and at once if the engine hangs. `is_running` then tells that the thread runs on.
+        """
+        if self._check is not None:
+            self._check.cancel()
         self._commands.put(self._set_stopping)
-        await asyncio.to_thread(self._thread.join)
+        if not self._is_hung:
+            await asyncio.to_thread(self._thread.join, _STOP_LIMIT_S)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
 
     @property
     def num_sequences(self) -> int:
@@ -169,6 +210,8 @@ class EngineThread:
             len(request.seeds), lambda index: self._commands.put(lambda: self._engine.abort(request.id, index))
         )
         self._generations[request.id] = generation
+        if self._check is None:
+            self._schedule_check()
         self._commands.put(lambda: self._add(request, time_limit_at_s))
         started_s = time.monotonic()
         try:
@@ -178,21 +221,49 @@ class EngineThread:
             del self._generations[request.id]
             self._commands.put(lambda: self._forget(request.id))
 
-    # Called by the thread, run on the event loop.
+    # Run on the event loop.
 
     def _deliver(self) -> None:
         self._is_loop_called = False  # before reading, so that later events schedule another call
         while self._outbox:
             timed = self._outbox.popleft()
             generation = self._generations.get(timed[0].request_id)
-            if generation is not None:  # otherwise the caller has left, and the abort is queued
-                generation.put(timed)
+            if generation is None:  # the caller has left, and the abort is queued
+                continue
+            try:
+                self._put(generation, timed)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # an output without this event would be wrong
+                logger.exception("an event could not be delivered, so its request fails")
+                generation.fail(EngineFailed("an event of the output could not be delivered"))
 
     def _fail(self, failure: EngineFailed) -> None:
+        if self._failure is not None:
+            return
         self._failure = failure
-        for request_id, generation in self._generations.items():
-            generation.put((RequestFailed(request_id=request_id, error=failure), time.monotonic()))
+        for generation in self._generations.values():
+            if generation.unfinished:
+                generation.fail(failure)
         self._on_failure()
+
+    def _schedule_check(self) -> None:
+        assert self._loop is not None, "the engine was started"
+        self._checked_s = self._loop.time()
+        self._check = self._loop.call_later(self._watchdog.limit_s / _CHECKS_PER_LIMIT, self._check_progress)
+
+    def _check_progress(self) -> None:
+        """Fails the engine if it hangs. Repeats while there is work."""
+        assert self._loop is not None, "the engine was started"
+        self._check = None
+        elapsed_s = self._loop.time() - self._checked_s
+        hung_s = self._watchdog.hung_for_s(min(elapsed_s, 2 * self._watchdog.limit_s / _CHECKS_PER_LIMIT))
+        if hung_s is not None:
+            logger.critical("the engine hangs: its current work has lasted %.1f s", hung_s)
+            self._is_hung = True
+            self._fail(EngineFailed(f"the engine hangs: its current work has lasted {hung_s:.1f} s"))
+        elif self._generations or not self._watchdog.is_idle:
+            self._schedule_check()
 
     # Run on the thread.
 
@@ -202,20 +273,25 @@ class EngineThread:
                 self._run_commands()
                 if self._engine.has_work:
                     self._step()
-        except Exception as error:  # the state of the engine is unknown, so all of its requests fail
+        except BaseException as error:  # also a panic; the engine's state is unknown, so all of its requests fail
             logger.exception("the engine failed")
             self._call(partial(self._fail, EngineFailed(f"the engine failed: {error}")))
         finally:
+            self._watchdog.rest()
             self._engine.close()
 
     def _run_commands(self) -> None:
         """Runs all queued commands; waits for one if the engine has no work."""
         if not self._engine.has_work:
-            self._commands.get()()
+            self._watchdog.rest()
+            command = self._commands.get()
+            self._watchdog.begin()
+            command()
         while not self._commands.empty():
             self._commands.get()()
 
     def _step(self) -> None:
+        self._watchdog.begin()
         started_s = time.monotonic()
         self._expire(started_s)
         pacer = self._pacer

@@ -10,6 +10,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict
 
+from onward_server.settings.failpoint import Failpoint
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parents[1] / "models" / "pocket" / "served")
 """Folders that may hold the embedded model: first in an installation, then in a checkout."""
@@ -18,6 +20,7 @@ MIB = 1 << 20
 
 _METAVARS = {
     "--model": "[ID=]DIR",
+    "--failpoint": "PART=FAULT[@N]",
     "tuple[str,...]": "[ID=]NAME",
     "str": "ADDRESS",
     "int": "N",
@@ -79,6 +82,9 @@ class Settings(BaseSettings):
     """Maximum duration of a call, in seconds. It applies to calls without a deadline or with a later one."""
     drain_timeout_s: float = Field(default=30.0, ge=0, le=3600)
     """Time that running calls get to finish after SIGTERM or SIGINT, in seconds."""
+    hang_limit_s: float = Field(default=30.0, ge=0.1, le=3600)
+    """Duration in seconds after which a run of the model counts as hung, if it has also lasted ten times as long as
+    predicted. Its calls then end with UNAVAILABLE and the server exits with an error."""
     max_message_bytes: int = Field(default=16 * MIB, ge=1024, le=1024 * MIB)
     """Maximum size of a message that is received or sent, in bytes."""
     tls_cert: Path | None = None
@@ -100,7 +106,12 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """Format of the log lines on stderr."""
 
-    @field_validator("model", "tool_format", "reasoning_format", mode="before")
+    failpoint: Annotated[tuple[str, ...], NoDecode] = ()
+    """Fault to inject, as `PART=FAULT` or `PART=FAULT@N` for the Nth use of the part, to test how clients and
+    supervisors bear it. Parts are `run`, `sampler` and `delivery`; faults are `hang`, `panic`, `error` and `crash`.
+    Repeat the flag, or separate values with commas, to inject several. Default: none."""
+
+    @field_validator("model", "tool_format", "reasoning_format", "failpoint", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         """Splits `a,b` of an environment variable. Repeated flags arrive joined in the same way."""
@@ -117,6 +128,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{model_id!r} is not a model id, which is printable and has no spaces; use ID=DIR")
             if ids.count(model_id) > 1:
                 raise ValueError(f"two models have the id {model_id!r}; give each an id of its own with ID=DIR")
+        return value
+
+    @field_validator("failpoint")
+    @classmethod
+    def _check_failpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            Failpoint.parse(text)
         return value
 
     @field_validator("listen")
@@ -178,6 +196,11 @@ class Settings(BaseSettings):
     def reasoning_format_of(self, model_id: str) -> str | None:
         """The name of a model's reasoning format; None: it is detected."""
         return self.reasoning_formats.get(model_id, self.reasoning_formats.get(None))
+
+    @property
+    def failpoints(self) -> tuple[Failpoint, ...]:
+        """The faults to inject."""
+        return tuple(map(Failpoint.parse, self.failpoint))
 
     @property
     def listens_beyond_loopback(self) -> bool:

@@ -203,6 +203,24 @@ async def test_a_bug_is_an_internal_error_without_details_and_is_logged_once(
     assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
 
 
+class Panic(BaseException):
+    """Derived from BaseException, as panics in Rust are."""
+
+
+@pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
+async def test_a_panic_ends_its_call_at_once_as_an_internal_error(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a call was never answered, because a panic is not an Exception."""
+    async with serving(FakeCompleter(errors=[Panic("canary")])) as served:
+        error = await failure(say_hello(served, method))
+        await served.completions.Complete(HELLO)
+
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "canary" not in repr(error)
+    assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
+
+
 async def test_an_error_after_the_first_event_ends_the_stream_with_its_status() -> None:
     async with serving(FakeCompleter(error_after_start=EngineFailed("boom"))) as served:
         events = aiter(served.completions.StreamComplete(STREAM_HELLO))
@@ -210,7 +228,7 @@ async def test_an_error_after_the_first_event_ends_the_stream_with_its_status() 
         error = await failure(events)
 
     assert first.WhichOneof("event") == "start"
-    assert error.code() is grpc.StatusCode.INTERNAL
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_the_callers_request_id_is_returned_with_completions_and_errors() -> None:

@@ -12,6 +12,7 @@ from onward_server.errors import (
     FieldViolation,
     InvalidReason,
     InvalidRequest,
+    LogitsNotFinite,
     ModelNotFound,
     ServerDraining,
 )
@@ -49,7 +50,8 @@ def kinds(status: Status) -> list[str]:
         (OVERLOADED, grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", ["RetryInfo"]),
         (ServerDraining(), grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", ["RetryInfo"]),
         (TOO_LARGE, grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE", []),
-        (EngineFailed("boom"), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
+        (EngineFailed("boom"), grpc.StatusCode.UNAVAILABLE, "ENGINE_FAILURE", ["RetryInfo"]),
+        (LogitsNotFinite(float("nan")), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
         (ZeroDivisionError("boom"), grpc.StatusCode.INTERNAL, "ENGINE_FAILURE", []),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -134,7 +136,7 @@ def test_the_retry_delay_is_the_same_in_details_and_trailer_and_has_jitter() -> 
     assert len(delays) > 1
 
 
-@pytest.mark.parametrize("error", [InvalidRequest.of("n", "no"), EngineFailed("boom")])
+@pytest.mark.parametrize("error", [InvalidRequest.of("n", "no"), LogitsNotFinite(float("nan")), ZeroDivisionError()])
 def test_an_error_that_a_retry_cannot_help_has_no_retry_delay(error: Exception) -> None:
     _, status, trailers = sent(error)
 

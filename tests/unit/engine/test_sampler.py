@@ -13,7 +13,7 @@ from onward_server.engine.generation import GenerationRequest
 from onward_server.engine.sampler import raw_logprobs, sample
 from onward_server.engine.seeds import MAX_SEED, choice_seed, uniform
 from onward_server.engine.sequence import Sequence
-from onward_server.errors import EngineFailed
+from onward_server.errors import LogitsNotFinite
 from onward_server.sampling import SamplingParams
 
 V = 50
@@ -163,7 +163,7 @@ def test_a_tiny_top_p_is_greedy() -> None:
 def test_logits_that_are_not_finite_fail(bad: float, temperature: float) -> None:
     logits = random_logits(1)
     logits[7] = bad
-    with pytest.raises(EngineFailed):
+    with pytest.raises(LogitsNotFinite):
         sample(logits, sequence(temperature=temperature))
 
 

@@ -1,10 +1,12 @@
 """The engine thread as asyncio sees it: streams, overload, cancellation, time limits and failures."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -19,11 +21,12 @@ from onward_server.engine.generation import (
 )
 from onward_server.errors import EngineFailed, EngineOverloaded
 from onward_server.runtime import engine_thread
-from onward_server.runtime.engine_thread import EngineThread, Generation
+from onward_server.runtime.engine_thread import EngineThread, Generation, Put, TimedEvent
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.runtime.watchdog import Watchdog
 from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
-from tests.waiting import Condition
+from tests.waiting import WAIT_S, Condition
 
 LONG = 10**6
 
@@ -40,7 +43,9 @@ def request(request_id: str, *, max_tokens: int = 5, num_choices: int = 1) -> Ge
 class Harness:
     """A running engine thread on a fake model."""
 
-    def __init__(self, model: FakeCausalLM, max_queue: int) -> None:
+    def __init__(
+        self, model: FakeCausalLM, max_queue: int, hang_limit_s: float = WAIT_S, put: Put = Generation.put
+    ) -> None:
         self.model = model
         self.has_run = Condition()
         """Notified at the start of each run."""
@@ -49,10 +54,11 @@ class Harness:
         self.failed = asyncio.Event()
         self.thread = EngineThread(
             self.engine,
-            num_slots=model.num_slots,
             max_queue=max_queue,
             pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
+            watchdog=Watchdog(limit_s=hang_limit_s),
             on_failure=self.failed.set,
+            put=put,
         )
 
     async def tokens(self, item: GenerationRequest) -> list[int]:
@@ -80,8 +86,14 @@ async def events(generation: Generation) -> AsyncIterator[EngineEvent]:
 
 
 @asynccontextmanager
-async def running(model: FakeCausalLM | None = None, *, max_queue: int = 8) -> AsyncGenerator[Harness]:
-    harness = Harness(model or FakeCausalLM(context_length=LONG + 10), max_queue)
+async def running(
+    model: FakeCausalLM | None = None,
+    *,
+    max_queue: int = 8,
+    hang_limit_s: float = WAIT_S,
+    put: Put = Generation.put,
+) -> AsyncGenerator[Harness]:
+    harness = Harness(model or FakeCausalLM(context_length=LONG + 10), max_queue, hang_limit_s, put)
     harness.thread.start()
     try:
         yield harness
@@ -208,9 +220,14 @@ async def test_a_failed_run_fails_its_request_and_the_engine_continues() -> None
         assert not harness.failed.is_set()
 
 
-async def test_a_failed_engine_fails_its_requests_and_rejects_new_ones() -> None:
+class Panic(BaseException):
+    """Derived from BaseException, as panics in Rust are."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
+async def test_a_failed_engine_fails_its_requests_and_rejects_new_ones(error: type[BaseException]) -> None:
     def broken(_: list[int]) -> int:
-        raise ZeroDivisionError
+        raise error
 
     async with running(FakeCausalLM(broken)) as harness:
         results = await asyncio.gather(*(harness.tokens(request(name)) for name in "ab"), return_exceptions=True)
@@ -235,3 +252,86 @@ async def test_a_surplus_step_that_fails_does_not_affect_the_other_choices() -> 
                 event async for event in events(generation) if isinstance(event, TokenSampled) and event.index == 1
             ]
         assert len(sampled) == 5
+
+
+def wait_for(event: threading.Event) -> None:
+    event.wait(WAIT_S)
+
+
+async def test_a_hung_run_fails_its_requests_and_does_not_delay_the_stop() -> None:
+    """The server stayed SERVING, its calls ran into their deadlines, and SIGTERM never ended it."""
+    model, is_over = FakeCausalLM(context_length=LONG + 10), threading.Event()
+    async with running(model, hang_limit_s=0.2) as harness:
+        model.on_run = partial(wait_for, is_over)
+        results = await asyncio.gather(*(harness.tokens(request(f"r{i}")) for i in range(6)), return_exceptions=True)
+        await harness.thread.stop()
+        assert [type(result) for result in results] == [EngineFailed] * 6
+        assert harness.failed.is_set()
+        assert harness.thread.is_running
+        with pytest.raises(EngineFailed):
+            await harness.tokens(request("late"))
+        is_over.set()
+
+
+async def test_a_hung_run_is_noticed_even_if_its_callers_have_left() -> None:
+    model, is_over = FakeCausalLM(context_length=LONG + 10), threading.Event()
+    async with running(model, hang_limit_s=0.2) as harness:
+        has_run = harness.has_run
+
+        def hang() -> None:
+            has_run.notify()
+            wait_for(is_over)
+
+        model.on_run = hang
+        task = asyncio.create_task(harness.tokens(request("a")))
+        await has_run.until(lambda: bool(model.runs))
+        task.cancel()
+        await asyncio.wait_for(harness.failed.wait(), WAIT_S)
+        is_over.set()
+
+
+async def test_an_engine_that_works_for_longer_than_the_limit_without_a_long_run_is_not_hung() -> None:
+    async with running(hang_limit_s=0.1) as harness:
+        async with harness.thread.generate(
+            request("a", max_tokens=LONG), time_limit_at_s=time.monotonic() + 0.4
+        ) as generation:
+            seen = [event async for event in events(generation)]
+        assert isinstance(seen[-1], SequenceExpired)
+        assert not harness.failed.is_set()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic])
+@pytest.mark.parametrize("lost", [1, 3, 6], ids=["the start", "a token", "the last token"])
+async def test_a_request_with_an_event_that_was_not_delivered_fails_and_the_others_continue(
+    error: type[BaseException], lost: int
+) -> None:
+    """The call ended with OK, and a token was missing in its output."""
+    delivered: list[EngineEvent] = []
+
+    def put(generation: Generation, timed: TimedEvent) -> None:
+        event, _ = timed
+        if event.request_id == "a":
+            delivered.append(event)
+            if len(delivered) == lost:
+                generation.unfinished.discard(0)
+                raise error
+        Generation.put(generation, timed)
+
+    async with running(put=put) as harness:
+        results = await asyncio.gather(*(harness.tokens(request(name)) for name in "ab"), return_exceptions=True)
+        assert isinstance(results[0], EngineFailed)
+        assert results[1] == [4, 5, 6, 7, 8]
+        assert await harness.tokens(request("c")) == [4, 5, 6, 7, 8]
+        await harness.check_idle()
+        assert not harness.failed.is_set()
+
+
+async def test_stopping_does_not_wait_for_ever_for_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_thread, "_STOP_LIMIT_S", 0.05)
+    model, is_over = FakeCausalLM(context_length=LONG + 10), threading.Event()
+    async with running(model) as harness:
+        model.on_run = partial(wait_for, is_over)
+        async with harness.thread.generate(request("a")):
+            await harness.thread.stop()
+        assert harness.thread.is_running
+        is_over.set()
