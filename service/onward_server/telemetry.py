@@ -21,11 +21,17 @@ def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_metadata)
 
 
 def fields(**values: object) -> dict[str, Mapping[str, object]]:
     """The `extra` of a log call: named values after the message. Strings over 512 characters are clipped."""
     return {"fields": values}
+
+
+def _shows_no_metadata(record: logging.LogRecord) -> bool:
+    """Drops the record with which gRPC shows metadata that is not UTF-8; it may be an API key."""
+    return not str(record.msg).startswith("Invalid encoding")
 
 
 class _Formatter(logging.Formatter):

@@ -6,6 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from onward_server.telemetry import JsonFormatter, TextFormatter, configure_logging, fields
+from testing.fakes_completion import FakeCompleter
+from tests.raw_http2 import COMPLETE, EMPTY_MESSAGE, END_STREAM, Kind, frame, http2, request
+from tests.serving import serving
 
 MOMENT = 1_700_000_000.123
 FORMATTERS = [TextFormatter(), JsonFormatter()]
@@ -116,3 +119,24 @@ def test_records_of_the_level_and_above_go_to_standard_error(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [json.loads(line)["message"] for line in captured.err.splitlines()] == ["loud"]
+
+
+@pytest.fixture
+def own_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the root logger back its handlers and level after the test."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+
+
+@pytest.mark.usefixtures("own_root")
+async def test_metadata_that_is_not_utf_8_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """By default, gRPC logs such a value, which may be an API key."""
+    configure_logging(level="info", form="text")
+    async with serving(FakeCompleter()) as served, http2(served.server.address) as connection:
+        await connection.send(request(1, COMPLETE, (b"authorization", b"Bearer canary\xf9")))
+        await connection.send(frame(Kind.DATA, EMPTY_MESSAGE, stream=1, flags=END_STREAM))
+        await connection.is_answered(1)
+    written = capsys.readouterr().err
+
+    assert "CompletionService/Complete" in written
+    assert "canary" not in written

@@ -101,10 +101,15 @@ class KeyCheck(grpc.aio.ServerInterceptor):
             return await continuation(handler_call_details)
         return self._rejection(method.removeprefix("/"))
 
+    def require(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
+        """Raises CredentialsInvalid if the metadata of a call has no valid key."""
+        if not self._api_keys.accept(metadata or ()):
+            raise CredentialsInvalid("the call has no valid API key; send the metadata `authorization: Bearer KEY`")
+
     def _rejection(self, method: str) -> "grpc.RpcMethodHandler[_RequestT, _ResponseT]":
         async def reject(_: object, context: Context) -> None:
             async with self._boundary.call(method, context):
-                raise CredentialsInvalid("the call has no valid API key; send the metadata `authorization: Bearer KEY`")
+                self.require(context.invocation_metadata())
 
         # It reads no request and sends no response, so one kind of handler fits every kind of method.
         return grpc.stream_stream_rpc_method_handler(reject)

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -199,10 +199,10 @@ class ServiceHandlers:
 
         self._handlers[method] = grpc.unary_stream_rpc_method_handler(handle)
 
-    def generic_handler(self) -> grpc.GenericRpcHandler:
-        """Returns the handlers as the gRPC server takes them; they read and write bytes."""
+    def by_method(self) -> "Mapping[str, grpc.RpcMethodHandler[bytes, bytes]]":
+        """Returns the handler of each method; they read and write bytes."""
         assert not self._unbound, f"{self.service_name} has methods without a handler: {self._unbound}"
-        return grpc.method_handlers_generic_handler(self.service_name, self._handlers)
+        return self._handlers
 
     def _bind(self, method: str) -> str:
         self._unbound.remove(method)

@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Coroutine
 from types import TracebackType
 from typing import Self
 
-import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from onward_server.api import status
 from onward_server.api.access import Access, KeyCheck
-from onward_server.api.boundary import Boundary
+from onward_server.api.boundary import Boundary, Context
 from onward_server.api.completion_servicer import CompletionServicer
+from onward_server.api.grpc_server import GrpcServer
 from onward_server.api.model_servicer import ModelServicer
 from onward_server.api.ports import Catalogue
 from onward_server.api.tokenizer_servicer import TokenizerServicer
@@ -40,21 +41,20 @@ class Server:
     def __init__(self, settings: Settings, catalogue: Catalogue, access: Access) -> None:
         """Registers the services; enter the server to listen."""
         self._settings = settings
-        self._credentials = access.credentials
         self._boundary = Boundary(max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes)
+        self._key_check = KeyCheck(access.api_keys, self._boundary) if access.api_keys else None
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            interceptors=[KeyCheck(access.api_keys, self._boundary)] if access.api_keys else [],
-            options=_options(settings),
-        )
-        self._service_names = self._add_services(catalogue)
+        servicers = (CompletionServicer(catalogue), ModelServicer(catalogue), TokenizerServicer(catalogue))
+        self._services = [servicer.handlers(self._boundary) for servicer in servicers]
+        self._credentials = access.credentials
+        self._server = self._grpc_server()
         self.address = settings.listen
         """The address to connect to. Port 0 becomes the real port when the server is entered."""
 
     async def __aenter__(self) -> Self:
         """Binds the port and starts to serve. Raises StartupError if the port cannot be bound."""
-        for service_name in self._service_names:
-            await self._health.set(service_name, health_pb2.HealthCheckResponse.SERVING)
+        for service in self._services:
+            await self._health.set(service.service_name, health_pb2.HealthCheckResponse.SERVING)
         self.address = self._bind()
         await self._server.start()
         return self
@@ -71,10 +71,10 @@ class Server:
             failure: Set when an engine has failed for good. The server then ends without a grace time.
 
         Returns:
-            True if a signal ended the server, False if `failure` did.
+            True if a signal ended the server, False if a failure did: of an engine, or of gRPC's accepting of calls.
         """
         async with _signals() as signals:
-            signaled, _ = await _first_of(signals.get(), failure.wait())
+            signaled, _, _ = await _first_of(signals.get(), failure.wait(), self._server.wait_for_failure())
             if not signaled:
                 await self.drain(_FLUSH_S)
                 return False
@@ -97,16 +97,25 @@ class Server:
         await self._server.stop(_FLUSH_S)
         logger.info("drained")
 
-    def _add_services(self, catalogue: Catalogue) -> list[str]:
-        """Registers the services and returns their names."""
-        servicers = (CompletionServicer(catalogue), ModelServicer(catalogue), TokenizerServicer(catalogue))
-        services = [servicer.handlers(self._boundary) for servicer in servicers]
-        self._server.add_generic_rpc_handlers([service.generic_handler() for service in services])
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [service.service_name for service in services]
+    def _grpc_server(self) -> GrpcServer:
+        server = GrpcServer(
+            self._refuse_unknown,
+            interceptors=[self._key_check] if self._key_check else [],
+            options=_options(self._settings),
+        )
+        for service in self._services:
+            server.add_registered_method_handlers(service.service_name, service.by_method())
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.reflection:
-            reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
-        return names
+            names = [service.service_name for service in self._services]
+            reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
+
+    async def _refuse_unknown(self, context: Context) -> None:
+        async with self._boundary.call("unknown", context):
+            if self._key_check is not None:
+                self._key_check.require(context.invocation_metadata())
+            raise status.UnknownMethod
 
     def _bind(self) -> str:
         listen = self._settings.listen

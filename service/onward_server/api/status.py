@@ -9,9 +9,10 @@
     EngineFailed        UNAVAILABLE         ENGINE_FAILURE        RetryInfo
     ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry; clients otherwise retry this code
     DeadlineExceeded    DEADLINE_EXCEEDED   (no reason)
+    UnknownMethod       UNIMPLEMENTED       (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        a fixed text: the exception's own is not sent
 
-Every status has `RequestInfo` and, except for a deadline, `ErrorInfo`. A status that allows or forbids a retry also
+Every status has `RequestInfo` and, if it has a reason, `ErrorInfo`. A status that allows or forbids a retry also
 sets the trailer `grpc-retry-pushback-ms`, which gRPC clients obey.
 """
 
@@ -61,6 +62,13 @@ class DeadlineExceeded(OnwardError):
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(f"the call took longer than {limit_s:g} s, the time limit of this server")
+
+
+class UnknownMethod(OnwardError):
+    """The call is of a method that the server does not have."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has no such method; the client may be newer than the server")
 
 
 class ResponseTooLarge(OnwardError):
@@ -147,6 +155,8 @@ def failure(error: BaseException) -> Failure:
             )
         case DeadlineExceeded():
             failed = Failure(code=grpc.StatusCode.DEADLINE_EXCEEDED, message=str(error))
+        case UnknownMethod():
+            failed = Failure(code=grpc.StatusCode.UNIMPLEMENTED, message=str(error))
         case _:
             failed = Failure(
                 code=grpc.StatusCode.INTERNAL,

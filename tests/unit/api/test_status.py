@@ -4,7 +4,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Res
 from google.rpc.status_pb2 import Status
 
 from onward.v1.error_reason_pb2 import ErrorReason
-from onward_server.api.status import DeadlineExceeded, ResponseTooLarge, failure, status_and_trailers
+from onward_server.api.status import DeadlineExceeded, ResponseTooLarge, UnknownMethod, failure, status_and_trailers
 from onward_server.errors import (
     CredentialsInvalid,
     EngineFailed,
@@ -72,10 +72,18 @@ def test_each_error_has_the_status_of_its_row(
     assert sorted(kinds(status)) == sorted(["RequestInfo", "ErrorInfo", *further])
 
 
-def test_a_deadline_has_a_request_id_and_no_reason() -> None:
-    _, status, _ = sent(DeadlineExceeded(600))
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DeadlineExceeded(600), grpc.StatusCode.DEADLINE_EXCEEDED),
+        (UnknownMethod(), grpc.StatusCode.UNIMPLEMENTED),
+    ],
+    ids=["deadline", "unknown method"],
+)
+def test_an_error_without_a_reason_has_a_request_id(error: Exception, code: grpc.StatusCode) -> None:
+    _, status, _ = sent(error)
 
-    assert status.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
+    assert status.code == code.value[0]
     assert kinds(status) == ["RequestInfo"]
 
 
