@@ -45,8 +45,9 @@ class OnwardError(Exception):
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[object, ...], dict[str, object]]:
         """Keeps all attributes and the cause; a part that cannot be pickled is replaced by its text."""
-        state = {name: _picklable(value) for name, value in self.__dict__.items()}
-        return _new, (type(self), *self.args), {**state, "__cause__": _picklable(self.__cause__)}
+        parts = {**self.__dict__, "__cause__": self.__cause__}
+        plain = {id(part): _picklable(part) for part in parts.values()}
+        return _new, (type(self), *self.args), {name: plain[id(part)] for name, part in parts.items()}
 
 
 class RequestError(OnwardError, ValueError):
