@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 
 TEMPLATES = Path(__file__).parent / "data/templates"
+FORMAT_TEMPLATES = Path(__file__).parent / "data/format_templates"
+"""Minimal templates, each with the name of the tool format that it renders."""
 RENDERINGS = Path(__file__).parent / "data/renderings"
 """Of each template, by conversation: its text, the hash of a long one, or null where the template raises."""
 
@@ -17,7 +19,8 @@ def template_names() -> list[str]:
 
 def template_source(name: str) -> str:
     """The text of a template of ours."""
-    return (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
+    folder = TEMPLATES if (TEMPLATES / f"{name}.jinja").exists() else FORMAT_TEMPLATES
+    return (folder / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 def text_or_hash(text: str) -> str:

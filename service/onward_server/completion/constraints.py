@@ -52,11 +52,12 @@ def _reasoning(output_format: OutputFormat, context: OutputContext) -> Reasoning
     if reasoning is None or _has_text_begun(output_format, context):
         return None
     framing = _framing_format(output_format)
+    ends_reasoning = output_format.tools is not None and output_format.tools.ends_reasoning and bool(context.tools)
     return ReasoningFrame(
         begin=reasoning.begin,
         end=framing.frame.next_message if framing else reasoning.end,
         is_open=context.continues is MessagePart.REASONING or reasoning.is_opened_by(context.prompt),
-        other_ends=framing.triggers if framing else (),
+        other_ends=output_format.tools.triggers if output_format.tools and (framing or ends_reasoning) else (),
     )
 
 

@@ -80,7 +80,7 @@ class CallGrammar:
         if is_parallel and frame.separator is not None:
             further = f"({literal(frame.separator + frame.begin)} call)*"
         calls = " | ".join(self._call(frame, index, offered) for index, offered in enumerate(tools))
-        return [f"calls: call {further} {literal(frame.section_end)}", f"call: {calls}", "ID: /[a-zA-Z0-9]{9}/"]
+        return [f"calls: call {further} {literal(frame.section_end)}", f"call: {calls}", f"ID: /{frame.id_pattern}/"]
 
     def _call(self, frame: CallFrame, index: int, offered: OfferedTool) -> str:
         """One call, after its `begin`."""

@@ -47,7 +47,9 @@ class CallFrame:
     section_begin: str = ""
     begin: str = ""
     id_begin: str = ""
-    """The marker after the name and before an id of nine alphanumeric characters; empty: calls have no id."""
+    """The marker after the name and before the id; empty: calls have no id."""
+    id_pattern: str = "[a-zA-Z0-9]{9}"
+    """A regular expression for the ids."""
     arguments_begin: str
     notation: ElementNotation | BareNotation | None = None
     """How arguments are written; None: as JSON."""

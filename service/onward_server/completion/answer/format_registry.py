@@ -9,6 +9,7 @@ from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
 from onward_server.completion.answer.tool_formats.granite import GRANITE
 from onward_server.completion.answer.tool_formats.harmony import HARMONY
 from onward_server.completion.answer.tool_formats.hermes import HERMES
+from onward_server.completion.answer.tool_formats.kimi_k2 import KIMI_K2
 from onward_server.completion.answer.tool_formats.llama3 import LLAMA3
 from onward_server.completion.answer.tool_formats.mistral import MISTRAL, MISTRAL_CALL_ID, MISTRAL_LIST
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
@@ -27,6 +28,7 @@ TOOL_FORMATS: tuple[ToolFormat, ...] = (
     DEEPSEEK_R1,
     DEEPSEEK_V31,
     GRANITE,
+    KIMI_K2,
     LLAMA3,
 )
 REASONING_FORMATS: tuple[ReasoningFormat, ...] = (

@@ -97,14 +97,18 @@ class MarkerParser:
         if marker == reasoning.begin:
             # The model repeats the marker that the prompt ends with: it is part of the reasoning, as written.
             state.add_reasoning(reasoning.begin + (yield from stream.take_while(NEWLINES)))
-        elif marker is not None:
-            # The model skips its reasoning and makes a tool call. Once reasoning has begun, a trigger is text.
-            state.is_reasoning = False
-            if (yield from self._parse_tool_calls(marker)):
-                return marker
-            state.is_reasoning = True
-            state.add_reasoning(marker)
+        elif marker is not None and (yield from self._parse_calls_in_reasoning(marker)):
+            return marker
         return (yield from self._stream_reasoning(reasoning))
+
+    def _parse_calls_in_reasoning(self, trigger: str) -> Parsing[bool]:
+        """Returns whether the model skipped or broke off its reasoning for a tool call; if not, adds the trigger."""
+        self._state.is_reasoning = False
+        if (yield from self._parse_tool_calls(trigger)):
+            return True
+        self._state.is_reasoning = True
+        self._add_reasoning(trigger)
+        return False
 
     def _parse_reasoning(self, reasoning: ReasoningFormat) -> Parsing[str | None]:
         self._state.is_reasoning = True
@@ -113,7 +117,12 @@ class MarkerParser:
 
     def _stream_reasoning(self, reasoning: ReasoningFormat) -> Parsing[str | None]:
         """Emits reasoning as it arrives, and returns the marker that ended it; None at the end of the output."""
-        marker = yield from self._state.stream.stream_until(Markers.of(reasoning.end), self._add_reasoning)
+        triggers = self._triggers if self._tools and self._tools.ends_reasoning else ()
+        markers = Markers.of(reasoning.end, *triggers)
+        while True:
+            marker = yield from self._state.stream.stream_until(markers, self._add_reasoning)
+            if marker is None or marker not in triggers or (yield from self._parse_calls_in_reasoning(marker)):
+                break
         if marker is None:
             self._state.add_reasoning("\n" * self._num_held_newlines)
         self._num_held_newlines = 0

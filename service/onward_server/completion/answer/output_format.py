@@ -51,6 +51,8 @@ class ToolFormat:
     """Literals that may start a tool call at the beginning of the output only."""
     parse: Callable[[ParserState, str], Parsing[None]]
     """Parses the tool calls after a trigger, which is passed to it; with `frames_output`, parses the whole output."""
+    ends_reasoning: bool = False
+    """Whether a trigger inside reasoning ends it; if not, it is part of the reasoning unless that starts with it."""
     frames_output: bool = False
     """Whether the format puts all output between markers, reasoning and text included."""
     frame: CallFrame

@@ -161,10 +161,10 @@ def _written(notation: ElementNotation | BareNotation | None, arguments: dict[st
 
 
 def _framed(frame: CallFrame, calls: list[tuple[str, dict[str, str | int]]]) -> str:
-    call_id = frame.id_begin and f"{frame.id_begin}abcDEF123"
+    ids = [frame.id_begin and f"{frame.id_begin}{index:09}" for index in range(len(calls))]
     texts = [
-        f"{frame.begin}{name}{call_id}{frame.arguments_begin}{_written(frame.notation, arguments)}{frame.end}"
-        for name, arguments in calls
+        f"{frame.begin}{name}{id_}{frame.arguments_begin}{_written(frame.notation, arguments)}{frame.end}"
+        for id_, (name, arguments) in zip(ids, calls, strict=True)
     ]
     return frame.section_begin + (frame.separator or "").join(texts) + frame.section_end
 
@@ -229,6 +229,24 @@ def test_tool_calls_that_deviate_from_the_chat_template_are_parsed(
     choice = _parse(format_name, output)
 
     assert choice == ParsedOutput(text="", reasoning="", calls=(("get_weather", arguments),), invalid_tool_call="")
+
+
+def test_calls_of_kimi_k2_have_the_ids_that_the_model_wrote_unless_they_repeat() -> None:
+    call = "<|tool_call_begin|>{}<|tool_call_argument_begin|>{{}}<|tool_call_end|>"
+    written = ["functions.noop:4", "functions.get_weather:5", "functions.noop:4", " noop:6 ", "noop"]
+    output = "".join(call.format(id_) for id_ in written)
+    output_format = choose_output_format(TemplateSamples(), tools="kimi_k2", reasoning="none")
+    parser = OutputParser(output_format, OutputContext(tools=_TOOLS), make_call_id=lambda: "fresh")
+
+    deltas = [*parser.feed(output).tool_calls, *parser.finish().tool_calls]
+
+    assert [(delta.id, delta.name) for delta in deltas] == [
+        ("functions.noop:4", "noop"),
+        ("functions.get_weather:5", "get_weather"),
+        ("fresh", "noop"),
+        ("noop:6", "noop"),
+        ("noop", "noop"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +314,7 @@ def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, writ
         ("deepseek_v31", "<\uff5ctool▁calls▁begin\uff5c>noop"),
         ("deepseek_v31", "<\uff5ctool▁calls▁begin\uff5c><\uff5ctool▁call▁begin\uff5c>noop"),
         ("deepseek_r1", "<\uff5ctool▁call▁begin\uff5c>function<\uff5ctool▁sep\uff5c>noop\n{}"),
+        ("kimi_k2", "<|tool_call_begin|>functions.noop:0<|tool_call_argument_begin|>{} and more<|tool_call_end|>"),
         ("harmony", " to=functions.noop<|channel|>comm"),
         ("harmony", '<|channel|>commentary to=functions.noop<|message|>{"a":<|call|>'),
         ("harmony", "<|channel|>commentary to=browser<|message|>{}<|call|>"),

@@ -78,9 +78,10 @@ class TextStream:
         """Takes all text that has arrived."""
         self._take_to(len(self._text))
 
-    def take_truncated(self, literal: str) -> None:
-        """Takes the beginning of the literal if the output ends partway through it."""
-        if self._is_ended and literal.startswith(self._text[self._position :]):
+    def take_truncated(self, *literals: str) -> None:
+        """Takes the beginning of one of the literals if the output ends partway through it."""
+        rest = self._text[self._position :]
+        if self._is_ended and any(literal.startswith(rest) for literal in literals):
             self.take_rest()
 
     def peek(self, *literals: str) -> Parsing[str | None]:

@@ -44,11 +44,16 @@ class ToolCallBuilder:
         self.num_complete = 0
         self._is_single = is_single
         self._make_id = make_id
+        self._ids = {""}
         self._arguments: list[str] = []
         self._deltas: list[_PendingDelta] = []
 
-    def open(self, name: str) -> None:
+    def open(self, name: str, call_id: str = "") -> None:
         """Opens a tool call.
+
+        Args:
+            name: The name of the tool.
+            call_id: The id that the model gave the call; replaced if it is empty or another call has it.
 
         Raises:
             MalformedToolCall: There is no such tool, or a tool call is already open.
@@ -57,7 +62,9 @@ class ToolCallBuilder:
             raise MalformedToolCall
         self.is_open = True
         self._arguments = []
-        self._deltas.append(_PendingDelta(self.num_complete, self._make_id(), name))
+        call_id = self._make_id() if call_id in self._ids else call_id
+        self._ids.add(call_id)
+        self._deltas.append(_PendingDelta(self.num_complete, call_id, name))
 
     def add_arguments(self, text: str) -> None:
         """Appends JSON text to the arguments of the open tool call."""
