@@ -19,7 +19,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . clients/python
 
 FROM python:3.12-slim
 COPY --from=build /opt/onward /opt/onward
-ENV PATH=/opt/onward/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/onward/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 USER 10001:10001
 EXPOSE 50051
 STOPSIGNAL SIGTERM

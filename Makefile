@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-isolation test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ serve: $(VENV)/.serving ## Serve the embedded model, or MODEL=folder; ARGS adds 
 
 test: setup ## Run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest $(ARGS)
+
+test-isolation: setup ## Test that a server sends nothing and writes no file; needs namespaces (as root or not), or strace
+	$(BIN)/python -m pytest tests/isolation $(ARGS)
 
 test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
 	$(BIN)/python -m pytest tests/public --data "$$DATA" $(ARGS)

@@ -8,12 +8,16 @@ job, `{"batch": 4, "prompt": 64, "output": 48}`, and each line of standard outpu
 """
 
 import json
+import os
 import sys
 import time
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251  before ONNX Runtime is loaded
+
 import onnxruntime_genai  # pyright: ignore[reportMissingImports]
 
 genai: Any = onnxruntime_genai

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
+
+from onward_server.model import onnx_session
 
 Caches = list[NDArray[np.float32]]
 
@@ -16,7 +17,7 @@ class NaiveDecoder:
     """Runs a model file. Caches are arrays: the keys and values of layer 0, then those of layer 1, and so on."""
 
     def __init__(self, model: Path | bytes) -> None:
-        runtime: Any = onnxruntime
+        runtime: Any = onnx_session.ort
         options = runtime.SessionOptions()
         options.log_severity_level = _FATAL_ONLY
         self.session: Any = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

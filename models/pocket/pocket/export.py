@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
 from models.export.decoder_config import DecoderConfig
 from models.export.decoder_graph import build_decoder
 from models.export.model_folder import MODEL_FILE, SpecialTokens, model_config, write_json, write_model
+from onward_server.model import onnx_session
 from pocket.chat_format import PADDING, SERVED, TURN_END, prompt_text
 from pocket.corpus import SKILLS, evaluation_conversations
 from pocket.decoder import Decoder
@@ -53,7 +53,8 @@ def mix(model: Decoder, other: Decoder, share: float) -> Decoder:
 
 def largest_difference(model: Decoder, directory: Path) -> float:
     """The largest difference of a logit between model and export, over one evaluation prompt per skill."""
-    session = onnxruntime.InferenceSession(directory / MODEL_FILE, providers=["CPUExecutionProvider"])
+    runtime = onnx_session.ort  # pyright: ignore[reportPrivateImportUsage]  # imported here, its telemetry would be on
+    session = runtime.InferenceSession(directory / MODEL_FILE, providers=["CPUExecutionProvider"])
     tokenizer = load_tokenizer()
     found = 0.0
     for conversation in evaluation_conversations(1):

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import onnxruntime as ort
 import pytest
-from onnxruntime.capi.onnxruntime_pybind11_state import OrtEpAssignedSubgraph
 
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.model import onnx_session
@@ -19,6 +17,8 @@ from onward_server.model.onnx_session import (
     ExecutionProvider,
     OnnxSession,
     SessionOptions,
+    ort,
+    ort_state,
 )
 from testing.tiny_model import write_tiny_model
 
@@ -47,7 +47,7 @@ class FakeSession(ort.InferenceSession):
     def get_providers(self) -> list[str]:
         return ["CUDAExecutionProvider"] * self.is_on_cuda + ["CPUExecutionProvider"]
 
-    def get_provider_graph_assignment_info(self) -> list[OrtEpAssignedSubgraph]:
+    def get_provider_graph_assignment_info(self) -> list[ort_state.OrtEpAssignedSubgraph]:
         nodes = super().get_provider_graph_assignment_info()
         return [node for node in nodes if node.get_nodes()[0].op_type not in self.kernels]
 
