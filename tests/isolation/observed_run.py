@@ -24,6 +24,8 @@ from tests.waiting import WAIT_S
 ROOT = Path(__file__).parents[2]
 IDLE_S = 15
 """ONNX Runtime sends its first events nine seconds after it is loaded."""
+_PROXY = "http://192.0.2.1:3128"
+"""A proxy that calls to this machine must not use; the address is reserved for documentation."""
 _STRACE = "strace -D -f -qq -e signal=none -e trace=connect,sendto,sendmsg,sendmmsg -o"
 _SENT_TO = re.compile(r'\{sa_family=AF_(?:UNIX, sun_path=|INET6?, sin6?_port=htons\((\d+)\), .*?)"([^"]+)"')
 
@@ -56,7 +58,7 @@ class Machine:
         """Starts Python. It writes no caches of its own: those are the interpreter's."""
         home, temporary, working, *_ = map(str, self.folders)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}  # noqa: TID251
-        own = {"HOME": home, "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1"}
+        own = {"HOME": home, "TMPDIR": temporary, "PYTHONDONTWRITEBYTECODE": "1", "http_proxy": _PROXY}
         command = [*self.tracer, sys.executable, *arguments]
         return subprocess.Popen(command, cwd=working, env={**kept, **own}, stderr=subprocess.PIPE, text=True)
 

@@ -70,8 +70,8 @@ class AsyncClient:
             RequestError: A value is out of range, or a file of `tls` cannot be read.
             TypeError: There is no such option.
         """
-        self._defaults = CallDefaults().changed(**options)
         where = Destination.of(target, tls=tls, extra=channel_options)
+        self._defaults = CallDefaults(hint=where.hint).changed(**options)
         self._channel = SharedAioChannel(partial(_open, where))
 
     async def __aenter__(self) -> Self:

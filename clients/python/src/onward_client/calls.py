@@ -9,13 +9,18 @@ from difflib import get_close_matches
 from typing import TypeAlias, TypedDict, Unpack
 
 from onward_client.dicts import set_fields
-from onward_client.errors import RequestError
+from onward_client.errors import APIError, RequestError
 
 ApiKey: TypeAlias = str | Callable[[], str]
 """An API key, or a function that returns the current one. It runs for every call and must not block."""
 
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
+
+
+def no_hint(_: APIError) -> str:
+    """Returns nothing to add to a failure."""
+    return ""
 
 
 class CallOptions(TypedDict, total=False):
@@ -56,6 +61,8 @@ class Call:
     timeout: float
     max_retries: int | None
     metadata: tuple[tuple[str, str], ...]
+    hint: Callable[[APIError], str]
+    """Returns what the caller can do about a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,7 @@ class CallDefaults:
     timeout: float = 120.0
     max_retries: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    hint: Callable[[APIError], str] = no_hint
 
     def __post_init__(self) -> None:
         """Rejects values with which every call would fail."""
@@ -108,7 +116,13 @@ class CallDefaults:
         if key is not None:
             _check_value("api_key", key)
             metadata.append(("authorization", f"Bearer {key}"))
-        return Call(request_id=request_id, timeout=own.timeout, max_retries=own.max_retries, metadata=tuple(metadata))
+        return Call(
+            request_id=request_id,
+            timeout=own.timeout,
+            max_retries=own.max_retries,
+            metadata=tuple(metadata),
+            hint=self.hint,
+        )
 
 
 def check_names(options: Mapping[str, object], known: frozenset[str]) -> None:

@@ -17,7 +17,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import grpc
 import grpc.aio
 
-from onward_client.errors import RequestError
+from onward_client.errors import APIError, RequestError
+from onward_client.proxies import proxy_for
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -97,7 +98,24 @@ class Destination:
 
     def options(self) -> ChannelOptions:
         """Returns the settings of the channel."""
-        return [*_SETTINGS, ("grpc.service_config", json.dumps(service_config(0))), *self.extra]
+        # A proxy is another machine. It must not read calls that are sent in plaintext because they stay on this one.
+        settings = [*_SETTINGS, ("grpc.enable_http_proxy", 0)] if is_loopback(self.target) else _SETTINGS
+        return [*settings, ("grpc.service_config", json.dumps(service_config(0))), *self.extra]
+
+    def hint(self, failure: APIError) -> str:
+        """Returns what the caller can do about a failure to connect; empty if there is nothing to say."""
+        is_connection = failure.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+        match = _TARGET.fullmatch(self.target)
+        if not is_connection or failure.reason or match is None or is_loopback(self.target):
+            return ""
+        host = _host(match["addresses"].split(",")[0])
+        proxy = proxy_for(host)
+        if proxy is None:
+            return ""
+        return (
+            f"the connection goes through the proxy {proxy.url}, which {proxy.variable} sets; "
+            f"to connect directly, add {host} to no_proxy"
+        )
 
 
 class _Shared(Generic[ChannelT]):
@@ -213,12 +231,17 @@ def service_config(max_retries: int | None = None) -> dict[str, Any]:
 
 
 def _is_loopback_address(address: str) -> bool:
-    bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
-    host = bracketed[1] if bracketed else address if address.count(":") > 1 else address.partition(":")[0]
+    host = _host(address)
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _host(address: str) -> str:
+    """Returns an address without its port and brackets."""
+    bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
+    return bracketed[1] if bracketed else address if address.count(":") > 1 else address.partition(":")[0]
 
 
 def _read(path: str | PathLike[str] | None) -> bytes | None:

@@ -70,8 +70,8 @@ class Client:
             RequestError: A value is out of range, or a file of `tls` cannot be read.
             TypeError: There is no such option.
         """
-        self._defaults = CallDefaults().changed(**options)
         where = Destination.of(target, tls=tls, extra=channel_options)
+        self._defaults = CallDefaults(hint=where.hint).changed(**options)
         self._channel = SharedChannel(partial(_open, where))
 
     def __enter__(self) -> Self:

@@ -125,6 +125,8 @@ class APIError(OnwardError):
         self.request_id: str = _detail(status, RequestInfo).request_id or request_id
         self.retry_after = _retry_after(status, trailers_of(rpc_error))
         """Seconds to wait before trying again, as the server suggests; None if it suggests nothing."""
+        self.hint = ""
+        """What to do about it, where the client knows; part of the text of this exception."""
         self.attempts = attempts
         """How often the call was tried, the first attempt included."""
         super().__init__(str(self))
@@ -134,8 +136,9 @@ class APIError(OnwardError):
         further = (v for v in self.field_violations if v.description not in self.message)
         fields = "".join(f"; {v.field}: {v.description}" for v in further)
         name = f"{self.code.name} {self.reason}".rstrip()
+        hint = f"; {self.hint}" if self.hint else ""
         tries = f"tried {self.attempts} times, " if self.attempts > 1 else ""
-        return f"{name}: {self.message}{fields} ({tries}request id {self.request_id})"
+        return f"{name}: {self.message}{fields}{hint} ({tries}request id {self.request_id})"
 
 
 class InvalidRequestError(APIError):

@@ -86,6 +86,7 @@ class Attempts:
             APIError: There is no next attempt.
         """
         failure = api_error(error, self._call.request_id, self._count)
+        failure.hint = self._call.hint(failure)
         wait_s = self._wait_after(failure)
         if time.monotonic() + wait_s >= self._deadline_s:
             raise failure from error

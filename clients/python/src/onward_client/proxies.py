@@ -1,0 +1,42 @@
+"""The HTTP proxy that gRPC uses for a target, as the environment sets it."""
+
+import os
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+_PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+_BYPASS_VARIABLES = ("no_grpc_proxy", "no_proxy")
+"""The variables that gRPC reads, in its order; the first that is not empty counts. It reads no upper-case names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, and the environment variable that sets it."""
+
+    variable: str
+    url: str
+    """Without user and password."""
+
+
+def proxy_for(host: str) -> Proxy | None:
+    """Returns the proxy through which gRPC connects to a host; None if it connects directly."""
+    variable, value = _first(_PROXY_VARIABLES)
+    if not value:
+        return None
+    _, bypass = _first(_BYPASS_VARIABLES)
+    if any(_is_match(host, entry.strip()) for entry in bypass.split(",")):
+        return None
+    return Proxy(variable, re.sub(r"//[^/]*@", "//", value))
+
+
+def _first(variables: tuple[str, ...]) -> tuple[str, str]:
+    return next(((name, value) for name in variables if (value := os.environ.get(name))), ("", ""))
+
+
+def _is_match(host: str, entry: str) -> bool:
+    """Whether an entry of `no_proxy` covers the host: a network that contains it, or the end of its name."""
+    try:
+        return ip_address(host) in ip_network(entry, strict=False)
+    except ValueError:
+        return bool(entry) and host.lower().endswith(entry.lower())
