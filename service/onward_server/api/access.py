@@ -12,7 +12,10 @@ import grpc
 import grpc.aio
 
 from onward_server.api.boundary import Boundary, Context
+from onward_server.api.certificates import Certificates
+from onward_server.api.watched import Watched
 from onward_server.errors import CredentialsInvalid, StartupError
+from onward_server.file_errors import unreadable
 from onward_server.settings.server import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,8 +37,12 @@ class ApiKeys:
     @classmethod
     def load(cls, path: Path) -> "ApiKeys":
         """Reads one key per line; `#` starts a comment. Raises StartupError, which names the line but not the key."""
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise StartupError(f"--api-keys-file: {unreadable(path, error)}") from None
         keys: list[str] = []
-        for number, line in enumerate(_read(path, "API keys").decode(errors="replace").splitlines(), start=1):
+        for number, line in enumerate(text.splitlines(), start=1):
             key = line.partition("#")[0].strip()
             if key and not (key.isascii() and key.isprintable() and " " not in key):
                 raise StartupError(f"{path}:{number}: not an API key; a key is printable ASCII without spaces")
@@ -44,6 +51,11 @@ class ApiKeys:
         if not keys:
             raise StartupError(f"{path} has no API key; write one per line")
         return cls(keys)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ApiKeys) and self._digests == other._digests
+
+    __hash__ = None  # type: ignore[assignment]  compared by value
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -59,12 +71,24 @@ class ApiKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """The credentials that protect the server: TLS and API keys."""
+    """What protects the server: TLS and API keys. A change of their files has an effect at once."""
 
-    credentials: grpc.ServerCredentials | None
+    certificates: Certificates | None
     """None: plaintext."""
-    api_keys: ApiKeys | None
+    api_keys: Watched[ApiKeys] | None
     """None: everyone who can connect may call."""
+
+    @property
+    def credentials(self) -> grpc.ServerCredentials | None:
+        """The certificates as gRPC takes them."""
+        return None if self.certificates is None else self.certificates.credentials
+
+    def reload(self) -> None:
+        """Reads the files now. Logs what is unusable, and keeps its previous value."""
+        if self.certificates is not None:
+            self.certificates.reload()
+        if self.api_keys is not None:
+            self.api_keys.reload()
 
 
 def load_access(settings: Settings) -> Access:
@@ -74,8 +98,7 @@ def load_access(settings: Settings) -> Access:
         StartupError: A file cannot be read, or the server would be open to a network without protection.
     """
     _check_exposure(settings)
-    api_keys = ApiKeys.load(settings.api_keys_file) if settings.api_keys_file else None
-    access = Access(credentials=_credentials(settings), api_keys=api_keys)
+    access = Access(certificates=_certificates(settings), api_keys=_api_keys(settings.api_keys_file))
     _log_access(settings, access)
     return access
 
@@ -83,7 +106,7 @@ def load_access(settings: Settings) -> Access:
 class KeyCheck(grpc.aio.ServerInterceptor):
     """Rejects calls without a valid API key, except those of the health service."""
 
-    def __init__(self, api_keys: ApiKeys, boundary: Boundary) -> None:
+    def __init__(self, api_keys: Watched[ApiKeys], boundary: Boundary) -> None:
         """Takes the accepted keys, and the boundary that ends rejected calls."""
         self._api_keys = api_keys
         self._boundary = boundary
@@ -97,7 +120,9 @@ class KeyCheck(grpc.aio.ServerInterceptor):
     ) -> "grpc.RpcMethodHandler[_RequestT, _ResponseT] | None":
         """Returns the handler of the call, or one that rejects it."""
         method = handler_call_details.method
-        if method.startswith(_OPEN_SERVICE) or self._api_keys.accept(handler_call_details.invocation_metadata or ()):
+        if method.startswith(_OPEN_SERVICE):
+            return await continuation(handler_call_details)
+        if self._api_keys.current().accept(handler_call_details.invocation_metadata or ()):
             return await continuation(handler_call_details)
         return self._rejection(method.removeprefix("/"))
 
@@ -130,18 +155,20 @@ def _check_exposure(settings: Settings) -> None:
         )
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+def _certificates(settings: Settings) -> Certificates | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
-    client_ca = _read(settings.tls_client_ca, "client authorities") if settings.tls_client_ca else None
-    pair = (_read(settings.tls_key, "TLS key"), _read(settings.tls_cert, "TLS certificate"))
-    return grpc.ssl_server_credentials([pair], root_certificates=client_ca, require_client_auth=client_ca is not None)
+    return Certificates(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+
+def _api_keys(path: Path | None) -> Watched[ApiKeys] | None:
+    return None if path is None else Watched("API keys", [path], lambda: ApiKeys.load(path))
 
 
 def _log_access(settings: Settings, access: Access) -> None:
-    transport = "plaintext" if access.credentials is None else "mutual TLS" if settings.tls_client_ca else "TLS"
+    transport = "plaintext" if access.certificates is None else "mutual TLS" if settings.tls_client_ca else "TLS"
     callers = (
-        "everyone who can connect" if access.api_keys is None else f"holders of one of {len(access.api_keys)} keys"
+        "everyone who can connect" if access.api_keys is None else f"holders of one of {len(access.api_keys.last)} keys"
     )
     reach = "the network" if settings.listens_beyond_loopback else "this machine"
     is_exposed = settings.listens_beyond_loopback and settings.insecure
@@ -154,13 +181,6 @@ def _log_access(settings: Settings, access: Access) -> None:
         callers,
         "on" if settings.reflection else "off",
     )
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StartupError(f"cannot read the {what} file {path}: {error.strerror}") from None
 
 
 def _digest(key: str) -> bytes:

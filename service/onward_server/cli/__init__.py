@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from onward_server.cli import arguments
-from onward_server.cli.exit_code import ExitCode
+from onward_server.exit_code import ExitCode
 from onward_server.settings.client import ClientSettings
 
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from onward.v1.model_service_pb2 import Model
 from onward_client import TLS, Client, CompleteOptions, Completion, MessageDict, Messages, OnwardError
-from onward_server.cli.exit_code import ExitCode
+from onward_server.exit_code import ExitCode
 from onward_server.sampling import PARAMETERS
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from onward_server.cli.exit_code import ExitCode
+from onward_server.exit_code import ExitCode
 from onward_server.settings.server import WrongSettings, read_settings
 
 

@@ -10,3 +10,4 @@ class ExitCode(IntEnum):
     FAILED = 1
     WRONG_USAGE = 2
     INTERRUPTED = 130
+    """Ctrl-C ended a client command, or a second signal ended the running calls of a server."""
