@@ -65,6 +65,7 @@ async def serve_completer() -> None:
     """Serves onward's edge with ready-made completions."""
     completer = FakeCompleter(texts=("word ",) * MESSAGES)
     async with Server(settings(), FakeCatalogue((completer,)), load_access(settings())) as server:
+        await server.open()
         say(server.address)
         await asyncio.Event().wait()
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import grpc.aio
 
 from onward_server.api.access import load_access
-from onward_server.app import load_models, started
+from onward_server.api.server import Server
+from onward_server.app import load_models, running_engines
+from onward_server.completion.catalogue import Catalogue
 from onward_server.settings.server import Settings
 from tests.serving import Served
 
@@ -22,7 +24,9 @@ async def serving_folder(folder: Path, **settings: object) -> AsyncGenerator[Ser
     models = load_models(configured)
     access = load_access(configured)
     async with (
-        started(configured, models, access, asyncio.Event()) as server,
+        running_engines(configured, models, asyncio.Event()) as completers,
+        Server(configured, Catalogue(completers), access) as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
+        await server.open()
         yield Served(server, channel)

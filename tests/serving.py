@@ -90,6 +90,7 @@ async def serving(
         asyncio.timeout(WAIT_S),
         Server(configured, FakeCatalogue(completers), load_access(configured)) as server,
     ):
+        await server.open()
         target = server.address
         made = (
             grpc.aio.insecure_channel(target, options=options)

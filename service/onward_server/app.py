@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from onward_server.api.access import Access, load_access
-from onward_server.api.server import Server
+from onward_server.api.server import Ending, Server
 from onward_server.completion.answer.format_registry import TOOL_FORMATS, choose_output_format
 from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.catalogue import Catalogue
@@ -30,6 +30,7 @@ from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, M
 from onward_server.domain import ModelCapabilities, ModelCard
 from onward_server.engine.engine import Engine
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+from onward_server.exit_code import ExitCode
 from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model
@@ -45,31 +46,37 @@ from onward_server.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 
-_OK, _FAILED = 0, 1
+_EXIT_CODES = {
+    Ending.SIGNAL: ExitCode.OK,
+    Ending.SIGNAL_WHILE_LOADING: ExitCode.OK,
+    Ending.SECOND_SIGNAL: ExitCode.INTERRUPTED,
+    Ending.FAILURE: ExitCode.FAILED,
+}
 _STOP_LIMIT_S, _FAILURE_LIMIT_S = 15, 5
 """How long the process may take to end after draining: after a signal, and after an engine has failed."""
 
 
 def run(settings: Settings) -> int:
-    """Serves until a signal; returns the exit code of the process."""
+    """Serves until a signal; returns the exit code of the process.
+
+    In this order: reads keys and certificates; binds the address; loads the models; accepts calls.
+    """
     configure_logging(level=settings.log_level, form=settings.log_format)
     try:
-        access = load_access(settings)
-        models = load_models(settings)
-        ended_as_asked = asyncio.run(_serve(settings, models, access))
+        ending = asyncio.run(_serve(settings, load_access(settings)))
     except StartupError as error:
         _say(f"onward: {error}")
-        return _FAILED
+        return ExitCode.FAILED
     except EngineFailed as error:  # its thread runs on, and the interpreter cannot end it
         logger.critical("ending the process at once: %s", error)
         logging.shutdown()
-        os._exit(_FAILED)
-    return _OK if ended_as_asked else _FAILED
+        os._exit(ExitCode.FAILED)
+    return _EXIT_CODES[ending]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A loaded model with the parts that serve it. Built before the event loop starts."""
+    """A loaded model with the parts that serve it."""
 
     loaded: LoadedModel
     durations: RunDurations
@@ -95,10 +102,10 @@ def load_models(settings: Settings) -> list[ServedModel]:
 
 
 @asynccontextmanager
-async def started(
-    settings: Settings, models: Sequence[ServedModel], access: Access, failure: asyncio.Event
-) -> AsyncGenerator[Server]:
-    """Runs a server for the models; the engines stop after it. `failure` is set when an engine fails for good.
+async def running_engines(
+    settings: Settings, models: Sequence[ServedModel], failure: asyncio.Event
+) -> AsyncGenerator[list[Completer]]:
+    """Runs an engine for each model while the block runs. `failure` is set when an engine fails for good.
 
     Raises:
         EngineFailed: An engine hangs, so its thread could not be stopped.
@@ -121,7 +128,7 @@ async def started(
                     engine=engine,
                 )
             )
-        yield await stack.enter_async_context(Server(settings, Catalogue(completers), access))
+        yield completers
 
 
 def start_line(settings: Settings, address: str, program: Sequence[str] = ("onward",)) -> str:
@@ -171,13 +178,24 @@ def _program() -> tuple[str, ...]:
     return (str(started.absolute()),) if started.name == "onward" else (sys.executable, "-m", "onward_server")
 
 
-async def _serve(settings: Settings, models: Sequence[ServedModel], access: Access) -> bool:
+async def _serve(settings: Settings, access: Access) -> Ending:
     failure = asyncio.Event()
-    async with started(settings, models, access, failure) as server:
-        _say(start_line(settings, server.address, _program()))
-        ended_as_asked = await server.run_until_signal(failure)
-        _limit_exit(_STOP_LIMIT_S if ended_as_asked else _FAILURE_LIMIT_S)
-        return ended_as_asked
+    catalogue = Catalogue()
+    async with AsyncExitStack() as engines, Server(settings, catalogue, access) as server:
+
+        async def load() -> None:
+            logger.info("listening on %s; calls are rejected until the models are loaded", server.address)
+            models = await asyncio.to_thread(load_models, settings)
+            catalogue.set(await engines.enter_async_context(running_engines(settings, models, failure)))
+            await server.open()
+            _say(start_line(settings, server.address, _program()))
+
+        ending = await server.run_until_signal(load(), failure)
+        _limit_exit(_FAILURE_LIMIT_S if ending is Ending.FAILURE else _STOP_LIMIT_S)
+    if ending is Ending.SIGNAL_WHILE_LOADING:
+        logging.shutdown()
+        os._exit(_EXIT_CODES[ending])  # otherwise Python would wait until the thread has loaded all models
+    return ending
 
 
 def _limit_exit(limit_s: float) -> None:

@@ -6,6 +6,7 @@ OnwardError
 ├── CredentialsInvalid    the API key is missing or unknown
 ├── EngineOverloaded      the queue is full; the caller may retry after `retry_after_s`
 ├── ServerDraining        the server is shutting down
+├── ModelsLoading         the server listens, but its models are still loading
 ├── EngineFailed          a run of the model, or the engine itself, failed; another server may succeed
 │   └── LogitsNotFinite   the model returned logits that are not finite, as it would on any server
 └── StartupError          the server cannot start; the message says why and what to do
@@ -98,6 +99,14 @@ class ServerDraining(OnwardError):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; retry on another replica")
+
+
+class ModelsLoading(OnwardError):
+    """The server listens, but its models are still loading."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"the server is still loading its models; retry after {retry_after_s:.0f} s")
 
 
 class EngineFailed(OnwardError):

@@ -128,7 +128,7 @@ class KeyCheck(grpc.aio.ServerInterceptor):
 
     def require(self, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
         """Raises CredentialsInvalid if the metadata of a call has no valid key."""
-        if not self._api_keys.accept(metadata or ()):
+        if not self._api_keys.current().accept(metadata or ()):
             raise CredentialsInvalid("the call has no valid API key; send the metadata `authorization: Bearer KEY`")
 
     def _rejection(self, method: str) -> "grpc.RpcMethodHandler[_RequestT, _ResponseT]":

@@ -1,6 +1,7 @@
 """Wraps each RPC method in the steps that all calls share.
 
-    request id → reject if draining → server's deadline → decode → the method → status and trailers → one log line
+    request id → reject while loading or draining → server's deadline → decode → the method → status and trailers →
+    one log line
 
 Nothing is sent before the method's first message: after a client has received headers, gRPC no longer retries the call.
 """
@@ -21,7 +22,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from onward_server.api import status
-from onward_server.errors import InvalidRequest, OnwardError, ServerDraining
+from onward_server.errors import InvalidRequest, ModelsLoading, OnwardError, ServerDraining
 from onward_server.telemetry import fields
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _RequestT = TypeVar("_RequestT")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _LARGE_REQUEST_BYTES = 8 << 10
 """Larger requests are decoded in a thread: thousands of empty messages can take more than 5 ms."""
+_MIN_LOADING_RETRY_S, _MAX_LOADING_RETRY_S = 1.0, 15.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Call:
 
 
 class Boundary:
-    """Runs calls and tracks which are running."""
+    """Runs calls and tracks which are running. Until `accept_calls`, every call ends with ModelsLoading."""
 
     def __init__(self, *, max_deadline_s: float, max_message_bytes: int) -> None:
         """Takes the time limit of a call and the size limit of a response."""
@@ -59,8 +61,13 @@ class Boundary:
         self._running: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._loading_since_s: float | None = time.monotonic()
         self._is_draining = False
         self._is_aborting = False
+
+    def accept_calls(self) -> None:
+        """Runs the calls that arrive from now on."""
+        self._loading_since_s = None
 
     def reject_new_calls(self) -> None:
         """Ends every new call with ServerDraining."""
@@ -118,6 +125,10 @@ class Boundary:
     def _admit(self) -> None:
         if self._is_draining:
             raise ServerDraining
+        if self._loading_since_s is not None:
+            # A load that has taken long will take long. Clients that wait as long again make few calls in vain.
+            elapsed_s = time.monotonic() - self._loading_since_s
+            raise ModelsLoading(min(max(elapsed_s, _MIN_LOADING_RETRY_S), _MAX_LOADING_RETRY_S))
 
     @contextmanager
     def _counted(self) -> Generator[None]:

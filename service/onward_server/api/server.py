@@ -1,10 +1,12 @@
-"""The gRPC server: its port, limits, health, reflection and shutdown."""
+"""The gRPC server: its limits, health, reflection and shutdown."""
 
 import asyncio
 import contextlib
 import logging
+import os
 import signal
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from enum import Enum, auto
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +18,7 @@ from onward_server.api.access import Access, KeyCheck
 from onward_server.api.boundary import Boundary, Context
 from onward_server.api.completion_servicer import CompletionServicer
 from onward_server.api.grpc_server import GrpcServer
+from onward_server.api.listener import Listener
 from onward_server.api.model_servicer import ModelServicer
 from onward_server.api.ports import Catalogue
 from onward_server.api.tokenizer_servicer import TokenizerServicer
@@ -31,57 +34,92 @@ _FLUSH_S = 1.0
 """Time for the last statuses to reach their clients."""
 
 
+class Ending(Enum):
+    """Why the server ended."""
+
+    SIGNAL = auto()
+    SIGNAL_WHILE_LOADING = auto()
+    """A thread may still be loading: the process has to end without waiting for it."""
+    SECOND_SIGNAL = auto()
+    """It came while calls were running, which ended with ServerDraining."""
+    FAILURE = auto()
+    """Of an engine, or of gRPC's accepting of calls."""
+
+
 class Server:
     """Serves a catalogue of models. A context manager: entering it binds the port, leaving it ends running calls.
+
+    Until `open`, health is NOT_SERVING, and calls end with ModelsLoading.
 
     To drain, it sets health to NOT_SERVING and rejects new calls at once. Running calls have a grace time to finish;
     those that are still running then end with ServerDraining.
     """
 
     def __init__(self, settings: Settings, catalogue: Catalogue, access: Access) -> None:
-        """Registers the services; enter the server to listen."""
+        """Registers the services; enter the server to listen. The catalogue is not used before `open`."""
         self._settings = settings
+        self._access = access
         self._boundary = Boundary(max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes)
         self._key_check = KeyCheck(access.api_keys, self._boundary) if access.api_keys else None
         self._health = health.aio.HealthServicer()
         servicers = (CompletionServicer(catalogue), ModelServicer(catalogue), TokenizerServicer(catalogue))
         self._services = [servicer.handlers(self._boundary) for servicer in servicers]
-        self._credentials = access.credentials
         self._server = self._grpc_server()
         self.address = settings.listen
         """The address to connect to. Port 0 becomes the real port when the server is entered."""
+        self._listener: Listener | None = None
 
     async def __aenter__(self) -> Self:
-        """Binds the port and starts to serve. Raises StartupError if the port cannot be bound."""
-        for service in self._services:
-            await self._health.set(service.service_name, health_pb2.HealthCheckResponse.SERVING)
-        self.address = self._bind()
+        """Binds the address and answers calls. Raises StartupError if the address cannot be bound."""
+        await self._set_health(is_serving=False)
+        self._listener = Listener(self._settings.listen)
+        try:
+            self._listener.bind(self._server, self._access.credentials)
+        except StartupError:
+            self._listener.close()
+            raise
+        self.address = self._listener.address
         await self._server.start()
         return self
+
+    async def open(self) -> None:
+        """Accepts calls: the catalogue has its models."""
+        self._boundary.accept_calls()
+        await self._set_health(is_serving=True)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._server.stop(None)
+        if self._listener is not None:
+            self._listener.close()
 
-    async def run_until_signal(self, failure: asyncio.Event) -> bool:
-        """Serves until SIGTERM or SIGINT, then drains. A second signal ends the server at once.
+    async def run_until_signal(self, load: Coroutine[object, object, object], failure: asyncio.Event) -> Ending:
+        """Loads, serves until SIGTERM or SIGINT, then drains. A second signal ends running calls at once.
+
+        SIGHUP reads the keys and certificates again. If it comes because a terminal was closed, it acts as SIGTERM.
 
         Args:
+            load: Fills the catalogue and opens the server. A signal cancels it.
             failure: Set when an engine has failed for good. The server then ends without a grace time.
 
-        Returns:
-            True if a signal ended the server, False if a failure did: of an engine, or of gRPC's accepting of calls.
+        Raises:
+            StartupError: `load` raised it.
         """
-        async with _signals() as signals:
+        async with _signals(self._access.reload) as signals:
+            _, signaled = await _first_of(load, signals.get())
+            if signaled:
+                logger.info("ending while the models are loading")
+                return Ending.SIGNAL_WHILE_LOADING
             signaled, _, _ = await _first_of(signals.get(), failure.wait(), self._server.wait_for_failure())
             if not signaled:
                 await self.drain(_FLUSH_S)
-                return False
+                return Ending.FAILURE
             drained, _ = await _first_of(self.drain(self._settings.drain_timeout_s), signals.get())
-            if not drained:
-                logger.warning("second signal: ending without waiting for running calls")
-            return True
+            if drained:
+                return Ending.SIGNAL
+            await self._end_calls("second signal")
+            return Ending.SECOND_SIGNAL
 
     async def drain(self, grace_s: float) -> None:
         """Rejects new calls, and ends running ones that have not finished after `grace_s` seconds."""
@@ -93,9 +131,21 @@ class Server:
             async with asyncio.timeout(grace_s):
                 await self._boundary.wait_until_idle()
         except TimeoutError:
-            logger.warning("ending %d calls that did not finish in time", self._boundary.abort_running_calls())
-        await self._server.stop(_FLUSH_S)
+            await self._end_calls("the time to finish is over")
+        else:
+            await self._server.stop(_FLUSH_S)
         logger.info("drained")
+
+    async def _end_calls(self, reason: str) -> None:
+        logger.warning("%s: ending %d running calls", reason, self._boundary.abort_running_calls())
+        await self._server.stop(_FLUSH_S)
+
+    async def _set_health(self, *, is_serving: bool) -> None:
+        health_status = (
+            health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        )
+        for name in ("", *(service.service_name for service in self._services)):
+            await self._health.set(name, health_status)
 
     def _grpc_server(self) -> GrpcServer:
         server = GrpcServer(
@@ -116,19 +166,6 @@ class Server:
             if self._key_check is not None:
                 self._key_check.require(context.invocation_metadata())
             raise status.UnknownMethod
-
-    def _bind(self) -> str:
-        listen = self._settings.listen
-        try:
-            if self._credentials is None:
-                port = self._server.add_insecure_port(listen)
-            else:
-                port = self._server.add_secure_port(listen, self._credentials)
-        except RuntimeError:
-            raise StartupError(
-                f"--listen: cannot bind {listen}: it is in use or not on this machine, or the TLS files do not match"
-            ) from None
-        return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
@@ -154,16 +191,26 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 @contextlib.asynccontextmanager
-async def _signals() -> AsyncGenerator[asyncio.Queue[signal.Signals]]:
-    """Queues SIGTERM and SIGINT while the block runs."""
+async def _signals(reload: Callable[[], None]) -> AsyncGenerator[asyncio.Queue[signal.Signals]]:
+    """Queues the signals that end the server while the block runs, and calls `reload` for SIGHUP."""
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
+    had_terminal = os.isatty(0)
+
+    def hang_up() -> None:
+        if had_terminal and not os.isatty(0):
+            received.put_nowait(signal.SIGHUP)
+        else:
+            logger.info("SIGHUP: reading keys and certificates again")
+            reload()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received.put_nowait, number)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         yield received
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

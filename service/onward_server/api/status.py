@@ -5,6 +5,7 @@
     CredentialsInvalid  UNAUTHENTICATED     CREDENTIALS_INVALID
     EngineOverloaded    RESOURCE_EXHAUSTED  QUEUE_FULL            RetryInfo
     ServerDraining      UNAVAILABLE         SERVER_DRAINING       RetryInfo
+    ModelsLoading       UNAVAILABLE         MODEL_LOADING         RetryInfo
     LogitsNotFinite     INTERNAL            ENGINE_FAILURE        a fixed text, as below
     EngineFailed        UNAVAILABLE         ENGINE_FAILURE        RetryInfo
     ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry; clients otherwise retry this code
@@ -35,6 +36,7 @@ from onward_server.errors import (
     InvalidRequest,
     LogitsNotFinite,
     ModelNotFound,
+    ModelsLoading,
     OnwardError,
     ServerDraining,
 )
@@ -128,12 +130,13 @@ def failure(error: BaseException) -> Failure:
                 metadata={"queue_depth": str(error.queue_depth), "queue_limit": str(error.queue_limit)},
                 retry_after_s=error.retry_after_s,
             )
-        case ServerDraining():
+        case ServerDraining() | ModelsLoading():
+            is_loading = isinstance(error, ModelsLoading)
             failed = Failure(
                 code=grpc.StatusCode.UNAVAILABLE,
-                reason="SERVER_DRAINING",
+                reason="MODEL_LOADING" if is_loading else "SERVER_DRAINING",
                 message=str(error),
-                retry_after_s=_ELSEWHERE_RETRY_S,
+                retry_after_s=error.retry_after_s if is_loading else _ELSEWHERE_RETRY_S,
             )
         case EngineFailed() if not isinstance(error, LogitsNotFinite):
             failed = Failure(

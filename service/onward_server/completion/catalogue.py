@@ -10,8 +10,13 @@ from onward_server.errors import ModelNotFound
 class Catalogue:
     """The completers of all models; the first one is the default."""
 
-    def __init__(self, completers: Sequence[Completer]) -> None:
-        self._default = completers[0]
+    def __init__(self, completers: Sequence[Completer] = ()) -> None:
+        """Without completers, they have to be set before the first request."""
+        self.set(completers)
+
+    def set(self, completers: Sequence[Completer]) -> None:
+        """Replaces all completers."""
+        self._default = next(iter(completers), None)
         self._by_name = {
             name: completer for completer in completers for name in (*completer.card.aliases, completer.card.id)
         }
@@ -22,7 +27,7 @@ class Catalogue:
         Raises:
             ModelNotFound: No model has this id or alias.
         """
-        if not model:
+        if not model and self._default is not None:
             return self._default
         if model not in self._by_name:
             raise ModelNotFound(model, [card.id for card in self.cards()])

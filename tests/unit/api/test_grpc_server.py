@@ -11,6 +11,7 @@ from grpc._cython import cygrpc
 
 from onward_client import AsyncClient
 from onward_server.api import grpc_server
+from onward_server.api.server import Ending
 from testing.fakes_completion import FakeCompleter
 from tests.raw_http2 import END_STREAM, Kind, frame, http2, request
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
@@ -108,14 +109,14 @@ async def test_a_server_that_accepts_no_more_calls_ends_as_a_failure_and_tells_r
     """The port of such a server was closed while the process lived on, and SIGTERM ended it as a success."""
     completer = FakeCompleter(is_silent=True)
     async with serving(completer) as served:
-        running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event()))
+        running = asyncio.ensure_future(served.server.run_until_signal(served.server.open(), asyncio.Event()))
         silent = served.completions.Complete(HELLO)
         await completer.started.wait()
         async with http2(served.server.address) as connection:
             await connection.send(request(1, NOT_UTF8))
             error = await failure(silent)
-        ended_as_asked = await running
+        ending = await running
 
-    assert not ended_as_asked
+    assert ending is Ending.FAILURE
     assert reason(error) == "SERVER_DRAINING"
     assert [record.levelname for record in caplog.records if record.exc_info] == ["ERROR"]

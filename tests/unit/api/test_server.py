@@ -28,8 +28,11 @@ from onward.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeRequest, TokenizeRequest
 from onward_client.channels import service_config
 from onward_server.api import server
-from onward_server.errors import EngineFailed, EngineOverloaded, InvalidRequest, StartupError
-from testing.fakes_completion import CARD, FakeCompleter
+from onward_server.api.access import load_access
+from onward_server.api.server import Ending, Server
+from onward_server.errors import EngineFailed, EngineOverloaded, InvalidRequest
+from onward_server.settings.server import Settings
+from testing.fakes_completion import CARD, FakeCatalogue, FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
 from tests.waiting import WAIT_S
 
@@ -472,11 +475,28 @@ async def test_the_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
     assert response.model == "fake"
 
 
-async def test_a_port_in_use_prevents_the_start() -> None:
-    async with serving(FakeCompleter()) as served:
-        with pytest.raises(StartupError, match=served.server.address):
-            async with serving(FakeCompleter(), listen=served.server.address):
-                pass
+async def test_until_the_server_opens_health_is_not_serving_and_calls_are_told_when_to_retry() -> None:
+    settings = Settings(listen="127.0.0.1:0")
+    async with (
+        Server(settings, FakeCatalogue((FakeCompleter(),)), load_access(settings)) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        served = Served(server, channel)
+        statuses = [await served.health(name) for name in ("", "onward.v1.CompletionService")]
+        error = await failure(served.completions.Complete(HELLO))
+        await server.open()
+        statuses += [await served.health(name) for name in ("", "onward.v1.CompletionService")]
+        response = await served.completions.Complete(HELLO)
+
+    info, retry = details(error)["ErrorInfo"], details(error)["RetryInfo"]
+    assert statuses == [NOT_SERVING, NOT_SERVING, SERVING, SERVING]
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert error.details() == "the server is still loading its models; retry after 1 s"
+    assert isinstance(info, ErrorInfo)
+    assert info.reason == "MODEL_LOADING"
+    assert isinstance(retry, RetryInfo)
+    assert 1000 <= retry.retry_delay.ToMilliseconds() == int(str(trailers(error)["grpc-retry-pushback-ms"]))
+    assert response.model == "fake"
 
 
 async def test_draining_rejects_new_calls_and_lets_running_ones_finish() -> None:
@@ -516,40 +536,58 @@ async def test_a_call_that_exceeds_the_grace_time_ends_with_server_draining() ->
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_the_server(number: signal.Signals) -> None:
     async with serving(FakeCompleter()) as served:
-        running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event()))
+        running = asyncio.ensure_future(served.server.run_until_signal(no_loading(), asyncio.Event()))
         await served.completions.Complete(HELLO)
         os.kill(os.getpid(), number)
-        ended_as_asked = await running
+        ending = await running
         error = await failure(served.completions.Complete(HELLO, timeout=WAIT_S))
 
-    assert ended_as_asked
+    assert ending is Ending.SIGNAL
     assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_second_signal_ends_the_server_at_once() -> None:
+async def test_a_second_signal_ends_running_calls_with_server_draining() -> None:
     completer = FakeCompleter(is_silent=True)
     async with serving(completer, drain_timeout_s=3600) as served:
-        running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event()))
+        running = asyncio.ensure_future(served.server.run_until_signal(no_loading(), asyncio.Event()))
         call = served.completions.Complete(HELLO)
         await completer.started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         await failure(served.completions.Complete(HELLO, wait_for_ready=True))
         os.kill(os.getpid(), signal.SIGTERM)
-        ended_as_asked = await running
-        call.cancel()
+        error = await failure(call)
+        ending = await running
 
-    assert ended_as_asked
+    info = details(error)["ErrorInfo"]
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert isinstance(info, ErrorInfo)
+    assert info.reason == "SERVER_DRAINING"
+    assert ending is Ending.SECOND_SIGNAL
 
 
 async def test_a_dead_engine_ends_the_server_as_a_failure() -> None:
     dead = asyncio.Event()
     async with serving(FakeCompleter()) as served:
-        running = asyncio.ensure_future(served.server.run_until_signal(dead))
+        running = asyncio.ensure_future(served.server.run_until_signal(no_loading(), dead))
         await served.completions.Complete(HELLO)
         dead.set()
-        ended_as_asked = await running
+        ending = await running
 
-    assert not ended_as_asked
+    assert ending is Ending.FAILURE
+
+
+async def test_a_signal_cancels_loading() -> None:
+    async with serving(FakeCompleter()) as served:
+        running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event().wait(), asyncio.Event()))
+        await served.health()
+        os.kill(os.getpid(), signal.SIGTERM)
+        ending = await running
+
+    assert ending is Ending.SIGNAL_WHILE_LOADING
+
+
+async def no_loading() -> None:
+    """The models are loaded."""
 
 
 async def test_each_call_has_one_log_line_with_counts_and_labels_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
