@@ -108,6 +108,17 @@ _MARKERS = (
         for arguments in ('{"x": null}', "x:null", "<parameter=x>\nnull\n</parameter>\n")
     ),
     *(
+        text
+        for notation in (format_.frame.notation for format_ in TOOL_FORMATS)
+        if isinstance(notation, ElementNotation)
+        for text in (
+            f"{notation.begin}x{notation.name_end}{notation.json_begin}null{notation.end}",
+            f"{notation.begin}x{notation.name_end}{notation.string_begin}",
+            notation.end,
+            *notation.excluded,
+        )
+    ),
+    *(
         '"',
         "}",
         "]",

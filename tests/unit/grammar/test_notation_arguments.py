@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.tool_formats.deepseek_v32 import DEEPSEEK_V32
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
+from onward_server.completion.answer.tool_formats.minimax_m2 import MINIMAX_M2
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
 from onward_server.domain import FunctionTool
 from onward_server.errors import InvalidRequest
@@ -37,7 +39,8 @@ def compiled(writer: RandomSampler, tool_format: ToolFormat, schema: object, *, 
 
 def allowed_of(writer: RandomSampler, tool_format: ToolFormat, grammar: Grammar, arguments: list[str]) -> list[str]:
     frame = tool_format.frame
-    framed = {one: f"{frame.begin}f{frame.arguments_begin}{one}{frame.end}" for one in arguments}
+    begin, end = f"{frame.section_begin}{frame.begin}f{frame.arguments_begin}", f"{frame.end}{frame.section_end}"
+    framed = {one: f"{begin}{one}{end}" for one in arguments}
     return [one for one, text in framed.items() if writer.allows(grammar, text)]
 
 
@@ -85,6 +88,36 @@ def test_an_element_allows_texts_that_parse_as_a_value_of_its_schema(
     grammar = compiled(writer, QWEN3_CODER, {**given, "$defs": schema.get("$defs", {})})
     texts = list(map(element, allowed + others))
     assert allowed_of(writer, QWEN3_CODER, grammar, texts) == list(map(element, allowed))
+
+
+def typed(value: str, *, is_string: bool) -> str:
+    begin, end = "<\uff5cDSML\uff5cparameter", "</\uff5cDSML\uff5cparameter>\n"
+    return f'{begin} name="a" string="{str(is_string).lower()}">{value}{end}'
+
+
+@pytest.mark.parametrize(
+    ("schema", "strings", "others", "rejected"),
+    [
+        (_STRING, ["", "5", "null", "\na", '"a"'], [], [("5", False), ("</\uff5cDSML\uff5cinvoke>", True)]),
+        ({"type": "integer", "maximum": 9}, [], ["7"], [("7", True), ("10", False)]),
+        ({"type": ["string", "integer", "array"]}, ["5", "[1", "a"], ["5", "[1]"], [("a", False), ("{}", False)]),
+        ({"enum": ["1", 1, None, [2]]}, ["1"], ["1", "null", "[2]"], [("null", True), ("2", False)]),
+    ],
+    ids=str,
+)
+def test_an_element_that_tells_the_type_of_its_value_holds_any_string(
+    writer: RandomSampler, schema: object, strings: list[str], others: list[str], rejected: list[tuple[str, bool]]
+) -> None:
+    grammar = compiled(writer, DEEPSEEK_V32, one(schema))
+    allowed = [*(typed(text, is_string=True) for text in strings), *(typed(text, is_string=False) for text in others)]
+    texts = [*allowed, *(typed(text, is_string=is_string) for text, is_string in rejected)]
+    assert allowed_of(writer, DEEPSEEK_V32, grammar, texts) == allowed
+
+
+def test_a_string_cannot_start_with_a_line_break_that_the_parser_drops(writer: RandomSampler) -> None:
+    grammar = compiled(writer, MINIMAX_M2, one(_STRING))
+    texts = [f'<parameter name="a">{text}</parameter>\n' for text in ("", "a\n", "\na", "\n")]
+    assert allowed_of(writer, MINIMAX_M2, grammar, texts) == texts[:2]
 
 
 _QUOTED = '<|"|>'
@@ -220,6 +253,8 @@ def test_a_tool_that_is_not_strict_takes_any_arguments_that_parse(writer: Random
             {"properties": {"a>b": {}}},
             "the argument 'a>b': a name with <, > or a line break cannot be written, in the tool format",
         ),
+        (MINIMAX_M2, {"properties": {'a">b': {}}}, "the argument 'a\">b': a name with <, > or a line break"),
+        (DEEPSEEK_V32, {"properties": {'a"b': {}}}, "the argument 'a\"b': a name with \" cannot be written"),
         (QWEN3_CODER, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the tool format"),
         (QWEN3_CODER, one({"enum": ["</parameter>"]}), "the argument 'a': no value can match it"),
         (

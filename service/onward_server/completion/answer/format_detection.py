@@ -34,12 +34,11 @@ def detect_tool_format(
 ) -> ToolFormat | None:
     """Returns the format whose parser reads the rendered call; if no call is rendered, the one that is described.
 
-    Of several formats that read it, the first that also writes calls so is preferred.
+    Of several formats that read it, one that also writes calls so is preferred, best with the same white space.
     """
     reading = [format_ for format_ in formats if _reads(format_, reasoning, samples)]
-    writing = (format_ for format_ in reading if any(_is_written_as(format_, call) for call in samples.calls))
     if reading:
-        return next(writing, reading[0])
+        return max(reading, key=lambda format_: max(_likeness(format_, call) for call in samples.calls))
     return None if samples.calls else _described(formats, samples.tool_prompts)
 
 
@@ -60,12 +59,12 @@ def _parses(output_format: OutputFormat, call: RenderedCall) -> bool:
         return False
 
 
-def _is_written_as(format_: ToolFormat, call: RenderedCall) -> bool:
-    """Whether the beginning of the call is written as the format's constraint would force it, but for white space."""
+def _likeness(format_: ToolFormat, call: RenderedCall) -> int:
+    """How the beginning of the call is written: as the format's constraint would force it, or but for white space."""
     frame = format_.frame
     name_end = frame.id_begin or frame.arguments_begin
     beginning = f"{frame.section_begin}{frame.begin}{call.tool.name}{name_end}"
-    return _SPACE.sub("", beginning) in _SPACE.sub("", call.output)
+    return (beginning in call.output) + (_SPACE.sub("", beginning) in _SPACE.sub("", call.output))
 
 
 def _described(formats: Sequence[Format], prompts: Sequence[str]) -> Format | None:

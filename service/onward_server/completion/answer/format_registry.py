@@ -5,14 +5,18 @@ from onward_server.completion.answer.format_detection import Format, detect_reas
 from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
 from onward_server.completion.answer.tool_formats.deepseek_r1 import DEEPSEEK_R1
 from onward_server.completion.answer.tool_formats.deepseek_v31 import DEEPSEEK_V31
+from onward_server.completion.answer.tool_formats.deepseek_v32 import DEEPSEEK_V4, DEEPSEEK_V32
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
+from onward_server.completion.answer.tool_formats.glm45 import GLM45, GLM47
 from onward_server.completion.answer.tool_formats.granite import GRANITE
 from onward_server.completion.answer.tool_formats.harmony import HARMONY
 from onward_server.completion.answer.tool_formats.hermes import HERMES
 from onward_server.completion.answer.tool_formats.kimi_k2 import KIMI_K2
 from onward_server.completion.answer.tool_formats.llama3 import LLAMA3
+from onward_server.completion.answer.tool_formats.minimax_m2 import MINIMAX_M2
 from onward_server.completion.answer.tool_formats.mistral import MISTRAL, MISTRAL_CALL_ID, MISTRAL_LIST
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
+from onward_server.completion.answer.tool_formats.seed_oss import SEED_OSS
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.errors import StartupError
 
@@ -27,8 +31,14 @@ TOOL_FORMATS: tuple[ToolFormat, ...] = (
     MISTRAL_LIST,
     DEEPSEEK_R1,
     DEEPSEEK_V31,
+    DEEPSEEK_V32,
+    DEEPSEEK_V4,
+    GLM45,
+    GLM47,
     GRANITE,
     KIMI_K2,
+    MINIMAX_M2,
+    SEED_OSS,
     LLAMA3,
 )
 REASONING_FORMATS: tuple[ReasoningFormat, ...] = (
@@ -37,6 +47,7 @@ REASONING_FORMATS: tuple[ReasoningFormat, ...] = (
     reasoning_formats.MISTRAL,
     reasoning_formats.THINK,
     reasoning_formats.GRANITE,
+    reasoning_formats.SEED_OSS,
 )
 
 

@@ -1,7 +1,7 @@
 """Parses output in which markers separate reasoning and tool calls from text; the formats supply the markers."""
 
 from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat
-from onward_server.completion.answer.parsing.exceptions import NotAToolCall
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, NotAToolCall
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import MessagePart, ParserState
 from onward_server.completion.answer.parsing.text_stream import NEWLINES, Parsing
@@ -74,14 +74,22 @@ class MarkerParser:
         self._state.add_text(space + marker)
         return None
 
-    def _parse_tool_calls(self, trigger: str) -> Parsing[bool]:
-        """Returns whether the trigger started a tool call; if not, moves the stream back to the trigger's end."""
+    def _parse_tool_calls(self, trigger: str, *, must_open: bool = False) -> Parsing[bool]:
+        """Returns whether the trigger started a tool call; if not, moves the stream back to the trigger's end.
+
+        `must_open`: a malformed tool call that does not begin with the name of an offered tool does not count.
+        """
         assert self._tools, "without tools there are no triggers"
         stream = self._state.stream
         stream.start_recording(trigger)
         try:
             yield from self._tools.parse(self._state, trigger)
         except NotAToolCall:
+            stream.rewind()
+            return False
+        except MalformedToolCall:
+            if not must_open or self._state.tool_calls.is_open or self._state.tool_calls.num_complete:
+                raise
             stream.rewind()
             return False
         stream.stop_recording()
@@ -97,14 +105,14 @@ class MarkerParser:
         if marker == reasoning.begin:
             # The model repeats the marker that the prompt ends with: it is part of the reasoning, as written.
             state.add_reasoning(reasoning.begin + (yield from stream.take_while(NEWLINES)))
-        elif marker is not None and (yield from self._parse_calls_in_reasoning(marker)):
+        elif marker is not None and (yield from self._parse_calls_in_reasoning(marker, must_open=False)):
             return marker
         return (yield from self._stream_reasoning(reasoning))
 
-    def _parse_calls_in_reasoning(self, trigger: str) -> Parsing[bool]:
+    def _parse_calls_in_reasoning(self, trigger: str, *, must_open: bool = True) -> Parsing[bool]:
         """Returns whether the model skipped or broke off its reasoning for a tool call; if not, adds the trigger."""
         self._state.is_reasoning = False
-        if (yield from self._parse_tool_calls(trigger)):
+        if (yield from self._parse_tool_calls(trigger, must_open=must_open)):
             return True
         self._state.is_reasoning = True
         self._add_reasoning(trigger)

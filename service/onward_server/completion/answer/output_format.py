@@ -19,6 +19,8 @@ class ReasoningFormat:
     begin: str
     end: str
     """Ends the reasoning; the text of the message follows."""
+    begin_in_prompt: str = ""
+    """Text that a prompt may put after `begin`; the reasoning continues it."""
     anywhere: bool = False
     """Whether reasoning may begin in the middle of the output; otherwise only at its start."""
     dropped: tuple[str, ...] = ()
@@ -28,7 +30,7 @@ class ReasoningFormat:
 
     def is_opened_by(self, prompt: str) -> bool:
         """Whether the prompt ends with the beginning of reasoning, so that the output continues it."""
-        return prompt.rstrip().endswith(self.begin)
+        return prompt.rstrip().removesuffix(self.begin_in_prompt).endswith(self.begin)
 
     def is_closed_by(self, prompt: str) -> bool:
         """Whether the prompt ends with the end of reasoning, so that the output has none."""

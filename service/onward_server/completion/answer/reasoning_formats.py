@@ -44,3 +44,16 @@ HARMONY = ReasoningFormat(
     end="<|channel|>final<|message|>",
     control_strings=("<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>"),
 )
+# Seed-OSS, whose prompts with a thinking budget of 0 begin the reasoning with a remark on the budget.
+SEED_OSS = ReasoningFormat(
+    name="seed_oss",
+    begin="<seed:think>",
+    end="</seed:think>",
+    begin_in_prompt="<seed:cot_budget_reflect>",
+    control_strings=(
+        "<seed:think>",
+        "</seed:think>",
+        "<seed:cot_budget_reflect>",
+        "</seed:cot_budget_reflect>",
+    ),
+)

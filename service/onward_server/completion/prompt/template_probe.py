@@ -51,7 +51,7 @@ def probe_template(trial: Trial, trial_with_tools: Trial) -> TemplateTraits:
 
 
 def _probe_tool_calls(traits: TemplateTraits, trials: "_Trials") -> TemplateTraits:
-    """Returns the first variant that renders a whole tool call.
+    """Returns the first variant that renders a whole tool call. Its id may stand for its name, as ids of Kimi K2 do.
 
     Arguments as an object are preferred to text, and missing content to empty content, unless that renders a "None".
     """
@@ -59,7 +59,10 @@ def _probe_tool_calls(traits: TemplateTraits, trials: "_Trials") -> TemplateTrai
         empty = replace(traits, arguments_as_text=arguments_as_text, supports_tool_calls=True)
         for variant in (replace(empty, empty_content_as_none=True), empty):
             conversation = [_USER, _CALLING, _RESULT]
-            if trials.show(variant, conversation, "needlecall", "needlekey", "needlevalue"):
+            shows = (
+                trials.show(variant, conversation, one, "needlekey", "needlevalue") for one in (_CALL.name, _CALL.id)
+            )
+            if any(shows):
                 has_none = trials.count_none(variant, conversation) > trials.count_none(empty, conversation)
                 return empty if has_none else variant
     return traits

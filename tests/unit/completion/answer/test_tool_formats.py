@@ -13,7 +13,7 @@ from onward_server.errors import StartupError
 from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
 from testing.parsed_outputs import ParsedOutput, parsed, tool
 from tests.template_cases import compiled_template, template_formats
-from tests.template_files import template_names, template_source
+from tests.template_files import FORMAT_TEMPLATES, template_names, template_source
 
 _FORMATS_BY_TEMPLATE = {
     "bars_switch": ("deepseek_v31", "think"),
@@ -41,6 +41,8 @@ CALLS_TEMPLATE = """
 {%- for tool in tools or [] %}{{ tool | tojson }}{% endfor %}
 {%- for turn in messages %}[{{ turn.role }}]{{ turn.content }}
 {%- for call in turn.tool_calls or [] %}CALL{% endfor %}[end]{% endfor %}"""
+_REASONING_BY_FORMAT = {"seed_oss": "seed_oss"}
+"""The reasoning format of those format templates that do not put reasoning between `<think>` markers."""
 _WEATHER = tool(
     "get_weather",
     json.dumps(
@@ -103,6 +105,13 @@ def test_the_template_for_tools_decides_the_tool_format() -> None:
     template = ChatTemplate(sources, named_tokens={})
 
     assert choose_output_format(template.render_samples()).names == ("hermes", "none")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FORMAT_TEMPLATES.glob("*.jinja")))
+def test_a_template_that_renders_a_format_gets_this_format(name: str) -> None:
+    chosen = template_formats(template_source(name))
+
+    assert chosen.names == (name, _REASONING_BY_FORMAT.get(name, "think"))
 
 
 def test_a_name_overrides_what_the_template_says() -> None:

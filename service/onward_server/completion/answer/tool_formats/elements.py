@@ -22,8 +22,10 @@ from onward_server.completion.answer.parsing.text_stream import Parsing, TextStr
 from onward_server.completion.answer.tool_formats.argument_types import ArgumentTypes
 from onward_server.domain import FunctionTool
 
-_HEAD = re.compile(r"[^<>\n]*")
-_QUOTED_NAME = re.compile(r"""\s*(["'])(?P<name>.*?)\1(?:\s+string=["']?(?P<is_string>true|false)["']?)?\s*""")
+HEAD = re.compile(r"[^<>\n]*")
+"""The name of a call or an argument, and the white space after it."""
+QUOTED_NAME = re.compile(r"""\s*(["'])(?P<name>.*?)\1(?:\s+string=["']?(?P<is_string>true|false)["']?)?\s*""")
+"""A name that is the value of an attribute; the attribute `string` may follow."""
 _SPACE = " \t\r\n"
 
 
@@ -85,13 +87,13 @@ def parse_elements(state: ParserState, markers: ElementMarkers, tool: FunctionTo
 
 def _parse_head(stream: TextStream, markers: ElementMarkers, types: ArgumentTypes) -> Parsing[_Head]:
     """Parses the name of an argument and the markers after it."""
-    written = yield from stream.take_while(_HEAD)
+    written = yield from stream.take_while(HEAD)
     text, is_complete = written, False
     for name_end in markers.name_ends:
         text += yield from stream.take_space()
         is_complete = (yield from stream.accept(name_end)) is not None
         text += name_end if is_complete else ""
-    match = None if written in types.names else _QUOTED_NAME.fullmatch(written)
+    match = None if written in types.names else QUOTED_NAME.fullmatch(written)
     if match is None:
         name = written if written in types.names else written.strip()
         return _Head(name=name, is_string=None, text=text, is_complete=is_complete)

@@ -14,7 +14,7 @@ end of the function if that of the call is there. Any other deviation or an unkn
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
-from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, NotAToolCall
+from onward_server.completion.answer.parsing.exceptions import NotAToolCall
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
 from onward_server.completion.answer.tool_formats.elements import ElementMarkers, parse_elements
@@ -31,20 +31,28 @@ _ARGUMENTS = ElementMarkers(
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
-    """Parses one call, after `<tool_call>` or `<function=`."""
-    stream, tool_calls = state.stream, state.tool_calls
+    """Parses the calls of one element, after `<tool_call>` or `<function=`."""
     if trigger == "<tool_call>":
+        yield from state.stream.take_space()
+        yield from state.stream.expect("<function=")
+    elif (yield from state.stream.peek(*(f"{name}>" for name in state.tool_calls.tools))) is None:
+        raise NotAToolCall
+    yield from parse_functions(state, _ARGUMENTS)
+
+
+def parse_functions(state: ParserState, markers: ElementMarkers) -> Parsing[None]:
+    """Parses calls after `<function=`, and the first of `markers.after_call` if it follows."""
+    stream, tool_calls = state.stream, state.tool_calls
+    while True:
+        name = (yield from stream.expect(*(f"{name}>" for name in tool_calls.tools)))[:-1]
+        tool_calls.open(name)
+        yield from parse_elements(state, markers, tool_calls.tools[name])
+        state.close_tool_call()
         yield from stream.take_space()
-        yield from stream.expect("<function=")
-    name = yield from stream.accept(*(f"{name}>" for name in tool_calls.tools))
-    if name is None:
-        raise MalformedToolCall if trigger == "<tool_call>" else NotAToolCall
-    tool_calls.open(name[:-1])
-    yield from parse_elements(state, _ARGUMENTS, tool_calls.tools[name[:-1]])
-    yield from stream.take_space()
-    yield from stream.accept("</tool_call>")
-    stream.take_truncated("</tool_call>")
-    state.close_tool_call()
+        if (yield from stream.accept("<function=")) is None:
+            break
+    yield from stream.accept(markers.after_call[0])
+    stream.take_truncated(markers.after_call[0])
 
 
 QWEN3_CODER = ToolFormat(
