@@ -23,7 +23,7 @@ from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.catalogue import Catalogue
 from onward_server.completion.completer import Completer
 from onward_server.completion.constraints import Constraints
-from onward_server.completion.prompt.builder import PromptBuilder
+from onward_server.completion.prompt.builder import PromptBuilder, max_text_bytes
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
@@ -288,7 +288,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
             tools_fault=tools_fault,
             takes_tool_calls=template is not None and template.supports_tool_calls,
         ),
-        prompts=PromptBuilder(tokenizer, template),
+        prompts=PromptBuilder(tokenizer, template, max_text_bytes=max_text_bytes(causal_lm.context_length)),
         output_format=output_format,
         compiler=compiler,
         tokenizer=tokenizer,

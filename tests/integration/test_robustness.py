@@ -15,7 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, StreamCompleteRequest
-from onward.v1.tokenizer_service_pb2 import CountTokensRequest
+from onward.v1.tokenizer_service_pb2 import CountTokensRequest, TokenizeRequest
 from onward.v1.usage_pb2 import TokenLogprob
 from testing.tiny_model import write_tiny_model
 from tests.malformed_calls import MalformedCall, chat_request, malformed_calls, raw_request
@@ -222,6 +222,28 @@ async def test_a_prompt_longer_than_the_context_window_is_rejected_with_its_figu
         assert info.reason == "CONTEXT_LENGTH_EXCEEDED"
         assert info.metadata["context_length"] == "256"
         assert int(info.metadata["prompt_tokens"]) > 7
+
+
+async def test_a_text_that_is_too_long_for_the_tokenizer_is_rejected_by_every_method(
+    serve: Serve, tiny_folder: Path
+) -> None:
+    """The tokenizers of Qwen and Llama 3 panic on this text, and the call was never answered."""
+    text = " " * 11_000_000
+    request = raw_request(text=text)
+    async with serve(tiny_folder) as served:
+        calls: list[tuple[str, Awaitable[object]]] = [
+            ("text", served.tokenizers.Tokenize(TokenizeRequest(text=text))),
+            ("raw_prompt.text", served.tokenizers.Tokenize(TokenizeRequest(request=request))),
+            ("raw_prompt.text", served.tokenizers.CountTokens(CountTokensRequest(request=request))),
+            ("raw_prompt.text", served.completions.Complete(request)),
+        ]
+        for field, call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await call
+            assert failure.value.code() is INVALID
+            bad_request = details(failure.value)["BadRequest"]
+            assert isinstance(bad_request, BadRequest)
+            assert [violation.field for violation in bad_request.field_violations] == [field]
 
 
 async def test_a_full_queue_rejects_with_a_retry_delay_while_health_is_served(serve: Serve, tiny_folder: Path) -> None:

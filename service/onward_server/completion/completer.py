@@ -141,10 +141,10 @@ class Completer:
         if isinstance(source, RawText):
             if violations:
                 raise InvalidRequest(violations)
-            source = CompletionRequest(raw_prompt=source)
+            prompt = await self._prompts.build(CompletionRequest(raw_prompt=source), text_field="text")
         else:
             await self._validate(source, violations)
-        prompt = await self._prompts.build(source)
+            prompt = await self._prompts.build(source)
         return prompt.text, await self._prompts.tokens(prompt)
 
     def detokenize(self, token_ids: Sequence[int], *, keep_special_tokens: bool) -> str:

@@ -5,7 +5,8 @@ The only importer of `tokenizers`. Token ids are those of Hugging Face, except w
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,10 +19,18 @@ from onward_server.errors import ModelFolderError
 from onward_server.model.json_file import read_json_object
 from onward_server.model.token_bound import TokenBound
 from onward_server.model.token_bytes import TokenDecoder, UnsupportedDecoder
+from onward_server.model.tokenizer_file import read_tokenizer_file
+from onward_server.panics import is_panic, panics_raise
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+_TRIAL_TEXT = "A trial, 12 \u00e9 e\u0301 \u65e5\u672c\n\U0001f600"
+
 Span = tuple[int, int]
+
+
+class TextNotEncodable(Exception):
+    """The tokenizer has failed on a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +90,22 @@ class Tokenizer:
             ModelFolderError: tokenizer.json is missing, unreadable or of an unsupported kind.
         """
         path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ModelFolderError(f"{folder} has no tokenizer.json; export the model together with its tokenizer")
         config = read_json_object(folder / "tokenizer_config.json")
         named_tokens = _named_tokens(read_json_object(folder / "special_tokens_map.json")) | _named_tokens(config)
+        text = read_tokenizer_file(path)
         try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing narrower
-            raise ModelFolderError(f"{path} cannot be read as a tokenizer: {error}") from error
-        _register_special_tokens(tokenizer, named_tokens, config)
-        try:
-            return cls(tokenizer, named_tokens)
+            loaded = tokenizers.Tokenizer.from_str(text)
+            _register_special_tokens(loaded, named_tokens, config)
+            loaded.encode(_TRIAL_TEXT, add_special_tokens=True)
+            return cls(loaded, named_tokens)
         except UnsupportedDecoder as error:
             raise ModelFolderError(f"{path} has a decoder step that is not supported: {error}") from error
+        except BaseException as error:  # the library raises nothing narrower than Exception, and panics
+            if not (isinstance(error, Exception) or is_panic(error)):
+                raise
+            raise ModelFolderError(
+                f"{path} cannot be used as a tokenizer: {error}; export the model together with its tokenizer again"
+            ) from error
 
     @property
     def vocabulary_size(self) -> int:
@@ -109,8 +121,13 @@ class Tokenizer:
         return self._tokenizer.to_str()
 
     def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:
-        """Encodes a text; control strings in it become control tokens. Linear in the text; releases the GIL."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+        """Encodes a text; control strings in it become control tokens. Linear in the text; releases the GIL.
+
+        Raises:
+            TextNotEncodable: The library failed.
+        """
+        with _failures_raise_not_encodable():
+            encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return Encoding(text=text, ids=tuple(encoding.ids), spans=tuple(encoding.offsets))
 
     def encode_prompt(self, prompt: RenderedPrompt) -> Encoding:
@@ -118,6 +135,9 @@ class Tokenizer:
 
         Without such a string the token ids are exactly those of `encode`. A control string of one character spans
         no boundary, so it always becomes a control token.
+
+        Raises:
+            TextNotEncodable: The library failed.
         """
         encoding = self.encode(prompt.text, add_special_tokens=False)
         controls = [index for index, token_id in enumerate(encoding.ids) if token_id in self._control_strings]
@@ -132,7 +152,8 @@ class Tokenizer:
             else:
                 start = encoding.spans[first][1] if first >= 0 else 0
                 end = encoding.spans[last][0] if last < len(encoding.ids) else len(prompt.text)
-                tokens.extend(self._encode_plain(prompt.text, start, end))
+                with _failures_raise_not_encodable():
+                    tokens.extend(self._encode_plain(prompt.text, start, end))
             if last < len(encoding.ids):
                 tokens.append((encoding.ids[last], encoding.spans[last]))
         return Encoding(
@@ -209,6 +230,18 @@ class Tokenizer:
         for part in (token[0], token[1:]):
             for piece in self._tokenizer.model.tokenize(part):
                 yield from self._without_control(piece.id)
+
+
+@contextmanager
+def _failures_raise_not_encodable() -> Generator[None]:
+    def make_error() -> TextNotEncodable:
+        return TextNotEncodable("the model's tokenizer fails on this text; change or shorten it")
+
+    with panics_raise(make_error):
+        try:
+            yield
+        except Exception as error:  # the library raises nothing narrower
+            raise make_error() from error
 
 
 def _split_first_character(_: int, text: tokenizers.NormalizedString) -> list[tokenizers.NormalizedString | None]:

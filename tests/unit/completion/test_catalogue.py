@@ -15,6 +15,7 @@ from onward_server.errors import ModelNotFound
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.runtime.watchdog import Watchdog
 from testing.fakes_completion import CARD
 from testing.tiny_model import write_tiny_tokenizer
 from tests.fakes import FakeCausalLM
@@ -28,9 +29,9 @@ def catalogue(tmp_path: Path) -> Catalogue:
     model = FakeCausalLM()
     engine = EngineThread(
         Engine(model),
-        num_slots=model.num_slots,
         max_queue=1,
         pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
+        watchdog=Watchdog(limit_s=30),
         on_failure=lambda: None,
     )
     cards = (replace(CARD, id="small", aliases=()), replace(CARD, id="large", aliases=("big",), is_default=False))

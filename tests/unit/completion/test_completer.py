@@ -19,6 +19,7 @@ from onward_server.errors import InvalidRequest
 from onward_server.model.tokenizer import Encoding, Tokenizer
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.runtime.watchdog import Watchdog
 from onward_server.sampling import SamplingOverrides
 from testing.fakes_completion import CARD
 from testing.tiny_model import write_tiny_tokenizer
@@ -39,9 +40,9 @@ async def engine() -> AsyncGenerator[EngineThread]:
     model = FakeCausalLM()
     thread = EngineThread(
         Engine(model),
-        num_slots=model.num_slots,
         max_queue=1,
         pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
+        watchdog=Watchdog(limit_s=30),
         on_failure=lambda: None,
     )
     thread.start()

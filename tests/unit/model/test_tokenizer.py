@@ -1,4 +1,5 @@
 import json
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as LibraryTokenizer
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
+from onward_server.model.tokenizer import RenderedPrompt, TextNotEncodable, Tokenizer
 from tests.sample_tokenizers import FAMILIES, byte_level, load
 from tests.tokenizer_checks import (
     CONTROL_TEXTS,
@@ -135,11 +136,108 @@ def test_a_folder_without_a_tokenizer_is_rejected(tmp_path: Path) -> None:
         Tokenizer.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": {"type": "BPE"}}'])
-def test_a_malformed_tokenizer_is_rejected(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("", "is not valid JSON"),
+        ("[]", "must hold a JSON object"),
+        ("{}", "cannot be used as a tokenizer"),
+        ('{"model": {"type": "BPE"}}', "cannot be used as a tokenizer"),
+    ],
+)
+def test_a_malformed_tokenizer_is_rejected(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ModelFolderError, match="cannot be read as a tokenizer"):
+    with pytest.raises(ModelFolderError, match=complaint):
         Tokenizer.load(tmp_path)
+
+
+def template_with(special_token: str) -> dict[str, object]:
+    single = [{"SpecialToken": {"id": special_token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    defined = {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}
+    return {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": defined}
+
+
+def charsmap(data: bytes) -> dict[str, object]:
+    return {"type": "Precompiled", "precompiled_charsmap": b64encode(data).decode()}
+
+
+def split(expression: str) -> dict[str, object]:
+    return {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
+
+
+def steps(kind: str, step: object) -> dict[str, object]:
+    return {"type": "Sequence", kind: [step]}
+
+
+TINY_BPE = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
+BAD_TOKENIZERS: dict[str, tuple[dict[str, object], str]] = {
+    "merges without the prefix": (
+        {"model": {**TINY_BPE, "continuing_subword_prefix": "##"}},
+        "the merge ['a', 'b'] does not continue a word with the prefix '##'",
+    ),
+    "merges of text without the prefix": (
+        {"model": {**TINY_BPE, "merges": ["a b"], "continuing_subword_prefix": "##"}},
+        "the merge 'a b' does not continue a word with the prefix '##'",
+    ),
+    "an end of words that is longer than its tokens": (
+        {"model": {**TINY_BPE, "vocab": {"a": 0}, "merges": [["a", "a"]], "end_of_word_suffix": "</w>"}},
+        "",
+    ),
+    "a huge id": ({"model": {**TINY_BPE, "vocab": {"a": 0, "b": 1, "ab": 2**31}}}, "it has the token id 2147483648"),
+    "a huge id of an added token": (
+        {"added_tokens": [{"id": 2**31, "content": "x"}], "model": TINY_BPE},
+        "it has the token id 2147483648",
+    ),
+    "a template with an undefined token": (
+        {"post_processor": steps("processors", template_with("<bos>")), "model": TINY_BPE},
+        "its post-processor inserts the token '<bos>', which it does not define",
+    ),
+    "a truncated map of characters": (
+        {"normalizer": steps("normalizers", charsmap(b"\xff\xff\xff\x7f")), "model": TINY_BPE},
+        "its normalizer has a precompiled_charsmap of 4 bytes, which is truncated",
+    ),
+    "a map of characters that is not base64": (
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "?"}, "model": TINY_BPE},
+        "its normalizer has a precompiled_charsmap that is not base64",
+    ),
+    "a map of characters that is not UTF-8": ({"normalizer": charsmap(bytes(4) + b"\xff\xff"), "model": TINY_BPE}, ""),
+    "pieces without a length": ({"pre_tokenizer": {"type": "FixedLength", "length": 0}, "model": TINY_BPE}, ""),
+    "no unknown word": ({"model": {"type": "WordLevel", "vocab": {"the": 0}, "unk_token": "?"}}, ""),
+    "no unknown piece": ({"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": None}}, ""),
+    "an unknown piece that is not there": ({"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 7}}, ""),
+    "an expression that is not closed": ({"pre_tokenizer": split("("), "model": TINY_BPE}, ""),
+}
+
+
+@pytest.mark.parametrize(("content", "complaint"), BAD_TOKENIZERS.values(), ids=BAD_TOKENIZERS)
+def test_a_tokenizer_on_which_the_library_fails_or_panics_is_rejected_in_one_sentence(
+    tmp_path: Path, content: dict[str, object], complaint: str
+) -> None:
+    """Some ended in a traceback, some ended the process."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"version": "1.0", "added_tokens": [], **content}), encoding="utf-8")
+    with pytest.raises(ModelFolderError) as rejection:
+        Tokenizer.load(tmp_path)
+    assert str(rejection.value).startswith(f"{path} cannot be used as a tokenizer: {complaint}")
+    assert "\n" not in str(rejection.value)
+
+
+def panicking() -> Tokenizer:
+    """A tokenizer whose expression matches some texts so slowly that the library gives up, with a panic."""
+    state = json.loads(byte_level().to_str())
+    state["pre_tokenizer"] = split("(a+)+b")
+    return Tokenizer(LibraryTokenizer.from_str(json.dumps(state)), {})
+
+
+@pytest.mark.parametrize("prefix", ["", "<|im_start|>"])
+def test_a_text_on_which_the_library_panics_is_not_encodable(prefix: str) -> None:
+    """A panic is not an Exception, so the call was never answered."""
+    tokenizer, text = panicking(), prefix + "a" * 40
+    with pytest.raises(TextNotEncodable, match="the model's tokenizer fails on this text; change or shorten it"):
+        tokenizer.encode(text, add_special_tokens=False)
+    with pytest.raises(TextNotEncodable):
+        tokenizer.encode_prompt(RenderedPrompt(text=text, boundaries=(1, 2)))
+    assert tokenizer.encode("aab", add_special_tokens=False).ids
 
 
 @pytest.mark.parametrize(("content", "complaint"), [("{", "is not valid JSON"), ("[]", "must hold a JSON object")])

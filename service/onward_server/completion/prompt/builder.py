@@ -1,8 +1,9 @@
 """Builds the model's input for a request: renders the chat template and encodes the text."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -11,12 +12,14 @@ from onward_server.completion.context_window import tokens_left
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.domain import CompletionRequest, FunctionTool, Message, PromptToken, RawText, RawTokens, ToolCall
 from onward_server.errors import InvalidReason, InvalidRequest
-from onward_server.model.tokenizer import Encoding, Tokenizer
+from onward_server.model.tokenizer import Encoding, TextNotEncodable, Tokenizer
 
 T = TypeVar("T")
 
 _MAX_INLINE_SIZE = 4096
 """Characters or tokens. Larger requests are processed off the event loop."""
+MIN_TEXT_LIMIT = 1 << 20
+_BYTES_A_TOKEN = 16
 _ITEM_SIZE = 64
 """Added to the size for each message, tool call and tool, because rendering one takes 40 microseconds or more."""
 
@@ -41,24 +44,39 @@ class PromptBuilder:
     hundred bytes of memory for each byte of text, whether the prompt fits the context window or not.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate | None) -> None:
-        """Takes the model's tokenizer and chat template; None: the model takes raw prompts only."""
+    def __init__(
+        self, tokenizer: Tokenizer, template: ChatTemplate | None, *, max_text_bytes: int = MIN_TEXT_LIMIT
+    ) -> None:
+        """Takes the parts of a model.
+
+        Args:
+            tokenizer: The model's tokenizer.
+            template: Its chat template; None: the model takes raw prompts only.
+            max_text_bytes: Maximum size of a text to encode, in bytes of UTF-8; see `max_text_bytes`.
+        """
         self._tokenizer = tokenizer
         self._template = template
+        self._max_text_bytes = max_text_bytes
         self._worker = ThreadPoolExecutor(1, "prompt-builder")
 
-    async def build(self, request: CompletionRequest, *, context_length: int | None = None) -> Prompt:
+    async def build(
+        self, request: CompletionRequest, *, context_length: int | None = None, text_field: str = "raw_prompt.text"
+    ) -> Prompt:
         """Builds the prompt of a validated request.
 
         Args:
             request: The request.
             context_length: If set, text that certainly does not fit is rejected before it is encoded.
+            text_field: Path of the text of a raw prompt, for errors.
 
         Raises:
-            InvalidRequest: The chat template rejects the messages, or the prompt is empty or does not fit.
+            InvalidRequest: The chat template rejects the messages, the prompt is empty, too long to be encoded or does
+                not fit, or the tokenizer fails on it.
         """
-        build = self._build_raw if request.raw_prompt is not None else self._build_chat
-        work = partial(build, request, context_length)
+        if request.raw_prompt is not None:
+            work = partial(self._build_raw, request, context_length, text_field)
+        else:
+            work = partial(self._build_chat, request, context_length)
         return await self._in_worker(work) if is_long(request) else work()
 
     async def tokens(self, prompt: Prompt) -> tuple[PromptToken, ...]:
@@ -82,13 +100,14 @@ class PromptBuilder:
             position += len(token)
         return tuple(tokens)
 
-    def _build_raw(self, request: CompletionRequest, context_length: int | None) -> Prompt:
+    def _build_raw(self, request: CompletionRequest, context_length: int | None, text_field: str) -> Prompt:
         match request.raw_prompt:
             case RawText(text=text, no_special_tokens=no_special_tokens):
                 self._check_fit(request, text, context_length)
-                encoding = self._tokenizer.encode(text, add_special_tokens=not no_special_tokens)
+                with self._encoding(text, text_field, InvalidReason.INVALID_PARAMETER):
+                    encoding = self._tokenizer.encode(text, add_special_tokens=not no_special_tokens)
                 if not encoding.ids:
-                    raise InvalidRequest.of("raw_prompt.text", "encodes to no tokens; at least one is required")
+                    raise InvalidRequest.of(text_field, "encodes to no tokens; at least one is required")
                 return self._encoded(encoding)
             case RawTokens(ids=ids):
                 text = b"".join(map(self._tokenizer.token_bytes, ids)).decode("utf-8", "replace")
@@ -103,11 +122,25 @@ class PromptBuilder:
             request.messages, tools=request.offered_tools, reasoning_effort=request.reasoning_effort
         )
         self._check_fit(request, rendered.text, context_length)
-        encoding = self._tokenizer.encode_prompt(rendered)
+        reason = InvalidReason.INVALID_MESSAGES
+        with self._encoding(rendered.text, "messages", reason):
+            encoding = self._tokenizer.encode_prompt(rendered)
         if not encoding.ids:
-            reason = InvalidReason.INVALID_MESSAGES
             raise InvalidRequest.of("messages", "the model's chat template renders them as an empty prompt", reason)
         return self._encoded(encoding)
+
+    @contextmanager
+    def _encoding(self, text: str, field: str, reason: InvalidReason) -> Generator[None]:
+        """Runs the block, which encodes a text, if it is not too long. Raises InvalidRequest for this field."""
+        size = len(text) if text.isascii() else len(text.encode())
+        if size > self._max_text_bytes:
+            raise InvalidRequest.of(
+                field, f"has {size} bytes of text in the prompt; at most {self._max_text_bytes} are allowed", reason
+            )
+        try:
+            yield
+        except TextNotEncodable as error:
+            raise InvalidRequest.of(field, str(error), reason) from error
 
     def _encoded(self, encoding: Encoding) -> Prompt:
         return Prompt(text=encoding.text, ids=encoding.ids, has_text=self._has_text(encoding.ids), encoding=encoding)
@@ -118,6 +151,15 @@ class PromptBuilder:
 
     def _has_text(self, ids: Sequence[int]) -> bool:
         return not self._tokenizer.special_ids.issuperset(ids)
+
+
+def max_text_bytes(context_length: int) -> int:
+    """Maximum size of a text to encode, in bytes.
+
+    Encoding a megabyte takes seconds and some hundred megabytes of memory. Far longer texts make the regular
+    expressions of some tokenizers fail.
+    """
+    return max(MIN_TEXT_LIMIT, _BYTES_A_TOKEN * context_length)
 
 
 def is_long(request: CompletionRequest) -> bool:

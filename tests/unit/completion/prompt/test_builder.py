@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from onward_server.completion.prompt.builder import PromptBuilder, is_long
+from onward_server.completion.prompt.builder import MIN_TEXT_LIMIT, PromptBuilder, is_long, max_text_bytes
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.domain import CompletionRequest, FunctionTool, Message, RawText, RawTokens, Role, ToolCall
 from onward_server.errors import InvalidReason, InvalidRequest
-from onward_server.model.tokenizer import Encoding, Tokenizer
+from onward_server.model.tokenizer import Encoding, TextNotEncodable, Tokenizer
 from testing.tiny_model import write_tiny_tokenizer
 
 LONG = "x" * 5000
@@ -134,3 +134,53 @@ async def test_long_prompts_are_encoded_one_at_a_time_off_the_event_loop(tmp_pat
     prompts = builder(tokenizer)
     await asyncio.gather(*(prompts.build(CompletionRequest(raw_prompt=RawText(text=LONG))) for _ in range(5)))
     assert len(tokenizer.threads - {threading.get_ident()}) == len(tokenizer.threads) == 1
+
+
+class FailingTokenizer(Tokenizer):
+    """Fails on every text."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> Encoding:  # noqa: ARG002
+        """Fails."""
+        raise TextNotEncodable("the tokenizer fails")
+
+
+CONTENT = "{% for message in messages %}{{ message.content }}{% endfor %}"
+RAW, CHAT = "raw_prompt.text", "messages"
+
+
+def with_text(field: str, text: str) -> CompletionRequest:
+    if field == CHAT:
+        return said(Message(role=Role.USER, content=(text,)))
+    return CompletionRequest(raw_prompt=RawText(text=text))
+
+
+@pytest.mark.parametrize("field", [RAW, CHAT])
+async def test_a_text_on_which_the_tokenizer_fails_is_rejected(tmp_path: Path, field: str) -> None:
+    write_tiny_tokenizer(tmp_path)
+    prompts = builder(FailingTokenizer.load(tmp_path), template=CONTENT)
+    with pytest.raises(InvalidRequest, match=f"^{field}: the tokenizer fails$"):
+        await prompts.build(with_text(field, "Hello"))
+
+
+@pytest.mark.parametrize("field", [RAW, CHAT])
+@pytest.mark.parametrize("character", [" ", "a", "\u00e9"])
+async def test_a_text_over_the_limit_is_rejected_before_it_is_encoded(
+    tmp_path: Path, field: str, character: str
+) -> None:
+    """11,000,000 spaces made the expressions of Qwen's and Llama 3's tokenizers panic."""
+    write_tiny_tokenizer(tmp_path)
+    prompts = builder(FailingTokenizer.load(tmp_path), template=CONTENT)
+    size = MIN_TEXT_LIMIT // len(character.encode())
+    with pytest.raises(InvalidRequest, match=f"^{field}: the tokenizer fails$"):
+        await prompts.build(with_text(field, character * size))
+    with pytest.raises(
+        InvalidRequest,
+        match=rf"^{field}: has {(size + 1) * len(character.encode())} bytes of text in the prompt; "
+        r"at most 1048576 are allowed$",
+    ):
+        await prompts.build(with_text(field, character * (size + 1)))
+
+
+def test_the_limit_of_a_text_grows_with_a_long_context() -> None:
+    assert max_text_bytes(4096) == MIN_TEXT_LIMIT
+    assert max_text_bytes(1_000_000) == 16_000_000

@@ -1,0 +1,100 @@
+"""Reads tokenizer.json, and rejects contents on which the tokenizers library panics, aborts or exhausts the memory."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+from onward_server.errors import ModelFolderError
+from onward_server.json_value import Json
+from onward_server.model.json_file import read_json_object
+
+_MAX_TOKEN_ID = 1 << 24
+"""Tables in memory have an entry for each id up to the highest."""
+
+
+def read_tokenizer_file(path: Path) -> str:
+    """The text of a tokenizer.json.
+
+    Raises:
+        ModelFolderError: The file is missing, is not a JSON object, or has contents that the library cannot handle.
+    """
+    if not path.is_file():
+        raise ModelFolderError(f"{path.parent} has no tokenizer.json; export the model together with its tokenizer")
+    if fault := next(_faults(cast(Json, read_json_object(path))), None):
+        raise ModelFolderError(f"{path} cannot be used as a tokenizer: {fault}")
+    return path.read_text(encoding="utf-8")
+
+
+def _faults(state: Json) -> Iterator[str]:
+    match state:
+        case {"model": {"continuing_subword_prefix": str(prefix), "merges": [*merges]}}:
+            yield from _merge_faults(prefix, merges)
+        case _:
+            pass
+    match state:
+        case {"model": {"vocab": {**vocabulary}}}:
+            yield from _id_faults(vocabulary.values())
+        case _:
+            pass
+    match state:
+        case {"added_tokens": [*added]}:
+            yield from _id_faults(token.get("id") for token in added if isinstance(token, dict))
+        case _:
+            pass
+    if isinstance(state, dict):
+        yield from _template_faults(state.get("post_processor"))
+        yield from _normalizer_faults(state.get("normalizer"))
+
+
+def _merge_faults(prefix: str, merges: list[Json]) -> Iterator[str]:
+    """A merge removes the prefix of its second part without checking for it."""
+    for merge in merges:
+        match merge.split(" ") if isinstance(merge, str) else merge:
+            case [str(), str(second)] if not second.startswith(prefix):
+                yield f"the merge {merge!r} does not continue a word with the prefix {prefix!r}"
+            case _:
+                pass
+
+
+def _id_faults(token_ids: Iterable[Json]) -> Iterator[str]:
+    for token_id in token_ids:
+        if isinstance(token_id, int) and token_id > _MAX_TOKEN_ID:
+            yield f"it has the token id {token_id}; ids are at most {_MAX_TOKEN_ID}"
+
+
+def _template_faults(post_processor: Json) -> Iterator[str]:
+    """A template may name only the special tokens that it defines."""
+    match post_processor:
+        case {"type": "Sequence", "processors": [*processors]}:
+            for processor in processors:
+                yield from _template_faults(processor)
+        case {"type": "TemplateProcessing", "special_tokens": {**defined}, "single": [*single], "pair": [*pair]}:
+            for piece in (*single, *pair):
+                match piece:
+                    case {"SpecialToken": {"id": str(name)}} if name not in defined:
+                        yield f"its post-processor inserts the token {name!r}, which it does not define"
+                    case _:
+                        pass
+        case _:
+            pass
+
+
+def _normalizer_faults(normalizer: Json) -> Iterator[str]:
+    """A compiled map of SentencePiece begins with the size of its first part, which the library allocates."""
+    match normalizer:
+        case {"type": "Sequence", "normalizers": [*steps]}:
+            for step in steps:
+                yield from _normalizer_faults(step)
+        case {"type": "Precompiled", "precompiled_charsmap": str(encoded)}:
+            try:
+                charsmap = base64.b64decode(encoded, validate=True)
+            except (binascii.Error, ValueError):
+                yield "its normalizer has a precompiled_charsmap that is not base64"
+                return
+            size = int.from_bytes(charsmap[:4], "little")
+            if len(charsmap) < 4 or size > len(charsmap) - 4:
+                yield f"its normalizer has a precompiled_charsmap of {len(charsmap)} bytes, which is truncated"
+        case _:
+            pass
