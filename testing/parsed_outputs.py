@@ -23,10 +23,10 @@ class ParsedOutput:
     invalid_tool_call: str
 
 
-def parsed(parser: OutputParser, pieces: Iterable[str]) -> ParsedOutput:
+def parsed(parser: OutputParser, pieces: Iterable[str], *, is_truncated: bool = False) -> ParsedOutput:
     """Feeds the pieces, and checks that the deltas are as the protocol promises."""
     deltas = [parser.feed(piece) for piece in pieces]
-    deltas.append(parser.finish())
+    deltas.append(parser.finish(is_truncated=is_truncated))
     calls: list[list[str]] = []
     for delta in itertools.chain.from_iterable(delta.tool_calls for delta in deltas):
         if delta.id:

@@ -49,9 +49,9 @@ class OutputCase:
     invalid: str = ""
     """The text of a tool call that is malformed, truncated, or of a tool that is not offered."""
 
-    def parse(self, pieces: Iterable[str]) -> ParsedOutput:
+    def parse(self, pieces: Iterable[str], *, is_truncated: bool = False) -> ParsedOutput:
         """Parses the output in these pieces."""
-        return parsed(OutputParser(self.output_format, self.context), pieces)
+        return parsed(OutputParser(self.output_format, self.context), pieces, is_truncated=is_truncated)
 
 
 def own_output_cases() -> list[OutputCase]:
@@ -101,7 +101,7 @@ def assert_every_beginning_is_a_beginning(case: OutputCase) -> None:
     streaming = OutputParser(case.output_format, case.context)
     text = reasoning = ""
     for end, character in enumerate(case.output):
-        beginning = case.parse([case.output[:end]])
+        beginning = case.parse([case.output[:end]], is_truncated=True)
         assert whole.calls[: len(beginning.calls)] == beginning.calls
         assert case.output[:end].endswith(beginning.invalid_tool_call)
         assert whole.text.startswith(text)

@@ -1,6 +1,7 @@
 """Parses JSON text strictly, as RFC 8259 defines it."""
 
 import json
+import re
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -8,6 +9,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 JsonObject = dict[str, Json]
 
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_DEPTH = 100
 MAX_SCHEMA_DEPTH = 256
 
@@ -33,6 +35,18 @@ def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
     if text.count("[") + text.count("{") > max_depth and _depth(value) > max_depth:
         raise NotJson(f"it is nested more than {max_depth} levels deep")
     return value
+
+
+def has_lone_surrogates(text: str, value: Json) -> bool:
+    """Whether a string or a key of a value is no Unicode text, as its JSON text escapes half a surrogate pair only."""
+    # Serializing takes as long as parsing, so it is done only if there may be something to find.
+    if _ESCAPED_SURROGATE.search(text) is None:
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _depth(value: Json) -> int:

@@ -4,7 +4,6 @@ Each bad field gives a violation, so that a caller can correct all of them at on
 protobuf messages. Limits are those that the comments in proto/ give; a test compares them with this module.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from onward_server.domain import (
     ToolChoiceMode,
 )
 from onward_server.errors import MAX_VIOLATIONS, FieldViolation, InvalidReason, InvalidRequest
-from onward_server.json_value import Json, NotJson
+from onward_server.json_value import Json, NotJson, has_lone_surrogates
 from onward_server.sampling import PARAMETERS, Range, SamplingOverrides, SamplingParams, override
 
 MAX_CHOICES = 16
@@ -36,7 +35,6 @@ _MAX_ARGUMENTS_BYTES = 1024 * 1024
 """Parsing JSON holds the GIL, so it stops the event loop: for up to 50 ms per megabyte."""
 _MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,19 +348,9 @@ def _json_object_fault(text: str, parsed: Callable[[], Json], max_bytes: int) ->
         return f"is not JSON: {error}; it must be a JSON object"
     if not isinstance(value, dict):
         return "is JSON, but not an object; it must be a JSON object"
-    # Serializing takes as long as parsing, so it is done only if there may be something to find.
-    if _ESCAPED_SURROGATE.search(text) and not _is_unicode(value):
+    if has_lone_surrogates(text, value):
         return "has an escape of half a surrogate pair, which is not a character"
     return None
-
-
-def _is_unicode(value: Json) -> bool:
-    """Whether all strings of a JSON value, including keys, can be encoded in UTF-8."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _size_fault(text: str, max_bytes: int) -> str | None:

@@ -115,7 +115,7 @@ class ChoiceStream:
         self.is_finished = True
         parsed = self._parser.feed(text)
         is_malformed = self._parser.is_invalid  # after `finish` a truncated tool call is invalid, too
-        rest = self._parser.finish()
+        rest = self._parser.finish(is_truncated=reason is not FinishReason.STOP or isinstance(cause, StopString))
         deltas = self._delta(
             ParsedDelta(
                 text=parsed.text + rest.text,

@@ -47,7 +47,7 @@ class MarkerParser:
     def _markers(self, *, at_start: bool) -> tuple[str, ...]:
         """The markers that may come next; `at_start`: no text has come yet."""
         markers = self._triggers
-        if at_start and self._tools and not self._state.tool_calls.num_complete:
+        if at_start and self._tools:
             markers += self._tools.start_triggers
         if self._state.is_constrained and self._has_reasoned:
             return markers

@@ -66,11 +66,15 @@ class OutputParser:
         self._state.stream.feed(text)
         return self._advance(self._parsing)
 
-    def finish(self) -> ParsedDelta:
-        """Ends the output, for whatever reason, and returns what was held back."""
+    def finish(self, *, is_truncated: bool = False) -> ParsedDelta:
+        """Ends the output and returns what was held back.
+
+        Args:
+            is_truncated: Whether something other than the model ended the output, such as a limit.
+        """
         if self._parsing is None:
             return ParsedDelta()
-        self._state.stream.end()
+        self._state.stream.end(is_truncated=is_truncated)
         delta = ParsedDelta() if self.is_finished else self._advance(self._parsing)
         return replace(delta, text=delta.text + self._fence.finish()) if self._fence else delta
 

@@ -5,9 +5,10 @@ import pytest
 from onward_server.completion.answer.choice_stream import ChoiceStream
 from onward_server.completion.answer.detokenizer import Detokenizer
 from onward_server.completion.answer.output_context import OutputContext
-from onward_server.completion.answer.output_format import OutputFormat
+from onward_server.completion.answer.output_format import OutputFormat, ToolFormat
 from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.completion.answer.tool_formats.hermes import HERMES
+from onward_server.completion.answer.tool_formats.mistral import MISTRAL
 from onward_server.domain import (
     ChoiceDelta,
     ChoiceFinished,
@@ -32,7 +33,9 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-def choice(tokenizer: Tokenizer, *, single_call: bool = False, **sampling: object) -> ChoiceStream:
+def choice(
+    tokenizer: Tokenizer, *, single_call: bool = False, tools: ToolFormat = HERMES, **sampling: object
+) -> ChoiceStream:
     params = SamplingParams(**{"max_tokens": 100, "seed": 9, **sampling})  # type: ignore[arg-type]
     context = OutputContext(tools=(FunctionTool(name="f"),), single_call=single_call)
     visible = frozenset(params.stop_token_ids if params.include_stop else ())
@@ -42,7 +45,7 @@ def choice(tokenizer: Tokenizer, *, single_call: bool = False, **sampling: objec
         sampling=params,
         tokenizer=tokenizer,
         detokenizer=Detokenizer(tokenizer, at_text_start=False, visible=visible),
-        parser=OutputParser(OutputFormat(tools=HERMES), context, make_call_id=lambda: "abcdefghi"),
+        parser=OutputParser(OutputFormat(tools=tools), context, make_call_id=lambda: "abcdefghi"),
     )
 
 
@@ -185,3 +188,25 @@ def test_a_tool_call_truncated_by_the_token_limit_has_the_limit_as_finish_reason
     assert finished is not None
     assert finished.finish_reason is FinishReason.LENGTH
     assert finished.invalid_tool_call
+
+
+@pytest.mark.parametrize(
+    ("finish", "stop", "expected"),
+    [
+        (Finish(FinishReason.STOP, EndOfSequence(EOS)), (), (FinishReason.TOOL_CALLS, "")),
+        (Finish(FinishReason.LENGTH, None), (), (FinishReason.LENGTH, "[TOOL_CALLS]f[ARGS]")),
+        (None, ("!",), (FinishReason.INVALID_TOOL_CALL, "[TOOL_CALLS]f[ARGS]")),
+    ],
+    ids=["by the model", "by a limit", "by a stop string"],
+)
+def test_arguments_are_missing_only_if_the_model_itself_ended_the_output(
+    tokenizer: Tokenizer, finish: Finish | None, stop: tuple[str, ...], expected: tuple[FinishReason, str]
+) -> None:
+    """A limit may have cut the arguments off, so the call is not one without arguments."""
+    stream = choice(tokenizer, tools=MISTRAL, stop=stop)
+    end = None if finish is None else sampled(EOS, finish)
+
+    _, finished = run(stream, tokenizer, "[TOOL_CALLS]f[ARGS]" + "".join(stop), end)
+
+    assert finished is not None
+    assert (finished.finish_reason, finished.invalid_tool_call) == expected

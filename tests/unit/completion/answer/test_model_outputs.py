@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS
+from onward_server.completion.answer.output_format import ToolFormat
 from tests.output_cases import (
     SPLITS,
     OutputCase,
@@ -22,6 +23,11 @@ def test_there_are_cases_for_every_format() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert {case.output_format.tools for case in CASES} == {None, *TOOL_FORMATS}
     assert {case.output_format.reasoning for case in CASES} == {None, *REASONING_FORMATS}
+
+
+@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
+def test_every_tool_format_has_ten_cases_of_its_own(format_: ToolFormat) -> None:
+    assert sum(case.output_format.tools is format_ for case in CASES) >= 10
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -65,11 +65,11 @@ _WEATHER = tool(
 _TOOLS = (_WEATHER, tool("noop"))
 
 
-def _parse(format_name: str, output: str) -> ParsedOutput:
+def _parse(format_name: str, output: str, *, is_truncated: bool = False) -> ParsedOutput:
     parser = OutputParser(
         choose_output_format(TemplateSamples(), tools=format_name, reasoning="none"), OutputContext(tools=_TOOLS)
     )
-    return parsed(parser, output)
+    return parsed(parser, output, is_truncated=is_truncated)
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -200,7 +200,7 @@ def test_a_tool_call_truncated_anywhere_is_complete_or_malformed(format_: ToolFo
     begun = output.index(_written(format_.frame.notation, arguments)) + 1
 
     for end in range(begun, len(output)):
-        choice = _parse(format_.name, output[:end])
+        choice = _parse(format_.name, output[:end], is_truncated=True)
         is_complete = [(name, json.loads(text)) for name, text in choice.calls] == [("get_weather", arguments)]
         assert choice.text == ""
         assert is_complete or (choice.calls == () and choice.invalid_tool_call == output[:end])

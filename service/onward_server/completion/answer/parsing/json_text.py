@@ -1,9 +1,14 @@
 """JSON as text: the type of a value, and the escaping of strings."""
 
 import json
+import re
 
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 
+_NUMBER = re.compile(
+    r"(?P<sign>[+-]?)(?P<integer>0|[1-9][0-9]*|)(?:\.(?P<fraction>[0-9]*))?(?P<exponent>(?:[eE][+-]?[0-9]+)?)"
+)
+_NO_NUMBER = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _TYPE_NAMES: dict[type, str] = {
     type(None): "null",
     bool: "boolean",
@@ -32,6 +37,20 @@ def json_type(text: str) -> str | None:
     except ValueError:
         return None
     return _TYPE_NAMES[type(value)]
+
+
+def repaired_number(text: str) -> str | None:
+    """Returns a number as JSON writes it, such as 108.0 for `108.` and 1 for `+1`; None if the text is no number."""
+    match = _NUMBER.fullmatch(text)
+    if match is None or not (match["integer"] or match["fraction"]):
+        return None
+    fraction = "" if match["fraction"] is None else f".{match['fraction'] or '0'}"
+    return f"{match['sign'].strip('+')}{match['integer'] or '0'}{fraction}{match['exponent']}"
+
+
+def is_no_number(text: str) -> bool:
+    """Whether a text is infinity or "not a number", which JSON has no value for."""
+    return _NO_NUMBER.fullmatch(text) is not None
 
 
 def quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
+from onward_server.json_value import has_lone_surrogates
 
 _OUTSIDE_STRING = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'[\\"]')
@@ -30,16 +31,20 @@ def parse_string(stream: TextStream) -> Parsing[str]:
     """Returns the value of the next string.
 
     Raises:
-        MalformedToolCall: No string follows, or it is not valid JSON.
+        MalformedToolCall: No string follows, or it is not valid JSON or no Unicode text.
     """
     parts: list[str] = []
     if stream.next_character != '"':
         raise MalformedToolCall
     yield from parse_value(stream, parts.append)
+    text = "".join(parts)
     try:
-        return str(json.loads("".join(parts)))
+        value = str(json.loads(text))
     except ValueError:
         raise MalformedToolCall from None
+    if has_lone_surrogates(text, value):
+        raise MalformedToolCall
+    return value
 
 
 class JsonExtent:

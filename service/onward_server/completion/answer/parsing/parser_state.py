@@ -59,15 +59,18 @@ class ParserState:
         """Appends to the reasoning of the message."""
         self._reasoning.append(text)
 
-    def close_tool_call(self) -> None:
+    def close_tool_call(self, next_marker: str = "") -> None:
         """Closes the open tool call, and restarts the recording of raw text after it.
+
+        Args:
+            next_marker: The marker of the next call, if it has been taken; the recording begins with it.
 
         Raises:
             MalformedToolCall: No tool call is open, or its arguments are not a JSON object.
             SingleToolCallComplete: The request allows one tool call only.
         """
         self.tool_calls.close()
-        self.stream.start_recording("")
+        self.stream.start_recording(next_marker)
 
     def take_delta(self) -> ParsedDelta:
         """Returns what is new since the last call of this method."""

@@ -29,6 +29,8 @@ class TextStream:
         self._text = ""
         self._position = 0
         self._is_ended = False
+        self.is_truncated = False
+        """Whether the output has ended before the model ended it."""
         self._recording: list[str] | None = None
 
     def feed(self, text: str) -> None:
@@ -36,9 +38,10 @@ class TextStream:
         self._text = self._text[self._position :] + text
         self._position = 0
 
-    def end(self) -> None:
+    def end(self, *, is_truncated: bool = False) -> None:
         """Marks the end of the output: no more text will arrive."""
         self._is_ended = True
+        self.is_truncated = is_truncated
 
     @property
     def is_at_end(self) -> bool:
@@ -99,6 +102,21 @@ class TextStream:
         """Takes the literal that comes next and returns it; returns None if other text comes."""
         literal = yield from self.peek(*literals)
         return None if literal is None else self._take_to(self._position + len(literal))
+
+    def accept_after_space(self, *literals: str) -> Parsing[str | None]:
+        """Takes white space and the literal after it, and returns the literal; takes nothing if other text comes."""
+        while True:
+            space = _SPACE.match(self._text, self._position)
+            assert space, "a starred class matches everywhere"
+            start = space.end()
+            for literal in literals:
+                if self._text.startswith(literal, start):
+                    self._take_to(start + len(literal))
+                    return literal
+            rest = self._text[start : start + max(map(len, literals), default=0)]
+            if self._is_ended or not any(literal.startswith(rest) for literal in literals):
+                return None
+            yield
 
     def expect(self, *literals: str) -> Parsing[str]:
         """Takes the literal that must come next and returns it.

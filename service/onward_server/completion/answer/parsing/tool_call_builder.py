@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, SingleToolCallComplete
-from onward_server.completion.answer.parsing.json_text import json_type
 from onward_server.domain import FunctionTool, ToolCallDelta
+from onward_server.json_value import NotJson, has_lone_surrogates, parse
 
 _ALPHANUMERICS = string.ascii_letters + string.digits
 _CALL_ID_LENGTH = 9
@@ -79,12 +79,10 @@ class ToolCallBuilder:
         """Closes the open tool call.
 
         Raises:
-            MalformedToolCall: No tool call is open, or its arguments are not a JSON object.
+            MalformedToolCall: No tool call is open, or its arguments are not a JSON object that is valid in a message.
             SingleToolCallComplete: The request allows one tool call only.
         """
-        if not self.is_open:
-            raise MalformedToolCall
-        if json_type("".join(self._arguments)) != "object":
+        if not self.is_open or not _is_object("".join(self._arguments)):
             raise MalformedToolCall
         self.is_open = False
         self.num_complete += 1
@@ -107,3 +105,12 @@ class ToolCallBuilder:
             ToolCallDelta(index=delta.index, id=delta.id, name=delta.name, arguments="".join(delta.arguments))
             for delta in deltas
         )
+
+
+def _is_object(text: str) -> bool:
+    """Whether a text is a JSON object, as `FunctionCall.arguments` must be when the call comes back in a message."""
+    try:
+        value = parse(text)
+    except NotJson:
+        return False
+    return isinstance(value, dict) and not has_lone_surrogates(text, value)

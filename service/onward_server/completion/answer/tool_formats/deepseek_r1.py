@@ -23,7 +23,7 @@ from onward_server.completion.answer.tool_formats.deepseek_v31 import (
     open_call,
     parse_section,
 )
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments
+from onward_server.completion.answer.tool_formats.json_call import parse_optional_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 
@@ -40,8 +40,7 @@ def _parse_call(state: ParserState) -> Parsing[None]:
     yield from stream.expect(f"function{SEPARATOR}")
     yield from open_call(state, Markers.of("\n"))
     yield from stream.expect("```json")
-    yield from stream.take_space()
-    yield from parse_arguments(stream, state.tool_calls.add_arguments)
+    yield from parse_optional_arguments(state, "```", CALL_END)
     yield from stream.take_space()
     yield from stream.accept("```")
 

@@ -2,9 +2,9 @@
 
     <|tool▁calls▁begin|><|tool▁call▁begin|>get_weather<|tool▁sep|>{"city": "Bern"}<|tool▁call▁end|><|tool▁calls▁end|>
 
-(In the output, the bars are fullwidth: U+FF5C.) The end markers may be missing at the end of the output, and the first
-marker may be missing altogether. Any other deviation, an unknown tool or arguments that are not a JSON object make the
-tool call malformed; the calls before it remain.
+(In the output, the bars are fullwidth: U+FF5C.) The first marker and the end markers may be missing, and so may the
+arguments. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call malformed;
+the calls before it remain.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments
+from onward_server.completion.answer.tool_formats.json_call import parse_optional_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 CALLS_BEGIN, CALLS_END = "<\uff5ctool▁calls▁begin\uff5c>", "<\uff5ctool▁calls▁end\uff5c>"
@@ -32,18 +32,18 @@ def parse_section(
 ) -> Parsing[None]:
     """Parses a section of calls; `parse_call` parses what is between the begin and end markers of one call."""
     stream = state.stream
+    marker: str | None = trigger
     if trigger == CALLS_BEGIN:
         yield from stream.take_space()
-        yield from stream.expect(CALL_BEGIN)
-    while True:
+        marker = yield from stream.expect(CALL_BEGIN, CALLS_END)
+    while marker == CALL_BEGIN:
         yield from parse_call(state)
         yield from stream.take_space()
-        if not stream.is_at_end:
-            yield from stream.expect(CALL_END)
-        state.close_tool_call()
-        yield from stream.take_space()
-        if stream.is_at_end or (yield from stream.expect(CALL_BEGIN, CALLS_END)) == CALLS_END:
-            return
+        marker = None if stream.is_at_end else (yield from stream.expect(CALL_END, CALL_BEGIN, CALLS_END))
+        state.close_tool_call(CALL_BEGIN if marker == CALL_BEGIN else "")
+        if marker == CALL_END:
+            marker = yield from stream.accept_after_space(CALL_BEGIN, CALLS_END)
+            stream.take_truncated(CALLS_END)
 
 
 def open_call(state: ParserState, name_end: Markers) -> Parsing[None]:
@@ -51,13 +51,12 @@ def open_call(state: ParserState, name_end: Markers) -> Parsing[None]:
     name: list[str] = []
     if (yield from state.stream.stream_until(name_end, name.append)) is None:
         raise MalformedToolCall
-    state.tool_calls.open("".join(name))
+    state.tool_calls.open("".join(name).strip())
 
 
 def _parse_call(state: ParserState) -> Parsing[None]:
     yield from open_call(state, Markers.of(SEPARATOR))
-    yield from state.stream.take_space()
-    yield from parse_arguments(state.stream, state.tool_calls.add_arguments)
+    yield from parse_optional_arguments(state, CALL_END, CALL_BEGIN, CALLS_END)
 
 
 DEEPSEEK_V31 = ToolFormat(

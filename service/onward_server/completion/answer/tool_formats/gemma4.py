@@ -2,20 +2,30 @@
 
     <|tool_call>call:get_weather{city:<|"|>Bern<|"|>,days:3}<tool_call|>
 
-Strings without their markers and Python's `None` are parsed, too, and the closing marker may be missing at the end of
-the output. An unknown tool, unbalanced brackets or an argument without a key or a value make the tool call malformed.
+Several calls may stand between the markers, and the closing one may be missing at the end of the output. Strings in
+JSON's quotes or without quotes, Python's literals and numbers such as `1.` are parsed, too. An unknown tool, unbalanced
+brackets or an argument without a key or a value make the tool call malformed.
 """
 
 import re
 
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
-from onward_server.completion.answer.parsing.json_text import escaped, json_type, quoted
+from onward_server.completion.answer.parsing.json_text import (
+    escaped,
+    is_no_number,
+    json_type,
+    quoted,
+    repaired_number,
+)
+from onward_server.completion.answer.parsing.json_values import parse_string
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
-from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
+from onward_server.completion.answer.tool_formats.argument_types import ArgumentTypes, python_literal
 from onward_server.grammar.tool_calls import BareNotation, CallFrame
 
+_BEGIN, _CALL, _END = "<|tool_call>", "call:", "<tool_call|>"
 _QUOTE = '<|"|>'
 _QUOTES = Markers.of(_QUOTE)
 _NAME = re.compile(r"[^{<]*")
@@ -25,18 +35,31 @@ _CLOSING_BRACKETS = {"{": "}", "[": "]"}
 
 
 def parse(state: ParserState, _trigger: str) -> Parsing[None]:
-    """Parses one call."""
+    """Parses the calls between two markers."""
     stream = state.stream
-    yield from stream.expect("call:")
-    state.tool_calls.open((yield from stream.take_while(_NAME)).strip())
-    yield from _parse_object(state)
-    yield from stream.take_space()
-    if not stream.is_at_end:
-        yield from stream.expect("<tool_call|>")
-    state.close_tool_call()
+    marker: str | None = _BEGIN
+    while marker is not None and marker != _END:
+        if marker == _BEGIN:
+            yield from stream.take_space()
+            yield from stream.expect(_CALL)
+        yield from _parse_call(state)
+        yield from stream.take_space()
+        yield from stream.accept(",")
+        yield from stream.take_space()
+        marker = None if stream.is_at_end else (yield from stream.expect(_END, _CALL, _BEGIN))
+        state.close_tool_call("" if marker is None or marker == _END else marker)
 
 
-def _parse_object(state: ParserState) -> Parsing[None]:
+def _parse_call(state: ParserState) -> Parsing[None]:
+    name = (yield from state.stream.take_while(_NAME)).strip()
+    state.tool_calls.open(name)
+    if (yield from state.stream.peek(_END, _BEGIN)):
+        state.tool_calls.add_arguments("{}")
+    else:
+        yield from _parse_object(state, ArgumentTypes(state.tool_calls.tools[name]))
+
+
+def _parse_object(state: ParserState, types: ArgumentTypes) -> Parsing[None]:
     """Translates the arguments to JSON, token by token.
 
     Commas and colons are passed on as written: if they are misplaced, the JSON is invalid, which is found when the tool
@@ -47,13 +70,19 @@ def _parse_object(state: ParserState) -> Parsing[None]:
     tool_calls.add_arguments("{")
     open_brackets = ["}"]
     is_key = True
+    key = ""
     while open_brackets:
         yield from stream.take_space()
         token = yield from stream.accept(_QUOTE, "{", "[", "}", "]", ",", ":")
-        if token == _QUOTE:
+        if token in (_QUOTE, None) and is_key:
+            name = yield from _parse_key(stream, is_quoted=token == _QUOTE)
+            key = name if len(open_brackets) == 1 else key
+            tool_calls.add_arguments(quoted(name))
+        elif token == _QUOTE:
             yield from _parse_string(state)
         elif token is None:
-            yield from _parse_bare(state, is_key=is_key)
+            is_string = len(open_brackets) == 1 and types.is_string(key)
+            tool_calls.add_arguments((yield from _parse_bare_value(stream, is_string=is_string)))
         else:
             if token in _CLOSING_BRACKETS:
                 open_brackets.append(_CLOSING_BRACKETS[token])
@@ -61,6 +90,15 @@ def _parse_object(state: ParserState) -> Parsing[None]:
                 raise MalformedToolCall
             is_key = token in ("{", ",") and open_brackets[-1:] == ["}"]
             tool_calls.add_arguments(token)
+
+
+def _parse_key(stream: TextStream, *, is_quoted: bool) -> Parsing[str]:
+    if not is_quoted:
+        return (yield from _parse_bare(stream, _KEY))
+    parts: list[str] = []
+    if (yield from stream.stream_until(_QUOTES, parts.append)) is None:
+        raise MalformedToolCall
+    return "".join(parts)
 
 
 def _parse_string(state: ParserState) -> Parsing[None]:
@@ -72,29 +110,46 @@ def _parse_string(state: ParserState) -> Parsing[None]:
     tool_calls.add_arguments('"')
 
 
-def _parse_bare(state: ParserState, *, is_key: bool) -> Parsing[None]:
-    """Parses a key, or a value: a number, a literal of JSON or Python's `None`, or a string without its markers."""
-    text = (yield from state.stream.take_while(_KEY if is_key else _BARE_VALUE)).rstrip()
-    if not text or state.stream.is_at_end:
+def _parse_bare(stream: TextStream, characters: re.Pattern[str]) -> Parsing[str]:
+    """Parses text without markers around it, or a JSON string."""
+    if stream.next_character == '"':
+        return (yield from parse_string(stream))
+    text = (yield from stream.take_while(characters)).rstrip()
+    if not text or stream.is_at_end:
         raise MalformedToolCall
-    if is_key or json_type(text) is None:
-        state.tool_calls.add_arguments("null" if text == "None" and not is_key else quoted(text))
-    else:
-        state.tool_calls.add_arguments(text)
+    return text
+
+
+def _parse_bare_value(stream: TextStream, *, is_string: bool) -> Parsing[str]:
+    """Parses a number, a literal of JSON or Python, or a string without its markers, and returns it as JSON.
+
+    `is_string`: the schema allows nothing but a string, so that a number is one.
+    """
+    if stream.next_character == '"':
+        return quoted((yield from _parse_bare(stream, _BARE_VALUE)))
+    text = yield from _parse_bare(stream, _BARE_VALUE)
+    if (literal := python_literal(text)) is not None:
+        return literal
+    number = repaired_number(text)
+    if number is not None:
+        return quoted(text) if is_string else number
+    if is_no_number(text) and not is_string:
+        raise MalformedToolCall
+    return text if json_type(text) is not None else quoted(text)
 
 
 GEMMA4 = ToolFormat(
     name="gemma4",
     prompt_markers=("<|tool_call>call:",),
-    control_strings=("<|tool_call>", "<tool_call|>", _QUOTE),
-    triggers=("<|tool_call>",),
+    control_strings=(_BEGIN, _END, _QUOTE),
+    triggers=(_BEGIN,),
     parse=parse,
     frame=CallFrame(
-        trigger="<|tool_call>",
-        begin="<|tool_call>call:",
+        trigger=_BEGIN,
+        begin=f"{_BEGIN}{_CALL}",
         arguments_begin="{",
         notation=BareNotation(quote=_QUOTE),
-        end="}<tool_call|>",
+        end=f"}}{_END}",
         separator="",
     ),
 )

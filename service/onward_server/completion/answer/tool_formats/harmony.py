@@ -4,8 +4,8 @@
      to=functions.get_weather <|constrain|>json<|message|>{"city": "Bern"}<|call|>
 
 (One line in the output.) The channel `analysis` holds reasoning, the others text. A message to any recipient other than
-`assistant` is a tool call. Output without a header is text. An unknown recipient, arguments that are not a JSON object
-or output that ends in the header of a call make the tool call malformed.
+`assistant` is a tool call; if it is empty, the call has no arguments. Output without a header is text. An unknown
+recipient, arguments that are not a JSON object or output that ends in a call's header make the tool call malformed.
 """
 
 import re
@@ -16,7 +16,7 @@ from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments
+from onward_server.completion.answer.tool_formats.json_call import parse_optional_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 _HEADER_BEGINS = ("<|channel|>", " to=", "<|start|>", "<|constrain|>", "<|message|>")
@@ -78,9 +78,7 @@ def _parse_body(state: ParserState, header: str) -> Parsing[str | None]:
 def _parse_call(state: ParserState) -> Parsing[str | None]:
     """Parses the arguments and returns the marker after them. Markers inside their strings are text."""
     stream, tool_calls = state.stream, state.tool_calls
-    tool_calls.add_arguments((yield from stream.take_space()))
-    if stream.next_character == "{":
-        yield from parse_arguments(stream, tool_calls.add_arguments)
+    yield from parse_optional_arguments(state, *_BODY_ENDS)
     end = yield from stream.stream_until(Markers.of(*_BODY_ENDS), tool_calls.add_arguments)
     state.close_tool_call()
     return end

@@ -22,11 +22,11 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
         yield from stream.take_space()
         yield from parse_call(state)
         yield from stream.take_space()
-        if stream.is_at_end or (yield from stream.accept("</tool_call>")):
-            state.close_tool_call()
+        marker = yield from stream.accept("</tool_call>", "<tool_call>")
+        if marker is not None or stream.is_at_end or stream.next_character == "{":
+            state.close_tool_call(marker if marker == "<tool_call>" else "")
+        if marker == "</tool_call>" or stream.is_at_end:
             return
-        if stream.next_character == "{":
-            state.close_tool_call()
 
 
 HERMES = ToolFormat(

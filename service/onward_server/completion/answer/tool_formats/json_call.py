@@ -6,6 +6,8 @@ from onward_server.completion.answer.parsing.json_values import parse_string, pa
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 
+_NO_ARGUMENTS = "{}"
+
 
 def parse_call(state: ParserState) -> Parsing[None]:
     """Parses `{"name": …, "arguments": {…}}` and leaves the tool call open, for the caller to close.
@@ -36,11 +38,13 @@ def parse_call(state: ParserState) -> Parsing[None]:
         if (yield from stream.expect(",", "}")) == "}":
             break
     if not has_arguments:
-        tool_calls.add_arguments("{}")
+        tool_calls.add_arguments(_NO_ARGUMENTS)
 
 
 def parse_call_list(state: ParserState) -> Parsing[None]:
-    """Parses and closes the calls of a JSON list, after its opening bracket. The closing bracket may be missing.
+    """Parses and closes the calls of a JSON list, after its opening bracket.
+
+    The closing bracket may be missing, and the list may be empty or end with a comma.
 
     Raises:
         MalformedToolCall: Something other than such calls follows.
@@ -49,6 +53,8 @@ def parse_call_list(state: ParserState) -> Parsing[None]:
     stream = state.stream
     while True:
         yield from stream.take_space()
+        if (yield from stream.accept("]")):
+            return
         yield from parse_call(state)
         state.close_tool_call()
         yield from stream.take_space()
@@ -59,13 +65,37 @@ def parse_call_list(state: ParserState) -> Parsing[None]:
 def parse_arguments(stream: TextStream, emit: Callable[[str], None]) -> Parsing[None]:
     """Emits arguments as written, or decoded if the model writes them as a string that holds JSON.
 
+    Null and an empty string stand for no arguments.
+
     Raises:
         MalformedToolCall: No JSON value follows.
     """
     if stream.next_character == '"':
-        emit((yield from parse_string(stream)))
+        text = yield from parse_string(stream)
+        emit(text if text.strip() else _NO_ARGUMENTS)
+    elif (yield from stream.accept("null")):
+        emit(_NO_ARGUMENTS)
     else:
         yield from parse_value(stream, emit)
+
+
+def parse_optional_arguments(state: ParserState, *ends: str) -> Parsing[None]:
+    """Parses the arguments of the open call; if a marker or the end of the output follows, it has none.
+
+    Args:
+        state: The state of the parse.
+        ends: The markers that may follow the arguments.
+
+    Raises:
+        MalformedToolCall: Something other than arguments follows, or the output is truncated here.
+    """
+    stream = state.stream
+    yield from stream.take_space()
+    has_none = (yield from stream.peek(*ends)) is not None or (stream.is_at_end and not stream.is_truncated)
+    if has_none:
+        state.tool_calls.add_arguments(_NO_ARGUMENTS)
+    else:
+        yield from parse_arguments(stream, state.tool_calls.add_arguments)
 
 
 def _parse_key(stream: TextStream) -> Parsing[str]:

@@ -1,4 +1,4 @@
-"""The tool format of Llama 3.1 and 3.2: the output is a JSON object; more may follow after semicolons.
+"""The tool format of Llama 3.1 and 3.2: the output is a JSON object; more may follow on the next line or after `;`.
 
     {"name": "get_weather", "parameters": {"city": "Bern"}}
 
@@ -24,12 +24,14 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
         yield from stream.take_space()
         yield from parse_call(state)
     state.close_tool_call()
-    yield from stream.take_space()
-    while (yield from stream.accept(";")):
-        yield from stream.take_space()
+    while (yield from stream.accept_after_space(";")):
+        space = yield from stream.take_space()
+        if stream.next_character != "{":
+            is_last = stream.is_at_end or (yield from stream.peek("<|python_tag|>")) is not None
+            state.add_text("" if is_last else f";{space}")
+            return
         yield from parse_call(state)
         state.close_tool_call()
-        yield from stream.take_space()
 
 
 def _parse_bare_call(state: ParserState) -> Parsing[None]:

@@ -5,7 +5,8 @@
     mistral_call_id  [TOOL_CALLS]get_weather[CALL_ID]abcDEF123[ARGS]{"city": "Bern"}            Mistral Small 3.2
 
 The parser is the same for all of them and accepts each form. It ignores the call ids that models write, as these may
-repeat. Arguments that are not a JSON object, an unknown tool or other text make the tool call malformed.
+repeat. Nothing after `[ARGS]` stands for no arguments. Arguments that are not a JSON object, an unknown tool or other
+text make the tool call malformed.
 """
 
 import re
@@ -13,7 +14,12 @@ import re
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments, parse_call_list
+from onward_server.completion.answer.tool_formats.json_call import (
+    parse_arguments,
+    parse_call,
+    parse_call_list,
+    parse_optional_arguments,
+)
 from onward_server.grammar.tool_calls import CallFrame
 
 _NAME = re.compile(r"[^\[{]*")
@@ -27,13 +33,19 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
     if (yield from stream.accept("[")):
         yield from parse_call_list(state)
         return
+    if stream.next_character == "{":
+        yield from parse_call(state)
+        state.close_tool_call()
+        return
     name = yield from stream.take_while(_NAME)
     tool_calls.open(name.strip())
     if (yield from stream.accept("[CALL_ID]")):
         yield from stream.take_while(_CALL_ID)
-    yield from stream.accept("[ARGS]")
-    yield from stream.take_space()
-    yield from parse_arguments(stream, tool_calls.add_arguments)
+    if (yield from stream.accept_after_space("[ARGS]")):
+        yield from parse_optional_arguments(state, "[TOOL_CALLS]")
+    else:
+        yield from stream.take_space()
+        yield from parse_arguments(stream, tool_calls.add_arguments)
     state.close_tool_call()
 
 
