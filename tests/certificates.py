@@ -67,6 +67,11 @@ def write_expired_certificate(folder: Path, name: str) -> None:
     )
 
 
+def write_encrypted_key(folder: Path, name: str) -> None:
+    """Writes NAME.key: the server's private key, encrypted."""
+    _openssl(folder, "pkey", "-in", "server.key", "-out", f"{name}.key", "-aes256", "-passout", "pass:secret")
+
+
 _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
 
 

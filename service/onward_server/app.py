@@ -31,6 +31,7 @@ from onward_server.domain import ModelCapabilities, ModelCard
 from onward_server.engine.engine import Engine
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.exit_code import ExitCode
+from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model
@@ -95,10 +96,13 @@ def load_models(settings: Settings) -> list[ServedModel]:
         StartupError: A model cannot be served.
     """
     _require_known_formats(settings)
-    return [
-        _load(settings, model_id, folder, is_default=not index)
-        for index, (model_id, folder) in enumerate(settings.model_folders.items())
-    ]
+    try:
+        return [
+            _load(settings, model_id, folder, is_default=not index)
+            for index, (model_id, folder) in enumerate(settings.model_folders.items())
+        ]
+    except OSError as error:
+        raise StartupError(unreadable(Path(error.filename or "a model"), error)) from error
 
 
 @asynccontextmanager

@@ -1,69 +1,13 @@
 """The `onward` command as a process: it serves, drains, and prints why it does not start."""
 
-import re
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from onward_client import Client, InvalidRequestError, UnavailableError
-from tests.waiting import WAIT_S
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """The process of a server, and its address."""
-
-    process: subprocess.Popen[str]
-    address: str
-
-    def ended(self) -> int:
-        """Waits for the process and returns its exit code."""
-        return self.process.wait(WAIT_S)
-
-
-def onward(*words: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command until it exits."""
-    command = [sys.executable, "-m", "onward_server", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
-
-
-def address_said_by(process: subprocess.Popen[str]) -> str:
-    """Reads the log of a server until it has the address."""
-    assert process.stderr is not None
-    lines: list[str] = []
-    for line in process.stderr:
-        lines.append(line)
-        if found := re.search(r" on (\S+); try: ", line):
-            return found[1]
-    raise AssertionError(f"the server ended before it listened: {''.join(lines)}")
-
-
-@contextmanager
-def onward_serve(folder: Path, *words: str) -> Generator[Serving]:
-    """Serves a model folder while the block runs."""
-    command = [
-        sys.executable,
-        "-m",
-        "onward_server",
-        "serve",
-        "--model",
-        str(folder),
-        "--listen",
-        "127.0.0.1:0",
-        *words,
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield Serving(process, address_said_by(process))
-        finally:
-            process.kill()
+from tests.command import onward, onward_serve
 
 
 def test_a_served_model_is_listed_completes_and_is_healthy(tiny_folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from onward_server.errors import ModelFolderError
+from onward_server.model.folder_access import require_readable_file, require_readable_folder
 from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.onnx_file import ExternalTensor, OnnxFile
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
@@ -45,12 +46,9 @@ class ModelFolder:
         """Reads and checks a folder.
 
         Raises:
-            ModelFolderError: A file is missing, truncated or malformed, or lies outside the folder.
+            ModelFolderError: A file is missing, unreadable, truncated or malformed, or lies outside the folder.
         """
-        if not path.is_dir():
-            raise ModelFolderError(
-                f"{path} is not a folder; --model needs a folder with model.onnx, config.json and tokenizer.json"
-            )
+        require_readable_folder(path)
         onnx_path = _onnx_path(path)
         onnx_file = OnnxFile.read(onnx_path)
         external = {_checked_file(onnx_path.parent, path, tensor) for tensor in onnx_file.external_tensors}
@@ -109,13 +107,14 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
             f"{folder}: the model refers to external data at {tensor.location!r}, which must lie inside the folder"
         )
     file = directory / location
-    if not file.is_file():
+    if not file.is_file() and not file.is_symlink():
         raise ModelFolderError(f"{folder}: the external data file {tensor.location} is missing")
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ModelFolderError(
             f"{folder}: the external data file {tensor.location} is a link to a place outside the folder; "
             "replace it with the file itself"
         )
+    require_readable_file(file)
     size = file.stat().st_size
     end = tensor.offset + (tensor.num_bytes or 0)
     if tensor.offset < 0 or (tensor.num_bytes or 0) < 0 or end > size:

@@ -10,7 +10,7 @@ from onward_server.api.access import ApiKeys, load_access
 from onward_server.errors import StartupError
 from onward_server.settings.server import Settings
 from testing.fakes_completion import FakeCompleter
-from tests.certificates import Certificates, write_certificates
+from tests.certificates import Certificates, write_certificates, write_encrypted_key
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
 from tests.waiting import WAIT_S
 
@@ -175,6 +175,38 @@ async def test_mutual_tls_needs_a_certificate_of_the_right_authority(certificate
 
     assert response.model == "fake"
     assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+NOT_PEM = "it must be a PEM file that starts with -----BEGIN CERTIFICATE-----"
+NOT_PEM_KEY = "it must be a PEM file with -----BEGIN PRIVATE KEY-----"
+DECRYPT = "decrypt it with `openssl pkey -in {}/secret.key -out NEW`"
+MOUNT = "correct the path, or mount the folder that holds it"
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"tls_cert": "server.key"}, f"--tls-cert: {{}}/server.key holds a private key; {NOT_PEM}"),
+        ({"tls_client_ca": "text"}, f"--tls-client-ca: {{}}/text holds no certificate; {NOT_PEM}"),
+        ({"tls_key": "text"}, f"--tls-key: {{}}/text holds no usable private key; {NOT_PEM_KEY}"),
+        ({"tls_key": "secret.key"}, f"--tls-key: {{}}/secret.key is encrypted; {DECRYPT}"),
+        ({"tls_cert": "missing"}, f"--tls-cert: {{}}/missing does not exist; {MOUNT}"),
+        ({"tls_key": "."}, "--tls-key: {} is a folder; name a file in it"),
+    ],
+    ids=["a key", "no certificate", "no key", "an encrypted key", "missing", "a folder"],
+)
+def test_a_file_that_is_not_what_tls_needs_is_named_with_the_cause(
+    certificates: Certificates, files: dict[str, str], sentence: str
+) -> None:
+    folder = certificates.folder
+    (folder / "text").write_text("hello")
+    write_encrypted_key(folder, "secret")
+    changed = {setting: folder / name for setting, name in files.items()}
+
+    with pytest.raises(StartupError) as caught:
+        load_access(Settings.model_validate({**certificates.mutual_tls, **changed}))
+
+    assert str(caught.value) == sentence.replace("{}", str(folder))
 
 
 def test_a_private_key_of_another_certificate_prevents_the_start(certificates: Certificates) -> None:

@@ -173,3 +173,24 @@ def test_a_truncated_or_altered_model_file_is_read_or_rejected_but_never_crashes
         path.write_bytes(data)
         with suppress(ModelFolderError):
             OnnxFile.read(path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.bin", "config.json", "tokenizer.json", "chat_template.jinja"])
+def test_a_git_lfs_pointer_is_named_for_what_it_is(folder: Path, name: str) -> None:
+    """`git clone` without Git LFS leaves them. They were reported as truncated or malformed files."""
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 134515008\n")
+
+    with pytest.raises(
+        ModelFolderError, match=rf"{name} is a Git LFS pointer, not the file itself; run `git lfs pull`"
+    ):
+        ModelFolder.read(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "config.json", "chat_template.jinja"])
+def test_a_link_without_its_target_is_named(folder: Path, name: str) -> None:
+    """A container that mounts a snapshot of Hugging Face's cache without the blobs has only such links."""
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("blobs/1")
+
+    with pytest.raises(ModelFolderError, match=rf"{name} is a link to blobs/1, which does not exist here; mount"):
+        ModelFolder.read(folder)

@@ -1,0 +1,62 @@
+"""Checks that a model folder and its files can be read, before they are parsed."""
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from onward_server.errors import ModelFolderError
+from onward_server.file_errors import unreadable
+
+_SUFFIXES = (".json", ".jinja", ".onnx")
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def require_readable_folder(folder: Path) -> None:
+    """Checks the folder and every file in it that may be read later. External data is checked where it is found.
+
+    Raises:
+        ModelFolderError: It is not a folder, or a file cannot be read or is only a pointer to one.
+    """
+    for path in (*_entries(folder), *(_entries(folder / "onnx") if _is_folder(folder / "onnx") else ())):
+        if path.suffix in _SUFFIXES:
+            require_readable_file(path)
+
+
+def require_readable_file(path: Path) -> None:
+    """Reads the start of a regular file.
+
+    Raises:
+        ModelFolderError: It cannot be read, or is a pointer that Git LFS left in place of the file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return
+        with path.open("rb") as file:
+            start = file.read(len(_LFS_POINTER))
+    except OSError as error:
+        raise ModelFolderError(unreadable(path, error)) from None
+    if start == _LFS_POINTER:
+        raise ModelFolderError(
+            f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or download the "
+            "file again"
+        )
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelFolderError(
+            f"{folder} is not a folder; --model needs a folder with model.onnx, config.json and tokenizer.json"
+        ) from None
+    except OSError as error:
+        raise ModelFolderError(unreadable(folder, error)) from None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ModelFolderError(unreadable(path, error)) from None
