@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
@@ -22,6 +22,9 @@ from onward_server.grammar.notation.arguments import json_arguments, notation_ar
 from onward_server.grammar.response_formats import Part, Probe, format_part, rejected
 from onward_server.grammar.tool_calls import ReasoningFrame, ToolCallConstraint
 from onward_server.grammar.trial import Trial
+from onward_server.panics import panics_raise
+
+_T = TypeVar("_T")
 
 _LIMITS = LLParserLimits(
     max_items_in_row=20_000,
@@ -57,7 +60,8 @@ class Grammar:
 
     _new: Callable[[], LLMatcher]
     _ready: list[LLMatcher]
-    _field: str
+    field: str
+    """Path of the constraint in the request."""
 
     def prepare(self) -> None:
         """Creates one more matcher in advance; takes about a millisecond, at worst 0.3 s."""
@@ -67,7 +71,7 @@ class Grammar:
         """A matcher at the start of an output; takes a prepared one if there is any."""
         if not self._ready:
             self.prepare()
-        return GrammarMatcher(self._ready.pop(), self._new, self._field)
+        return GrammarMatcher(self._ready.pop(), self._new, self.field)
 
 
 class GrammarCompiler:
@@ -102,7 +106,8 @@ class GrammarCompiler:
         if not eos_token_ids:
             raise StartupError("output cannot be constrained without an end-of-sequence token")
         try:
-            self._tokenizer = LLTokenizer(tokenizer_json, n_vocab=vocabulary_size, eos_token=sorted(eos_token_ids))
+            with panics_raise(lambda: ValueError("the library that enforces constraints panicked on it")):
+                self._tokenizer = LLTokenizer(tokenizer_json, n_vocab=vocabulary_size, eos_token=sorted(eos_token_ids))
         except ValueError as error:
             raise StartupError(f"output cannot be constrained with this tokenizer: {error}") from error
         self._trial = Trial(self._tokenizer, eos_token_ids)
@@ -124,15 +129,24 @@ class GrammarCompiler:
         output_begin: str = "",
     ) -> Future[Grammar]:
         """Compiles the constraint of an output, which comes after the reasoning and the markers `output_begin`."""
-        return self._workers.submit(self._format, response_format, reasoning, output_begin)
+        return self._submit("response_format", partial(self._format, response_format, reasoning, output_begin))
 
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
         """Compiles the constraint of an output that may call tools; None: nothing is constrained."""
-        return self._workers.submit(self._tool_calls, constraint)
+        return self._submit("tools", partial(self._tool_calls, constraint))
 
     def prepare(self, grammar: Grammar) -> Future[None]:
         """Prepares a grammar for one more choice, as a job of its own, so that other requests compile in between."""
-        return self._workers.submit(grammar.prepare)
+        return self._submit(grammar.field, grammar.prepare)
+
+    def _submit(self, field: str, work: Callable[[], _T]) -> Future[_T]:
+        """Runs work on a thread. A panic in it becomes the rejection of the constraint in this field."""
+
+        def run() -> _T:
+            with panics_raise(lambda: rejected(field, "the library that enforces constraints failed on it")):
+                return work()
+
+        return self._workers.submit(run)
 
     def _format(self, response_format: ResponseFormat, reasoning: ReasoningFrame | None, output_begin: str) -> Grammar:
         part = format_part(response_format, OUTPUT)

@@ -6,14 +6,16 @@ A mask allows the end-of-sequence tokens exactly where the output may end. They 
 allows other control tokens only where the literals around tool calls or reasoning contain them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
 from llguidance import LLExecutor, LLMatcher
 
 from onward_server.errors import InvalidReason, InvalidRequest
+from onward_server.panics import is_panic
 
 Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of word w is token 32 w + i, 1: allowed
 Mask = npt.NDArray[np.int32]  # (ceil(V / 32),), one row of Masks
@@ -28,8 +30,8 @@ class GrammarMatcher:
     The native matcher keeps every lexer state that it creates, up to a limit. At the limit, a new matcher replays the
     tokens and replaces it, so that a long output neither fills the memory nor fails.
 
-    Every method may raise InvalidRequest: the constraint is not satisfied but allows no further token, or one step
-    costs more than the limits allow. The output then cannot continue.
+    Every method may raise InvalidRequest: the constraint is not satisfied but allows no further token, one step costs
+    more than the limits allow, or the library panicked. The output then cannot continue.
     """
 
     def __init__(self, matcher: LLMatcher, renew: Callable[[], LLMatcher], field: str) -> None:
@@ -39,40 +41,46 @@ class GrammarMatcher:
         self._field = field
         self._token_ids: list[int] = []
         self._renewed_at = 0
+        self._has_panicked = False
 
     @property
     def is_complete(self) -> bool:
         """Whether the output satisfies the constraint and no further token is allowed."""
-        self.check()
-        return self._matcher.is_stopped()
+        with self._panics_noted():
+            self.check()
+            return self._matcher.is_stopped()
 
     @property
     def may_end(self) -> bool:
         """Whether the output satisfies the constraint."""
-        may_end = self._matcher.is_accepting()
-        self.check()
-        return may_end
+        with self._panics_noted():
+            may_end = self._matcher.is_accepting()
+            self.check()
+            return may_end
 
     def accept(self, token_id: int) -> None:
         """Appends a token that the mask allows; never an end-of-sequence token."""
         self._token_ids.append(token_id)
-        if not self._matcher.consume_token(token_id):
-            self._replace()
-        self.check()
+        with self._panics_noted():
+            if not self._matcher.consume_token(token_id):
+                self._replace()
+            self.check()
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next, up to the first position where several are allowed; does not accept them."""
-        token_ids = self._matcher.compute_ff_tokens()
-        self.check()
-        return token_ids
+        with self._panics_noted():
+            token_ids = self._matcher.compute_ff_tokens()
+            self.check()
+            return token_ids
 
     def fill(self, mask: Mask) -> None:
         """Writes which tokens may come next; only end-of-sequence tokens where `is_complete`."""
         if not (mask.flags.c_contiguous and mask.dtype == np.int32):
             raise ValueError(f"a mask must be a contiguous row of int32, not of {mask.dtype}")
-        self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-        self.mend(mask)
-        self.check()
+        with self._panics_noted():
+            self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+            self.mend(mask)
+            self.check()
 
     def mend(self, mask: Mask) -> None:
         """Refills a row if the native matcher hit a limit while filling it."""
@@ -81,17 +89,31 @@ class GrammarMatcher:
 
     def check(self) -> None:
         """Raises InvalidRequest if the native matcher has failed."""
+        if self._has_panicked:
+            raise self._failure("the library that enforces the constraint failed on it")
         if self._matcher.is_error():
-            raise InvalidRequest.of(
-                self._field,
-                "the constraint is not satisfied but allows no further token, or matching it is too costly",
-                InvalidReason.INVALID_RESPONSE_FORMAT,
+            raise self._failure(
+                "the constraint is not satisfied but allows no further token, or matching it is too costly"
             )
 
     @property
     def native(self) -> LLMatcher:
         """The native matcher, for `MaskFiller`."""
         return self._matcher
+
+    @contextmanager
+    def _panics_noted(self) -> Generator[None]:
+        """Turns a panic of the block into the error of `check`, now and from then on."""
+        try:
+            yield
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            self._has_panicked = True
+            self.check()
+
+    def _failure(self, description: str) -> InvalidRequest:
+        return InvalidRequest.of(self._field, description, InvalidReason.INVALID_RESPONSE_FORMAT)
 
     def _replace(self) -> bool:
         """Replaces a matcher that has hit its lexer limit, at most once per token; returns whether it did."""
@@ -125,9 +147,16 @@ class MaskFiller:
             raise ValueError(f"masks must be a contiguous array of int32, not of {masks.dtype}")
         num_rows, num_words = masks.shape
         natives = [(matcher.native, row) for matcher, row in rows]
-        self._executor.unsafe_compute_mask_ptr(natives, masks.ctypes.data, num_words * 4, num_rows)
-        for matcher, row in rows:
-            matcher.mend(masks[row])
+        try:
+            self._executor.unsafe_compute_mask_ptr(natives, masks.ctypes.data, num_words * 4, num_rows)
+            for matcher, row in rows:
+                matcher.mend(masks[row])
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            for matcher, row in rows:  # one by one, to find the matcher that panics
+                with suppress(InvalidRequest):
+                    matcher.fill(masks[row])
 
     def close(self) -> None:
         """Stops the threads."""

@@ -21,6 +21,7 @@ from onward_server.domain import (
 from onward_server.errors import InvalidReason, InvalidRequest, StartupError
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ReasoningFrame, ToolCallConstraint
+from onward_server.grammar.trial import Trial
 from testing.call_cases import HERMES, LLAMA, MISTRAL, TOOLS
 from testing.sampling import RandomSampler
 from testing.vocabularies import EOS_TOKEN_IDS, small_vocabulary
@@ -334,3 +335,25 @@ def test_a_tokenizer_that_cannot_be_constrained_prevents_the_start(
 ) -> None:
     with pytest.raises(StartupError, match=message):
         GrammarCompiler(tokenizer_json, vocabulary_size=vocabulary_size, eos_token_ids=eos_token_ids)
+
+
+class Panic(BaseException):
+    """Derived from BaseException, as panics in Rust are."""
+
+
+def test_a_constraint_on_which_the_library_panics_is_rejected_and_the_next_one_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The exception was no Exception, so the call was never answered."""
+    vocabulary = small_vocabulary()
+    compiler = GrammarCompiler(vocabulary.tokenizer_json, vocabulary_size=512, eos_token_ids=EOS_TOKEN_IDS)
+
+    def panic(*_: object) -> None:
+        raise Panic
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trial, "error", panic)
+        with pytest.raises(InvalidRequest, match=r"^response_format: the library that enforces constraints failed"):
+            compiler.compile(RegexFormat(pattern="a+")).result()
+    assert compiler.compile(RegexFormat(pattern="a+")).result().matcher()
+    compiler.close()

@@ -180,3 +180,57 @@ def test_a_mask_of_another_type_or_layout_is_rejected(writer: RandomSampler) -> 
         matcher(writer, "a").fill(np.zeros(32, np.int32)[::2])
     with pytest.raises(ValueError, match="int32"):
         MaskFiller(1).fill([], np.zeros((2, 16), np.float32).astype(np.int64))  # type: ignore[arg-type]
+
+
+class Panic(BaseException):
+    """Derived from BaseException, as panics in Rust are."""
+
+
+class PanickingMatcher:
+    """A native matcher that panics at its nth use, and works before it."""
+
+    def __init__(self, native: LLMatcher, panic_at: int) -> None:
+        self._native = native
+        self._left = panic_at
+
+    def __getattr__(self, name: str) -> object:
+        """Counts the uses."""
+        self._left -= 1
+        if not self._left:
+            raise Panic
+        return getattr(self._native, name)
+
+
+class PanickingExecutor:
+    """Panics for all of its matchers if one of them does."""
+
+    def unsafe_compute_mask_ptr(self, *_: object) -> None:
+        """Panics."""
+        raise Panic
+
+
+def follow(output: GrammarMatcher, token_id: int) -> None:
+    """Takes a token nine times and asks all that there is to ask."""
+    for _ in range(9):
+        output.check()
+        output.accept(token_id)
+        assert output.may_end
+        assert not output.is_complete
+        output.forced_tokens()
+
+
+@pytest.mark.parametrize("panic_at", range(1, 8))
+def test_a_panic_of_the_library_fails_its_own_output_only(writer: RandomSampler, panic_at: int) -> None:
+    """The panic of one output's matcher was a BaseException in the thread of all."""
+    failing, other = matcher(writer, "a{1,20}"), matcher(writer, "a{1,20}")
+    failing._matcher = PanickingMatcher(failing._matcher, panic_at)  # type: ignore[assignment]
+    masks, filler = allocate_masks(2, 512), MaskFiller(1)
+    filler._executor = PanickingExecutor()  # type: ignore[assignment]
+    filler.fill([(failing, 0), (other, 1)], masks)
+    with pytest.raises(InvalidRequest, match="the library that enforces the constraint failed on it") as failure:
+        follow(failing, writer.ids_of("a")[0])
+    assert failure.value.reason is InvalidReason.INVALID_RESPONSE_FORMAT
+    with pytest.raises(InvalidRequest):
+        failing.check()
+    follow(other, writer.ids_of("a")[0])
+    filler.close()
