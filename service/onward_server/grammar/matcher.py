@@ -47,7 +47,7 @@ class GrammarMatcher:
     def is_complete(self) -> bool:
         """Whether the output satisfies the constraint and no further token is allowed."""
         with self._panics_noted():
-            self.check()
+            self._check()
             return self._matcher.is_stopped()
 
     @property
@@ -55,7 +55,7 @@ class GrammarMatcher:
         """Whether the output satisfies the constraint."""
         with self._panics_noted():
             may_end = self._matcher.is_accepting()
-            self.check()
+            self._check()
             return may_end
 
     def accept(self, token_id: int) -> None:
@@ -64,13 +64,13 @@ class GrammarMatcher:
         with self._panics_noted():
             if not self._matcher.consume_token(token_id):
                 self._replace()
-            self.check()
+            self._check()
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next, up to the first position where several are allowed; does not accept them."""
         with self._panics_noted():
             token_ids = self._matcher.compute_ff_tokens()
-            self.check()
+            self._check()
             return token_ids
 
     def fill(self, mask: Mask) -> None:
@@ -80,7 +80,7 @@ class GrammarMatcher:
         with self._panics_noted():
             self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
             self.mend(mask)
-            self.check()
+            self._check()
 
     def mend(self, mask: Mask) -> None:
         """Refills a row if the native matcher hit a limit while filling it."""
@@ -89,12 +89,8 @@ class GrammarMatcher:
 
     def check(self) -> None:
         """Raises InvalidRequest if the native matcher has failed."""
-        if self._has_panicked:
-            raise self._failure("the library that enforces the constraint failed on it")
-        if self._matcher.is_error():
-            raise self._failure(
-                "the constraint is not satisfied but allows no further token, or matching it is too costly"
-            )
+        with self._panics_noted():
+            self._check()
 
     @property
     def native(self) -> LLMatcher:
@@ -103,14 +99,22 @@ class GrammarMatcher:
 
     @contextmanager
     def _panics_noted(self) -> Generator[None]:
-        """Turns a panic of the block into the error of `check`, now and from then on."""
+        """Turns a panic of the block into the error of `_check`, now and from then on."""
         try:
             yield
         except BaseException as error:
             if not is_panic(error):
                 raise
             self._has_panicked = True
-            self.check()
+            self._check()
+
+    def _check(self) -> None:
+        if self._has_panicked:
+            raise self._failure("the library that enforces the constraint failed on it")
+        if self._matcher.is_error():
+            raise self._failure(
+                "the constraint is not satisfied but allows no further token, or matching it is too costly"
+            )
 
     def _failure(self, description: str) -> InvalidRequest:
         return InvalidRequest.of(self._field, description, InvalidReason.INVALID_RESPONSE_FORMAT)
