@@ -25,6 +25,7 @@ from onward_server.completion.completer import Completer
 from onward_server.completion.constraints import Constraints
 from onward_server.completion.prompt.builder import PromptBuilder, max_text_bytes
 from onward_server.completion.prompt.chat_template import ChatTemplate
+from onward_server.completion.prompt.template_sources import named_template
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from onward_server.domain import ModelCapabilities, ModelCard
@@ -237,7 +238,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     with _step(f"{model_id}: read {path}"):
         folder = ModelFolder.read(path)
         tokenizer = Tokenizer.load(path)
-        template = ChatTemplate.load(path, tokenizer)
+        template = ChatTemplate.load(path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
         tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
         tools_fault = _tools_fault(template, tool_format)
@@ -263,7 +264,8 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: computed the fingerprint"):
         environment = (version("onward-server"), runtime_version(), loaded.execution_provider)
-        fingerprint = folder.fingerprint(*environment, *output_format.names)
+        overrides = [template.source] if template and settings.chat_template_of(model_id) else []
+        fingerprint = folder.fingerprint(*environment, *output_format.names, *overrides)
     causal_lm = loaded.causal_lm
     card = ModelCard(
         id=model_id,
@@ -300,7 +302,9 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
 
 
 def _require_known_formats(settings: Settings) -> None:
-    """Raises StartupError for an unknown format before any model is loaded, which may take minutes."""
+    """Raises StartupError for an unknown format or template before any model is loaded, which may take minutes."""
+    for name in settings.chat_templates.values():
+        named_template(name)
     for name in settings.tool_formats.values():
         choose_output_format(TemplateSamples(), tools=name)
     for name in settings.reasoning_formats.values():
@@ -318,7 +322,10 @@ def _output_format(settings: Settings, model_id: str, template: ChatTemplate | N
 def _tools_fault(template: ChatTemplate | None, tool_format: str) -> str:
     """Why requests to a model cannot offer tools, and what the operator can do; empty if they can."""
     if template is None or not template.supports_tools:
-        return "the model's chat template does not show tools to the model"
+        return (
+            "the model's chat template does not show tools to the model; the operator can name one that does with "
+            "--chat-template"
+        )
     if not tool_format:
         names = ", ".join(format_.name for format_ in TOOL_FORMATS)
         return (

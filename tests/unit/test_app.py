@@ -82,6 +82,25 @@ def test_formats_are_detected_from_the_template_unless_settings_name_others(fold
     ]
 
 
+def test_a_chat_template_is_named_for_one_model_or_for_all_others(folder: Path, tmp_path: Path) -> None:
+    (folder / "chat_template.jinja").write_text(template_source("chatml"))
+    named = tmp_path / "named.jinja"
+    named.write_text(template_source("chatml_tools"))
+    models = load_models(
+        Settings.model_validate(
+            {
+                "model": (f"a={folder}", f"b={folder}"),
+                "slots": 2,
+                "chat_template": ("a=deepseek_v31", str(named)),
+            }
+        )
+    )
+
+    cards = [model.limits.card for model in models]
+    assert [(card.tool_format, card.capabilities.tools) for card in cards] == [("deepseek_v31", True), ("hermes", True)]
+    assert len({load(folder).limits.card.system_fingerprint, *(card.system_fingerprint for card in cards)}) == 3
+
+
 UNKNOWN_CALLS = """
 {%- for tool in tools or [] %}May call {{ tool.function.name }}. {% endfor %}
 {%- for message in messages %}{{ message.role }}: {{ message.content }}
@@ -132,13 +151,14 @@ def test_an_operator_can_have_tool_calls_of_an_unknown_format_as_text(folder: Pa
 @pytest.mark.parametrize(
     ("setting", "values", "sentence"),
     [
+        ("chat_template", ("qwen",), "--chat-template: 'qwen' is neither a file nor one of deepseek_r1, deepseek_v31"),
         ("tool_format", ("a=qwen",), "unknown tool format 'qwen'; the valid names are none, harmony, "),
         ("tool_format", ("qwen", "a=hermes"), "unknown tool format 'qwen'; the valid names are none, harmony, "),
         ("reasoning_format", ("a=",), "unknown reasoning format ''; the valid names are none, harmony, "),
     ],
-    ids=["for one model", "for all other models", "empty"],
+    ids=["a template", "for one model", "for all other models", "empty"],
 )
-def test_an_unknown_format_is_rejected_before_any_model_is_read(
+def test_an_unknown_format_or_template_is_rejected_before_any_model_is_read(
     setting: str, values: tuple[str, ...], sentence: str
 ) -> None:
     settings = Settings.model_validate({"model": ("a=/no/such/folder",), setting: values})

@@ -97,6 +97,19 @@ def test_formats_are_for_one_model_or_for_all_others(words: list[str], formats: 
     assert read_settings(["--model", "/m/a", "--model", "./b=c", *words]).tool_formats == formats
 
 
+@pytest.mark.parametrize(
+    ("words", "templates"),
+    [
+        (["--chat-template", "deepseek_v31"], {None: "deepseek_v31"}),
+        (["--chat-template", "a=/t/x=1.jinja"], {"a": "/t/x=1.jinja"}),
+        (["--chat-template", "./x=1.jinja,a=b.jinja"], {None: "./x=1.jinja", "a": "b.jinja"}),
+    ],
+    ids=["all", "one", "all but one"],
+)
+def test_chat_templates_are_for_one_model_or_for_all_others(words: list[str], templates: dict[str | None, str]) -> None:
+    assert read_settings(["--model", "/m/a", *words]).chat_templates == templates
+
+
 def test_formats_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_REASONING_FORMAT", "think,pocket=none")
 

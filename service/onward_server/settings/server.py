@@ -20,6 +20,7 @@ MIB = 1 << 20
 
 _METAVARS = {
     "--model": "[ID=]DIR",
+    "--chat-template": "[ID=]FILE",
     "--failpoint": "PART=FAULT[@N]",
     "tuple[str,...]": "[ID=]NAME",
     "str": "ADDRESS",
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = ()
     """Model folder to serve, as `DIR` or `ID=DIR`. Repeat the flag, or separate folders with commas, to serve several
     models; the first one is the default model. Default: the embedded model `pocket`."""
+    chat_template: Annotated[tuple[str, ...], NoDecode] = ()
+    """Chat template to use instead of the model's, as `FILE` for all models or `ID=FILE` for one model. FILE is a Jinja
+    file, or `deepseek_r1` or `deepseek_v31`: templates that show tools to these models, which their own templates do
+    not. Repeat the flag, or separate values with commas, to set several. Default: the template in the model folder."""
     tool_format: Annotated[tuple[str, ...], NoDecode] = ()
     """Tool format, as `NAME` for all models or `ID=NAME` for one model. Repeat the flag, or separate values with
     commas, to set several. `none` leaves tool calls in the text. An unknown name lists the valid ones. Default:
@@ -111,7 +116,7 @@ class Settings(BaseSettings):
     supervisors bear it. Parts are `run`, `sampler` and `delivery`; faults are `hang`, `panic`, `error` and `crash`.
     Repeat the flag, or separate values with commas, to inject several. Default: none."""
 
-    @field_validator("model", "tool_format", "reasoning_format", "failpoint", mode="before")
+    @field_validator("model", "chat_template", "tool_format", "reasoning_format", "failpoint", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         """Splits `a,b` of an environment variable. Repeated flags arrive joined in the same way."""
@@ -159,8 +164,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_format_ids(self) -> Self:
-        for flag, values in (("--tool-format", self.tool_format), ("--reasoning-format", self.reasoning_format)):
-            ids = [_model_id_and_format(value)[0] for value in values]
+        for flag, ids in (
+            ("--chat-template", [_model_id_and_template(value)[0] for value in self.chat_template]),
+            ("--tool-format", [_model_id_and_format(value)[0] for value in self.tool_format]),
+            ("--reasoning-format", [_model_id_and_format(value)[0] for value in self.reasoning_format]),
+        ):
             for model_id in ids:
                 if model_id is not None and model_id not in self.model_folders:
                     served = ", ".join(self.model_folders)
@@ -188,6 +196,15 @@ class Settings(BaseSettings):
     def reasoning_formats(self) -> dict[str | None, str]:
         """Model id to the name of its reasoning format; the key None stands for all other models."""
         return dict(map(_model_id_and_format, self.reasoning_format))
+
+    @property
+    def chat_templates(self) -> dict[str | None, str]:
+        """Model id to the file or name of its chat template; the key None stands for all other models."""
+        return dict(map(_model_id_and_template, self.chat_template))
+
+    def chat_template_of(self, model_id: str) -> str | None:
+        """The file or name of a model's chat template; None: the one in its folder."""
+        return self.chat_templates.get(model_id, self.chat_templates.get(None))
 
     def tool_format_of(self, model_id: str) -> str | None:
         """The name of a model's tool format; None: it is detected."""
@@ -271,6 +288,14 @@ def _model_id_and_folder(source: str) -> tuple[str, Path]:
     if equals and "/" not in model_id:  # an equals sign after a slash belongs to DIR
         return model_id, Path(folder)
     return "-".join(Path(source).resolve().name.split()), Path(source)
+
+
+def _model_id_and_template(value: str) -> tuple[str | None, str]:
+    """Splits `ID=FILE` or `FILE`."""
+    model_id, equals, file = value.partition("=")
+    if equals and "/" not in model_id:  # an equals sign after a slash belongs to FILE
+        return model_id, file
+    return None, value
 
 
 def _model_id_and_format(value: str) -> tuple[str | None, str]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from onward_server.completion.prompt.sample_renderings import render_samples
 from onward_server.completion.prompt.sentinels import ControlStrings, remove_sentinels, unused_characters
@@ -17,10 +16,10 @@ from onward_server.completion.prompt.template_messages import (
     template_tools,
 )
 from onward_server.completion.prompt.template_probe import probe_template
+from onward_server.completion.prompt.template_sources import folder_templates, named_template
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.domain import FunctionTool, Message, ReasoningEffort
-from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
-from onward_server.model.json_file import read_json_object
+from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError, StartupError
 from onward_server.model.tokenizer import RenderedPrompt, Tokenizer
 
 _SWITCHES = ("enable_thinking", "thinking")
@@ -85,13 +84,24 @@ class ChatTemplate:
         self._traits = probe_template(partial(self._try, self._plain), partial(self._try, self._with_tools))
 
     @classmethod
-    def load(cls, folder: Path, tokenizer: Tokenizer, *, clock: Clock = datetime.now) -> "ChatTemplate | None":
-        """Loads the chat template of a model folder; returns None if the folder has none.
+    def load(
+        cls, folder: Path, tokenizer: Tokenizer, *, named: str | None = None, clock: Clock = datetime.now
+    ) -> "ChatTemplate | None":
+        """Loads the chat template of a model.
+
+        Args:
+            folder: The model folder.
+            tokenizer: The model's tokenizer.
+            named: The template to use instead of the folder's: a file, or the name of a template of the server.
+            clock: Tells the time to templates that ask for it.
+
+        Returns:
+            The template; None if none is named and the folder has none.
 
         Raises:
-            ModelFolderError: The template is invalid.
+            StartupError: The template is invalid, or the named one does not exist.
         """
-        sources = _sources(folder)
+        sources = folder_templates(folder) if named is None else {"default": named_template(named)}
         if not sources:
             return None
         if "default" not in sources:
@@ -106,6 +116,8 @@ class ChatTemplate:
                 clock=clock,
             )
         except InvalidTemplate as error:
+            if named is not None:
+                raise StartupError(f"--chat-template: {named} is not a valid Jinja template: {error}") from error
             raise ModelFolderError(f"{folder}: the chat template is invalid: {error}") from error
 
     @property
@@ -317,38 +329,3 @@ def _switches(engine: TemplateEngine, effort: ReasoningEffort | None) -> dict[st
         description = f"{effort}: the model's chat template {lack}"
         raise InvalidRequest.of("reasoning_effort", description, InvalidReason.UNSUPPORTED_BY_MODEL)
     return switches
-
-
-def _sources(folder: Path) -> Mapping[str, str]:
-    """Returns the templates by name: from .jinja files, else tokenizer_config.json, else chat_template.json."""
-    files = {path.stem: _read(path) for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
-    if (path := folder / "chat_template.jinja").is_file():
-        files["default"] = _read(path)
-    if files:
-        return files
-    for name in ("tokenizer_config.json", "chat_template.json"):
-        if template := read_json_object(folder / name).get("chat_template"):
-            return _named(folder / name, template)
-    return {}
-
-
-def _named(path: Path, template: object) -> Mapping[str, str]:
-    if isinstance(template, str):
-        return {"default": template}
-    named: dict[str, str] = {}
-    for entry in cast(list[object], template) if isinstance(template, list) else [template]:
-        match entry:
-            case {"name": str(name), "template": str(source)}:
-                named[name] = source
-            case _:
-                raise ModelFolderError(
-                    f"{path}: chat_template must be a string, or a list of objects with name and template"
-                )
-    return named
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelFolderError(f"{path} is not UTF-8 text: {error}") from error

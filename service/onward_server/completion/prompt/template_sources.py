@@ -1,0 +1,70 @@
+"""Finds the chat templates of a model: in its folder, or those that the operator names."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from onward_server.errors import ModelFolderError, StartupError
+from onward_server.model.json_file import read_json_object
+
+_OWN_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def own_template_names() -> list[str]:
+    """The names of the templates that come with the server, for models whose own template renders no tools."""
+    return sorted(path.stem for path in _OWN_TEMPLATES.glob("*.jinja"))
+
+
+def named_template(name: str) -> str:
+    """Returns the text of a template of the server, or of the file with this path.
+
+    Raises:
+        StartupError: There is no such template and no such file, or the file cannot be read.
+    """
+    if name in own_template_names():
+        return (_OWN_TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
+    path = Path(name)
+    if not path.is_file():
+        names = ", ".join(own_template_names())
+        raise StartupError(f"--chat-template: {name!r} is neither a file nor one of {names}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StartupError(f"--chat-template: {path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise StartupError(f"--chat-template: {path} cannot be read: {error.strerror}") from error
+
+
+def folder_templates(folder: Path) -> Mapping[str, str]:
+    """Returns the templates by name: from .jinja files, else tokenizer_config.json, else chat_template.json."""
+    files = {path.stem: _read_file(path) for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
+    if (path := folder / "chat_template.jinja").is_file():
+        files["default"] = _read_file(path)
+    if files:
+        return files
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        if template := read_json_object(folder / name).get("chat_template"):
+            return _named(folder / name, template)
+    return {}
+
+
+def _named(path: Path, template: object) -> Mapping[str, str]:
+    if isinstance(template, str):
+        return {"default": template}
+    named: dict[str, str] = {}
+    for entry in cast(list[object], template) if isinstance(template, list) else [template]:
+        match entry:
+            case {"name": str(name), "template": str(source)}:
+                named[name] = source
+            case _:
+                raise ModelFolderError(
+                    f"{path}: chat_template must be a string, or a list of objects with name and template"
+                )
+    return named
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelFolderError(f"{path} is not UTF-8 text: {error}") from error
