@@ -49,6 +49,11 @@ class TextStream:
         return self._is_ended and self._position == len(self._text)
 
     @property
+    def is_ended_by_model(self) -> bool:
+        """Whether all text has been taken, and the model itself ended the output."""
+        return self.is_at_end and not self.is_truncated
+
+    @property
     def next_character(self) -> str:
         """The character after a run taken with `take_while`; empty at the end of the output."""
         return self._text[self._position : self._position + 1]

@@ -6,7 +6,8 @@
     ```<|tool▁call▁end|><|tool▁calls▁end|>
 
 The same deviations as in `deepseek_v31` are parsed, and the closing fence may be missing; any other deviation makes the
-tool call malformed. The Qwen models distilled from R1 may also write the `hermes` format that Qwen was trained on.
+tool call malformed. Models distilled from R1 may spell the first marker in other ways, and those of Qwen may also write
+the `hermes` format that Qwen was trained on.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
@@ -14,17 +15,23 @@ from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
 from onward_server.completion.answer.tool_formats import hermes
+from onward_server.completion.answer.tool_formats.call_sections import parse_section
 from onward_server.completion.answer.tool_formats.deepseek_v31 import (
     CALL_BEGIN,
     CALL_END,
     CALLS_BEGIN,
     CALLS_END,
+    MARKERS,
     SEPARATOR,
     open_call,
-    parse_section,
 )
 from onward_server.completion.answer.tool_formats.json_call import parse_optional_arguments
 from onward_server.grammar.tool_calls import CallFrame
+
+_SPELLINGS = tuple(
+    f"<\uff5ctool{text}\uff5c>" for text in ("_calls_begin", " calls begin", r"\_calls\_begin", "▁calls")
+)
+"""Other spellings of CALLS_BEGIN."""
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
@@ -32,7 +39,7 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
     if trigger == "<tool_call>":
         yield from hermes.parse(state, trigger)
     else:
-        yield from parse_section(state, trigger, _parse_call)
+        yield from parse_section(state, trigger, MARKERS, _parse_call)
 
 
 def _parse_call(state: ParserState) -> Parsing[None]:
@@ -49,7 +56,7 @@ DEEPSEEK_R1 = ToolFormat(
     name="deepseek_r1",
     prompt_markers=(CALLS_BEGIN, "```json"),
     control_strings=(CALLS_BEGIN, CALL_BEGIN, SEPARATOR, CALL_END, CALLS_END, "<tool_call>", "</tool_call>"),
-    triggers=(CALLS_BEGIN, CALL_BEGIN, "<tool_call>"),
+    triggers=(CALLS_BEGIN, *_SPELLINGS, CALL_BEGIN, "<tool_call>"),
     parse=parse,
     frame=CallFrame(
         trigger=CALLS_BEGIN,

@@ -2,48 +2,29 @@
 
     <|tool▁calls▁begin|><|tool▁call▁begin|>get_weather<|tool▁sep|>{"city": "Bern"}<|tool▁call▁end|><|tool▁calls▁end|>
 
-(In the output, the bars are fullwidth: U+FF5C.) The first marker and the end markers may be missing, and so may the
-arguments. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call malformed;
-the calls before it remain.
+(In the output, the bars are fullwidth: U+FF5C.) The markers at the ends may be missing, and so may one of the first
+two, and the arguments. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call
+malformed; the calls before it remain.
 """
-
-from collections.abc import Callable
 
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.call_sections import SectionMarkers, parse_section
 from onward_server.completion.answer.tool_formats.json_call import parse_optional_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 CALLS_BEGIN, CALLS_END = "<\uff5ctool▁calls▁begin\uff5c>", "<\uff5ctool▁calls▁end\uff5c>"
 CALL_BEGIN, CALL_END = "<\uff5ctool▁call▁begin\uff5c>", "<\uff5ctool▁call▁end\uff5c>"
 SEPARATOR = "<\uff5ctool▁sep\uff5c>"
+MARKERS = SectionMarkers(call_begin=CALL_BEGIN, call_end=CALL_END, section_end=CALLS_END)
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
     """Parses a section of calls."""
-    yield from parse_section(state, trigger, _parse_call)
-
-
-def parse_section(
-    state: ParserState, trigger: str, parse_call: Callable[[ParserState], Parsing[None]]
-) -> Parsing[None]:
-    """Parses a section of calls; `parse_call` parses what is between the begin and end markers of one call."""
-    stream = state.stream
-    marker: str | None = trigger
-    if trigger == CALLS_BEGIN:
-        yield from stream.take_space()
-        marker = yield from stream.expect(CALL_BEGIN, CALLS_END)
-    while marker == CALL_BEGIN:
-        yield from parse_call(state)
-        yield from stream.take_space()
-        marker = None if stream.is_at_end else (yield from stream.expect(CALL_END, CALL_BEGIN, CALLS_END))
-        state.close_tool_call(CALL_BEGIN if marker == CALL_BEGIN else "")
-        if marker == CALL_END:
-            marker = yield from stream.accept_after_space(CALL_BEGIN, CALLS_END)
-            stream.take_truncated(CALLS_END)
+    yield from parse_section(state, trigger, MARKERS, _parse_call)
 
 
 def open_call(state: ParserState, name_end: Markers) -> Parsing[None]:

@@ -9,8 +9,8 @@
 
 (In the output, the bars are fullwidth: U+FF5C.) V4 calls the section `tool_calls`. The attribute `string` tells whether
 the value is a string or JSON; the tool's schema decides where the attribute is missing or contradicts the schema. The
-ends of an argument, of a call and of the section may be missing, but not all of them, and so may the start of the
-section. Any other deviation or an unknown tool make the tool call malformed; the calls before it remain. A call may
+end of an argument may be missing if another marker follows; the other ends and the start of the section may be missing
+in any case. Any other deviation or an unknown tool make the tool call malformed; the calls before it remain. A call may
 also begin inside the reasoning, and ends it.
 """
 

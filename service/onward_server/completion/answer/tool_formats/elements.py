@@ -5,7 +5,8 @@
     </parameter>
 
 A value is bare text, so it may contain the markers that surround it. An end marker ends the value only if another
-marker follows. If the end marker is missing, the value ends where the next argument begins or the call ends.
+marker follows or the model ends the output there. If the end marker is missing, the value ends where the next argument
+begins or the call ends.
 """
 
 import re
@@ -64,7 +65,8 @@ def parse_elements(state: ParserState, markers: ElementMarkers, tool: FunctionTo
     """Parses the arguments of the open call, and its end if that is not missing.
 
     Raises:
-        MalformedToolCall: Something other than arguments follows, or the output ends inside the call.
+        MalformedToolCall: Something other than arguments follows, the output ends inside an argument, or it is
+            truncated before the end of the call.
     """
     stream, tool_calls = state.stream, state.tool_calls
     types = ArgumentTypes(tool)
@@ -73,7 +75,7 @@ def parse_elements(state: ParserState, markers: ElementMarkers, tool: FunctionTo
     head: _Head | None = None
     if (yield from stream.accept(markers.begin)):
         head = yield from _parse_head(stream, markers, types)
-    elif (yield from stream.peek(*markers.after_call)) is None:
+    elif (yield from stream.peek(*markers.after_call)) is None and not stream.is_ended_by_model:
         yield from stream.expect(markers.call_end)
     while head is not None:
         if not head.is_complete:
@@ -128,13 +130,13 @@ class _ValueParser:
             if value.is_in_string:
                 value.add(marker)
                 continue
-            is_end, head, text = yield from self._look_beyond(marker, is_at_line_start=value.is_at_line_start)
+            is_end, head, text = yield from self._look_beyond(marker)
             if is_end:
                 value.close(_SPACE if marker != markers.end else "\n" if drops_break else "")
                 return head
             value.add(marker + text)
 
-    def _look_beyond(self, marker: str, *, is_at_line_start: bool) -> Parsing[tuple[bool, _Head | None, str]]:
+    def _look_beyond(self, marker: str) -> Parsing[tuple[bool, _Head | None, str]]:
         """Looks at what follows a marker inside a value.
 
         Returns:
@@ -146,15 +148,13 @@ class _ValueParser:
             is_next = head.is_complete and head.name not in self._written and self._types.may_have(head.name)
             return is_next, (head if is_next else None), head.text
         space = yield from stream.take_space()
-        if marker == markers.call_end:
-            has_next = (yield from stream.peek(*markers.after_call)) is not None
-            return has_next or (stream.is_at_end and is_at_line_start), None, space
-        if stream.is_at_end:
-            raise MalformedToolCall
-        if (yield from stream.accept(markers.begin)):
+        if marker == markers.end and (yield from stream.accept(markers.begin)):
             return True, (yield from _parse_head(stream, markers, self._types)), ""
-        next_marker = (yield from stream.accept(markers.call_end)) or (yield from stream.peek(*markers.after_call))
-        return next_marker is not None, None, space
+        literals = markers.after_call if marker == markers.call_end else (markers.call_end, *markers.after_call)
+        next_marker = yield from stream.peek(*literals)
+        if next_marker == markers.call_end:
+            yield from stream.expect(markers.call_end)
+        return next_marker is not None or stream.is_ended_by_model, None, space
 
 
 class _Value:
@@ -179,11 +179,6 @@ class _Value:
     def is_in_string(self) -> bool:
         """Whether the text so far ends inside a string of a list or an object."""
         return bool(self._is_nested) and self._extent.is_in_string
-
-    @property
-    def is_at_line_start(self) -> bool:
-        """Whether the last line so far is blank."""
-        return any("\n" in space for space in self._space)
 
     def add(self, text: str) -> None:
         """Takes the next piece of the value."""

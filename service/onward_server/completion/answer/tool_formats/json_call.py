@@ -91,7 +91,7 @@ def parse_optional_arguments(state: ParserState, *ends: str) -> Parsing[None]:
     """
     stream = state.stream
     yield from stream.take_space()
-    has_none = (yield from stream.peek(*ends)) is not None or (stream.is_at_end and not stream.is_truncated)
+    has_none = (yield from stream.peek(*ends)) is not None or stream.is_ended_by_model
     if has_none:
         state.tool_calls.add_arguments(_NO_ARGUMENTS)
     else:

@@ -4,10 +4,10 @@
     <|tool_call_end|><|tool_calls_section_end|>
 
 (One line in the output.) The id becomes the id of the tool call, as the model expects to find it in the conversation.
-The markers around the section and at the end of a call may be missing, and so may `functions.` and the number. If one
-tool only is offered, the id need not name it: after calls with other ids, the model may go on like those. Any other
-deviation, an unknown tool or arguments that are not a JSON object make the tool call malformed; the calls before it
-remain. A call may also begin inside the reasoning, and ends it.
+The markers around the section and at the ends of calls may be missing, and so may `functions.`, the number and the
+arguments. If one tool only is offered, the id need not name it: after calls with other ids, the model may go on like
+those. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call malformed; the
+calls before it remain. A call may also begin inside the reasoning, and ends it.
 """
 
 import re
@@ -17,34 +17,21 @@ from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments
+from onward_server.completion.answer.tool_formats.call_sections import SectionMarkers, parse_section
+from onward_server.completion.answer.tool_formats.json_call import parse_optional_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 _SECTION_BEGIN, _SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 _CALL_BEGIN, _CALL_END = "<|tool_call_begin|>", "<|tool_call_end|>"
 _ARGUMENTS_BEGIN = "<|tool_call_argument_begin|>"
+_MARKERS = SectionMarkers(call_begin=_CALL_BEGIN, call_end=_CALL_END, section_end=_SECTION_END)
 _PREFIX = "functions."
 _INDEX = re.compile(r":\d+$")
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
-    """Parses a section of calls, which may be empty."""
-    stream = state.stream
-    marker = trigger
-    if trigger == _SECTION_BEGIN:
-        yield from stream.take_space()
-        marker = yield from stream.expect(_CALL_BEGIN, _SECTION_END)
-    while marker == _CALL_BEGIN:
-        yield from _parse_call(state)
-        yield from stream.take_space()
-        end = (yield from stream.accept(_CALL_END)) or (yield from stream.peek(_CALL_BEGIN, _SECTION_END))
-        stream.take_truncated(_CALL_END)
-        if end is None and not stream.is_at_end:
-            raise MalformedToolCall
-        state.close_tool_call()
-        yield from stream.take_space()
-        marker = yield from stream.accept(_CALL_BEGIN, _SECTION_END)
-        stream.take_truncated(_CALL_BEGIN, _SECTION_END)
+    """Parses a section of calls."""
+    yield from parse_section(state, trigger, _MARKERS, _parse_call)
 
 
 def _parse_call(state: ParserState) -> Parsing[None]:
@@ -58,8 +45,7 @@ def _parse_call(state: ParserState) -> Parsing[None]:
     if name not in tool_calls.tools and len(tool_calls.tools) == 1:
         (name,) = tool_calls.tools
     tool_calls.open(name, call_id)
-    yield from stream.take_space()
-    yield from parse_arguments(stream, tool_calls.add_arguments)
+    yield from parse_optional_arguments(state, _CALL_END, _CALL_BEGIN, _SECTION_END)
 
 
 KIMI_K2 = ToolFormat(

@@ -6,9 +6,9 @@
     </invoke>
     </minimax:tool_call>
 
-Values are bare text; the tool's schema decides whether one is a string. The ends of an argument, of a call and of the
-section may be missing, but not all of them. Any other deviation or an unknown tool make the tool call malformed; the
-calls before it remain.
+Values are bare text; the tool's schema decides whether one is a string. The end of an argument may be missing if
+another marker follows, the other ends may be missing in any case. Any other deviation or an unknown tool make the tool
+call malformed; the calls before it remain.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat

@@ -9,8 +9,8 @@
     </tool_call>
 
 Values are bare text; the tool's schema decides whether one is a string. The outer element may be missing. Without it,
-`<function=` followed by anything but an offered tool is text. The end of an argument may be missing, and so may the
-end of the function if that of the call is there. Any other deviation or an unknown tool make the tool call malformed.
+`<function=` followed by anything but an offered tool is text. The end of an argument may be missing if another marker
+follows, the other ends may be missing in any case. Any other deviation or an unknown tool make the tool call malformed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
