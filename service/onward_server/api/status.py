@@ -49,8 +49,8 @@ _PUSHBACK = "grpc-retry-pushback-ms"
 _STATUS_DETAILS = "grpc-status-details-bin"
 _NO_RETRY = "-1"
 _ELSEWHERE_RETRY_S = 0.5
-_RETRY_JITTER = 0.25
-"""Retry delays are lengthened by a random part of up to this, so that clients do not all retry at once."""
+RETRY_SPREAD = 0.75, 1.4
+"""Retry delays are multiplied by a random factor in this range, so that clients do not all retry at once."""
 _MAX_STATUS_BYTES = 4096
 _MAX_MESSAGE_BYTES = 512
 _MAX_VALUE_BYTES = 256
@@ -174,7 +174,7 @@ def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers
     details: list[Message] = [RequestInfo(request_id=request_id), *failed.details]
     trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
     if failed.retry_after_s is not None:
-        retry_after_ms = round(failed.retry_after_s * 1000 * random.uniform(1, 1 + _RETRY_JITTER))  # noqa: S311
+        retry_after_ms = round(failed.retry_after_s * 1000 * random.uniform(*RETRY_SPREAD))  # noqa: S311
         details.append(RetryInfo(retry_delay=encode.duration(retry_after_ms / 1000)))
         trailers.append((_PUSHBACK, str(retry_after_ms)))
     if failed.forbids_retry:

@@ -19,6 +19,7 @@ from onward_server.engine.generation import (
     Finish,
     GenerationRequest,
     PrefillStarted,
+    RequestAdmitted,
     RequestFailed,
     SequenceExpired,
     SequenceFailed,
@@ -131,7 +132,7 @@ class Engine:
             EngineFailed: Three runs in a row failed. The engine must not be used afterwards.
         """
         result = StepResult(events=[])
-        self._scheduler.admit()
+        result.events.extend(RequestAdmitted(request_id=group.request.id) for group in self._scheduler.admit())
         if decoding := self._scheduler.decoding():
             self._decode(decoding, result)
             if budget_beside_decoding is not None:

@@ -50,6 +50,13 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestAdmitted:
+    """A request got the slots of all its choices at the start of this step."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrefillStarted:
     """The first chunk of a request's prompt ran in this step."""
 
@@ -92,4 +99,4 @@ class SequenceFailed:
     error: EngineFailed | InvalidRequest
 
 
-EngineEvent = PrefillStarted | TokenSampled | SequenceExpired | SequenceFailed | RequestFailed
+EngineEvent = RequestAdmitted | PrefillStarted | TokenSampled | SequenceExpired | SequenceFailed | RequestFailed

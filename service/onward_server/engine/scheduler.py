@@ -49,13 +49,16 @@ class Scheduler:
         """Queues a group."""
         self._waiting.append(group)
 
-    def admit(self) -> None:
-        """Gives slots to waiting groups in order of arrival, until the first in the queue does not fit."""
+    def admit(self) -> list[SequenceGroup]:
+        """Gives slots to waiting groups in order of arrival, until one does not fit; returns those that got slots."""
+        admitted: list[SequenceGroup] = []
         while self._waiting and len(self._waiting[0].sequences) <= self.slots.num_free:
             group = self._waiting.popleft()
             for sequence in group.sequences:
                 sequence.start(self.slots.take())
             self._running[group.request.id] = group
+            admitted.append(group)
+        return admitted
 
     def decoding(self) -> list[Sequence]:
         """Sequences that sample a token in this step."""

@@ -20,6 +20,7 @@ from onward_server.engine.engine import Engine
 from onward_server.engine.generation import (
     EngineEvent,
     GenerationRequest,
+    RequestAdmitted,
     RequestFailed,
     SequenceExpired,
     SequenceFailed,
@@ -27,13 +28,12 @@ from onward_server.engine.generation import (
 )
 from onward_server.errors import EngineFailed, EngineOverloaded
 from onward_server.runtime.pacing import PrefillPacer
+from onward_server.runtime.slot_usage import SlotUsage
 from onward_server.runtime.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
-_SMOOTHING = 0.2
-_MIN_RETRY_S, _MAX_RETRY_S = 0.1, 30.0
-
+_MIN_RETRY_S = 0.01
 
 _CHECKS_PER_LIMIT = 30
 _STOP_LIMIT_S = 10.0
@@ -47,6 +47,7 @@ class Generation:
     """A request in the engine, as seen from the event loop."""
 
     def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
+        """Takes the number of choices and what is to be done to stop one."""
         self.unfinished = set(range(num_choices))
         """Choices that have neither finished nor been stopped."""
         self._stop_choice = stop_choice
@@ -57,6 +58,8 @@ class Generation:
     def put(self, timed: TimedEvent) -> None:
         """Adds the next event."""
         event, _ = timed
+        if isinstance(event, RequestAdmitted):  # the caller learns of the start of the prefill
+            return
         if isinstance(event, SequenceExpired) or (isinstance(event, TokenSampled) and event.finish is not None):
             self.unfinished.discard(event.index)
         self._arrived.append(timed)
@@ -140,9 +143,9 @@ class EngineThread:
         self._limits: dict[str, float] = {}  # request id to time limit; used by the thread only
         self._is_stopping = False  # used by the thread only
         self._generations: dict[str, Generation] = {}  # used by the loop only
+        self._usage = SlotUsage(engine.num_slots)  # used by the loop only
         self._failure: EngineFailed | None = None
         self._is_hung = False
-        self._request_s = 1.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._check: asyncio.TimerHandle | None = None  # the next check of the watchdog
         self._checked_s = 0.0
@@ -185,11 +188,9 @@ class EngineThread:
             raise self._failure
         queue_depth = self.num_sequences - self._num_slots
         if queue_depth >= self._max_queue:
-            retry_after_s = self._request_s * (1 + queue_depth / self._num_slots)
+            wait_s = self._usage.wait_s(queue_depth, time.monotonic())
             raise EngineOverloaded(
-                queue_depth=queue_depth,
-                queue_limit=self._max_queue,
-                retry_after_s=min(max(retry_after_s, _MIN_RETRY_S), _MAX_RETRY_S),
+                queue_depth=queue_depth, queue_limit=self._max_queue, retry_after_s=max(wait_s, _MIN_RETRY_S)
             )
 
     @asynccontextmanager
@@ -206,22 +207,23 @@ class EngineThread:
             EngineFailed, EngineOverloaded: see `check_capacity`.
         """
         self.check_capacity()
-        generation = Generation(
-            len(request.seeds), lambda index: self._commands.put(lambda: self._engine.abort(request.id, index))
-        )
+        generation = Generation(len(request.seeds), partial(self._stop_choice, request.id))
         self._generations[request.id] = generation
         if self._check is None:
             self._schedule_check()
         self._commands.put(lambda: self._add(request, time_limit_at_s))
-        started_s = time.monotonic()
         try:
             yield generation
-            self._request_s += _SMOOTHING * (time.monotonic() - started_s - self._request_s)
         finally:
             del self._generations[request.id]
+            self._usage.end(request.id, len(request.seeds), time.monotonic())
             self._commands.put(lambda: self._forget(request.id))
 
     # Run on the event loop.
+
+    def _stop_choice(self, request_id: str, index: int) -> None:
+        self._commands.put(lambda: self._engine.abort(request_id, index))
+        self._usage.end(request_id, 1, time.monotonic())
 
     def _deliver(self) -> None:
         self._is_loop_called = False  # before reading, so that later events schedule another call
@@ -230,6 +232,7 @@ class EngineThread:
             generation = self._generations.get(timed[0].request_id)
             if generation is None:  # the caller has left, and the abort is queued
                 continue
+            num_unfinished = len(generation.unfinished)
             try:
                 self._put(generation, timed)
             except (KeyboardInterrupt, SystemExit):
@@ -237,6 +240,14 @@ class EngineThread:
             except BaseException:  # an output without this event would be wrong
                 logger.exception("an event could not be delivered, so its request fails")
                 generation.fail(EngineFailed("an event of the output could not be delivered"))
+            self._record_usage(timed, len(generation.unfinished), num_ended=num_unfinished - len(generation.unfinished))
+
+    def _record_usage(self, timed: TimedEvent, num_unfinished: int, *, num_ended: int) -> None:
+        event, at_s = timed
+        if isinstance(event, RequestAdmitted):
+            self._usage.start(event.request_id, num_unfinished, at_s)
+        elif num_ended:
+            self._usage.end(event.request_id, num_ended, at_s)
 
     def _fail(self, failure: EngineFailed) -> None:
         if self._failure is not None:
