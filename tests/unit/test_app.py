@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from onward_client.channels import is_loopback
+from onward_client.targets import is_loopback
 from onward_server.app import ServedModel, _program, load_models, start_line
 from onward_server.cli import _parser
 from onward_server.completion.validation import validate

@@ -150,12 +150,12 @@ def test_every_field_has_an_option() -> None:
     fields = set(CompleteRequest.DESCRIPTOR.fields_by_name)
     sampling = set(SamplingParams.DESCRIPTOR.fields_by_name)
 
+    openai = {"max_completion_tokens", "top_logprobs"}
+    own = {"request", "prompt", "no_special_tokens"}
     assert SamplingOptions.__optional_keys__ == sampling == set(SAMPLING)
-    assert RequestOptions.__optional_keys__ - sampling == (fields - {"messages", "raw_prompt", "sampling"}) | {
-        "request",
-        "prompt",
-        "no_special_tokens",
-    }
+    assert (
+        RequestOptions.__optional_keys__ - sampling == (fields - {"messages", "raw_prompt", "sampling"}) | own | openai
+    )
 
 
 def test_an_option_that_is_none_is_unset() -> None:
@@ -217,28 +217,31 @@ def test_messages_of_all_forms_can_be_mixed() -> None:
 BAD: list[tuple[Any, str]] = [
     ({"temperature": "hot"}, "sampling.temperature: "),
     ({"max_tokens": 1.5}, "sampling.max_tokens: "),
-    ({"stop": [1]}, "sampling.stop: "),
+    ({"stop": [1]}, "sampling.stop[0]: must be a string, not 1"),
     ({"n": "two"}, "n: "),
-    ({"prompt": ["one"]}, "prompt: "),
-    ({"metadata": {"a": 1}}, "metadata: "),
+    ({"prompt": ["one"]}, "prompt[0]: must be an integer, not 'one'"),
+    ({"metadata": {"a": 1}}, "metadata['a']: must be a string, not 1"),
     ({"logprobs": "all"}, "logprobs: "),
     ({"time_limit": "soon"}, "time_limit: must be a finite number of seconds, not 'soon'"),
     ({"time_limit": float("inf")}, "time_limit: must be a finite number of seconds, not inf"),
     ({"reasoning_effort": "huge"}, "reasoning_effort: "),
-    ({"tool_choice": "maybe"}, "tool_choice: must be one of auto, none, required or a list of names, not 'maybe'"),
+    (
+        {"tool_choice": "maybe"},
+        "tool_choice: must be one of 'auto', 'none', 'required' or a list of names, not 'maybe'",
+    ),
     ({"tools": ["forecast"]}, "tools[0]: must be a tool, a dict, a type or a function, not 'forecast'"),
     ({"tools": [{"function": {"name": "f", "strictly": True}}]}, "tools[0].function: "),
     ({"tools": [{"type": "search", "function": {"name": "f"}}]}, "tools[0].type: must be 'function', not 'search'"),
     ({"tools": [{"function": {"name": "f", "parameters": {1, 2}}}]}, "tools[0].function.parameters: "),
     ({"response_format": "yaml"}, "response_format: "),
-    ({"response_format": 5}, "response_format: must be a format, a name, a dict or a type, not 5"),
+    ({"response_format": 5}, "response_format: must be 'text', 'json_object', a dict or a type, not 5"),
     ({"response_format": {}}, "response_format: must have exactly one field, not an empty dict"),
     (
         {"response_format": {"regex": {}, "choice": {}}},
         "response_format: must have exactly one field, not 'regex', 'choice'",
     ),
-    ({"response_format": {"regex": {"patern": "a"}}}, "response_format: "),
-    ({"response_format": {"json_schema": {"schema": "{}", "strict": False}}}, "response_format: "),
+    ({"response_format": {"regex": {"patern": "a"}}}, "response_format.regex: 'patern' is not a field; did you mean"),
+    ({"response_format": {"json_schema": {"schema": "{}", "strict": False}}}, "response_format.json_schema.strict: "),
 ]
 
 
@@ -251,7 +254,7 @@ def test_an_invalid_value_is_rejected_by_name(options: RequestOptions, message: 
 
 
 BAD_MESSAGES: list[tuple[Any, str]] = [
-    ({"content": "Hi"}, "messages[1].role: must be one of system, developer, user, assistant, tool, not 'None'"),
+    ({"content": "Hi"}, "messages[1].role: must be one of system, developer, user, assistant, tool, not None"),
     ({"role": "robot"}, "messages[1].role: must be one of system, developer, user, assistant, tool, not 'robot'"),
     ({"role": "user", "contents": "Hi"}, "messages[1]: "),
     ({"role": "user", "content": {"text": "Hi"}}, "messages[1].content: must be a list, not {'text': 'Hi'}"),
@@ -259,7 +262,7 @@ BAD_MESSAGES: list[tuple[Any, str]] = [
         {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
         "messages[1].content[0].type: must be 'text', not 'image_url'",
     ),
-    ({"role": "assistant", "tool_calls": [{"call": "f"}]}, "messages[1]: "),
+    ({"role": "assistant", "tool_calls": [{"call": "f"}]}, "messages[1].tool_calls[0]: 'call' is not a field"),
 ]
 
 
@@ -272,5 +275,5 @@ def test_an_invalid_message_is_rejected_by_its_index(message: Any, expected: str
 
 
 def test_a_tool_result_without_a_json_form_is_rejected() -> None:
-    with pytest.raises(RequestError, match=r"^tool_result: "):
-        tool_result(tool_call("f", "{}"), {1, 2})
+    with pytest.raises(RequestError, match=r"^tool_result: has no JSON form: "):
+        tool_result(tool_call("f", "{}"), object())

@@ -123,9 +123,15 @@ class SmallServer(CompletionServiceServicer):
     def __init__(self) -> None:
         self._present = 0
         self._may_run = asyncio.Event()
+        self._refusals_to_come = CALLS - self.SLOTS - self.QUEUE
         self._slots = asyncio.Semaphore(self.SLOTS)
         self._random = random.Random("a small server")
         self.refused = 0
+
+    def hold(self) -> None:
+        """Runs no calls until those of the next burst that do not fit are refused."""
+        self._may_run.clear()
+        self._refusals_to_come = self.refused + CALLS - self.SLOTS - self.QUEUE
 
     async def Complete(  # noqa: N802 - gRPC's name
         self, request: CompleteRequest, context: "grpc.aio.ServicerContext[CompleteRequest, CompleteResponse]"
@@ -147,7 +153,7 @@ class SmallServer(CompletionServiceServicer):
     async def _take_turn(self, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         if self._present >= self.SLOTS + self.QUEUE:
             self.refused += 1
-            if self.refused >= CALLS - self.SLOTS - self.QUEUE:
+            if self.refused >= self._refusals_to_come:
                 self._may_run.set()
             drain_ms = 1000 * self.SECONDS * self.QUEUE / self.SLOTS
             pushback = str(round(drain_ms * self._random.uniform(1, 2)))
@@ -228,6 +234,7 @@ async def test_a_client_still_retries_after_a_burst_of_refusals() -> None:
         first = [client.complete("Hi", max_retries=0) for _ in range(CALLS)]
         await asyncio.gather(*first, return_exceptions=True)
         refused = small.refused
+        small.hold()
         again = await asyncio.gather(*(client.complete("Hi", timeout=WAIT_S) for _ in range(CALLS)))
 
     assert small.refused > refused > 0

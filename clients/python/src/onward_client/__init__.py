@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from onward_client import rpcs
 from onward_client.async_client import AsyncClient
-from onward_client.async_stream import AsyncCompletionStream
+from onward_client.async_stream import AsyncCompletionStream, AsyncParsedCompletionStream
 from onward_client.calls import ApiKey, CallOptions, ClientOptions
 from onward_client.channels import TLS, ChannelOptions
 from onward_client.client import Client
@@ -33,7 +33,9 @@ from onward_client.formats import (
     ResponseFormatLike,
 )
 from onward_client.messages import (
+    AssistantMessage,
     FunctionCallDict,
+    HasMessage,
     MessageDict,
     MessageLike,
     TextPartDict,
@@ -55,8 +57,8 @@ from onward_client.results import (
     ParsedCompletion,
 )
 from onward_client.rpcs import Rpc
-from onward_client.stream import CompletionStream
-from onward_client.tools import FunctionDict, ToolChoiceLike, ToolDict, ToolLike
+from onward_client.stream import CompletionStream, ParsedCompletionStream
+from onward_client.tools import FunctionDict, NamedToolDict, ToolChoiceDict, ToolChoiceLike, ToolDict, ToolLike
 
 try:
     __version__ = version("onward-client")
@@ -67,8 +69,10 @@ __all__ = [
     "TLS",
     "APIError",
     "ApiKey",
+    "AssistantMessage",
     "AsyncClient",
     "AsyncCompletionStream",
+    "AsyncParsedCompletionStream",
     "AuthenticationError",
     "CallOptions",
     "CancelledError",
@@ -87,6 +91,7 @@ __all__ = [
     "FunctionCallDict",
     "FunctionDict",
     "GrammarDict",
+    "HasMessage",
     "InternalError",
     "InvalidRequestError",
     "JsonSchemaDict",
@@ -96,11 +101,13 @@ __all__ = [
     "Messages",
     "Metadata",
     "ModelNotFoundError",
+    "NamedToolDict",
     "OnwardError",
     "OutputError",
     "OutputValidationError",
     "OverloadedError",
     "ParsedCompletion",
+    "ParsedCompletionStream",
     "PermissionDeniedError",
     "RegexDict",
     "Reply",
@@ -112,6 +119,7 @@ __all__ = [
     "SamplingOptions",
     "TextPartDict",
     "ToolCallDict",
+    "ToolChoiceDict",
     "ToolChoiceLike",
     "ToolDict",
     "ToolLike",

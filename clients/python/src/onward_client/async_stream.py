@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
 
 import grpc.aio
 
@@ -15,10 +15,14 @@ from onward_client.assembly import Assembly
 from onward_client.calls import Call
 from onward_client.errors import RequestError, RpcFailure
 from onward_client.replies import Metadata, to_reply
-from onward_client.results import Completion, OutputError, to_completion
+from onward_client.results import Completion, OutputError, ParsedCompletion, to_completion, to_parsed
 from onward_client.retries import Attempts
 from onward_client.rpcs import STREAM_COMPLETE
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+T = TypeVar("T")
 AsyncStreamCall: TypeAlias = "grpc.aio.UnaryStreamCall[StreamCompleteRequest, StreamCompleteResponse]"
 
 
@@ -135,6 +139,33 @@ class AsyncCompletionStream:
         if not self._assembly.is_complete:
             raise OutputError("the stream ended before its last event", self.snapshot)
         return self.snapshot
+
+
+class AsyncParsedCompletionStream(AsyncCompletionStream, Generic[T]):
+    """A `AsyncCompletionStream` whose `final` parses the output."""
+
+    def __init__(
+        self,
+        kind: TypeForm[T],
+        begin: Callable[[Call, float], AsyncStreamCall],
+        prepare: Callable[[], Call],
+        wait: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """Creates the stream; `kind` is the type of the output, and the rest is as in `AsyncCompletionStream`."""
+        super().__init__(begin, prepare, wait)
+        self._kind = kind
+
+    async def final(self) -> ParsedCompletion[T]:
+        """Waits for the end of the stream, unless it has ended, and returns the completion as `parse` returns it.
+
+        Returns:
+            The whole completion, with the value as `parsed`.
+
+        Raises:
+            APIError: The call failed.
+            OutputError: The output does not match the type, or the stream ended before its last event.
+        """
+        return to_parsed(self._kind, await super().final())
 
 
 @contextmanager

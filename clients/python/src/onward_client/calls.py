@@ -5,17 +5,22 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from typing import TypeAlias, TypedDict, Unpack
+from datetime import timedelta
+from typing import Any, TypeAlias, TypedDict, Unpack, cast
 
+from onward_client import environment
 from onward_client.dicts import set_fields
-from onward_client.errors import APIError, RequestError
+from onward_client.errors import APIError, RequestError, shown
+from onward_client.fields import integer, number
+from onward_client.keywords import check_names
 
 ApiKey: TypeAlias = str | Callable[[], str]
 """An API key, or a function that returns the current one. It runs for every call and must not block."""
 
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
+_MAX_TIMEOUT_S = 1e9
+"""Thirty years. gRPC takes longer timeouts for expired ones."""
 
 
 def no_hint(_: APIError) -> str:
@@ -26,12 +31,13 @@ def no_hint(_: APIError) -> str:
 class CallOptions(TypedDict, total=False):
     """Options of a single call. Those that are left out or None keep the value of the client."""
 
-    timeout: float | None
+    timeout: float | timedelta | None
     """Seconds for the whole call, including retries."""
     max_retries: int | None
     """The most attempts after the first one, while the server is overloaded or unavailable; 0: one attempt."""
-    headers: Mapping[str, str] | None
-    """Further gRPC metadata, added to the client's. Names are lower-case, values printable ASCII."""
+    headers: Mapping[str, str | bytes] | None
+    """Further gRPC metadata, added to the client's. Names are lower-case, values printable ASCII, or bytes
+    if the name ends in `-bin`."""
     request_id: str | None
     """Id of the call in the server's log. Default: a random one."""
 
@@ -43,14 +49,15 @@ class ClientOptions(TypedDict, total=False):
     """
 
     api_key: ApiKey | None
-    """Sent as `authorization: Bearer`. Default: no key."""
-    timeout: float | None
+    """Sent as `authorization: Bearer`. Default: the value of ONWARD_API_KEY; if that is unset, no key."""
+    timeout: float | timedelta | None
     """Seconds for a whole call, including retries. Default: 120."""
     max_retries: int | None
     """The most attempts after the first one, while the server is overloaded or unavailable; 0: one attempt. Default:
     as many as `timeout` allows while the server says when to come back, and 3 while it does not."""
-    headers: Mapping[str, str] | None
-    """Further gRPC metadata. Names are lower-case, values printable ASCII. Default: no headers."""
+    headers: Mapping[str, str | bytes] | None
+    """Further gRPC metadata. Names are lower-case, values printable ASCII, or bytes if the name ends in
+    `-bin`. Default: no headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +67,7 @@ class Call:
     request_id: str
     timeout: float
     max_retries: int | None
-    metadata: tuple[tuple[str, str], ...]
+    metadata: tuple[tuple[str, str | bytes], ...]
     hint: Callable[[APIError], str]
     """Returns what the caller can do about a failure."""
 
@@ -72,19 +79,24 @@ class CallDefaults:
     api_key: ApiKey | None = None
     timeout: float = 120.0
     max_retries: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str | bytes] = field(default_factory=dict[str, str | bytes])
     hint: Callable[[APIError], str] = no_hint
+
+    @classmethod
+    def of_environment(cls, hint: Callable[[APIError], str] = no_hint) -> "CallDefaults":
+        """Returns the defaults, with the API key that the environment sets."""
+        return cls(api_key=environment.api_key(), hint=hint)
 
     def __post_init__(self) -> None:
         """Rejects values with which every call would fail."""
         if not (self.timeout > 0 and math.isfinite(self.timeout)):
             raise RequestError(f"timeout: must be a positive number of seconds, not {self.timeout!r}")
         if self.max_retries is not None and self.max_retries < 0:
-            raise RequestError(f"max_retries: must be 0 or more, not {self.max_retries!r}")
+            raise RequestError(f"max_retries: must be 0 or more, not {self.max_retries}")
         for name, value in self.headers.items():
-            if not _HEADER_NAME.fullmatch(name):
-                raise RequestError(f"headers: {name!r} must be lower-case letters, digits, `_`, `-` and `.`")
-            _check_value(f"headers[{name!r}]", value)
+            _check_header(name, value)
+        if not callable(self.api_key) and self.api_key is not None:
+            _check_value("api_key", self.api_key, is_secret=True)
 
     def changed(self, **changes: Unpack[ClientOptions]) -> "CallDefaults":
         """Returns a copy with some values changed; new headers are added to the existing ones.
@@ -94,8 +106,12 @@ class CallDefaults:
             TypeError: There is no such option.
         """
         check_names(changes, ClientOptions.__optional_keys__)
-        given = set_fields(changes)
-        given["headers"] = {**self.headers, **(changes.get("headers") or {})}
+        given: dict[str, Any] = set_fields(changes)
+        if "timeout" in given:
+            given["timeout"] = _seconds(given["timeout"])
+        if "max_retries" in given:
+            given["max_retries"] = integer("max_retries", given["max_retries"])
+        given["headers"] = {**self.headers, **_headers(given.get("headers", {}))}
         return replace(self, **given)
 
     def call(self, options: CallOptions) -> Call:
@@ -109,36 +125,50 @@ class CallDefaults:
         own = self.changed(
             timeout=options.get("timeout"), max_retries=options.get("max_retries"), headers=options.get("headers")
         )
-        request_id = options.get("request_id") or uuid.uuid4().hex
+        request_id = options.get("request_id")
+        request_id = uuid.uuid4().hex if request_id is None else request_id
         _check_value("request_id", request_id)
         metadata = [*own.headers.items(), ("x-request-id", request_id)]
         key = self.api_key() if callable(self.api_key) else self.api_key
         if key is not None:
-            _check_value("api_key", key)
+            _check_value("api_key", key, is_secret=True)
             metadata.append(("authorization", f"Bearer {key}"))
         return Call(
             request_id=request_id,
-            timeout=own.timeout,
+            timeout=min(own.timeout, _MAX_TIMEOUT_S),
             max_retries=own.max_retries,
             metadata=tuple(metadata),
             hint=self.hint,
         )
 
 
-def check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
-    """Rejects unknown keywords, and suggests the nearest known one.
-
-    Raises:
-        TypeError: As Python raises it for an unknown keyword argument.
-    """
-    for name in options:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"unexpected keyword argument {name!r}{hint}")
+def _seconds(timeout: object) -> float:
+    return timeout.total_seconds() if isinstance(timeout, timedelta) else number("timeout", timeout)
 
 
-def _check_value(name: str, value: str) -> None:
+def _headers(headers: object) -> dict[str, str | bytes]:
+    if not isinstance(headers, Mapping):
+        raise RequestError(f"headers: must be a dict, not {shown(headers)}")
+    return dict(cast("Mapping[str, str | bytes]", headers))
+
+
+def _check_header(name: object, value: object) -> None:
+    path = f"headers[{shown(name)}]"
+    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        raise RequestError(f"headers: {shown(name)} must be lower-case letters, digits, `_`, `-` and `.`")
+    if name.startswith("grpc-"):
+        raise RequestError(f"{path}: names that start with `grpc-` are reserved")
+    if not name.endswith("-bin"):
+        _check_value(path, value)
+    elif not isinstance(value, bytes):
+        raise RequestError(f"{path}: must be bytes, because its name ends in `-bin`, not {shown(value)}")
+
+
+def _check_value(path: str, value: object, *, is_secret: bool = False) -> None:
     """Rejects metadata that gRPC cannot send. gRPC's own error would quote all metadata, including the API key."""
+    if not isinstance(value, str):
+        kind = f"a value of type {type(value).__name__}" if is_secret else shown(value)
+        raise RequestError(f"{path}: must be a string, not {kind}")
     if not _HEADER_VALUE.fullmatch(value):
-        raise RequestError(f"{name}: must be printable ASCII")
+        found = "" if is_secret else f", not {shown(value)}"
+        raise RequestError(f"{path}: must be printable ASCII{found}")

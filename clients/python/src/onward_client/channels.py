@@ -3,27 +3,29 @@
 import asyncio
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
 
-from onward_client.errors import APIError, RequestError
-from onward_client.proxies import proxy_for
+from onward_client import environment
+from onward_client.errors import RequestError, shown
+from onward_client.fields import integer, items, text
+from onward_client.targets import check_target, is_loopback
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 ChannelOptions: TypeAlias = Sequence[tuple[str, str | int]]
 ChannelT = TypeVar("ChannelT")
+InterceptorT = TypeVar("InterceptorT")
+_OPTION_VALUES = range(-(2**31), 2**31)
 
 _SETTINGS: ChannelOptions = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -34,7 +36,6 @@ _SETTINGS: ChannelOptions = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.primary_user_agent", "onward-client"),
 )
-_TARGET = re.compile(r"(?:dns:(?://[^/]*/)?|ipv4:|ipv6:)?(?P<addresses>[^/]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +62,8 @@ class TLS:
         if (self.cert is None) != (self.key is None):
             missing = "cert" if self.cert is None else "key"
             raise RequestError(f"tls.{missing}: is not set; set both cert and key, or neither")
-        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
-
-
-def is_loopback(target: str) -> bool:
-    """Returns whether a gRPC target is this machine."""
-    if target.startswith(("unix:", "unix-abstract:")):
-        return True
-    match = _TARGET.fullmatch(target)
-    return match is not None and all(_is_loopback_address(address) for address in match["addresses"].split(","))
+        ca, key, cert = _read("ca", self.ca), _read("key", self.key), _read("cert", self.cert)
+        return grpc.ssl_channel_credentials(ca, key, cert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +76,23 @@ class Destination:
     extra: ChannelOptions
 
     @classmethod
-    def of(cls, target: str, *, tls: TLS | bool | None, extra: ChannelOptions) -> "Destination":
-        """Returns a destination.
+    def of(cls, target: str | None, *, tls: TLS | bool | None, extra: ChannelOptions) -> "Destination":
+        """Returns a destination; without a target, the one that the environment sets.
 
         With `tls` None, a target on this machine is reached in plaintext and any other with TLS; with False, every
         target is reached in plaintext.
 
         Raises:
-            RequestError: A file of `tls` cannot be read.
+            RequestError: The target is not one of gRPC's, a file of `tls` cannot be read, or a value has the wrong
+                type.
         """
-        wanted = not is_loopback(target) if tls is None else tls
+        address = check_target(environment.target() if target is None else target)
+        if not isinstance(cast("object", tls), bool | TLS | None):
+            raise RequestError(f"tls: must be True, False or TLS(...), not {shown(tls)}")
+        wanted = not is_loopback(address) if tls is None else tls
         if wanted is True:
             wanted = TLS()
-        return cls(target, wanted.credentials() if wanted else None, extra)
+        return cls(address, wanted.credentials() if wanted else None, _checked_options(extra))
 
     def options(self) -> ChannelOptions:
         """Returns the settings of the channel."""
@@ -102,28 +100,42 @@ class Destination:
         settings = [*_SETTINGS, ("grpc.enable_http_proxy", 0)] if is_loopback(self.target) else _SETTINGS
         return [*settings, ("grpc.service_config", json.dumps(service_config(0))), *self.extra]
 
-    def hint(self, failure: APIError) -> str:
-        """Returns what the caller can do about a failure to connect; empty if there is nothing to say."""
-        is_connection = failure.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-        match = _TARGET.fullmatch(self.target)
-        if not is_connection or failure.reason or match is None or is_loopback(self.target):
-            return ""
-        host = _host(match["addresses"].split(",")[0])
-        proxy = proxy_for(host)
-        if proxy is None:
-            return ""
-        return (
-            f"the connection goes through the proxy {proxy.url}, which {proxy.variable} sets; "
-            f"to connect directly, add {host} to no_proxy"
-        )
+
+def check_own_channel(kind: type, channel: object, **others: object) -> None:
+    """Rejects a channel of the caller that is of the wrong kind, or is combined with arguments for a new channel.
+
+    Raises:
+        RequestError: It is so.
+    """
+    if not isinstance(channel, kind):
+        raise RequestError(f"channel: must be a {kind.__module__}.{kind.__name__}, not {shown(channel)}")
+    for name, value in others.items():
+        if value:
+            raise RequestError(f"{name}: cannot be combined with `channel`, which is connected already")
+
+
+def checked_interceptors(kinds: tuple[type[InterceptorT], ...], given: object) -> list[InterceptorT]:
+    """Returns interceptors, each of one of these kinds.
+
+    Raises:
+        RequestError: One is of another kind.
+    """
+    found: list[InterceptorT] = []
+    for at, interceptor in enumerate(items("interceptors", given)):
+        if not isinstance(interceptor, kinds):
+            names = ", ".join(kind.__name__ for kind in kinds)
+            raise RequestError(f"interceptors[{at}]: must be one of {names}, not {shown(interceptor)}")
+        found.append(interceptor)
+    return found
 
 
 class _Shared(Generic[ChannelT]):
     """The channel of a client and of those made by its `with_options`. It is opened on first use."""
 
-    def __init__(self, opener: Callable[[], ChannelT]) -> None:
-        """Takes the function that opens the channel."""
+    def __init__(self, opener: Callable[[], ChannelT], *, is_owned: bool) -> None:
+        """Takes the function that opens the channel, and whether closing the client closes it."""
         self._open = opener
+        self._is_owned = is_owned
         self._channel: ChannelT | None = None
         self._process = os.getpid()
         self._lock = threading.Lock()
@@ -137,7 +149,7 @@ class _Shared(Generic[ChannelT]):
         """
         if self._is_closed:
             raise RequestError("the client is closed; create a new one")
-        if self._channel is not None and self._process != os.getpid():
+        if self._process != os.getpid() and (self._channel is not None or not self._is_owned):
             raise RequestError("the client was used before this process was forked; create a client in each process")
         with self._lock:
             if self._channel is None:
@@ -149,15 +161,15 @@ class _Shared(Generic[ChannelT]):
         """Refuses further use, and returns the channel if this process has opened it."""
         self._is_closed = True
         channel, self._channel = self._channel, None
-        return channel if self._process == os.getpid() else None
+        return channel if self._is_owned and self._process == os.getpid() else None
 
 
 class SharedChannel(_Shared[grpc.Channel]):
     """The channel of a client for threads."""
 
-    def __init__(self, opener: Callable[[], grpc.Channel]) -> None:
-        """Takes the function that opens the channel."""
-        super().__init__(opener)
+    def __init__(self, opener: Callable[[], grpc.Channel], *, is_owned: bool) -> None:
+        """Takes the function that opens the channel, and whether closing the client closes it."""
+        super().__init__(opener, is_owned=is_owned)
         self._closed = threading.Event()
 
     def wait(self, seconds: float) -> None:
@@ -165,7 +177,7 @@ class SharedChannel(_Shared[grpc.Channel]):
         self._closed.wait(seconds)
 
     def close(self) -> None:
-        """Cancels all calls and refuses further ones."""
+        """Closes the channel if it is owned, which cancels all calls, and refuses further ones."""
         self._closed.set()
         if channel := self._close():
             channel.close()
@@ -174,9 +186,9 @@ class SharedChannel(_Shared[grpc.Channel]):
 class SharedAioChannel(_Shared[grpc.aio.Channel]):
     """The channel of an asyncio client. gRPC ties it to the event loop in which it is opened."""
 
-    def __init__(self, opener: Callable[[], grpc.aio.Channel]) -> None:
-        """Takes the function that opens the channel."""
-        super().__init__(opener)
+    def __init__(self, opener: Callable[[], grpc.aio.Channel], *, is_owned: bool) -> None:
+        """Takes the function that opens the channel, and whether closing the client closes it."""
+        super().__init__(opener, is_owned=is_owned)
         self._closed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -198,7 +210,7 @@ class SharedAioChannel(_Shared[grpc.aio.Channel]):
             await asyncio.wait_for(self._closed.wait(), seconds)
 
     async def close(self) -> None:
-        """Cancels all calls and refuses further ones."""
+        """Closes the channel if it is owned, which cancels all calls, and refuses further ones."""
         self._closed.set()
         if channel := self._close():
             await channel.close()
@@ -230,22 +242,31 @@ def service_config(max_retries: int | None = None) -> dict[str, Any]:
     return config
 
 
-def _is_loopback_address(address: str) -> bool:
-    host = _host(address)
+def _checked_options(extra: object) -> ChannelOptions:
+    options: list[tuple[str, str | int]] = []
+    for at, option in enumerate(items("channel_options", extra)):
+        match option:
+            case (str(name), str(value)):
+                options.append((text(f"channel_options[{at}]", name), text(name, value)))
+            case (str(name), int(value)):
+                options.append((text(f"channel_options[{at}]", name), integer(name, int(value), _OPTION_VALUES)))
+            case _:
+                raise RequestError(
+                    f"channel_options[{at}]: must be a name and a string or number, such as "
+                    f"('grpc.keepalive_time_ms', 10000), not {shown(option)}"
+                )
+    return options
+
+
+def _read(name: str, path: str | PathLike[str] | None) -> bytes | None:
+    if path is None:
+        return None
     try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _host(address: str) -> str:
-    """Returns an address without its port and brackets."""
-    bracketed = re.fullmatch(r"\[(.*)\](:\d+)?", address)
-    return bracketed[1] if bracketed else address if address.count(":") > 1 else address.partition(":")[0]
-
-
-def _read(path: str | PathLike[str] | None) -> bytes | None:
-    try:
-        return None if path is None else Path(path).read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
-        raise RequestError(f"tls: {error}") from error
+        raise RequestError(f"tls.{name}: {error}") from error
+    except (TypeError, ValueError) as error:  # no path, or one with NUL or a lone surrogate
+        raise RequestError(f"tls.{name}: must be the path of a PEM file, not {shown(path)}") from error
+    if b"-----BEGIN " not in content:
+        raise RequestError(f"tls.{name}: {shown(str(path))} is not a PEM file, which has a line that begins -----BEGIN")
+    return content

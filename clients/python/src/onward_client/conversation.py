@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from onward.v1.chat_pb2 import Message
-from onward_client.messages import MessageLike, assistant, text_of, to_message
-from onward_client.results import Completion
+from onward_client.messages import MessageLike, joined, message_of, to_message
 
 
 class Conversation:
@@ -18,7 +17,7 @@ class Conversation:
         'Your dog is called Rex.'
     """
 
-    def __init__(self, *turns: MessageLike | Completion) -> None:
+    def __init__(self, *turns: MessageLike) -> None:
         """Creates a conversation.
 
         Args:
@@ -31,7 +30,7 @@ class Conversation:
         """The generated messages, oldest first."""
         self.append(*turns)
 
-    def append(self, *turns: MessageLike | Completion) -> None:
+    def append(self, *turns: MessageLike) -> None:
         """Adds turns to the end.
 
         Args:
@@ -48,11 +47,11 @@ class Conversation:
             >>> conversation.messages[-1].content[0].text
             '7 + 5 = 12.'
         """
-        for turn in turns:
-            message = turn.message if isinstance(turn, Completion) else to_message(turn, f"messages[{len(self)}]")
-            if isinstance(turn, Completion) and self.messages and self.messages[-1].prefix:
-                message = _continued(self.messages.pop(), message)
-            self.messages.append(message)
+        added = [
+            (to_message(turn, f"messages[{len(self) + at}]"), message_of(turn) is not None)
+            for at, turn in enumerate(turns)
+        ]
+        self.messages[-1:] = joined([*((message, False) for message in self.messages[-1:]), *added])
 
     def __iter__(self) -> Iterator[Message]:
         """Iterates over the messages, oldest first."""
@@ -61,9 +60,3 @@ class Conversation:
     def __len__(self) -> int:
         """Returns the number of messages."""
         return len(self.messages)
-
-
-def _continued(begun: Message, rest: Message) -> Message:
-    return assistant(
-        text_of(begun) + text_of(rest), tool_calls=rest.tool_calls, reasoning=begun.reasoning + rest.reasoning
-    )

@@ -1,30 +1,14 @@
-"""Converts plain dicts and JSON values to protobuf messages.
+"""Reads plain dicts and JSON values as other chat APIs spell them.
 
 A dict has the field names of its protobuf message. A `type` key, as other chat APIs use it, is accepted if it names the
 kind of the dict, and rejected otherwise.
 """
 
 import json
-from collections.abc import Mapping
-from typing import TypeGuard, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
 
-from google.protobuf.message import Message
-
-from onward_client.errors import RequestError
-
-MessageT = TypeVar("MessageT", bound=Message)
-
-
-def build(kind: type[MessageT], path: str, fields: Mapping[str, object]) -> MessageT:
-    """Returns a message with these fields; error messages name it by `path`.
-
-    Raises:
-        RequestError: A field is unknown or has the wrong type.
-    """
-    try:
-        return kind(**fields)
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"{path}: {error}") from error
+from onward_client.errors import RequestError, shown
 
 
 def is_dict(value: object) -> TypeGuard[Mapping[str, object]]:
@@ -38,18 +22,24 @@ def set_fields(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def without_type(fields: Mapping[str, object], kind: str, path: str) -> dict[str, object]:
-    """Returns the fields without `type`.
+    """Returns the set fields without `type`.
 
     Raises:
         RequestError: `type` is set, and not to `kind`.
     """
-    if fields.get("type", kind) != kind:
-        raise RequestError(f"{path}.type: must be {kind!r}, not {fields['type']!r}")
-    return {name: value for name, value in fields.items() if name != "type"}
+    given = set_fields(fields)
+    if given.pop("type", kind) != kind:
+        raise RequestError(f"{path}.type: must be {kind!r}, not {shown(fields['type'])}")
+    return given
 
 
-def json_text(value: object, path: str) -> str:
+def json_text(value: object, path: str, default: Callable[[Any], object] | None = None) -> str:
     """Returns a value as JSON; a string is returned as it is, because it is JSON already.
+
+    Args:
+        value: The value.
+        path: Where the value is in the request, for error messages.
+        default: Converts values that JSON does not have; see `json.dumps`.
 
     Raises:
         RequestError: The value has no JSON form.
@@ -57,6 +47,6 @@ def json_text(value: object, path: str) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise RequestError(f"{path}: {error}") from error
+        return json.dumps(value, ensure_ascii=False, allow_nan=default is not None, default=default)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RequestError(f"{path}: has no JSON form: {error}") from error

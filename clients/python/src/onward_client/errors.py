@@ -38,6 +38,7 @@ DetailT = TypeVar("DetailT", bound=Message)
 ErrorT = TypeVar("ErrorT", bound="OnwardError")
 
 _PUSHBACK = "grpc-retry-pushback-ms"
+_MAX_SHOWN = 100
 
 
 class OnwardError(Exception):
@@ -199,6 +200,15 @@ _BY_CODE: dict[grpc.StatusCode, type[APIError]] = {
     grpc.StatusCode.CANCELLED: CancelledError,
     grpc.StatusCode.INTERNAL: InternalError,
 }
+
+
+def shown(value: object) -> str:
+    """Returns a value as error messages show it: its `repr`, at most 100 characters of it."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - it runs the code of any class
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def api_error(rpc_error: grpc.RpcError, request_id: str, attempts: int = 1) -> APIError:

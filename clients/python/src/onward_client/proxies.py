@@ -1,9 +1,10 @@
 """The HTTP proxy that gRPC uses for a target, as the environment sets it."""
 
-import os
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+
+from onward_client.environment import first_of
 
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 _BYPASS_VARIABLES = ("no_grpc_proxy", "no_proxy")
@@ -21,17 +22,14 @@ class Proxy:
 
 def proxy_for(host: str) -> Proxy | None:
     """Returns the proxy through which gRPC connects to a host; None if it connects directly."""
-    variable, value = _first(_PROXY_VARIABLES)
-    if not value:
+    found = first_of(_PROXY_VARIABLES)
+    if found is None:
         return None
-    _, bypass = _first(_BYPASS_VARIABLES)
+    variable, value = found
+    _, bypass = first_of(_BYPASS_VARIABLES) or ("", "")
     if any(_is_match(host, entry.strip()) for entry in bypass.split(",")):
         return None
     return Proxy(variable, re.sub(r"//[^/]*@", "//", value))
-
-
-def _first(variables: tuple[str, ...]) -> tuple[str, str]:
-    return next(((name, value) for name in variables if (value := os.environ.get(name))), ("", ""))
 
 
 def _is_match(host: str, entry: str) -> bool:

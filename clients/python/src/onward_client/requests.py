@@ -9,15 +9,20 @@ from google.protobuf.duration_pb2 import Duration
 from onward.v1.completion_pb2 import CompleteRequest
 from onward.v1.sampling_pb2 import SamplingParams
 from onward.v1.tokenizer_service_pb2 import DetokenizeRequest, TokenizeRequest
-from onward_client.calls import CallOptions, check_names
-from onward_client.dicts import build, set_fields
-from onward_client.errors import RequestError
+from onward_client.calls import CallOptions
+from onward_client.dicts import set_fields
+from onward_client.errors import RequestError, shown
+from onward_client.fields import build, integer, items, number, text
 from onward_client.formats import ResponseFormatLike, to_response_format
+from onward_client.keywords import check_names
 from onward_client.messages import MessageLike, to_messages
+from onward_client.schemas import check_type
 from onward_client.tools import ToolChoiceLike, ToolLike, to_tool_choice, to_tools
 
-Messages: TypeAlias = str | Iterable[MessageLike]
-"""A conversation; a string is one user message."""
+_TOKEN_IDS = range(-(2**31), 2**31)
+
+Messages: TypeAlias = MessageLike | Iterable[MessageLike]
+"""A conversation; a string is one user message, and any other single message is a conversation of one."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -58,19 +63,23 @@ class RequestOptions(SamplingOptions, total=False):
     """Raw text or token ids to use instead of messages, without the chat template."""
     no_special_tokens: bool | None
     """With a `prompt` of text: omit the special tokens that the tokenizer adds. Default: False."""
-    tools: Sequence[ToolLike] | None
+    tools: "Sequence[ToolLike] | None"
     """Tools that the model may call. Default: no tools."""
     tool_choice: ToolChoiceLike | None
     """Whether the model calls tools, and which. Default: `auto` with `tools`, else `none`."""
     parallel_tool_calls: bool | None
     """False: at most one tool call. Default: True."""
-    response_format: ResponseFormatLike | None
+    response_format: "ResponseFormatLike | None"
     """What the output must match. Default: free text."""
     n: int | None
     """Number of choices. Default: 1."""
     logprobs: bool | int | None
     """True: log probabilities of the sampled tokens. A number: also the log probabilities of that
     many alternatives per token."""
+    max_completion_tokens: int | None
+    """OpenAI's name of `max_tokens`."""
+    top_logprobs: int | None
+    """OpenAI's name of a number in `logprobs`."""
     time_limit: float | timedelta | None
     """Seconds after which the server returns the output so far. A call that reaches `timeout` returns nothing."""
     user: str | None
@@ -97,9 +106,15 @@ def split(options: CompleteOptions) -> tuple[RequestOptions, CallOptions]:
     return cast("RequestOptions", wanted), cast("CallOptions", how)
 
 
-def with_format(kind: type, options: CompleteOptions) -> CompleteOptions:
-    """Returns the options with a type as the response format, unless they have a response format already."""
-    return {"response_format": kind, **options}
+def with_format(kind: object, options: CompleteOptions) -> CompleteOptions:
+    """Returns the options with a type as the response format, unless they have a response format already.
+
+    Raises:
+        RequestError: It is no type.
+    """
+    check_type(kind)
+    wanted: dict[str, object] = {"response_format": kind, **set_fields(options)}
+    return cast("CompleteOptions", wanted)
 
 
 def complete_request(messages: Messages | None = None, **options: Unpack[RequestOptions]) -> CompleteRequest:
@@ -121,31 +136,63 @@ def complete_request(messages: Messages | None = None, **options: Unpack[Request
         0.5
     """
     check_names(options, RequestOptions.__optional_keys__)
+    given = _with_own_names(set_fields(options))
+    base = given.pop("request", None)
     request = CompleteRequest()
-    request.MergeFrom(options.get("request") or CompleteRequest())
+    if isinstance(base, CompleteRequest):
+        request.CopyFrom(base)
+    elif base is not None:
+        raise RequestError(f"request: must be a CompleteRequest, not {shown(base)}")
     if messages is not None:
         request.messages.extend(to_messages(messages))
-    for name, value in set_fields(options).items():
+    for name, value in given.items():
         if name in SamplingOptions.__optional_keys__:
-            sampling = build(SamplingParams, f"sampling.{name}", {name: _sampling(name, value)})
+            sampling = build(SamplingParams, "sampling", {name: _sampling(name, value)})
             request.MergeFrom(CompleteRequest(sampling=sampling))
-        elif name != "request":
+        else:
             fields = _FIELDS[name](value) if name in _FIELDS else {name: value}
-            request.MergeFrom(build(CompleteRequest, name, fields))
+            request.MergeFrom(build(CompleteRequest, "", fields))
     return request
 
 
 def tokenize_request(source: str | CompleteRequest, model: str, *, no_special_tokens: bool) -> TokenizeRequest:
-    """Returns the request for the tokens of a text, or of a whole completion request."""
-    arm = "request" if isinstance(source, CompleteRequest) else "text"
-    fields = {"model": model, arm: source, "no_special_tokens": no_special_tokens}
-    return build(TokenizeRequest, "tokenize", fields)
+    """Returns the request for the tokens of a text, or of a whole completion request.
+
+    Raises:
+        RequestError: A value has the wrong type.
+    """
+    fields: dict[str, object] = {"model": model, "no_special_tokens": no_special_tokens}
+    if isinstance(source, CompleteRequest):
+        fields["request"] = source
+    elif isinstance(cast("object", source), str):
+        fields["text"] = text("source", source)
+    else:
+        raise RequestError(f"source: must be a string, or a request of `complete_request`, not {shown(source)}")
+    return build(TokenizeRequest, "", fields)
 
 
 def detokenize_request(token_ids: Sequence[int], model: str, *, keep_special_tokens: bool) -> DetokenizeRequest:
-    """Returns the request for the text of token ids."""
+    """Returns the request for the text of token ids.
+
+    Raises:
+        RequestError: A value has the wrong type.
+    """
     fields = {"model": model, "token_ids": token_ids, "keep_special_tokens": keep_special_tokens}
-    return build(DetokenizeRequest, "detokenize", fields)
+    return build(DetokenizeRequest, "", fields)
+
+
+def _with_own_names(given: dict[str, object]) -> dict[str, object]:
+    """Returns the options with the names of this package for those of OpenAI that mean the same."""
+    if "max_completion_tokens" in given:
+        if "max_tokens" in given:
+            raise RequestError("max_completion_tokens: is another name of max_tokens; set one of them")
+        given["max_tokens"] = given.pop("max_completion_tokens")
+    if "top_logprobs" in given:
+        most = integer("top_logprobs", given.pop("top_logprobs"))
+        if given.get("logprobs") is False:
+            raise RequestError("top_logprobs: needs logprobs=True")
+        given["logprobs"] = most
+    return given
 
 
 def _sampling(name: str, value: object) -> object:
@@ -153,23 +200,29 @@ def _sampling(name: str, value: object) -> object:
     return [value] if name == "stop" and isinstance(value, str) else value
 
 
-def _raw_prompt(prompt: str | Sequence[int]) -> Mapping[str, object]:
-    return {"raw_prompt": {"text": prompt} if isinstance(prompt, str) else {"token_ids": {"ids": prompt}}}
+def _raw_prompt(prompt: object) -> Mapping[str, object]:
+    if isinstance(prompt, str):
+        return {"raw_prompt": {"text": text("prompt", prompt)}}
+    if isinstance(prompt, bytes | bytearray | Mapping):
+        raise RequestError(f"prompt: must be a string or a list of token ids, not {shown(cast('object', prompt))}")
+    ids = [integer(f"prompt[{at}]", token_id, _TOKEN_IDS) for at, token_id in enumerate(items("prompt", prompt))]
+    return {"raw_prompt": {"token_ids": {"ids": ids}}}
 
 
-def _logprobs(wanted: int) -> Mapping[str, object]:
+def _logprobs(wanted: object) -> Mapping[str, object]:
     if wanted is False:
         return {}
-    return {"logprobs": {"top_logprobs": 0 if wanted is True else wanted}}
+    return {"logprobs": {"top_logprobs": 0 if wanted is True else integer("logprobs", wanted)}}
 
 
-def _time_limit(limit: float | timedelta) -> Mapping[str, object]:
-    try:
-        delta = limit if isinstance(limit, timedelta) else timedelta(seconds=limit)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RequestError(f"time_limit: must be a finite number of seconds, not {limit!r}") from error
+def _time_limit(limit: object) -> Mapping[str, object]:
     duration = Duration()
-    duration.FromTimedelta(delta)
+    try:
+        duration.FromTimedelta(
+            limit if isinstance(limit, timedelta) else timedelta(seconds=number("time_limit", limit))
+        )
+    except (ValueError, OverflowError) as error:
+        raise RequestError(f"time_limit: must be a finite number of seconds, not {shown(limit)}") from error
     return {"time_limit": duration}
 
 
@@ -182,5 +235,4 @@ _FIELDS: Mapping[str, Callable[[Any], Mapping[str, object]]] = {
     "response_format": lambda wanted: {"response_format": to_response_format(wanted)},
     "logprobs": _logprobs,
     "time_limit": _time_limit,
-    "reasoning_effort": lambda effort: {"reasoning_effort": f"REASONING_EFFORT_{effort}".upper()},
 }

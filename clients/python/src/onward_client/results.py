@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, overload
 
 from onward.v1 import completion_pb2, usage_pb2
-from onward.v1.chat_pb2 import Message, ToolCall
-from onward_client.errors import OnwardError
-from onward_client.messages import text_of
+from onward.v1.chat_pb2 import ToolCall
+from onward_client.errors import OnwardError, RequestError, shown
+from onward_client.fields import integer
+from onward_client.messages import AssistantMessage, text_of
 from onward_client.replies import Reply
-from onward_client.schemas import json_reader, name_of
+from onward_client.schemas import check_type, is_type, json_reader, name_of
 
 FinishReason: TypeAlias = Literal[
     "unspecified", "stop", "length", "context_length", "tool_calls", "time_limit", "invalid_tool_call", "unknown"
 ]
 """Why a choice ended: `onward.v1.FinishReason` in lower case, or `unknown` if this client is too old to know it."""
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 T = TypeVar("T")
 
@@ -59,9 +63,14 @@ class Choice:
     """The generated message."""
 
     @property
-    def message(self) -> Message:
+    def index(self) -> int:
+        """Position in `Completion.choices`."""
+        return self.proto.index
+
+    @property
+    def message(self) -> AssistantMessage:
         """The assistant message, to send back in the next request."""
-        return self.proto.message
+        return AssistantMessage(self.proto.message)
 
     @property
     def text(self) -> str:
@@ -97,12 +106,22 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
     """
 
     @property
+    def id(self) -> str:
+        """The id that the server generated."""
+        return self.proto.id
+
+    @property
+    def model(self) -> str:
+        """The id of the model, never an alias."""
+        return self.proto.model
+
+    @property
     def choices(self) -> tuple[Choice, ...]:
         """All `n` choices. The other properties below describe the first one."""
         return tuple(Choice(choice) for choice in self.proto.choices)
 
     @property
-    def message(self) -> Message:
+    def message(self) -> AssistantMessage:
         """The assistant message, to send back in the next request."""
         return self._choice(0).message
 
@@ -131,7 +150,7 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
         """Token counts over all choices."""
         return self.proto.usage
 
-    def parse(self, kind: type[T], index: int = 0) -> T:
+    def parse(self, kind: TypeForm[T], index: int = 0) -> T:
         """Returns the JSON text of a choice as a value of a type; needs pydantic.
 
         Args:
@@ -145,24 +164,32 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
             LengthFinishError: The output ended early.
             OutputValidationError: The text does not match the type, or a tool call is malformed.
             OutputError: The model made tool calls instead.
-            RequestError: Pydantic is not installed.
+            RequestError: JSON cannot express the type, there is no such choice, or pydantic is not installed.
 
         Example:
             >>> request = "Extract name and city as JSON: Anna lives in Rome."
             >>> client.complete(request, response_format="json_object").parse(dict[str, str])
             {'name': 'Anna', 'city': 'Rome'}
         """
+        check_type(kind)
         choice = self._whole_choice(index)
         if choice.tool_calls:
             called = ", ".join(call.function.name for call in choice.tool_calls)
             raise OutputError(f"the model called {called} instead of returning {name_of(kind)}", self)
         return self._read(kind, choice.text)
 
-    def parse_tool_calls(self, *kinds: type[T], index: int = 0) -> list[T]:
+    @overload
+    def parse_tool_calls(self, *kinds: type[T], index: int = 0) -> list[T]: ...
+
+    @overload
+    def parse_tool_calls(self, *kinds: Callable[..., object], index: int = 0) -> list[Any]: ...
+
+    def parse_tool_calls(self, *kinds: Any, index: int = 0) -> list[Any]:
         """Returns the arguments of each tool call of a choice as a value of the type that the call names.
 
         Args:
-            *kinds: The types that were offered as `tools`.
+            *kinds: The types and functions that were offered as `tools`. The arguments for a function are a dict; the
+                function is not called.
             index: Which of the `n` choices to read. Default: the first.
 
         Returns:
@@ -171,7 +198,8 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
         Raises:
             LengthFinishError: The output ended early.
             OutputValidationError: A tool call is malformed, names none of the types, or does not match its type.
-            RequestError: Pydantic is not installed.
+            RequestError: One of the types cannot be read from JSON, there is no such choice, or pydantic is not
+                installed.
 
         Example:
             >>> from pydantic import BaseModel
@@ -182,8 +210,11 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
             >>> completion.parse_tool_calls(get_weather)
             [get_weather(city='Rome')]
         """
+        for at, kind in enumerate(kinds):
+            if not (is_type(kind) or callable(kind)):
+                raise RequestError(f"kinds[{at}]: must be a type or a function, not {shown(kind)}")
         by_name = {name_of(kind): kind for kind in kinds}
-        parsed: list[T] = []
+        parsed: list[Any] = []
         for call in self._whole_choice(index).tool_calls:
             function = call.function
             if function.name not in by_name:
@@ -198,6 +229,9 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
         return Choice(self.proto.choices[index] if has_begun else completion_pb2.Choice())
 
     def _whole_choice(self, index: int) -> Choice:
+        present = range(max(1, len(self.proto.choices)))
+        if integer("index", index) not in present:
+            raise RequestError(f"index: {index} is outside [0, {present.stop - 1}], the choices of this completion")
         choice = self._choice(index)
         if choice.finish_reason in {"length", "context_length", "time_limit"}:
             raise LengthFinishError(f"the output ended early: finish_reason is {choice.finish_reason}", self)
@@ -206,7 +240,7 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
             raise OutputValidationError(f"the output has a malformed tool call: {malformed}", self, malformed, None)
         return choice
 
-    def _read(self, kind: type[T], text: str) -> T:
+    def _read(self, kind: Any, text: str) -> Any:  # noqa: ANN401 - any type or function
         read = json_reader(kind)
         try:
             return read(text)
@@ -219,7 +253,7 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
 class ParsedCompletion(Completion, Generic[T]):
     """A completion whose first choice was parsed, unless it makes tool calls."""
 
-    kind: type[T]
+    kind: TypeForm[T]
     """The type."""
     values: tuple[T, ...]
     """The value of the first choice; empty if the choice makes tool calls."""
@@ -235,7 +269,7 @@ def to_completion(reply: Reply[completion_pb2.CompleteResponse]) -> Completion:
     return Completion(reply.proto, reply.request_id, reply.metadata)
 
 
-def to_parsed(kind: type[T], completion: Completion) -> ParsedCompletion[T]:
+def to_parsed(kind: TypeForm[T], completion: Completion) -> ParsedCompletion[T]:
     """Returns a completion with its first choice parsed; tool calls are left to `parse_tool_calls`.
 
     Raises:

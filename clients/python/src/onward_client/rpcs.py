@@ -1,7 +1,7 @@
 """The RPCs of onward.v1 and of gRPC health checking, for `Client.call`."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
@@ -16,6 +16,7 @@ from onward.v1.tokenizer_service_pb2 import (
     TokenizeRequest,
     TokenizeResponse,
 )
+from onward_client.errors import RequestError, shown
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -40,3 +41,18 @@ DETOKENIZE = Rpc("/onward.v1.TokenizerService/Detokenize", DetokenizeRequest, De
 # These have the wire format of HealthCheckRequest and HealthCheckResponse, without a dependency on their package.
 HEALTH = Rpc("/grpc.health.v1.Health/Check", StringValue, Int32Value)
 HEALTH_SERVING = 1
+
+
+def check(rpc: object, request: object) -> None:
+    """Rejects what `call` cannot call.
+
+    Raises:
+        RequestError: The RPC is none of this module or returns a stream, or the request is of another type.
+    """
+    if not isinstance(rpc, Rpc):
+        raise RequestError(f"rpc: must be an RPC of `onward_client.rpcs`, not {shown(rpc)}")
+    if rpc is STREAM_COMPLETE:
+        raise RequestError("rpc: STREAM_COMPLETE returns a stream; use `stream`")
+    kind = cast("type[Message]", rpc.request)
+    if not isinstance(request, kind):
+        raise RequestError(f"request: must be a {kind.__name__}, not {shown(request)}")

@@ -1,82 +1,113 @@
-"""JSON schemas of Python types, and values of those types read from JSON. The only module that imports pydantic.
-
-Schemas are strict: objects have exactly the properties that their type names, all required, because models often leave
-out optional ones. Rules that a schema cannot express are checked when the output is parsed.
-"""
+"""JSON schemas of Python types, and values of those types read from JSON text. Pydantic is imported on first use."""
 
 from __future__ import annotations
 
+import inspect
+import types
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_origin
 
-from onward_client.errors import RequestError
+from onward_client.bindable import bindable
+from onward_client.errors import RequestError, shown
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+    from typing_extensions import TypeForm
 
 T = TypeVar("T")
 JsonSchema: TypeAlias = Mapping[str, object]
-
-_SCHEMAS_BY_NAME = ("properties", "$defs")
-_LISTS_OF_SCHEMAS = ("anyOf", "allOf", "prefixItems")
-_SCHEMAS = ("items", "additionalProperties")
+TypeLike: TypeAlias = "TypeForm[Any]"
+"""A type that pydantic knows, such as a model, `list[int]` or `int | str`."""
 
 
-def json_schema(kind: type | Callable[..., object]) -> JsonSchema:
-    """Returns the strict JSON schema of a type, or of a function's arguments.
+def json_schema(kind: object) -> JsonSchema:
+    """Returns the JSON schema of a type, or of a function's arguments, as far as a server can enforce it.
+
+    What it leaves out is checked when the output is parsed.
 
     Raises:
         RequestError: The type has no JSON schema, or pydantic is not installed.
     """
+    adapter = _adapter(kind)
     try:
-        return strict(_adapter(kind).json_schema())
-    except RuntimeError as error:  # includes pydantic's PydanticUserError
-        raise RequestError(f"{name_of(kind)} has no JSON schema: {str(error).partition(chr(10))[0]}") from error
+        from onward_client.pydantic_types import EnforceableJsonSchema  # noqa: PLC0415 - see `_adapter`
+
+        return bindable(adapter.json_schema(schema_generator=EnforceableJsonSchema))
+    except Exception as error:  # it runs the code of any type
+        raise _no_schema(kind, error) from error
 
 
-def strict(schema: JsonSchema) -> JsonSchema:
-    """Returns a schema that requires every property and allows no others.
-
-    It omits keywords that do not constrain the output, such as `title`.
-    """
-    result = {key: value for key, value in schema.items() if key not in {"default", "discriminator", "title"}}
-    # The alternatives of pydantic's oneOf exclude each other, so anyOf means the same, and every server can compile it.
-    if "oneOf" in result:
-        result["anyOf"] = result.pop("oneOf")
-    for key in _SCHEMAS_BY_NAME:
-        if key in result:
-            by_name = cast("Mapping[str, JsonSchema]", result[key])
-            result[key] = {name: strict(value) for name, value in by_name.items()}
-    for key in _LISTS_OF_SCHEMAS:
-        if key in result:
-            result[key] = [strict(value) for value in cast("list[JsonSchema]", result[key])]
-    for key in _SCHEMAS:
-        if isinstance(result.get(key), dict):
-            result[key] = strict(cast("JsonSchema", result[key]))
-    if "properties" in result:
-        result |= {"required": list(cast("JsonSchema", result["properties"])), "additionalProperties": False}
-    return result
-
-
-def json_reader(kind: type[T]) -> Callable[[str], T]:
+def json_reader(kind: object) -> Callable[[str], Any]:
     """Returns a function that reads a value of a type from JSON text, and raises a ValueError if it cannot.
 
+    For a function, the value is a dict of its arguments. The function is not called.
+
     Raises:
-        RequestError: Pydantic is not installed.
+        RequestError: The type cannot be read from JSON, or pydantic is not installed.
     """
     return _adapter(kind).validate_json
 
 
-def name_of(kind: type | Callable[..., object]) -> str:
+def is_type(value: object) -> bool:
+    """Returns whether a value is a type: a class, a generic type, a union or another form of `typing`."""
+    is_special = type(value).__module__ in {"typing", "typing_extensions"}
+    return isinstance(value, type | types.UnionType) or get_origin(value) is not None or is_special
+
+
+def check_type(kind: object) -> None:
+    """Rejects what is no type.
+
+    Raises:
+        RequestError: It is none.
+    """
+    if not is_type(kind):
+        raise RequestError(f"kind: must be a type, such as a pydantic model or list[int], not {shown(kind)}")
+
+
+def name_of(kind: object) -> str:
     """Returns the name of a type or function."""
-    return getattr(kind, "__name__", str(kind))
+    if isinstance(kind, partial):
+        return name_of(kind.func)
+    name = getattr(kind, "__name__", None)
+    return name if isinstance(name, str) else str(kind) if is_type(kind) else type(kind).__name__
 
 
-def _adapter(kind: type[T] | Callable[..., T]) -> TypeAdapter[T]:
+def to_plain(value: object) -> object:
+    """Returns a value that JSON lacks, such as a pydantic model or a date, as one that it has.
+
+    Raises:
+        TypeError: There is no such value.
+    """
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportAttributeAccessIssue]
+    try:
+        from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415 - see `_adapter`
+    except ImportError:
+        raise TypeError(f"{shown(value)} needs pydantic, which is not installed") from None
+    try:
+        return to_jsonable_python(value)
+    except PydanticSerializationError as error:
+        raise TypeError(str(error)) from error
+
+
+def _adapter(kind: object) -> TypeAdapter[Any]:
     try:
         from pydantic import TypeAdapter  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
         raise RequestError(
             f"{name_of(kind)}: types and functions need pydantic, which is not installed; run `pip install pydantic`"
         ) from error
-    return TypeAdapter(cast("type[T]", kind))
+    from onward_client.pydantic_types import arguments_type  # noqa: PLC0415 - it imports pydantic
+
+    wanted: Any = kind
+    try:
+        if not is_type(kind):
+            wanted = arguments_type(name_of(kind), inspect.signature(wanted, eval_str=True))
+        return TypeAdapter(wanted)
+    except Exception as error:  # it runs the code of any type
+        raise _no_schema(kind, error) from error
+
+
+def _no_schema(kind: object, error: Exception) -> RequestError:
+    return RequestError(f"{name_of(kind)} has no JSON schema: {str(error).partition(chr(10))[0]}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 import grpc
 
@@ -11,9 +11,14 @@ from onward_client.assembly import Assembly
 from onward_client.calls import Call
 from onward_client.errors import RequestError
 from onward_client.replies import Metadata, to_reply
-from onward_client.results import Completion, OutputError, to_completion
+from onward_client.results import Completion, OutputError, ParsedCompletion, to_completion, to_parsed
 from onward_client.retries import Attempts
 from onward_client.rpcs import STREAM_COMPLETE
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+T = TypeVar("T")
 
 
 class StreamCall(Protocol):
@@ -147,3 +152,30 @@ class CompletionStream:
         if not self._assembly.is_complete:
             raise OutputError("the stream ended before its last event", self.snapshot)
         return self.snapshot
+
+
+class ParsedCompletionStream(CompletionStream, Generic[T]):
+    """A `CompletionStream` whose `final` parses the output."""
+
+    def __init__(
+        self,
+        kind: "TypeForm[T]",
+        begin: Callable[[Call, float], StreamCall],
+        prepare: Callable[[], Call],
+        wait: Callable[[float], None],
+    ) -> None:
+        """Creates the stream; `kind` is the type of the output, and the rest is as in `CompletionStream`."""
+        super().__init__(begin, prepare, wait)
+        self._kind = kind
+
+    def final(self) -> ParsedCompletion[T]:
+        """Waits for the end of the stream, unless it has ended, and returns the completion as `parse` returns it.
+
+        Returns:
+            The whole completion, with the value as `parsed`.
+
+        Raises:
+            APIError: The call failed.
+            OutputError: The output does not match the type, or the stream ended before its last event.
+        """
+        return to_parsed(self._kind, super().final())
