@@ -202,7 +202,6 @@ _CHAT_WRONGS: Mapping[str, Wrong] = {
     "a result of the user": _message(2, "role", ROLE_USER),
     "reasoning of the user": _message(0, "reasoning", "hm"),
     "a prefix of the user": _message(0, "prefix", value=True),
-    "a message without content": lambda request: request.messages[0].ClearField("content"),
     "a part of no kind": lambda request: request.messages[0].content.add(),
     "an id of 1 MiB": _call("id", "x" * 2**20),
     "no id": _call("id", ""),

@@ -10,6 +10,11 @@ from functools import cached_property
 from onward_server.json_value import MAX_SCHEMA_DEPTH, Json, parse
 from onward_server.sampling import SamplingOverrides, SamplingParams, SamplingValue
 
+MAX_ID_BYTES = 256
+"""Maximum size of the id of a tool call."""
+MAX_ARGUMENTS_BYTES = 1024 * 1024
+"""Maximum size of the arguments of a tool call. Parsing holds the GIL, so it stops the event loop: for up to 50 ms."""
+
 
 class Role(StrEnum):
     """The author of a message. The values are the names that chat templates use."""

@@ -1,6 +1,7 @@
-"""Parses JSON text strictly, as RFC 8259 defines it."""
+"""Parses JSON text strictly, as RFC 8259 defines it. Every number must be one that Python can write as JSON again."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import NoReturn
@@ -9,13 +10,22 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 JsonObject = dict[str, Json]
 
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_DEPTH = 100
 MAX_SCHEMA_DEPTH = 256
+_MAX_SHOWN = 40
+"""Characters of a bad number that an error shows."""
+_STRING_OR_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|[\w.+-]+')
+_MAY_OVERFLOW = re.compile(r"\d{200}|[eE]\+?0*[1-9]\d\d")
+"""Finds every number that may be too large; the decoder that checks numbers takes several times as long."""
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NotJson(Exception):
     """A text is not JSON; the message says where and why."""
+
+
+class _BadNumber(ValueError):
+    """A number that has no value; `args` are the number as written, and what is wrong with it."""
 
 
 def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
@@ -25,11 +35,11 @@ def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
         NotJson: The text is not JSON, is nested deeper than `max_depth`, or holds a number that Python cannot read.
     """
     try:
-        value: Json = _DECODER.decode(text)
+        value: Json = (_CHECKING_DECODER if _MAY_OVERFLOW.search(text) else _DECODER).decode(text)
     except json.JSONDecodeError as error:
         raise NotJson(f"line {error.lineno}, column {error.colno}: {error.msg[0].lower()}{error.msg[1:]}") from error
-    except ValueError as error:
-        raise NotJson(f"a number in it cannot be read: {error}") from error
+    except _BadNumber as error:
+        raise NotJson(f"{_place(text, error.args[0])}: {error.args[0][:_MAX_SHOWN]} {error.args[1]}") from error
     except RecursionError:
         raise NotJson(f"it is nested more than {max_depth} levels deep") from None
     if text.count("[") + text.count("{") > max_depth and _depth(value) > max_depth:
@@ -49,6 +59,12 @@ def has_lone_surrogates(text: str, value: Json) -> bool:
     return False
 
 
+def _place(text: str, number: str) -> str:
+    """Line and column of the first number that is written like this."""
+    start = next((m.start() for m in _STRING_OR_SCALAR.finditer(text) if m[0] == number), 0)
+    return f"line {text.count(chr(10), 0, start) + 1}, column {start - text.rfind(chr(10), 0, start)}"
+
+
 def _depth(value: Json) -> int:
     """How deep lists and objects are nested."""
     depth = 0
@@ -64,7 +80,22 @@ def _containers(values: Iterable[Json]) -> list[list[Json] | dict[str, Json]]:
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise _BadNumber(name, "is not JSON")
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # Python reads integers of a few thousand digits only, because that takes quadratic time
+        raise _BadNumber(digits, f"has {len(digits)} digits, which is too many for an integer") from None
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise _BadNumber(number, "is too large; numbers are at most 1.7976931348623157e308")
+    return value
 
 
 _DECODER = json.JSONDecoder(parse_constant=_reject_constant)
+_CHECKING_DECODER = json.JSONDecoder(parse_constant=_reject_constant, parse_int=_integer, parse_float=_finite)

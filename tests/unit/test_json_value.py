@@ -13,6 +13,11 @@ def test_a_value_is_what_the_standard_parser_reads() -> None:
     assert parse(text) == json.loads(text)
 
 
+@pytest.mark.parametrize("text", ["1.7976931348623157e308", "-1e308", "1e-400", "9" * 308, '"1e400"', "0e999"])
+def test_a_number_that_can_be_written_again_is_read(text: str) -> None:
+    assert json.loads(json.dumps(parse(text), allow_nan=False)) == json.loads(text)
+
+
 def test_100_levels_are_read() -> None:
     parse("[" * 100 + "]" * 100)
 
@@ -23,13 +28,30 @@ def test_100_levels_are_read() -> None:
         ("", "line 1, column 1: expecting value"),
         ('{"a": 1,\n "b" 2}', "line 2, column 6: expecting ':' delimiter"),
         ("[1] 2", "line 1, column 5: extra data"),
-        ("[NaN]", "NaN is not JSON"),
-        ("-Infinity", "-Infinity is not JSON"),
-        ("9" * 5000, "a number in it cannot be read"),
+        ("[NaN]", "line 1, column 2: NaN is not JSON"),
+        ("-Infinity", "line 1, column 1: -Infinity is not JSON"),
+        ('{"a": "1e400",\n "b": 1e400}', "line 2, column 7: 1e400 is too large; numbers are at most 1.79"),
+        ("[1, -1E+0999]", r"line 1, column 5: -1E\+0999 is too large"),
+        (f"[{'9' * 250}.5e99]", "line 1, column 2: 9{40} is too large"),
+        ("9" * 309 + ".0", "line 1, column 1: 9{40} is too large"),
+        ("[" + "9" * 5000 + "]", "line 1, column 2: 9{40} has 5000 digits, which is too many"),
         ("[" * 101 + "]" * 101, "nested more than 100 levels deep"),
         ("[" * 100_000, "nested more than 100 levels deep"),
     ],
-    ids=["empty", "a comma", "two values", "NaN", "infinity", "digits", "101 levels", "a recursion"],
+    ids=[
+        "empty",
+        "a comma",
+        "two values",
+        "NaN",
+        "infinity",
+        "an exponent",
+        "a negative number",
+        "digits and an exponent",
+        "digits of a float",
+        "digits of an integer",
+        "101 levels",
+        "a recursion",
+    ],
 )
 def test_a_text_that_is_not_json_is_rejected_with_the_place_or_the_reason(text: str, problem: str) -> None:
     with pytest.raises(NotJson, match=problem):

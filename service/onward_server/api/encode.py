@@ -18,7 +18,7 @@ _ROLES = {
     domain.Role.ASSISTANT: chat_pb2.ROLE_ASSISTANT,
     domain.Role.TOOL: chat_pb2.ROLE_TOOL,
 }
-_FINISH_REASONS = {
+FINISH_REASONS = {
     domain.FinishReason.STOP: usage_pb2.FINISH_REASON_STOP,
     domain.FinishReason.LENGTH: usage_pb2.FINISH_REASON_LENGTH,
     domain.FinishReason.CONTEXT_LENGTH: usage_pb2.FINISH_REASON_CONTEXT_LENGTH,
@@ -110,7 +110,7 @@ def _choice(choice: domain.Choice) -> completion_pb2.Choice:
     return completion_pb2.Choice(
         index=choice.index,
         message=_message(choice.message),
-        finish_reason=_FINISH_REASONS[choice.finish_reason],
+        finish_reason=FINISH_REASONS[choice.finish_reason],
         stop_cause=_stop_cause(choice.stop_cause),
         logprobs=[_token_logprob(logprob) for logprob in choice.logprobs],
         seed=choice.seed,
@@ -169,7 +169,7 @@ def _tool_call_delta(delta: domain.ToolCallDelta) -> completion_pb2.ToolCallDelt
 def _finish(event: domain.ChoiceFinished) -> completion_pb2.ChoiceFinish:
     return completion_pb2.ChoiceFinish(
         index=event.index,
-        finish_reason=_FINISH_REASONS[event.finish_reason],
+        finish_reason=FINISH_REASONS[event.finish_reason],
         stop_cause=_stop_cause(event.stop_cause),
         seed=event.seed,
         completion_tokens=event.completion_tokens,

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from onward_server.completion.pending_calls import PendingCalls
 from onward_server.domain import (
+    MAX_ARGUMENTS_BYTES,
+    MAX_ID_BYTES,
     CompletionRequest,
     FunctionTool,
     Message,
@@ -29,10 +32,8 @@ MAX_TOP_LOGPROBS = 20
 _MAX_STOP_BYTES = 256
 _BIAS_RANGE = Range(-100, 100)
 _MAX_TOOLS = 128
-_MAX_ID_BYTES, _MAX_NAME_BYTES, _MAX_FUNCTION_NAME_BYTES = 256, 256, 64
+_MAX_NAME_BYTES, _MAX_FUNCTION_NAME_BYTES = 256, 64
 _MAX_PARAMETERS_BYTES = 128 * 1024
-_MAX_ARGUMENTS_BYTES = 1024 * 1024
-"""Parsing JSON holds the GIL, so it stops the event loop: for up to 50 ms per megabyte."""
 _MAX_METADATA, _MAX_METADATA_KEY_BYTES, _MAX_METADATA_VALUE_BYTES = 16, 64, 512
 _FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
@@ -143,32 +144,28 @@ def _message_support(message: Message, path: str, limits: ModelLimits) -> Iterat
 
 
 def _call_ids(messages: Sequence[Message]) -> Iterator[FieldViolation]:
-    """Each tool call must have an id of its own, and each result the id of an earlier call that has no result yet."""
-    has_result: dict[str, bool] = {}
+    """Tool calls without a result have different ids, and each result belongs to one of them."""
+    pending = PendingCalls()
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         for call_index, call in enumerate(message.tool_calls):
-            if call.id in has_result:
+            if not pending.add(call):
                 yield _message_violation(
                     f"{path}.tool_calls[{call_index}].id",
-                    f"{call.id!r} is the id of an earlier tool call; ids must be unique",
+                    f"{call.id!r} is the id of an earlier tool call that has no result yet; use another id",
                 )
-            has_result.setdefault(call.id, False)
-        if message.role is Role.TOOL and message.tool_call_id:
-            if has_result.get(message.tool_call_id, True):
-                fault = (
-                    "already has a result"
-                    if message.tool_call_id in has_result
-                    else "is not the id of an earlier tool call"
-                )
-                yield _message_violation(f"{path}.tool_call_id", f"{message.tool_call_id!r} {fault}")
-            has_result[message.tool_call_id] = True
+        if message.role is Role.TOOL and pending.answer(call_id := message.tool_call_id) is None:
+            if not call_id:
+                fault = "is empty, and no earlier tool call is without a result; answer each tool call once"
+            elif pending.is_answered(call_id):
+                fault = f"{call_id!r} already has a result; answer each tool call once"
+            else:
+                fault = f"{call_id!r} is not the id of an earlier tool call"
+            yield _message_violation(f"{path}.tool_call_id", fault)
 
 
 def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[FieldViolation]:
     is_assistant = message.role is Role.ASSISTANT
-    if not message.content and not message.tool_calls and not message.prefix:
-        yield _message_violation(f"{path}.content", "is empty; this is allowed only if tool_calls or prefix is set")
     for field, is_set in (("tool_calls", message.tool_calls), ("reasoning", message.reasoning)):
         if is_set and not is_assistant:
             yield _message_violation(
@@ -180,10 +177,12 @@ def _message_fields(message: Message, path: str, *, is_last: bool) -> Iterator[F
         )
     if message.prefix and message.tool_calls:
         yield _message_violation(f"{path}.tool_calls", "is not allowed in a message with prefix")
-    if (message.role is Role.TOOL) != bool(message.tool_call_id):
-        yield _message_violation(f"{path}.tool_call_id", "is required in tool messages and not allowed in others")
+    if message.tool_call_id and message.role is not Role.TOOL:
+        yield _message_violation(
+            f"{path}.tool_call_id", f"is allowed in tool messages only, and this one is of role {message.role}"
+        )
     yield from _message_text(f"{path}.name", message.name, _MAX_NAME_BYTES)
-    yield from _message_text(f"{path}.tool_call_id", message.tool_call_id, _MAX_ID_BYTES)
+    yield from _message_text(f"{path}.tool_call_id", message.tool_call_id, MAX_ID_BYTES)
     for index, call in enumerate(message.tool_calls):
         yield from _tool_call(call, f"{path}.tool_calls[{index}]")
 
@@ -193,9 +192,9 @@ def _tool_call(call: ToolCall, path: str) -> Iterator[FieldViolation]:
         yield _message_violation(f"{path}.id", "is empty; it is required")
     if not call.name:
         yield _message_violation(f"{path}.function.name", "is empty; it is required")
-    yield from _message_text(f"{path}.id", call.id, _MAX_ID_BYTES)
+    yield from _message_text(f"{path}.id", call.id, MAX_ID_BYTES)
     yield from _message_text(f"{path}.function.name", call.name, _MAX_FUNCTION_NAME_BYTES)
-    if fault := _json_object_fault(call.arguments, lambda: call.parsed_arguments, _MAX_ARGUMENTS_BYTES):
+    if fault := _json_object_fault(call.arguments, lambda: call.parsed_arguments, MAX_ARGUMENTS_BYTES):
         yield _message_violation(f"{path}.function.arguments", fault)
 
 

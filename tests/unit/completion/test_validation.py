@@ -93,6 +93,28 @@ GOOD = {
         Message(role=Role.SYSTEM, content=("a",)), Message(role=Role.SYSTEM, content=("b",)), USER
     ),
     "a tool's result": chat(USER, CALLED, RESULT),
+    "a result without its call's id": chat(USER, CALLED, dataclasses.replace(RESULT, tool_call_id="")),
+    "an id that is used again after its result": chat(USER, CALLED, RESULT, CALLED, RESULT),
+    "an id that is used again in parallel calls": chat(
+        USER,
+        CALLED,
+        RESULT,
+        dataclasses.replace(CALLED, tool_calls=(CALL, dataclasses.replace(CALL, id="b"))),
+        RESULT,
+        dataclasses.replace(RESULT, tool_call_id="b"),
+    ),
+    "messages without content": chat(
+        Message(role=Role.SYSTEM),
+        Message(role=Role.USER),
+        Message(role=Role.ASSISTANT),
+        Message(role=Role.USER),
+        CALLED,
+        dataclasses.replace(RESULT, content=()),
+    ),
+    "messages with an empty text": chat(
+        *(Message(role=role, content=("",)) for role in (Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.USER)),
+    ),
+    "an assistant's reasoning without content": chat(USER, Message(role=Role.ASSISTANT, reasoning="hm"), USER),
     "a prefix": chat(USER, Message(role=Role.ASSISTANT, content=("Well",), prefix=True)),
     "a prefix of reasoning": chat(USER, Message(role=Role.ASSISTANT, reasoning="hm", prefix=True)),
     "raw text": CompletionRequest(raw_prompt=RawText(text="")),
@@ -128,7 +150,6 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
         "raw_prompt.token_ids.ids[1]",
         PARAMETER,
     ),
-    "an empty message": (chat(Message(role=Role.USER)), "messages[0].content", MESSAGES),
     "a late system message": (
         chat(USER, Message(role=Role.SYSTEM, content=("a",)), USER),
         "messages[1].role",
@@ -152,14 +173,30 @@ BAD: dict[str, tuple[CompletionRequest, str, InvalidReason]] = {
         "messages[0].prefix",
         MESSAGES,
     ),
-    "a result without its call's id": (
-        chat(USER, CALLED, Message(role=Role.TOOL, content=("1",))),
+    "a user's tool_call_id": (
+        chat(USER, CALLED, Message(role=Role.USER, content=("1",), tool_call_id="a")),
         "messages[2].tool_call_id",
+        MESSAGES,
+    ),
+    "a result without an id for no call": (
+        chat(USER, CALLED, RESULT, dataclasses.replace(RESULT, tool_call_id="")),
+        "messages[3].tool_call_id",
         MESSAGES,
     ),
     "a result of no call": (chat(USER, RESULT), "messages[1].tool_call_id", MESSAGES),
     "a result given twice": (chat(USER, CALLED, RESULT, RESULT), "messages[3].tool_call_id", MESSAGES),
-    "a call id used twice": (chat(USER, CALLED, RESULT, CALLED, USER), "messages[3].tool_calls[0].id", MESSAGES),
+    "the id of a call without a result": (chat(USER, CALLED, CALLED, USER), "messages[2].tool_calls[0].id", MESSAGES),
+    "an id used twice in a message": (
+        chat(USER, dataclasses.replace(CALLED, tool_calls=(CALL, CALL)), USER),
+        "messages[1].tool_calls[1].id",
+        MESSAGES,
+    ),
+    "arguments with a number that is too large": (calling(arguments='{"n": 1e400}'), ARGUMENTS, MESSAGES),
+    "parameters with a number that is too large": (
+        offering(parameters='{"maximum": -1e400}'),
+        PARAMETERS,
+        PARAMETER,
+    ),
     "a call without an id": (calling(id=""), "messages[1].tool_calls[0].id", MESSAGES),
     "a call's long id": (calling(id="é" * 129), "messages[1].tool_calls[0].id", MESSAGES),
     "a call without a name": (calling(name=""), "messages[1].tool_calls[0].function.name", MESSAGES),
@@ -288,8 +325,9 @@ def test_an_id_that_is_too_long_is_reported_for_the_call_and_for_its_result() ->
 
 def test_only_the_first_64_violations_are_reported() -> None:
     """Describing a million violations stopped the server for half a minute."""
-    found = violations(chat(*(Message(role=Role.USER) for _ in range(100)), sampling={"top_k": -1}))
-    assert [violation.field for violation in found] == [f"messages[{index}].content" for index in range(64)]
+    bad = dataclasses.replace(USER, tool_call_id="a")
+    found = violations(chat(*(bad for _ in range(100)), sampling={"top_k": -1}))
+    assert [violation.field for violation in found] == [f"messages[{index}].tool_call_id" for index in range(64)]
 
 
 @pytest.mark.parametrize("name", BEYOND_THE_MODEL)

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from operator import itemgetter
 from typing import cast
 
+from onward_server.completion.pending_calls import PendingCalls
 from onward_server.domain import FunctionTool, Message, Role, ToolCall
 
 TemplateValue = Mapping[str, object]
@@ -22,6 +24,8 @@ class TemplateTraits:
     """The arguments of tool calls are JSON text, not an object."""
     empty_content_as_none: bool = False
     """A message that has only tool calls has no content, not an empty one."""
+    empty_text_as_part: bool = False
+    """A message without text has one empty part, because the template rejects it without content."""
     reasoning_as_part: bool = False
     """Reasoning is a part of the content, not a value beside it."""
     supports_system_role: bool = True
@@ -47,8 +51,7 @@ def template_messages(
     messages: Sequence[Message], traits: TemplateTraits, transforms: TextTransforms
 ) -> list[TemplateValue]:
     """Returns the value of a template's variable `messages`."""
-    called = {call.id: call.name for message in messages for call in message.tool_calls}
-    return [_message(message, called, traits, transforms) for message in _merged(messages, traits)]
+    return [_message(message, traits, transforms) for message in _merged(_in_call_order(messages), traits)]
 
 
 def template_tools(tools: Sequence[FunctionTool], transforms: TextTransforms) -> list[TemplateValue] | None:
@@ -67,6 +70,38 @@ def template_tools(tools: Sequence[FunctionTool], transforms: TextTransforms) ->
     ] or None
 
 
+def _in_call_order(messages: Sequence[Message]) -> Sequence[Message]:
+    """Sorts each run of tool messages into the order of the calls that they answer, as templates do not render ids.
+
+    Every tool message gets the id of its call, and by default the name of the called function.
+    """
+    pending = PendingCalls()
+    ordered: list[Message] = []
+    run: list[tuple[int, Message]] = []
+    for message in messages:
+        if message.role is Role.TOOL:
+            run.append(_with_call(message, pending))
+            continue
+        ordered += _sorted_run(run)
+        run.clear()
+        for call in message.tool_calls:
+            pending.add(call)
+        ordered.append(message)
+    return ordered + _sorted_run(run)
+
+
+def _with_call(message: Message, pending: PendingCalls) -> tuple[int, Message]:
+    answered = pending.answer(message.tool_call_id)
+    if answered is None:  # validation rejects such a result
+        return 0, message
+    position, call = answered
+    return position, replace(message, name=message.name or call.name, tool_call_id=call.id)
+
+
+def _sorted_run(run: Sequence[tuple[int, Message]]) -> list[Message]:
+    return [message for _, message in sorted(run, key=itemgetter(0))]
+
+
 def _merged(messages: Sequence[Message], traits: TemplateTraits) -> Sequence[Message]:
     systems = list(takewhile(lambda message: message.role is Role.SYSTEM, messages))
     if traits.supports_many_system_messages or len(systems) < 2:
@@ -75,20 +110,17 @@ def _merged(messages: Sequence[Message], traits: TemplateTraits) -> Sequence[Mes
     return [merged, *messages[len(systems) :]]
 
 
-def _message(
-    message: Message, called: Mapping[str, str], traits: TemplateTraits, transforms: TextTransforms
-) -> TemplateValue:
+def _message(message: Message, traits: TemplateTraits, transforms: TextTransforms) -> TemplateValue:
     is_assistant = message.role is Role.ASSISTANT
     text = (transforms.assistant_text if is_assistant else transforms.caller_text)("".join(message.content))
     reasoning = transforms.assistant_text(message.reasoning)
-    name = message.name or called.get(message.tool_call_id, "")
     calls = [_call(call, traits, transforms) for call in message.tool_calls]
     return {
         "role": str(message.role),
         "content": _content(text, reasoning, traits, has_calls=bool(calls)),
         **({"reasoning_content": reasoning, "thinking": reasoning} if reasoning else {}),
         **({"tool_calls": calls} if calls else {}),
-        **({"name": transforms.caller_text(name)} if name else {}),
+        **({"name": transforms.caller_text(message.name)} if message.name else {}),
         **({"tool_call_id": transforms.caller_text(message.tool_call_id)} if message.tool_call_id else {}),
     }
 
@@ -96,6 +128,8 @@ def _message(
 def _content(text: str, reasoning: str, traits: TemplateTraits, *, has_calls: bool) -> str | list[TemplateValue] | None:
     if reasoning and traits.reasoning_as_part:
         return [{"type": "thinking", "thinking": reasoning}, *_text_parts(text)]
+    if not text and not has_calls and traits.empty_text_as_part:
+        return [{"type": "text", "text": ""}]
     if traits.content_as_parts:
         return list(_text_parts(text))
     return None if not text and has_calls and traits.empty_content_as_none else text

@@ -18,6 +18,7 @@ Trial = Callable[[Mapping[str, object]], str | None]
 _USER = Message(role=Role.USER, content=("needleuser",))
 _SYSTEM = Message(role=Role.SYSTEM, content=("needlesystem",))
 _SECOND_SYSTEM = Message(role=Role.SYSTEM, content=("needlesecond",))
+_EMPTY = Message(role=Role.ASSISTANT)
 _TOOL = FunctionTool(name="needletool", description="needledescription")
 _CALL = ToolCall(id="needle001", name="needlecall", arguments='{"needlekey": "needlevalue"}')
 _CALLING = Message(role=Role.ASSISTANT, tool_calls=(_CALL,))
@@ -42,6 +43,9 @@ def probe_template(trial: Trial, trial_with_tools: Trial) -> TemplateTraits:
         supports_system_role=plain.show(traits, [_SYSTEM, _USER], "needlesystem"),
         supports_many_system_messages=plain.show(traits, systems, "needlesystem", "needlesecond"),
     )
+    as_part, conversation = replace(traits, empty_text_as_part=True), [_USER, _EMPTY, _USER]
+    if not plain.show(traits, conversation, "needleuser") and plain.show(as_part, conversation, "needleuser"):
+        traits = as_part
     with_tools = _Trials(trial_with_tools)
     traits = replace(traits, supports_tools=with_tools.show(traits, [_USER], "needletool", tools=[_TOOL]))
     traits = _probe_tool_calls(traits, with_tools)

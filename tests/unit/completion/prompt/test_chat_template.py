@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,92 @@ def test_a_message_of_tool_calls_has_no_content_unless_the_template_needs_it(tes
         f"{{% for m in messages if m.tool_calls %}}{{{{ {test} }}}}|{{{{ m.tool_calls | tojson }}}}{{% endfor %}}"
     )
     assert template.render(CALLING).text.split("|")[0] == text
+
+
+def called(*names: str) -> Message:
+    """An assistant message with calls; the id of each is the first letter of its name."""
+    return Message(
+        role=Role.ASSISTANT, tool_calls=tuple(ToolCall(id=name[0], name=name, arguments="{}") for name in names)
+    )
+
+
+def result(call_id: str, text: str) -> Message:
+    return Message(role=Role.TOOL, content=(text,), tool_call_id=call_id)
+
+
+@pytest.mark.parametrize(
+    ("results", "rendered"),
+    [
+        ([result("r", "12"), result("o", "-3")], "rome 12,oslo -3,"),
+        ([result("o", "-3"), result("r", "12")], "rome 12,oslo -3,"),
+        ([result("", "12"), result("", "-3")], "rome 12,oslo -3,"),
+        ([result("o", "-3"), result("", "12")], "rome 12,oslo -3,"),
+        ([result("o", "-3"), user("wait"), result("r", "12")], "oslo -3,rome 12,"),
+        ([result("o", "-3")], "oslo -3,"),
+    ],
+    ids=["in order", "reversed", "without ids", "one id", "in two runs", "one missing"],
+)
+def test_tool_results_are_rendered_in_the_order_of_the_calls_that_they_answer(
+    results: list[Message], rendered: str
+) -> None:
+    """The results of parallel calls went to the model in the order of arrival, without ids: Rome was snowy."""
+    template = chat_template(
+        "{% for m in messages if m.role == 'tool' %}{{ m.name }} {{ m.content }},{% endfor %}"
+        "{% if false %}{{ messages[0].tool_calls }}{% endif %}"
+    )
+    assert template.render([user("weather"), called("rome", "oslo"), *results]).text == rendered
+
+
+def test_the_results_of_several_messages_of_calls_are_in_the_order_of_the_calls() -> None:
+    template = chat_template("{% for m in messages if m.role == 'tool' %}{{ m.name }} {{ m.content }},{% endfor %}")
+    messages = [
+        user("go"),
+        called("rome"),
+        called("oslo", "bonn"),
+        result("b", "3"),
+        result("o", "2"),
+        result("r", "1"),
+    ]
+    assert template.render(messages).text == "rome 1,oslo 2,bonn 3,"
+
+
+def test_an_id_that_is_used_again_names_the_tool_of_its_last_call() -> None:
+    """Models that number their calls from 0 in every message repeat ids; results then got the name of the last call."""
+    template = chat_template("{% for m in messages if m.role == 'tool' %}{{ m.name }} {{ m.content }},{% endfor %}")
+    messages = [
+        user("go"),
+        called("rome"),
+        result("r", "1"),
+        called("riga", "oslo"),
+        result("o", "3"),
+        result("r", "2"),
+    ]
+    assert template.render(messages).text == "rome 1,riga 2,oslo 3,"
+
+
+EMPTY = [
+    [Message(role=Role.USER)],
+    [Message(role=Role.SYSTEM), user("a")],
+    [user("a"), Message(role=Role.ASSISTANT), user("b")],
+    [user("a"), Message(role=Role.ASSISTANT, reasoning="hm"), user("b")],
+    [*CALLING[:2], Message(role=Role.TOOL, tool_call_id="call00001")],
+]
+
+
+@pytest.mark.parametrize("messages", EMPTY, ids=["user", "system", "assistant", "reasoning", "tool"])
+def test_a_message_without_content_is_rendered_as_one_with_an_empty_text(messages: list[Message]) -> None:
+    template = chat_template(CHATML + CALLS)
+    spelled = [replace(message, content=message.content or ("",)) for message in messages]
+    assert template.render(messages) == template.render(spelled)
+
+
+def test_an_empty_message_has_an_empty_part_if_the_template_rejects_it_without_content() -> None:
+    """A template of Mistral's raises for an assistant message whose content is empty, which completions may be."""
+    template = chat_template(
+        "{% for m in messages %}{% if m.role == 'assistant' and not m.content %}{{ raise_exception('x') }}{% endif %}"
+        "[{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}{% endif %}]{% endfor %}"
+    )
+    assert template.render([user("a"), Message(role=Role.ASSISTANT), user("b")]).text == "[a][][b]"
 
 
 def test_a_tool_message_has_content_id_and_the_name_of_its_tool() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, SingleToolCallComplete
-from onward_server.domain import FunctionTool, ToolCallDelta
+from onward_server.domain import MAX_ARGUMENTS_BYTES, MAX_ID_BYTES, FunctionTool, ToolCallDelta
 from onward_server.json_value import NotJson, has_lone_surrogates, parse
 
 _ALPHANUMERICS = string.ascii_letters + string.digits
@@ -53,7 +53,7 @@ class ToolCallBuilder:
 
         Args:
             name: The name of the tool.
-            call_id: The id that the model gave the call; replaced if it is empty or another call has it.
+            call_id: The id that the model gave the call; replaced if it is empty or too long, or another call has it.
 
         Raises:
             MalformedToolCall: There is no such tool, or a tool call is already open.
@@ -62,7 +62,8 @@ class ToolCallBuilder:
             raise MalformedToolCall
         self.is_open = True
         self._arguments = []
-        call_id = self._make_id() if call_id in self._ids else call_id
+        is_usable = call_id not in self._ids and len(call_id.encode()) <= MAX_ID_BYTES
+        call_id = call_id if is_usable else self._make_id()
         self._ids.add(call_id)
         self._deltas.append(_PendingDelta(self.num_complete, call_id, name))
 
@@ -113,4 +114,5 @@ def _is_object(text: str) -> bool:
         value = parse(text)
     except NotJson:
         return False
-    return isinstance(value, dict) and not has_lone_surrogates(text, value)
+    is_valid = isinstance(value, dict) and not has_lone_surrogates(text, value)
+    return is_valid and len(text.encode()) <= MAX_ARGUMENTS_BYTES
