@@ -3,17 +3,13 @@
 import asyncio
 import contextlib
 import faulthandler
-import ipaddress
 import logging
 import os
-import shlex
-import shutil
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from onward_server.api.access import Access, load_access
@@ -38,13 +34,16 @@ from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version, usable_processors
 from onward_server.model.tokenizer import Tokenizer
+from onward_server.native_lines import logged_native_lines
 from onward_server.runtime import failpoints
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.failpoints import Parts
 from onward_server.runtime.pacing import PrefillPacer
 from onward_server.runtime.watchdog import RunDurations, Watchdog, WatchedModel, measure
 from onward_server.settings.server import Settings
-from onward_server.telemetry import configure_logging
+from onward_server.start_line import program, start_line
+from onward_server.telemetry import configure_logging, console, fields, log_uncaught_exceptions
+from onward_server.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +62,17 @@ def run(settings: Settings) -> int:
 
     In this order: reads keys and certificates; binds the address; loads the models; accepts calls.
     """
-    configure_logging(level=settings.log_level, form=settings.log_format)
+    with logged_native_lines() if settings.log_format == "json" else contextlib.nullcontext():
+        configure_logging(level=settings.log_level, form=settings.log_format)
+        log_uncaught_exceptions()
+        return _run(settings)
+
+
+def _run(settings: Settings) -> int:
     try:
         ending = asyncio.run(_serve(settings, load_access(settings)))
     except StartupError as error:
-        _say(f"onward: {error}")
+        console.error("%s", error)
         return ExitCode.FAILED
     except EngineFailed as error:  # its thread runs on, and the interpreter cannot end it
         logger.critical("ending the process at once: %s", error)
@@ -136,64 +141,20 @@ async def running_engines(
         yield completers
 
 
-def start_line(settings: Settings, address: str, program: Sequence[str] = ("onward",)) -> str:
-    """Which models are served, at which address, and a shell command that sends a first request from any folder here.
-
-    With mutual TLS, CERT and KEY in the command stand for the files of a client certificate.
-
-    Args:
-        settings: The server's settings.
-        address: Where it listens, with the port that was selected.
-        program: The words that start the `onward` command.
-    """
-    words = [*program, "complete"]
-    target = _target(address)
-    if target != "127.0.0.1:50051":
-        words += ["--target", target]
-    if settings.tls_cert:
-        words += ["--tls-ca", str(settings.tls_cert.resolve())]
-    elif settings.listens_beyond_loopback and target == address:
-        words.append("--insecure")
-    if settings.tls_client_ca:
-        words += ["--tls-cert", "CERT", "--tls-key", "KEY"]
-    if settings.api_keys_file:
-        words += ["--api-key-file", str(settings.api_keys_file.resolve())]
-    return f"onward serves {', '.join(settings.model_folders)} on {address}; try: {shlex.join([*words, 'Hello'])}"
-
-
-def _target(address: str) -> str:
-    """The address to call from this machine; loopback if the server listens on all addresses."""
-    if address.startswith("unix:"):
-        return f"unix:{Path(address.removeprefix('unix:')).resolve()}"
-    host, _, port = address.rpartition(":")
-    try:
-        ip = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:  # a host name
-        return address
-    if not ip.is_unspecified:
-        return address
-    return f"127.0.0.1:{port}" if ip.version == 4 else f"[::1]:{port}"
-
-
-def _program() -> tuple[str, ...]:
-    """The words that start this program again from another folder."""
-    started, found = Path(sys.argv[0]), shutil.which("onward")
-    if found is not None and Path(found).resolve() == started.resolve():
-        return ("onward",)
-    return (str(started.absolute()),) if started.name == "onward" else (sys.executable, "-m", "onward_server")
-
-
 async def _serve(settings: Settings, access: Access) -> Ending:
     failure = asyncio.Event()
     catalogue = Catalogue()
     async with AsyncExitStack() as engines, Server(settings, catalogue, access) as server:
 
         async def load() -> None:
-            logger.info("listening on %s; calls are rejected until the models are loaded", server.address)
+            logger.info(
+                "onward %s, listening on %s; calls are rejected until the models are loaded", VERSION, server.address
+            )
             models = await asyncio.to_thread(load_models, settings)
             catalogue.set(await engines.enter_async_context(running_engines(settings, models, failure)))
             await server.open()
-            _say(start_line(settings, server.address, _program()))
+            started = fields(version=VERSION, address=server.address, models=list(settings.model_folders))
+            console.info("%s", start_line(settings, server.address, program()), extra=started)
 
         ending = await server.run_until_signal(load(), failure)
         _limit_exit(_FAILURE_LIMIT_S if ending is Ending.FAILURE else _STOP_LIMIT_S)
@@ -263,7 +224,7 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
     with _step(f"{model_id}: prepared the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with _step(f"{model_id}: computed the fingerprint"):
-        environment = (version("onward-server"), runtime_version(), loaded.execution_provider)
+        environment = (VERSION, runtime_version(), loaded.execution_provider)
         overrides = [template.source] if template and settings.chat_template_of(model_id) else []
         fingerprint = folder.fingerprint(*environment, *output_format.names, *overrides)
     causal_lm = loaded.causal_lm
@@ -395,12 +356,4 @@ def _step(what: str) -> Generator[None]:
     started_s = time.perf_counter()
     yield
     line = f"{what} ({time.perf_counter() - started_s:.1f} s)"
-    if sys.stderr.isatty():
-        _say(line)
-    else:
-        logger.info(line)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    (console if sys.stderr.isatty() else logger).info("%s", line)

@@ -1,4 +1,4 @@
-"""Log formatters: a line for each record, as text or as JSON.
+"""The log: a line on stderr for each record, as text or as JSON.
 
 Exceptions are written as types and source lines. Their messages may quote a prompt, so only DEBUG writes them.
 """
@@ -6,22 +6,41 @@ Exceptions are written as types and source lines. Their messages may quote a pro
 import json
 import logging
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TextIO
+
+logger = logging.getLogger(__name__)
 
 _MAX_VALUE_CHARACTERS = 512
 _ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
+console = logging.getLogger("onward")
+"""For what the operator must see at any log level: why the server does not start, and how to call it.
+
+As text, its records are plain sentences.
+"""
+
+
 def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
     """Sends all log records of at least this level to stderr, as text or as JSON."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_shows_no_metadata)
+    console.setLevel(logging.INFO)
+
+
+def log_uncaught_exceptions() -> None:
+    """Logs what Python would print to stderr itself: warnings, and exceptions that nothing catches."""
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = lambda found: _log_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+    threading.excepthook = lambda found: _log_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
 
 
 def fields(**values: object) -> dict[str, Mapping[str, object]]:
@@ -32,6 +51,22 @@ def fields(**values: object) -> dict[str, Mapping[str, object]]:
 def _shows_no_metadata(record: logging.LogRecord) -> bool:
     """Drops the record with which gRPC shows metadata that is not UTF-8; it may be an API key."""
     return not str(record.msg).startswith("Invalid encoding")
+
+
+class _LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines, and drops those that cannot be written: a full disk or a closed pipe must not end the server."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Logs an error of formatting in place of the record."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError) and not self.stream.closed:
+            logger.error(
+                "cannot format a record of %s, line %d: %s", record.pathname, record.lineno, type(error).__name__
+            )
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    logger.critical("an exception that nothing caught", exc_info=(kind, error or kind(), trace))
 
 
 class _Formatter(logging.Formatter):
@@ -53,6 +88,8 @@ class TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record in one line, followed by its traceback."""
+        if record.name == console.name:
+            return f"onward: {record.getMessage()}" if record.levelno > logging.INFO else record.getMessage()
         pairs = [f"{name}={_as_text(value)}" for name, value in _fields_of(record).items()]
         line = " ".join(
             [self.formatTime(record), record.levelname, record.name, _one_line(record.getMessage()), *pairs]

@@ -213,7 +213,7 @@ def test_wrong_usage_exits_with_2(words: list[str]) -> None:
 
 def test_wrong_settings_exit_with_2_and_are_named(output: Output) -> None:
     assert main(["serve", "--slots", "0", "--listen", "x"]) == 2
-    assert output()[1].count("onward serve: --") == 2
+    assert output()[1].count("onward: --") == 2
 
 
 def test_serve_hands_its_settings_to_the_app(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from onward_server.settings.__main__ import reference
-from onward_server.settings.server import Settings, WrongSettings, read_settings
+from onward_server.settings.server import Settings, WrongSettings, intended_log_format, read_settings
+from onward_server.settings.variables import misspelled_client_variables
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -36,9 +37,16 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default(monkeypatch:
     assert (settings.slots, settings.max_queue, settings.prefill_chunk) == (4, 5, 512)
 
 
-def test_other_variables_with_the_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubernetes sets ONWARD_PORT and others for a service named onward."""
-    monkeypatch.setenv("ONWARD_PORT", "tcp://10.0.0.1:50051")
+def test_the_variables_that_kubernetes_sets_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sets them in every pod for each service, here for those named onward and onward-gpu."""
+    for service in ("ONWARD", "ONWARD_GPU"):
+        monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.1")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT", "50051")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT_GRPC", "50051")
+        monkeypatch.setenv(f"{service}_PORT", "tcp://10.0.0.1:50051")
+        monkeypatch.setenv(f"{service}_PORT_50051_TCP", "tcp://10.0.0.1:50051")
+        for name, value in (("PROTO", "tcp"), ("PORT", "50051"), ("ADDR", "10.0.0.1")):
+            monkeypatch.setenv(f"{service}_PORT_50051_TCP_{name}", value)
 
     assert read_settings([]).listen == "127.0.0.1:50051"
 
@@ -132,7 +140,9 @@ def test_switches_can_be_turned_off() -> None:
         (["--listen", "50051"], "'50051' is not HOST:PORT, [IPV6]:PORT or unix:PATH"),
         (["--listen", "::1:50051"], "'::1:50051' is not HOST:PORT"),
         (["--listen", "localhost:65536"], "'localhost:65536' is not HOST:PORT"),
-        (["--listen", "unix:"], "'unix:' is not HOST:PORT"),
+        (["--listen", "unix:"], "'unix:' is not unix:PATH or unix:///PATH"),
+        (["--listen", "unix://host/x"], "'unix://host/x' is not unix:PATH or unix:///PATH"),
+        (["--listen", "unix:/run/onward/"], "'unix:/run/onward/' is not unix:PATH"),
         (["--model", "/m/a", "--model", "/n/a"], "two models have the id 'a'"),
         (["--model", "a b=/m/a"], "'a b' is not a model id"),
         (
@@ -178,12 +188,79 @@ def test_help_shows_what_a_user_would_type(capsys: pytest.CaptureFixture[str]) -
     assert not re.search(r"tuple|\bstr\b|\bint\b|\bfloat\b|\bPath\b|None|\(\)", usage)
 
 
-def test_an_unknown_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        read_settings(["--slotz", "1"])
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--slotz", "1"], "unrecognized arguments: --slotz 1; did you mean --slots?"),
+        (["--api-key-file=x"], "unrecognized arguments: --api-key-file=x; did you mean --api-keys-file?"),
+        (["--zzz"], "unrecognized arguments: --zzz; `onward serve --help` lists the flags"),
+        (["model"], "unrecognized arguments: model; `onward serve --help` lists the flags"),
+        (["--slots"], "argument --slots: expected one argument; `onward serve --help` lists the flags"),
+    ],
+    ids=["misspelled", "with a value", "unlike any", "no flag", "no value"],
+)
+def test_an_unknown_flag_is_named_with_the_nearest_one(words: list[str], problem: str) -> None:
+    with pytest.raises(WrongSettings) as caught:
+        read_settings(words)
 
-    assert caught.value.code == 2
-    assert "--slotz" in capsys.readouterr().err
+    assert caught.value.problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("ONWARD_SLOT", "ONWARD_SLOT: there is no such environment variable; did you mean ONWARD_SLOTS?"),
+        ("onward_slot", "ONWARD_SLOT: there is no such environment variable; did you mean ONWARD_SLOTS?"),
+        ("ONWARD_TARGTE", "ONWARD_TARGTE: there is no such environment variable; did you mean ONWARD_TARGET?"),
+        (
+            "ONWARD_PORT_",
+            "ONWARD_PORT_: there is no such environment variable; unset it, or take a name from docs/settings.md",
+        ),
+    ],
+)
+def test_an_unknown_variable_stops_the_start_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, problem: str
+) -> None:
+    """A misspelled variable was ignored, and the server ran with the default."""
+    monkeypatch.setenv(name, "4")
+
+    with pytest.raises(WrongSettings) as caught:
+        read_settings(["--slots", "1"])
+
+    (said,) = caught.value.problems
+    assert said.startswith(problem)
+
+
+def test_the_variables_of_the_client_commands_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONWARD_TARGET", "127.0.0.1:1")
+    monkeypatch.setenv("ONWARD_API_KEY", "key")
+
+    assert read_settings([]).slots == 8
+
+
+def test_a_name_that_is_nearly_a_client_variable_is_found_without_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client commands run beside a server's variables, which they cannot know."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"ONWARD_{name.upper()}", "x")
+    assert misspelled_client_variables() == []
+
+    monkeypatch.setenv("ONWARD_API_KEYS", "x")
+    monkeypatch.setenv("ONWARD_TARGTE", "x")
+    assert misspelled_client_variables() == [
+        "ONWARD_API_KEYS: there is no such environment variable; did you mean ONWARD_API_KEY?",
+        "ONWARD_TARGTE: there is no such environment variable; did you mean ONWARD_TARGET?",
+    ]
+
+
+@pytest.mark.parametrize("words", [["--log-format", "json"], ["--log-format=json"], []])
+def test_the_intended_log_format_is_known_before_the_settings_are(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    assert intended_log_format([]) == "text"
+    if not words:
+        monkeypatch.setenv("ONWARD_LOG_FORMAT", "json")
+
+    assert intended_log_format([*words, "--slots", "x"]) == "json"
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ A subcommand's modules are imported when it runs, so that `onward health` starts
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from onward_server.cli import arguments
+from onward_server.cli.standard_streams import drop_unwritable_stderr, open_standard_streams
 from onward_server.exit_code import ExitCode
 from onward_server.settings.client import ClientSettings
+from onward_server.settings.variables import misspelled_client_variables
+from onward_server.version import VERSION
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,22 +25,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: argparse printed a usage error (2), or the help or version that was asked for (0).
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    open_standard_streams()
     try:
         if words[:1] == ["serve"]:
             from onward_server.cli import serve  # noqa: PLC0415  imports pydantic
 
             return serve.run(words[1:])
         parsed = _parser(ClientSettings.read()).parse_args(words)
+        if misspelled := misspelled_client_variables():
+            sys.stderr.writelines(f"onward: {problem}\n" for problem in misspelled)
+            return ExitCode.WRONG_USAGE
         from onward_server.cli import client  # noqa: PLC0415  imports gRPC
 
         return client.run(parsed)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    finally:
+        drop_unwritable_stderr()
 
 
 def _parser(settings: ClientSettings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onward", description="Completions from language models, over gRPC.")
-    parser.add_argument("--version", action="version", version=f"onward {version('onward-server')}")
+    parser.add_argument("--version", action="version", version=f"onward {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve models; `onward serve --help` lists the settings")
     arguments.add_complete(commands.add_parser("complete", help="complete a prompt"), settings)

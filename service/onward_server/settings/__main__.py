@@ -6,6 +6,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from onward_server.settings.server import Settings
+from onward_server.settings.variables import CLIENT_VARIABLES
 
 
 def reference() -> str:
@@ -21,6 +22,18 @@ def reference() -> str:
             "| Flag | Variable | Default | Allowed | Meaning |",
             "|---|---|---|---|---|",
             *rows,
+            "",
+            "An environment variable that begins with `ONWARD_` and is in no table here stops the start, because it",
+            "may be misspelled. The server ignores empty variables, and those that Kubernetes sets for a service named",
+            "`onward`.",
+            "",
+            "## Client commands",
+            "",
+            "`onward complete`, `onward models` and `onward health` read these variables. Their flags win over them.",
+            "",
+            "| Variable | Meaning |",
+            "|---|---|",
+            *(f"| `{name}` | {meaning} |" for name, meaning in CLIENT_VARIABLES.items()),
             "",
         ]
     )

@@ -1,16 +1,19 @@
 """Every setting of `onward serve`: environment variables, flags and docs/settings.md are derived from `Settings`."""
 
 import ipaddress
+import os
 from argparse import Action, ArgumentParser
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict
 
 from onward_server.settings.failpoint import Failpoint
+from onward_server.settings.variables import CLIENT_VARIABLES, PREFIX, unknown_variables
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parents[1] / "models" / "pocket" / "served")
@@ -35,7 +38,7 @@ class Settings(BaseSettings):
     """Settings of `onward serve`, read once and passed down as values."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="ONWARD_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,
         frozen=True,
         extra="forbid",
@@ -145,7 +148,11 @@ class Settings(BaseSettings):
     @field_validator("listen")
     @classmethod
     def _check_listen(cls, value: str) -> str:
-        if value.startswith("unix:") and len(value) > len("unix:"):
+        if value.startswith("unix:"):
+            path = value.removeprefix("unix:")
+            has_host = path.startswith("//") and not path.startswith("///")
+            if not path or path.endswith("/") or has_host or set(path) & set("?#"):
+                raise ValueError(f"{value!r} is not unix:PATH or unix:///PATH, where PATH has no ? and #")
             return value
         host, colon, port = value.rpartition(":")
         bare_ipv6 = ":" in host and not host.startswith("[")
@@ -243,18 +250,43 @@ def read_settings(words: Sequence[str]) -> Settings:
     """Reads the settings: a flag in `words` wins over its environment variable, and that over the default.
 
     Raises:
-        WrongSettings: A value is invalid by itself or together with another.
-        SystemExit: argparse printed a usage error (2) or the help (0).
+        WrongSettings: A flag or variable is unknown, or a value is invalid by itself or together with another.
+        SystemExit: argparse printed the help.
     """
+    if unknown := unknown_variables({*_VARIABLES, *CLIENT_VARIABLES}):
+        raise WrongSettings(unknown)
     try:
         return CliApp.run(Settings, cli_args=list(words), cli_settings_source=_command_line())
     except ValidationError as error:
         raise WrongSettings([_problem(found) for found in error.errors()]) from None
 
 
+def intended_log_format(words: Sequence[str]) -> Literal["text", "json"]:
+    """The format for reporting that the settings cannot be read: what they seem to ask for."""
+    flags = ("--log-format=json", "--log-format json")
+    is_json = any(flag in " ".join(words) for flag in flags) or os.environ.get(f"{PREFIX}LOG_FORMAT") == "json"
+    return "json" if is_json else "text"
+
+
+_VARIABLES = frozenset(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+class _Parser(ArgumentParser):
+    """Raises WrongSettings where argparse would print the usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongSettings([f"{message}; {self._hint(message)}"])
+
+    def _hint(self, message: str) -> str:
+        unknown = message.removeprefix("unrecognized arguments: ").split("=")[0].split()[0]
+        if unknown.startswith("--") and (near := get_close_matches(unknown, self._option_string_actions, n=1)):
+            return f"did you mean {near[0]}?"
+        return "`onward serve --help` lists the flags"
+
+
 def _command_line() -> CliSettingsSource[Any]:
     """Defines the flags. Their help omits the Python types and empty defaults that pydantic's own help shows."""
-    parser = ArgumentParser(
+    parser = _Parser(
         prog="onward serve",
         description="Serves models over gRPC until SIGTERM or SIGINT. Each flag can also be set as an environment "
         "variable: --max-queue as ONWARD_MAX_QUEUE.",
