@@ -29,5 +29,9 @@ class TemplateSamples:
     """Prompts that offer a tool; empty if the template shows no tools to the model."""
     reply_prompts: tuple[str, ...] = ()
     """Prompts without tools, for each setting of the template's reasoning switches."""
+    before_text: tuple[str, ...] = ()
+    """The prompts up to the text of a past reply."""
+    reasoning_ends: tuple[str, ...] = ()
+    """The markers up to which the template leaves out the text of a past reply."""
     before_reasoning: tuple[str, ...] = ()
     """The text before the sample reasoning of an assistant message; empty if the template renders no reasoning."""

@@ -18,13 +18,15 @@ _SPACE = re.compile(r"\s+")
 def detect_reasoning_format(formats: Sequence[ReasoningFormat], samples: TemplateSamples) -> ReasoningFormat | None:
     """Returns the format in which the template renders reasoning, or that it describes to the model; None if neither.
 
-    The template renders reasoning in an assistant message, or at the end of a prompt, as open or as closed already.
+    The template renders reasoning in an assistant message, or its markers alone: before the text of such a message, or
+    at the end of a prompt. Or it leaves out the text of such a message up to the end marker.
     """
     for format_ in formats:
         is_rendered = any(text.rstrip().endswith(format_.begin) for text in samples.before_reasoning)
         if is_rendered or any(map(format_.is_opened_by, samples.reply_prompts)):
             return format_
-        if any(map(format_.is_closed_by, samples.reply_prompts)):
+        is_closed = any(map(format_.is_closed_by, (*samples.reply_prompts, *samples.before_text)))
+        if is_closed or format_.end in samples.reasoning_ends:
             return format_
     return _described(formats, (*samples.reply_prompts, *samples.tool_prompts))
 

@@ -27,6 +27,7 @@ _EFFORT = "reasoning_effort"
 _TRIAL_BUDGET_S = 0.5
 _DELIMITED = re.compile(r"<[|\uff5c].*[|\uff5c]>", re.DOTALL)
 """Matches strings that look like control tokens; DeepSeek's bars are fullwidth."""
+_REASONING_END = re.compile(r"</[^<>\s\0]*think[^<>\s\0]*>|\[/THINK\]", re.IGNORECASE)
 _OPEN_REASONING = re.compile(r"(<(?!/)[^<>]*think[^<>]*>|\[THINK\])\s*\Z")
 
 
@@ -128,7 +129,11 @@ class ChatTemplate:
     def render_samples(self) -> TemplateSamples:
         """Renders sample conversations, from which the formats of the model are detected."""
         return render_samples(
-            partial(self._try, self._plain), partial(self._try, self._with_tools), self._traits, self._settings()
+            partial(self._try, self._plain),
+            partial(self._try, self._with_tools),
+            self._traits,
+            self._settings(),
+            dict.fromkeys(_REASONING_END.findall(f"{self._plain.literals}\0{self._with_tools.literals}")),
         )
 
     @property

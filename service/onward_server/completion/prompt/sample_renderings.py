@@ -1,7 +1,8 @@
 """Renders sample conversations with a chat template, for the detection of the model's output formats."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 from onward_server.completion.prompt.template_messages import (
@@ -37,7 +38,11 @@ _RESULT = Message(role=Role.TOOL, content=("needleresult",), tool_call_id=_CALL.
 
 
 def render_samples(
-    plain: Trial, with_tools: Trial, traits: TemplateTraits, settings: Sequence[Mapping[str, object]]
+    plain: Trial,
+    with_tools: Trial,
+    traits: TemplateTraits,
+    settings: Sequence[Mapping[str, object]],
+    end_markers: Iterable[str],
 ) -> TemplateSamples:
     """Returns the samples of a model's chat template.
 
@@ -46,6 +51,7 @@ def render_samples(
         with_tools: Renders with the template for tools, which may be the same.
         traits: The traits of the template.
         settings: Variables that turn reasoning on and off; the first one leaves it to the template.
+        end_markers: Strings in the template that may end reasoning.
     """
     sampler = _Sampler(with_tools, traits)
     prompts = (_Sampler(plain, traits).render([_USER], for_reply=True, setting=setting) for setting in settings)
@@ -54,6 +60,8 @@ def render_samples(
         calls=tuple(sampler.calls()) if traits.supports_tool_calls else (),
         tool_prompts=tuple(filter(None, tool_prompts)) if traits.supports_tools else (),
         reply_prompts=tuple(filter(None, prompts)),
+        before_text=tuple(sampler.before_text(settings)),
+        reasoning_ends=tuple(sampler.reasoning_ends(end_markers)),
         before_reasoning=tuple(sampler.before_reasoning(settings)),
     )
 
@@ -89,6 +97,21 @@ class _Sampler:
         yield from _without_end("", text.rpartition("needleuser")[2], end)
         answered = self.render([_USER, _CALLING, _RESULT], tools=[_TOOL])
         yield _call("", answered.rpartition("needleresult")[0].rpartition("needleuser")[2])
+
+    def before_text(self, settings: Sequence[Mapping[str, object]]) -> Iterator[str]:
+        """Yields the prompt up to the text of an assistant message, for each setting."""
+        for setting in settings:
+            before, needle, _ = self.render([_USER, _REPLY], setting=setting).rpartition("needletext")
+            if needle:
+                yield before
+
+    def reasoning_ends(self, end_markers: Iterable[str]) -> Iterator[str]:
+        """Yields the markers up to which the template leaves out the text of an earlier assistant message."""
+        for marker in end_markers:
+            reply = replace(_REPLY, content=(f"needlethought{marker}needletext",))
+            text = self.render([_USER, reply, _USER])
+            if "needletext" in text and "needlethought" not in text:
+                yield marker
 
     def before_reasoning(self, settings: Sequence[Mapping[str, object]]) -> Iterator[str]:
         """Yields the text before the reasoning of an assistant message, in all conversations that show it."""

@@ -97,6 +97,24 @@ def test_calls_with_the_marker_of_another_format_are_not_taken_for_it() -> None:
     assert template_formats(other).names == ("none", "none")
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("{% for turn in messages %}<think>{{ turn.thinking }}</think>{{ turn.content }}{% endfor %}", "think"),
+        ("{{ messages[0].content }}{% if add_generation_prompt %}<think>\n{% endif %}", "think"),
+        ("{{ messages[0].content }}{% if not enable_thinking %}<think></think>{% endif %}", "think"),
+        ("{% for turn in messages %}<think></think>{{ turn.content }}[end]{% endfor %}", "think"),
+        ("Think between <think> and </think>.{{ messages[0].content }}", "think"),
+        ("Reply between <response></response>, after <think></think>.{{ messages[0].content }}", "granite"),
+        ("{% for turn in messages %}{{ turn.content.split('</think>')[-1] }}{% endfor %}", "think"),
+        ("{% for turn in messages %}{{ turn.content.split('###')[-1] }}{% endfor %}{# </think> #}", "none"),
+    ],
+    ids=["in a message", "opened", "closed", "empty", "described", "described as Granite's", "left out", "only named"],
+)  # fmt: skip
+def test_a_reasoning_format_is_detected_from_what_a_template_renders(source: str, name: str) -> None:
+    assert template_formats(source).names[1] == name
+
+
 def test_the_template_for_tools_decides_the_tool_format() -> None:
     """A model may have several templates; the one named tool_use renders chats with tools."""
     sources = {
