@@ -11,8 +11,10 @@ from onward_server.completion.answer.tool_formats.glm45 import GLM45, GLM47
 from onward_server.completion.answer.tool_formats.granite import GRANITE
 from onward_server.completion.answer.tool_formats.harmony import HARMONY
 from onward_server.completion.answer.tool_formats.hermes import HERMES
+from onward_server.completion.answer.tool_formats.internlm2 import INTERNLM2
 from onward_server.completion.answer.tool_formats.kimi_k2 import KIMI_K2
 from onward_server.completion.answer.tool_formats.llama3 import LLAMA3
+from onward_server.completion.answer.tool_formats.longcat import LONGCAT, LONGCAT_LITE
 from onward_server.completion.answer.tool_formats.minimax_m2 import MINIMAX_M2
 from onward_server.completion.answer.tool_formats.mistral import MISTRAL, MISTRAL_CALL_ID, MISTRAL_LIST
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
@@ -36,7 +38,10 @@ TOOL_FORMATS: tuple[ToolFormat, ...] = (
     GLM45,
     GLM47,
     GRANITE,
+    INTERNLM2,
     KIMI_K2,
+    LONGCAT,
+    LONGCAT_LITE,
     MINIMAX_M2,
     SEED_OSS,
     LLAMA3,
@@ -48,6 +53,7 @@ REASONING_FORMATS: tuple[ReasoningFormat, ...] = (
     reasoning_formats.THINK,
     reasoning_formats.GRANITE,
     reasoning_formats.SEED_OSS,
+    reasoning_formats.LONGCAT,
 )
 
 

@@ -57,3 +57,10 @@ SEED_OSS = ReasoningFormat(
         "</seed:cot_budget_reflect>",
     ),
 )
+# LongCat.
+LONGCAT = ReasoningFormat(
+    name="longcat",
+    begin="<longcat_think>",
+    end="</longcat_think>",
+    control_strings=("<longcat_think>", "</longcat_think>"),
+)

@@ -41,7 +41,7 @@ CALLS_TEMPLATE = """
 {%- for tool in tools or [] %}{{ tool | tojson }}{% endfor %}
 {%- for turn in messages %}[{{ turn.role }}]{{ turn.content }}
 {%- for call in turn.tool_calls or [] %}CALL{% endfor %}[end]{% endfor %}"""
-_REASONING_BY_FORMAT = {"seed_oss": "seed_oss"}
+_REASONING_BY_FORMAT = {"internlm2": "none", "longcat": "longcat", "longcat_lite": "none", "seed_oss": "seed_oss"}
 """The reasoning format of those format templates that do not put reasoning between `<think>` markers."""
 _WEATHER = tool(
     "get_weather",

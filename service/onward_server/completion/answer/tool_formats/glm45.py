@@ -36,16 +36,26 @@ _ARGUMENTS = ElementMarkers(
 
 def parse(state: ParserState, _trigger: str) -> Parsing[None]:
     """Parses one call."""
+    yield from parse_named_call(state, _ARGUMENTS)
+
+
+def parse_named_call(state: ParserState, markers: ElementMarkers) -> Parsing[None]:
+    """Parses a call from its name on.
+
+    Raises:
+        NotAToolCall: Neither an offered tool nor another marker follows.
+        MalformedToolCall: The tool is unknown, or its arguments are malformed.
+    """
     stream, tool_calls = state.stream, state.tool_calls
     yield from stream.take_space()
     name = (yield from stream.take_while(_NAME)).strip()
     if name not in tool_calls.tools:
         yield from stream.take_space()
-        is_call = (yield from stream.peek(_ARGUMENTS.begin, _END)) is not None
+        is_call = (yield from stream.peek(markers.begin, markers.call_end)) is not None
         is_truncated = stream.is_at_end and any(offered.startswith(name) for offered in tool_calls.tools)
         raise MalformedToolCall if is_call or is_truncated else NotAToolCall
     tool_calls.open(name)
-    yield from parse_elements(state, _ARGUMENTS, tool_calls.tools[name])
+    yield from parse_elements(state, markers, tool_calls.tools[name])
     state.close_tool_call()
 
 

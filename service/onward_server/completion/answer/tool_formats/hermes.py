@@ -17,15 +17,20 @@ from onward_server.grammar.tool_calls import CallFrame
 
 def parse(state: ParserState, _trigger: str) -> Parsing[None]:
     """Parses the calls of one element."""
+    yield from parse_element(state, "<tool_call>", "</tool_call>")
+
+
+def parse_element(state: ParserState, begin: str, end: str) -> Parsing[None]:
+    """Parses the calls of one element after its opening tag; the closing tag may be missing."""
     stream = state.stream
     while True:
         yield from stream.take_space()
         yield from parse_call(state)
         yield from stream.take_space()
-        marker = yield from stream.accept("</tool_call>", "<tool_call>")
+        marker = yield from stream.accept(end, begin)
         if marker is not None or stream.is_at_end or stream.next_character == "{":
-            state.close_tool_call(marker if marker == "<tool_call>" else "")
-        if marker == "</tool_call>" or stream.is_at_end:
+            state.close_tool_call(begin if marker == begin else "")
+        if marker == end or stream.is_at_end:
             return
 
 
