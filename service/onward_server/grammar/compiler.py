@@ -3,9 +3,10 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ _STACK_BYTES = 64 * 2**20
 _MAX_TEXT_LENGTH = 4_000_000
 _MAX_RULES_LENGTH = 250_000
 _NUM_FIRST_TOKENS = 2
+_PANICKED = "the library that enforces constraints failed on it"
 _MAX_PLAIN_LENGTH = 100_000
 """Size of a JSON schema up to which llguidance reports every error before the first token."""
 _MAX_PROBES = 200
@@ -143,7 +145,7 @@ class GrammarCompiler:
         """Runs work on a thread. A panic in it becomes the rejection of the constraint in this field."""
 
         def run() -> _T:
-            with panics_raise(lambda: rejected(field, "the library that enforces constraints failed on it")):
+            with panics_raise(lambda: rejected(field, _PANICKED)):
                 return work()
 
         return self._workers.submit(run)
@@ -161,21 +163,46 @@ class GrammarCompiler:
         is_free = not constraint.is_required and not any(offered.tool.strict for offered in tools)
         if is_free and constraint.response_format is None:
             return None
+        optional = frozenset(tool.parameters_field for tool in tools if not tool.tool.strict and constraint.is_required)
+        free = frozenset[str]()
+        while True:
+            try:
+                with panics_raise(lambda: rejected("tools", _PANICKED)):
+                    return self._calls(constraint, free)
+            except InvalidRequest as error:
+                if free == optional:
+                    raise _with_remedy(error) from error
+                # Nobody asked to enforce these schemas. First only the one that fails is left out, then all of them.
+                failed = optional.intersection(violation.field for violation in error.violations)
+                free = failed if failed and not free else optional
+
+    def _calls(self, constraint: ToolCallConstraint, free: frozenset[str]) -> Grammar:
+        """Compiles tool calls; in the fields `free`, the schema of the arguments is not enforced."""
         keys = None if constraint.response_format is None else constraint.frame.object_keys
-        parts = list(self._arguments(constraint, keys))
+        parts = [self._arguments(constraint, keys, index, free) for index in range(len(constraint.tools))]
         if constraint.response_format is not None:
             parts.append(format_part(constraint.response_format, OUTPUT))
         write = self._call_grammar.with_calls if keys is None else self._call_grammar.output_or_call_object
         takes_newlines = isinstance(constraint.response_format, JsonFormat)
         return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
 
-    def _arguments(self, constraint: ToolCallConstraint, keys: tuple[str, str] | None) -> Iterator[Part]:
-        notation, control, is_required = constraint.frame.notation, self._call_grammar.control, constraint.is_required
-        for index, offered in enumerate(constraint.tools):
+    def _arguments(
+        self, constraint: ToolCallConstraint, keys: tuple[str, str] | None, index: int, free: frozenset[str]
+    ) -> Part:
+        """The arguments of a tool: what its schema allows, or any object."""
+        offered, notation = constraint.tools[index], constraint.frame.notation
+
+        def written(*, is_bound: bool) -> Part:
             if notation is None:
-                yield json_arguments(index, offered, keys, is_required=is_required)
-            else:
-                yield notation_arguments(index, offered, notation, control, is_required=is_required)
+                return json_arguments(index, offered, keys, is_bound=is_bound)
+            return notation_arguments(index, offered, notation, self._call_grammar.control, is_bound=is_bound)
+
+        if offered.tool.strict:
+            return written(is_bound=True)
+        if constraint.is_required and offered.parameters_field not in free:
+            with suppress(InvalidRequest):
+                return written(is_bound=True)
+        return written(is_bound=False)
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []
@@ -208,7 +235,8 @@ class GrammarCompiler:
         probes = [(part, probe) for part in parts for probe in part.probes]
         if len(probes) > _MAX_PROBES:
             description = f"has {len(probes)} strings with complex patterns; at most {_MAX_PROBES} are allowed"
-            raise rejected(parts[-1].field if len(parts) == 1 else "tools", description)
+            largest = max(parts, key=lambda part: len(part.probes))
+            raise rejected(largest.field if len(largest.probes) > _MAX_PROBES else "tools", description)
         num_tokens = min(64, max(4, _NUM_TRIAL_TOKENS // max(len(probes), 1)))
         for part, probe in probes:
             self._check_probe(part.field, probe, num_tokens)
@@ -248,6 +276,19 @@ class GrammarCompiler:
             if own_error := self._trial.error(matcher, _NUM_FIRST_TOKENS):
                 return rejected(part.field, reason(own_error, has_lines=part.has_lines))
         return rejected(parts[-1].field, reason(error, has_lines=parts[-1].has_lines))
+
+
+def _with_remedy(error: InvalidRequest) -> InvalidRequest:
+    """Adds what to do about the schema of a strict tool."""
+    remedy = "; change the schema, or set strict to false"
+    return InvalidRequest(
+        [
+            replace(violation, description=violation.description + remedy)
+            if violation.field.startswith("tools")
+            else violation
+            for violation in error.violations
+        ]
+    )
 
 
 def _deep_workers() -> ThreadPoolExecutor:

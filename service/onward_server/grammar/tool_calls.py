@@ -106,6 +106,11 @@ class OfferedTool:
     field: str
     """Its path in the request, such as `tools[1].function`."""
 
+    @property
+    def parameters_field(self) -> str:
+        """The path of its schema."""
+        return f"{self.field}.parameters"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallConstraint:
@@ -115,8 +120,8 @@ class ToolCallConstraint:
     tools: tuple[OfferedTool, ...]
     """The tools that the tool choice allows; at least one."""
     is_required: bool
-    """Whether the output must be calls. If so, the arguments of all tools match their schemas; if not, only those of
-    strict tools do."""
+    """Whether the output must be calls. If so, the arguments match the schemas of strict tools, and of those others
+    whose schema can be enforced; if not, only those of strict tools."""
     is_parallel: bool
     """Whether several calls are allowed."""
     response_format: ResponseFormat | None = None

@@ -4,11 +4,13 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 
+from onward_server.completion.answer.format_registry import TOOL_FORMATS
 from onward_server.domain import (
     ChoiceFormat,
     FunctionTool,
@@ -20,7 +22,14 @@ from onward_server.domain import (
 )
 from onward_server.errors import InvalidReason, InvalidRequest, StartupError
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
-from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ReasoningFrame, ToolCallConstraint
+from onward_server.grammar.tool_calls import (
+    BareNotation,
+    CallFrame,
+    ElementNotation,
+    OfferedTool,
+    ReasoningFrame,
+    ToolCallConstraint,
+)
 from onward_server.grammar.trial import Trial
 from testing.call_cases import HERMES, LLAMA, MISTRAL, TOOLS
 from testing.sampling import RandomSampler
@@ -178,6 +187,71 @@ def test_a_tool_that_is_not_strict_takes_any_object_unless_it_is_required(writer
     any_call = HERMES_CALL.replace('{"x": 1, "y": "one"}', '{"a": null}')
     assert_allows(writer, calls(writer, HERMES, tools=(strict, loose)), [any_call, HERMES_CALL], [])
     assert_allows(writer, calls(writer, HERMES, tools=(strict, loose), is_required=True), [HERMES_CALL], [any_call])
+
+
+def call_with_b(frame: CallFrame, name: str) -> str:
+    """The call of a tool with the argument `b`, whose value is `c`."""
+    match frame.notation:
+        case None:
+            arguments = '{"b": "c"}'
+        case ElementNotation() as n:
+            arguments = f"{n.begin}b{n.name_end}{n.string_begin}c{n.end}"
+        case BareNotation(quote=quote):
+            arguments = f"b:{quote}c{quote}"
+    call = f"{frame.begin}{name}{frame.arguments_begin}{arguments}{frame.end}"
+    return f"{frame.section_begin}{call}{frame.section_end}"
+
+
+NOT_ENFORCEABLE = {
+    "a keyword": '{"properties": {"a": {"uniqueItems": true}}}',
+    "a negation": '{"properties": {"a": {"not": {"pattern": "a"}}}}',
+    "a format": '{"properties": {"a": {"type": "string", "format": "path"}}}',
+    "a lookahead": '{"properties": {"a": {"type": "string", "pattern": "(?!b)a"}}}',
+    "a type": '{"properties": {"a": {"type": "strin"}}}',
+    "no value": '{"type": "string"}',
+    "a reference": '{"properties": {"a": {"$ref": "https://example.com/a"}}}',
+    "too many patterns": json.dumps(
+        {"properties": {f"a{i}": {"pattern": f"^(a|b)*{i}$", "maxLength": 9} for i in range(250)}}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ENFORCEABLE)
+@pytest.mark.parametrize("tool_format", ["hermes", "llama3", "qwen3_coder", "gemma4"])
+def test_a_schema_that_cannot_be_enforced_refuses_no_required_call_unless_it_is_strict(
+    writer: RandomSampler, tool_format: str, name: str
+) -> None:
+    """One such tool made `tool_choice="required"` fail for all tools."""
+    frame = next(known.frame for known in TOOL_FORMATS if known.name == tool_format)
+    wrong = FunctionTool(name="wrong", parameters=NOT_ENFORCEABLE[name])
+    offered = OfferedTool(tool=wrong, field="tools[2].function")
+    strict = replace(offered, tool=FunctionTool(name="wrong", parameters=wrong.parameters, strict=True))
+    both = (*TOOLS[:2], offered)
+
+    grammar = calls(writer, frame, tools=both, is_required=True)
+    assert_allows(writer, grammar, [call_with_b(frame, "wrong")], ["hello"])
+    with pytest.raises(
+        InvalidRequest, match=r"^tools(\[2\].function.parameters)?: .*; change the schema, or set strict"
+    ):
+        calls(writer, frame, tools=(*TOOLS[:2], strict), is_required=True)
+
+
+def test_a_schema_that_is_not_enforced_leaves_the_other_schemas_bound(writer: RandomSampler) -> None:
+    wrongs = ("a keyword", "too many patterns")
+    tools = [OfferedTool(tool=FunctionTool(name="add", parameters='{"required": ["x"]}'), field="tools[0].function")]
+    for index, name in enumerate(wrongs, 1):
+        tool = FunctionTool(name=f"wrong{index}", parameters=NOT_ENFORCEABLE[name])
+        tools.append(OfferedTool(tool=tool, field=f"tools[{index}].function"))
+    grammar = calls(writer, HERMES, tools=tuple(tools), is_required=True)
+    assert_allows(writer, grammar, [HERMES_CALL], [HERMES_CALL.replace('"x"', '"z"')])
+
+
+def test_tools_that_are_too_large_together_are_bound_only_if_they_are_strict(writer: RandomSampler) -> None:
+    enum = [f"{i}" * 50 for i in range(5000)]
+    wide = FunctionTool(name="wide", parameters=json.dumps({"properties": {"a": {"enum": enum}}}))
+    tools = tuple(OfferedTool(tool=wide, field=f"tools[{i}].function") for i in range(6))
+    grammar = calls(writer, HERMES, tools=tools, is_required=True)
+    assert_allows(writer, grammar, [HERMES_CALL.replace("add", "wide")], ["hello"])
 
 
 def test_a_response_format_constrains_outputs_without_calls(writer: RandomSampler) -> None:

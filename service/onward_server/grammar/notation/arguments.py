@@ -13,20 +13,21 @@ from onward_server.grammar.schema.checks import enforceable
 from onward_server.grammar.tool_calls import BareNotation, ElementNotation, OfferedTool
 
 
-def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_required: bool) -> Part:
+def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_bound: bool) -> Part:
     """The grammar of arguments that are a JSON object.
 
     `keys`: if given, the model writes an object of the tool's name and its arguments under these two keys.
+    `is_bound`: whether the arguments match the tool's schema; if not, they are any object.
 
     Raises:
         InvalidRequest: The schema of the arguments cannot be enforced.
     """
-    field, document = _document(offered, is_required=is_required)
+    document = _document(offered, is_bound=is_bound)
     arguments = _object(document)
     if keys is not None:
         members = {keys[0]: tree.Enum("#", (offered.tool.name,)), keys[1]: arguments}
         arguments = tree.Object("#", tree.Never("#"), members, required=keys)
-    return json_part(field, arguments_name(index), arguments, document)
+    return json_part(offered.parameters_field, arguments_name(index), arguments, document)
 
 
 def notation_arguments(
@@ -35,14 +36,14 @@ def notation_arguments(
     notation: ElementNotation | BareNotation,
     control: lark.ControlTokens,
     *,
-    is_required: bool,
+    is_bound: bool,
 ) -> Part:
     """The grammar of arguments in a notation other than JSON.
 
     Raises:
         InvalidRequest: The schema of the arguments cannot be enforced at all, or not in this notation.
     """
-    field, document = _document(offered, is_required=is_required)
+    document = _document(offered, is_bound=is_bound)
     match notation:
         case ElementNotation():
             writer = ElementArguments(notation, control, document)
@@ -53,9 +54,9 @@ def notation_arguments(
     try:
         grammar = writer.grammar(_object(document))
     except ArgumentsRejected as error:
-        raise rejected(field, str(error)) from error
+        raise rejected(offered.parameters_field, str(error)) from error
     named: lark.Grammar = {"name": arguments_name(index), "lark_grammar": grammar}
-    return Part(field, named, probes=tuple(writer.rules.probes))
+    return Part(offered.parameters_field, named, probes=tuple(writer.rules.probes))
 
 
 def _object(document: tree.Document) -> tree.Schema:
@@ -63,11 +64,10 @@ def _object(document: tree.Document) -> tree.Schema:
     return tree.AllOf("#", (tree.FREE["object"], document.root))
 
 
-def _document(offered: OfferedTool, *, is_required: bool) -> tuple[str, tree.Document]:
-    """The field and the schema of the arguments; allows any object if the tool's schema need not be enforced."""
-    field = f"{offered.field}.parameters"
-    if not is_required and not offered.tool.strict:
-        return field, enforceable({"type": "object"})
+def _document(offered: OfferedTool, *, is_bound: bool) -> tree.Document:
+    """The schema of the arguments."""
+    if not is_bound:
+        return enforceable({"type": "object"})
     if not offered.tool.parameters:
-        return field, enforceable({"type": "object", "properties": {}, "additionalProperties": False})
-    return field, schema_document(field, offered.tool.parameters, lambda: offered.tool.parsed_parameters)
+        return enforceable({"type": "object", "properties": {}, "additionalProperties": False})
+    return schema_document(offered.parameters_field, offered.tool.parameters, lambda: offered.tool.parsed_parameters)
