@@ -88,7 +88,7 @@ class Boundary:
     async def call(self, method: str, context: Context) -> AsyncGenerator[Call]:
         """Runs the block as one call: an exception that leaves it becomes the call's status, and one line is logged."""
         call = Call(method=method, request_id=request_id_of(context.invocation_metadata()))
-        context.set_trailing_metadata(((status.REQUEST_ID, call.request_id),))
+        context.set_trailing_metadata(((status.REQUEST_ID, call.request_id), status.SERVER_VERSION))
         code = grpc.StatusCode.CANCELLED
         with self._counted():
             try:

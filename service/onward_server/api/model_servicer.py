@@ -5,6 +5,7 @@ from onward_server.api import decode, encode
 from onward_server.api.boundary import Boundary, Call, ServiceHandlers
 from onward_server.api.ports import Catalogue
 from onward_server.errors import InvalidRequest
+from onward_server.version import VERSION
 
 _DEFAULT_PAGE_SIZE = 100
 
@@ -38,9 +39,11 @@ class ModelServicer:
         return model_service_pb2.ListModelsResponse(
             models=[encode.model(card) for card in listed],
             next_page_token=listed[-1].id if end < len(cards) else "",
+            server_version=VERSION,
         )
 
     async def get_model(self, model: str, call: Call) -> model_service_pb2.GetModelResponse:
         """Returns one model by id or alias."""
         call.note(model=model)
-        return model_service_pb2.GetModelResponse(model=encode.model(self._catalogue.get(model).card))
+        card = self._catalogue.get(model).card
+        return model_service_pb2.GetModelResponse(model=encode.model(card), server_version=VERSION)

@@ -18,6 +18,7 @@ from onward_server.api.access import Access, KeyCheck
 from onward_server.api.boundary import Boundary, Context
 from onward_server.api.completion_servicer import CompletionServicer
 from onward_server.api.grpc_server import GrpcServer
+from onward_server.api.health import HealthService
 from onward_server.api.listener import Listener
 from onward_server.api.model_servicer import ModelServicer
 from onward_server.api.ports import Catalogue
@@ -61,7 +62,7 @@ class Server:
         self._access = access
         self._boundary = Boundary(max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes)
         self._key_check = KeyCheck(access.api_keys, self._boundary) if access.api_keys else None
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService()
         servicers = (CompletionServicer(catalogue), ModelServicer(catalogue), TokenizerServicer(catalogue))
         self._services = [servicer.handlers(self._boundary) for servicer in servicers]
         self._server = self._grpc_server()

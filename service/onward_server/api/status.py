@@ -40,9 +40,12 @@ from onward_server.errors import (
     OnwardError,
     ServerDraining,
 )
+from onward_server.version import VERSION
 
 REQUEST_ID = "x-request-id"
 """Metadata key of the request id, in a call's metadata and in its trailers."""
+SERVER_VERSION = ("x-onward-version", VERSION)
+"""Trailing metadata of every call."""
 DOMAIN = "onward"
 
 _PUSHBACK = "grpc-retry-pushback-ms"
@@ -172,7 +175,7 @@ def failure(error: BaseException) -> Failure:
 def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers]:
     """Returns the status message, and the trailers with its details."""
     details: list[Message] = [RequestInfo(request_id=request_id), *failed.details]
-    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
+    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id), SERVER_VERSION]
     if failed.retry_after_s is not None:
         retry_after_ms = round(failed.retry_after_s * 1000 * random.uniform(*RETRY_SPREAD))  # noqa: S311
         details.append(RetryInfo(retry_delay=encode.duration(retry_after_ms / 1000)))

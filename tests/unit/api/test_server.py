@@ -12,6 +12,9 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
@@ -32,6 +35,7 @@ from onward_server.api.access import load_access
 from onward_server.api.server import Ending, Server
 from onward_server.errors import EngineFailed, EngineOverloaded, InvalidRequest
 from onward_server.settings.server import Settings
+from onward_server.version import VERSION
 from testing.fakes_completion import CARD, FakeCatalogue, FakeCompleter
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
 from tests.waiting import WAIT_S
@@ -618,3 +622,45 @@ async def test_each_call_has_one_log_line_with_counts_and_labels_and_no_text(cap
     assert lines[1].items() >= {"streamed_tokens": 1, "finish_reasons": ["stop"], "user": "u1"}.items()
     assert lines[2].items() >= {"reason": "MODEL_NOT_FOUND"}.items()
     assert "canary" not in repr([record.__dict__ for record in caplog.records])
+
+
+async def test_health_lists_every_service(caplog: pytest.LogCaptureFixture) -> None:
+    """The method of grpcio raises NotImplementedError, whose traceback was logged."""
+    async with serving(FakeCompleter()) as served:
+        listed = await health_list(served)
+    names = ("", "onward.v1.CompletionService", "onward.v1.ModelService", "onward.v1.TokenizerService")
+
+    assert listed == dict.fromkeys(names, SERVING)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def health_list(served: Served) -> dict[str, int]:
+    described = descriptor_pool.Default().FindMessageTypeByName("grpc.health.v1.HealthListResponse")
+    response_type = GetMessageClass(described)
+    method = served.channel.unary_unary("/grpc.health.v1.Health/List", bytes, response_type.FromString)
+    response = MessageToDict(await method(b""), use_integers_for_enums=True)
+    return {name: status["status"] for name, status in response["statuses"].items()}
+
+
+async def test_the_health_of_an_unknown_service_names_those_that_there_are() -> None:
+    async with serving(FakeCompleter()) as served:
+        error = await failure(served.health("nope"))
+
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert error.details() == (
+        "service: 'nope' is not served here; leave it empty, or name one of onward.v1.CompletionService, "
+        "onward.v1.ModelService, onward.v1.TokenizerService"
+    )
+
+
+async def test_every_call_tells_the_version_of_the_server() -> None:
+    async with serving(FakeCompleter()) as served:
+        model = await served.models.GetModel(GetModelRequest(model="fake"))
+        models = await served.models.ListModels(ListModelsRequest())
+        health = served.channel.unary_unary("/grpc.health.v1.Health/Check", bytes, bytes)(b"")
+        completion = served.completions.Complete(HELLO)
+        received = [dict(await call.trailing_metadata())["x-onward-version"] for call in (health, completion)]
+        error = await failure(served.completions.Complete(CompleteRequest(model="x")))
+
+    assert (model.server_version, models.server_version) == (VERSION, VERSION)
+    assert [*received, trailers(error)["x-onward-version"]] == [VERSION] * 3

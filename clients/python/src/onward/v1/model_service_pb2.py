@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from onward.v1 import sampling_pb2 as onward_dot_v1_dot_sampling__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1donward/v1/model_service.proto\x12\tonward.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18onward/v1/sampling.proto\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.onward.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.onward.v1.Model\"\x95\x04\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.onward.v1.Model.State\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12system_fingerprint\x18\x06 \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x07 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x08 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\t \x01(\x05\x12\x33\n\x10\x64\x65\x66\x61ult_sampling\x18\n \x01(\x0b\x32\x19.onward.v1.SamplingParams\x12\x32\n\x0c\x63\x61pabilities\x18\x0b \x01(\x0b\x32\x1c.onward.v1.ModelCapabilities\x12\x11\n\tprecision\x18\x0c \x01(\t\x12\x1a\n\x12\x65xecution_provider\x18\r \x01(\t\x12\x13\n\x0btool_format\x18\x0e \x01(\t\x12\x18\n\x10reasoning_format\x18\x0f \x01(\t\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_LOADING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"\xb3\x01\n\x11ModelCapabilities\x12\x0c\n\x04\x63hat\x18\x01 \x01(\x08\x12\r\n\x05tools\x18\x02 \x01(\x08\x12\x13\n\x0bsystem_role\x18\x03 \x01(\x08\x12\x19\n\x11structured_output\x18\x04 \x01(\x08\x12\r\n\x05max_n\x18\x05 \x01(\x05\x12\x18\n\x10max_top_logprobs\x18\x06 \x01(\x05\x12\x15\n\rdeterministic\x18\x07 \x01(\x08\x12\x11\n\treasoning\x18\x08 \x01(\x08\x32\x9e\x01\n\x0cModelService\x12I\n\nListModels\x12\x1c.onward.v1.ListModelsRequest\x1a\x1d.onward.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.onward.v1.GetModelRequest\x1a\x1b.onward.v1.GetModelResponseBD\n\tonward.v1P\x01Z)onward.internal/gen/go/onward/v1;onwardv1\xaa\x02\tOnward.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1donward/v1/model_service.proto\x12\tonward.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18onward/v1/sampling.proto\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"g\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.onward.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x16\n\x0eserver_version\x18\x03 \x01(\t\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"K\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.onward.v1.Model\x12\x16\n\x0eserver_version\x18\x02 \x01(\t\"\x95\x04\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.onward.v1.Model.State\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12system_fingerprint\x18\x06 \x01(\t\x12\x16\n\x0e\x63ontext_length\x18\x07 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x08 \x01(\x05\x12\x17\n\x0fvocabulary_size\x18\t \x01(\x05\x12\x33\n\x10\x64\x65\x66\x61ult_sampling\x18\n \x01(\x0b\x32\x19.onward.v1.SamplingParams\x12\x32\n\x0c\x63\x61pabilities\x18\x0b \x01(\x0b\x32\x1c.onward.v1.ModelCapabilities\x12\x11\n\tprecision\x18\x0c \x01(\t\x12\x1a\n\x12\x65xecution_provider\x18\r \x01(\t\x12\x13\n\x0btool_format\x18\x0e \x01(\t\x12\x18\n\x10reasoning_format\x18\x0f \x01(\t\"T\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_LOADING\x10\x01\x12\x0f\n\x0bSTATE_READY\x10\x02\x12\x10\n\x0cSTATE_FAILED\x10\x03\"\xb3\x01\n\x11ModelCapabilities\x12\x0c\n\x04\x63hat\x18\x01 \x01(\x08\x12\r\n\x05tools\x18\x02 \x01(\x08\x12\x13\n\x0bsystem_role\x18\x03 \x01(\x08\x12\x19\n\x11structured_output\x18\x04 \x01(\x08\x12\r\n\x05max_n\x18\x05 \x01(\x05\x12\x18\n\x10max_top_logprobs\x18\x06 \x01(\x05\x12\x15\n\rdeterministic\x18\x07 \x01(\x08\x12\x11\n\treasoning\x18\x08 \x01(\x08\x32\x9e\x01\n\x0cModelService\x12I\n\nListModels\x12\x1c.onward.v1.ListModelsRequest\x1a\x1d.onward.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.onward.v1.GetModelRequest\x1a\x1b.onward.v1.GetModelResponseBD\n\tonward.v1P\x01Z)onward.internal/gen/go/onward/v1;onwardv1\xaa\x02\tOnward.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,17 +37,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST']._serialized_start=103
   _globals['_LISTMODELSREQUEST']._serialized_end=161
   _globals['_LISTMODELSRESPONSE']._serialized_start=163
-  _globals['_LISTMODELSRESPONSE']._serialized_end=242
-  _globals['_GETMODELREQUEST']._serialized_start=244
-  _globals['_GETMODELREQUEST']._serialized_end=276
-  _globals['_GETMODELRESPONSE']._serialized_start=278
-  _globals['_GETMODELRESPONSE']._serialized_end=329
-  _globals['_MODEL']._serialized_start=332
-  _globals['_MODEL']._serialized_end=865
-  _globals['_MODEL_STATE']._serialized_start=781
-  _globals['_MODEL_STATE']._serialized_end=865
-  _globals['_MODELCAPABILITIES']._serialized_start=868
-  _globals['_MODELCAPABILITIES']._serialized_end=1047
-  _globals['_MODELSERVICE']._serialized_start=1050
-  _globals['_MODELSERVICE']._serialized_end=1208
+  _globals['_LISTMODELSRESPONSE']._serialized_end=266
+  _globals['_GETMODELREQUEST']._serialized_start=268
+  _globals['_GETMODELREQUEST']._serialized_end=300
+  _globals['_GETMODELRESPONSE']._serialized_start=302
+  _globals['_GETMODELRESPONSE']._serialized_end=377
+  _globals['_MODEL']._serialized_start=380
+  _globals['_MODEL']._serialized_end=913
+  _globals['_MODEL_STATE']._serialized_start=829
+  _globals['_MODEL_STATE']._serialized_end=913
+  _globals['_MODELCAPABILITIES']._serialized_start=916
+  _globals['_MODELCAPABILITIES']._serialized_end=1095
+  _globals['_MODELSERVICE']._serialized_start=1098
+  _globals['_MODELSERVICE']._serialized_end=1256
 # @@protoc_insertion_point(module_scope)
