@@ -1,19 +1,14 @@
 """Targets, TLS and channel settings."""
 
 import json
-import shutil
-import subprocess
-from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from both_clients import Connect
 from fake_server import FakeServer
-from onward_client import TLS, RequestError, UnavailableError, rpcs
+from onward_client import TLS, RequestError, rpcs
 from onward_client.channels import Destination, service_config
 from responses import text_response
 
@@ -63,42 +58,6 @@ def test_calls_to_another_machine_use_tls(target: str) -> None:
 def test_tls_can_be_turned_off_and_on() -> None:
     assert Destination.of("example.com:443", tls=False, extra=()).credentials is None
     assert Destination.of("localhost:443", tls=True, extra=()).credentials is not None
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs openssl to make a certificate")
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([openssl, *make.split(), *more], check=True, capture_output=True)
-    return certificate, key
-
-
-@pytest.fixture
-def tls_server(certificate: tuple[Path, Path]) -> Iterator[FakeServer]:
-    """A server that requires client certificates."""
-    chain, key = (path.read_bytes() for path in certificate)
-    fake = FakeServer(grpc.ssl_server_credentials([(key, chain)], root_certificates=chain, require_client_auth=True))
-    yield fake
-    fake.stop()
-
-
-def test_mutual_tls_takes_three_files(connect: Connect, tls_server: FakeServer, certificate: tuple[Path, Path]) -> None:
-    chain, key = certificate
-    tls_server.script.append(text_response("Hello."))
-
-    assert connect(tls_server.target, tls=TLS(ca=chain, cert=chain, key=str(key))).complete("Hi").text == "Hello."
-
-
-def test_an_untrusted_server_receives_no_call(connect: Connect, tls_server: FakeServer) -> None:
-    with pytest.raises(UnavailableError):
-        connect(tls_server.target, tls=True, max_retries=0).complete("Hi")
-
-    assert not tls_server.seen
 
 
 @pytest.mark.parametrize(

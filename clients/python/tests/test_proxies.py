@@ -32,9 +32,9 @@ class DeadProxy:
             connection, _ = self._listener.accept()
             with connection:
                 asked = connection.recv(4096)
-            if not asked:
-                return
-            self.asked.append(asked.partition(b"\r")[0])
+                if not asked:
+                    return
+                self.asked.append(asked.partition(b"\r")[0])  # before closing, which ends the call
 
     def close(self) -> None:
         """Ends the proxy; a connection without data tells its thread."""

@@ -33,7 +33,7 @@ def build(kind: type[MessageT], path: str, values: Mapping[str, object]) -> Mess
         RequestError: A field is unknown, or its value does not fit. The message starts with the path of the field.
     """
     message = kind()
-    known = cast("Mapping[str, FieldDescriptor]", kind.DESCRIPTOR.fields_by_name)
+    known: dict[str, FieldDescriptor] = {field.name: cast("Any", field) for field in kind.DESCRIPTOR.fields}
     for name, value in values.items():
         if name not in known:
             raise RequestError(f"{path or 'request'}: {shown(name)} is not a field{_suggestion(name, known)}")
@@ -184,10 +184,10 @@ def _enum(enum: EnumDescriptor, path: str, value: object) -> int:
     if not isinstance(value, str):
         return integer(path, value, _INTEGERS[FieldDescriptor.CPPTYPE_INT32])
     prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
-    by_name: Mapping[str, Any] = enum.values_by_name
+    numbers = {each.name: each.number for each in enum.values}
     for name in (value, f"{prefix}{value}".upper()):
-        if name in by_name:
-            return by_name[name].number
+        if name in numbers:
+            return numbers[name]
     names = ", ".join(each.name.removeprefix(prefix).lower() for each in enum.values[1:])
     raise RequestError(f"{path}: must be one of {names}, not {shown(value)}")
 
