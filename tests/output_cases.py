@@ -83,6 +83,7 @@ def _own_case(schemas: Any, raw: Any) -> OutputCase:  # noqa: ANN401 (YAML)
     )
 
 
+@functools.cache
 def prompt_of(source: str, *, thinking: bool) -> str:
     """The prompt of one question; with or without thinking, where the template has a switch for it."""
     question = [{"role": "user", "content": "Hello"}]
