@@ -96,16 +96,20 @@ define write_stubs
 	$(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) proto/onward/v1/*_service.proto
 endef
 
-generate: setup $(GENERATOR)/.installed ## Write the Python stubs from proto/, and docs/settings.md
+ERRORS_PAGE = $(BIN)/python -m onward_server.api.errors_page proto/onward/v1/error_reason.proto
+
+generate: setup $(GENERATOR)/.installed ## Write the Python stubs from proto/, docs/settings.md and docs/errors.md
 	rm -f $(STUBS)/onward/v1/*_pb2*
 	$(call write_stubs,$(STUBS))
 	$(BIN)/python -m onward_server.settings > docs/settings.md
+	$(ERRORS_PAGE) > docs/errors.md
 
 check-generated: setup $(GENERATOR)/.installed
 	@rm -rf build/stubs && mkdir -p build/stubs
 	$(call write_stubs,build/stubs)
 	diff -r --exclude='__*__*' --exclude=py.typed build/stubs/onward $(STUBS)/onward
 	$(BIN)/python -m onward_server.settings | diff - docs/settings.md
+	$(ERRORS_PAGE) | diff - docs/errors.md
 
 # cuda.lock has every package of server.lock, and constrains the other files so that all environments have the same versions.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

@@ -1,13 +1,29 @@
 """The exit codes of `onward`."""
 
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
     """Exit codes that follow shell conventions: 2 is argparse's own for wrong usage, 130 is 128 + SIGINT."""
 
-    OK = 0
-    FAILED = 1
-    WRONG_USAGE = 2
-    INTERRUPTED = 130
-    """Ctrl-C ended a client command, or a second signal ended the running calls of a server."""
+    meaning: str
+    """One sentence for the documentation."""
+
+    OK = 0, "The command succeeded. `serve`: SIGTERM or SIGINT ended the server, and every call was answered."
+    FAILED = (
+        1,
+        (
+            "The command failed; stderr says why. `serve`: the server could not start, or an engine failed. "
+            "`health`: the server is not serving."
+        ),
+    )
+    WRONG_USAGE = 2, "A flag, a setting or an environment variable is unknown or has an invalid value."
+    INTERRUPTED = 130, "Ctrl-C ended a client command, or a second signal ended the running calls of a server."
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Adds the meaning to the number."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member

@@ -46,9 +46,10 @@ REQUEST_ID = "x-request-id"
 """Metadata key of the request id, in a call's metadata and in its trailers."""
 SERVER_VERSION = ("x-onward-version", VERSION)
 """Trailing metadata of every call."""
+PUSHBACK = "grpc-retry-pushback-ms"
+"""Trailing metadata: the time to wait before a retry; -1 forbids it."""
 DOMAIN = "onward"
 
-_PUSHBACK = "grpc-retry-pushback-ms"
 _STATUS_DETAILS = "grpc-status-details-bin"
 _NO_RETRY = "-1"
 _ELSEWHERE_RETRY_S = 0.5
@@ -179,9 +180,9 @@ def status_and_trailers(failed: Failure, request_id: str) -> tuple[str, Trailers
     if failed.retry_after_s is not None:
         retry_after_ms = round(failed.retry_after_s * 1000 * random.uniform(*RETRY_SPREAD))  # noqa: S311
         details.append(RetryInfo(retry_delay=encode.duration(retry_after_ms / 1000)))
-        trailers.append((_PUSHBACK, str(retry_after_ms)))
+        trailers.append((PUSHBACK, str(retry_after_ms)))
     if failed.forbids_retry:
-        trailers.append((_PUSHBACK, _NO_RETRY))
+        trailers.append((PUSHBACK, _NO_RETRY))
     status = _status(failed, details, failed.violations)
     kept = len(failed.violations)
     while status.ByteSize() > _MAX_STATUS_BYTES and kept:
