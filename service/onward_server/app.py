@@ -10,10 +10,12 @@ import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from onward_server.api.access import Access, load_access
 from onward_server.api.server import Ending, Server
+from onward_server.completion.answer.call_writer import written_calls
 from onward_server.completion.answer.format_registry import TOOL_FORMATS, choose_output_format
 from onward_server.completion.answer.output_format import OutputFormat
 from onward_server.completion.catalogue import Catalogue
@@ -201,6 +203,8 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
+        if template is not None and output_format.tools is not None:
+            template.write_calls_with(partial(written_calls, output_format.tools.frame))
         tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
         tools_fault = _tools_fault(template, tool_format)
     _log_formats(model_id, template, tool_format, output_format)

@@ -11,11 +11,12 @@ from onward_server.completion.prompt.sample_renderings import render_samples
 from onward_server.completion.prompt.sentinels import ControlStrings, remove_sentinels, unused_characters
 from onward_server.completion.prompt.template_engine import Clock, InvalidTemplate, RenderingFailed, TemplateEngine
 from onward_server.completion.prompt.template_messages import (
+    CallWriter,
     TextTransforms,
     template_messages,
     template_tools,
 )
-from onward_server.completion.prompt.template_probe import probe_template
+from onward_server.completion.prompt.template_probe import probe_template, probe_written_calls
 from onward_server.completion.prompt.template_sources import folder_templates, named_template
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.domain import FunctionTool, Message, ReasoningEffort
@@ -135,6 +136,14 @@ class ChatTemplate:
             self._settings(),
             dict.fromkeys(_REASONING_END.findall(f"{self._plain.literals}\0{self._with_tools.literals}")),
         )
+
+    def write_calls_with(self, writer: CallWriter) -> None:
+        """Writes earlier tool calls into the content of their messages, if the template renders them only so.
+
+        Called before the first rendering.
+        """
+        if not self._traits.supports_tool_calls:
+            self._traits = probe_written_calls(self._traits, partial(self._try, self._with_tools), writer)
 
     @property
     def supports_tools(self) -> bool:
@@ -272,7 +281,7 @@ class ChatTemplate:
         variables = {
             **self._variables(for_reply=for_reply),
             **_switches(engine, chat.reasoning_effort),
-            "messages": template_messages(messages, self._traits, transforms),
+            "messages": template_messages(messages, self._traits, transforms, chat.tools),
             "tools": template_tools(chat.tools, transforms),
         }
         try:

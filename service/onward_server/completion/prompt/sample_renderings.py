@@ -7,7 +7,6 @@ from itertools import product
 
 from onward_server.completion.prompt.template_messages import (
     TemplateTraits,
-    TemplateValue,
     TextTransforms,
     template_messages,
     template_tools,
@@ -82,8 +81,8 @@ class _Sampler:
         setting: Mapping[str, object] | None = None,
     ) -> str:
         """Returns the text; empty if the template raises."""
-        messages_: list[TemplateValue] = template_messages(messages, self._traits, TextTransforms())
-        variables = {"messages": messages_, "tools": template_tools(tools, TextTransforms())}
+        values = template_messages(messages, self._traits, TextTransforms(), tools)
+        variables = {"messages": values, "tools": template_tools(tools, TextTransforms())}
         return self._trial({"add_generation_prompt": for_reply, **(setting or {}), **variables}) or ""
 
     def calls(self) -> Iterator[RenderedCall]:

@@ -1,5 +1,6 @@
 """Converts messages and tools to the values that chat templates read."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -8,8 +9,11 @@ from typing import cast
 
 from onward_server.completion.pending_calls import PendingCalls
 from onward_server.domain import FunctionTool, Message, Role, ToolCall
+from onward_server.json_value import JsonObject
 
 TemplateValue = Mapping[str, object]
+CallWriter = Callable[[Sequence[tuple[str, JsonObject]]], str]
+"""Writes tool calls, given as names and arguments, as the model does."""
 
 _NO_ARGUMENTS: dict[str, object] = {"type": "object", "properties": {}}
 
@@ -32,7 +36,11 @@ class TemplateTraits:
     supports_many_system_messages: bool = False
     """Whether the template renders several system messages at the start. If not, they are merged into one."""
     supports_tools: bool = False
+    tools_in_system_message: bool = False
+    """The tools are JSON text in the system message, not a variable of the template."""
     supports_tool_calls: bool = False
+    write_calls: CallWriter | None = None
+    """Writes tool calls into the content, for a template that does not render them; None: the template renders them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +56,20 @@ class TextTransforms:
 
 
 def template_messages(
-    messages: Sequence[Message], traits: TemplateTraits, transforms: TextTransforms
+    messages: Sequence[Message],
+    traits: TemplateTraits,
+    transforms: TextTransforms,
+    tools: Sequence[FunctionTool] = (),
 ) -> list[TemplateValue]:
     """Returns the value of a template's variable `messages`."""
-    return [_message(message, traits, transforms) for message in _merged(_in_call_order(messages), traits)]
+    values = [_message(message, traits, transforms) for message in _merged(_in_call_order(messages), traits)]
+    if traits.tools_in_system_message and (offered := template_tools(tools, transforms)):
+        text = json.dumps([tool["function"] for tool in offered], ensure_ascii=False)
+        system = (
+            values.pop(0) if values and values[0]["role"] == str(Role.SYSTEM) else {"role": "system", "content": ""}
+        )
+        values.insert(0, {**system, "tools": text})
+    return values
 
 
 def template_tools(tools: Sequence[FunctionTool], transforms: TextTransforms) -> list[TemplateValue] | None:
@@ -114,7 +132,11 @@ def _message(message: Message, traits: TemplateTraits, transforms: TextTransform
     is_assistant = message.role is Role.ASSISTANT
     text = (transforms.assistant_text if is_assistant else transforms.caller_text)("".join(message.content))
     reasoning = transforms.assistant_text(message.reasoning)
-    calls = [_call(call, traits, transforms) for call in message.tool_calls]
+    if traits.write_calls is not None and message.tool_calls:
+        text += traits.write_calls([_written_call(call, transforms) for call in message.tool_calls])
+        calls = []
+    else:
+        calls = [_call(call, traits, transforms) for call in message.tool_calls]
     return {
         "role": str(message.role),
         "content": _content(text, reasoning, traits, has_calls=bool(calls)),
@@ -138,6 +160,11 @@ def _content(text: str, reasoning: str, traits: TemplateTraits, *, has_calls: bo
 def _text_parts(text: str) -> Iterator[TemplateValue]:
     if text:
         yield {"type": "text", "text": text}
+
+
+def _written_call(call: ToolCall, transforms: TextTransforms) -> tuple[str, JsonObject]:
+    arguments = cast(JsonObject, _transformed(call.parsed_arguments, transforms.caller_text))
+    return transforms.caller_text(call.name), arguments
 
 
 def _call(call: ToolCall, traits: TemplateTraits, transforms: TextTransforms) -> TemplateValue:

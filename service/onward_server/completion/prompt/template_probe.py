@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onward_server.completion.prompt.template_messages import (
+    CallWriter,
     TemplateTraits,
-    TemplateValue,
     TextTransforms,
     template_messages,
     template_tools,
@@ -47,11 +47,26 @@ def probe_template(trial: Trial, trial_with_tools: Trial) -> TemplateTraits:
     if not plain.show(traits, conversation, "needleuser") and plain.show(as_part, conversation, "needleuser"):
         traits = as_part
     with_tools = _Trials(trial_with_tools)
-    traits = replace(traits, supports_tools=with_tools.show(traits, [_USER], "needletool", tools=[_TOOL]))
-    traits = _probe_tool_calls(traits, with_tools)
+    traits = _probe_tool_calls(_probe_tools(traits, with_tools), with_tools)
     as_part, conversation = replace(traits, reasoning_as_part=True), [_USER, _REASONING, _RESULT]
     shows_reasoning = with_tools.show(traits, conversation, "needlethought")
     return as_part if not shows_reasoning and with_tools.show(as_part, conversation, "needlethought") else traits
+
+
+def _probe_tools(traits: TemplateTraits, trials: "_Trials") -> TemplateTraits:
+    """Returns the first variant that shows tools: in a variable of their own, or in the system message."""
+    for in_system in (False, True):
+        variant = replace(traits, supports_tools=True, tools_in_system_message=in_system)
+        if trials.show(variant, [_USER], "needletool", tools=[_TOOL]):
+            return variant
+    return traits
+
+
+def probe_written_calls(traits: TemplateTraits, trial: Trial, write_calls: CallWriter) -> TemplateTraits:
+    """Returns the traits with the writer of calls, if the template then shows a call and its result."""
+    variant = replace(traits, write_calls=write_calls, supports_tool_calls=True)
+    is_shown = _Trials(trial).show(variant, [_USER, _CALLING, _RESULT], "needlekey", "needlevalue", "needleresult")
+    return variant if is_shown else traits
 
 
 def _probe_tool_calls(traits: TemplateTraits, trials: "_Trials") -> TemplateTraits:
@@ -92,9 +107,9 @@ class _Trials:
 
     def _text(self, traits: TemplateTraits, messages: Sequence[Message], tools: Sequence[FunctionTool] = ()) -> str:
         """Returns the rendering. If the template raises, tries again with a tool; empty if that raises, too."""
-        values = template_messages(messages, traits, TextTransforms())
-        text = self._run(values, tools)
-        return text if text is not None else self._run(values, [_TOOL]) or ""
+        text = self._run(traits, messages, tools)
+        return text if text is not None else self._run(traits, messages, [_TOOL]) or ""
 
-    def _run(self, messages: list[TemplateValue], tools: Sequence[FunctionTool]) -> str | None:
-        return self._trial({"messages": messages, "tools": template_tools(tools, TextTransforms())})
+    def _run(self, traits: TemplateTraits, messages: Sequence[Message], tools: Sequence[FunctionTool]) -> str | None:
+        values = template_messages(messages, traits, TextTransforms(), tools)
+        return self._trial({"messages": values, "tools": template_tools(tools, TextTransforms())})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.domain import FunctionTool, Message, ReasoningEffort, Role, ToolCall
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError
+from onward_server.json_value import JsonObject
 from onward_server.model.tokenizer import RenderedPrompt
 from tests.control_tokens import assert_control_tokens_are_those_of_the_template
 from tests.sample_tokenizers import load
@@ -169,6 +170,74 @@ def test_arguments_are_an_object_unless_the_template_needs_text(output: str, tex
     name = "{{ m.tool_calls[0].function.name }}"
     template = chat_template(f"{{% for m in messages if m.tool_calls %}}{name} {output}{{% endfor %}}")
     assert template.render(CALLING).text == f"f {text}"
+
+
+CONTENT_ONLY = "{% for turn in messages %}<|{{ turn.role }}|>{{ turn.content }}{% endfor %}"
+
+
+def write_calls(calls: Sequence[tuple[str, JsonObject]]) -> str:
+    return "".join(f"<|call|>{name} {json.dumps(arguments, ensure_ascii=False)}" for name, arguments in calls)
+
+
+def test_calls_are_written_into_the_content_if_the_template_renders_only_that() -> None:
+    """A model with such a template could call tools, but a conversation with calls was rejected."""
+    template = ChatTemplate(
+        {"default": CONTENT_ONLY},
+        named_tokens={},
+        special_strings=frozenset({"<|call|>", "<|assistant|>"}),
+    )
+    called = ToolCall(id="1", name="f", arguments='{"a": "<|call|>", "b": [1]}')
+    messages = [
+        user("a"),
+        Message(role=Role.ASSISTANT, content=("I look.",), tool_calls=(called,)),
+        Message(role=Role.TOOL, content=("c",), tool_call_id="1"),
+    ]
+    assert not template.supports_tool_calls
+
+    template.write_calls_with(write_calls)
+
+    prompt = template.render(messages)
+    assert template.supports_tool_calls
+    assert prompt.text == '<|user|>a<|assistant|>I look.<|call|>f {"a": "<|call|>", "b": [1]}<|tool|>c'
+    assert prompt.boundaries == (prompt.text.index('"<|call|>"') + 2,)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [CALLS, "{% for turn in messages if turn.role == 'user' %}{{ turn.content }}{% endfor %}"],
+    ids=["calls", "no assistants"],
+)
+def test_calls_are_not_written_into_the_content_otherwise(source: str) -> None:
+    calling = Message(role=Role.ASSISTANT, tool_calls=(ToolCall(id="1", name="f", arguments="{}"),))
+    template = ChatTemplate({"default": source}, named_tokens={})
+    before = template.supports_tool_calls
+
+    template.write_calls_with(write_calls)
+
+    assert template.supports_tool_calls is before
+    assert "<|call|>" not in template.render([user("a"), calling, user("b")]).text
+
+
+@pytest.mark.parametrize(
+    ("messages", "system"),
+    [([user("b")], ""), ([Message(role=Role.SYSTEM, content=("Be kind.",)), user("b")], "Be kind.")],
+    ids=["no system message", "a system message"],
+)
+def test_tools_are_text_in_the_system_message_if_the_template_reads_them_there(
+    messages: list[Message], system: str
+) -> None:
+    source = (
+        "{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}"
+        "{% if turn.tools %}[{{ turn.tools + ']' }}{% endif %}{% endfor %}"
+    )
+    template = ChatTemplate({"default": source}, named_tokens={}, special_strings=frozenset({"<user>"}))
+    assert template.supports_tools
+
+    prompt = template.render(messages, tools=[FunctionTool(name="f", description="é <user>")])
+
+    definition = '{"name": "f", "description": "é <user>", "parameters": {"type": "object", "properties": {}}}'
+    assert prompt.text == f"<system>{system}[[{definition}]]<user>b"
+    assert prompt.boundaries == (prompt.text.index("<user>") + 1,)
 
 
 @pytest.mark.parametrize(
