@@ -9,6 +9,7 @@ from onward_server.completion.answer.parsing.parser_state import MessagePart
 from onward_server.domain import CompletionRequest, ToolChoiceMode
 from onward_server.errors import InvalidReason, InvalidRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
+from onward_server.grammar.text_prefix import TextPrefix
 from onward_server.grammar.tool_calls import CallFrame, OfferedTool, ReasoningFrame, ToolCallConstraint
 
 
@@ -35,6 +36,11 @@ class Constraints:
     async def _compiled(
         self, request: CompletionRequest, output_format: OutputFormat, context: OutputContext
     ) -> Grammar | None:
+        if request.response_format is not None and context.continues is MessagePart.CONTENT:
+            prefix = TextPrefix(
+                text="".join(request.messages[-1].content), field=f"messages[{len(request.messages) - 1}].content"
+            )
+            return await asyncio.wrap_future(self._compiler.compile_rest(request.response_format, prefix))
         reasoning = _reasoning(output_format, context)
         tool_calls = _tool_calls(request, output_format, context, reasoning)
         response_format = request.response_format

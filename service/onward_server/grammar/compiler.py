@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from onward_server.domain import JsonFormat, ResponseFormat
-from onward_server.errors import InvalidRequest, StartupError
+from onward_server.errors import InvalidReason, InvalidRequest, StartupError
 from onward_server.grammar import lark
 from onward_server.grammar.call_grammar import OUTPUT, CallGrammar
 from onward_server.grammar.compile_errors import reason
 from onward_server.grammar.lark import ControlTokens
-from onward_server.grammar.matcher import GrammarMatcher
+from onward_server.grammar.matcher import REPLAYED_TOKENS, GrammarMatcher
 from onward_server.grammar.notation.arguments import json_arguments, notation_arguments
 from onward_server.grammar.response_formats import Part, Probe, format_part, rejected
+from onward_server.grammar.text_prefix import TextPrefix
 from onward_server.grammar.tool_calls import ReasoningFrame, ToolCallConstraint
 from onward_server.grammar.trial import Trial
 from onward_server.panics import panics_raise
@@ -48,6 +49,8 @@ _STACK_BYTES = 64 * 2**20
 _MAX_TEXT_LENGTH = 4_000_000
 _MAX_RULES_LENGTH = 250_000
 _NUM_FIRST_TOKENS = 2
+_MAX_SHOWN = 40
+"""Characters of a text that an error shows."""
 _PANICKED = "the library that enforces constraints failed on it"
 _MAX_PLAIN_LENGTH = 100_000
 """Size of a JSON schema up to which llguidance reports every error before the first token."""
@@ -60,20 +63,21 @@ _NUM_TRIAL_TOKENS = 256
 class Grammar:
     """The compiled constraint of one request; used by one thread at a time."""
 
-    _new: Callable[[], LLMatcher]
+    new: Callable[[], LLMatcher]
+    """Makes a native matcher at the start of an output."""
     _ready: list[LLMatcher]
     field: str
     """Path of the constraint in the request."""
 
     def prepare(self) -> None:
         """Creates one more matcher in advance; takes about a millisecond, at worst 0.3 s."""
-        self._ready.append(self._new())
+        self._ready.append(self.new())
 
     def matcher(self) -> GrammarMatcher:
         """A matcher at the start of an output; takes a prepared one if there is any."""
         if not self._ready:
             self.prepare()
-        return GrammarMatcher(self._ready.pop(), self._new, self.field)
+        return GrammarMatcher(self._ready.pop(), self.new, self.field)
 
 
 class GrammarCompiler:
@@ -133,6 +137,10 @@ class GrammarCompiler:
         """Compiles the constraint of an output, which comes after the reasoning and the markers `output_begin`."""
         return self._submit("response_format", partial(self._format, response_format, reasoning, output_begin))
 
+    def compile_rest(self, response_format: ResponseFormat, prefix: TextPrefix) -> Future[Grammar]:
+        """Compiles the constraint of an output that continues a text."""
+        return self._submit("response_format", partial(self._rest, response_format, prefix))
+
     def compile_tool_calls(self, constraint: ToolCallConstraint) -> Future[Grammar | None]:
         """Compiles the constraint of an output that may call tools; None: nothing is constrained."""
         return self._submit("tools", partial(self._tool_calls, constraint))
@@ -157,6 +165,29 @@ class GrammarCompiler:
         takes_newlines = isinstance(response_format, JsonFormat)
         first = self._call_grammar.after_reasoning(reasoning, output_begin, takes_newlines=takes_newlines)
         return self._compiled([first], [part])
+
+    def _rest(self, response_format: ResponseFormat, prefix: TextPrefix) -> Grammar:
+        whole = self._format(response_format, None, "")
+        text = prefix.spelled_for(response_format)
+        token_ids = self._tokenizer.greedy_tokenize(text)  # other than `tokenize_str`, it makes no control tokens
+        if self._tokenizer.decode_bytes(token_ids) != text.encode():
+            raise InvalidRequest.of(prefix.field, "has characters that the model's vocabulary cannot express")
+        matcher = whole.new()
+        num_consumed = _consume(matcher, token_ids)
+        if num_consumed < len(token_ids) or self._trial.error(matcher, 0):
+            begin = self._tokenizer.decode_str(token_ids[:num_consumed])[-_MAX_SHOWN:]
+            description = (
+                f"is not the start of a text that {whole.field} allows: it deviates after {begin!r}; "
+                "change it, or leave out prefix"
+            )
+            raise InvalidRequest.of(prefix.field, description, InvalidReason.INVALID_MESSAGES)
+
+        def continued() -> LLMatcher:
+            matcher = whole.new()
+            _consume(matcher, token_ids)
+            return matcher
+
+        return Grammar(continued, [matcher], whole.field)
 
     def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         tools = constraint.tools
@@ -276,6 +307,18 @@ class GrammarCompiler:
             if own_error := self._trial.error(matcher, _NUM_FIRST_TOKENS):
                 return rejected(part.field, reason(own_error, has_lines=part.has_lines))
         return rejected(parts[-1].field, reason(error, has_lines=parts[-1].has_lines))
+
+
+def _consume(matcher: LLMatcher, token_ids: Sequence[int]) -> int:
+    """Feeds the tokens of a given text to a matcher at its start, and returns how many it allows."""
+    num_consumed = 0
+    for start in range(0, len(token_ids), REPLAYED_TOKENS):
+        matcher.compute_bitmask()
+        chunk = list(token_ids[start : start + REPLAYED_TOKENS])
+        num_consumed += matcher.try_consume_tokens(chunk)
+        if num_consumed < start + len(chunk):
+            break
+    return num_consumed
 
 
 def _with_remedy(error: InvalidRequest) -> InvalidRequest:

@@ -20,7 +20,7 @@ from onward_server.panics import is_panic
 Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of word w is token 32 w + i, 1: allowed
 Mask = npt.NDArray[np.int32]  # (ceil(V / 32),), one row of Masks
 
-_REPLAYED_TOKENS = 256
+REPLAYED_TOKENS = 256
 """How many tokens a replay consumes after computing a mask, which resets llguidance's lexer budget."""
 
 
@@ -125,9 +125,9 @@ class GrammarMatcher:
             return False
         self._renewed_at = len(self._token_ids)
         self._matcher = self._renew()
-        for start in range(0, len(self._token_ids), _REPLAYED_TOKENS):
+        for start in range(0, len(self._token_ids), REPLAYED_TOKENS):
             self._matcher.compute_bitmask()
-            self._matcher.consume_tokens(self._token_ids[start : start + _REPLAYED_TOKENS])
+            self._matcher.consume_tokens(self._token_ids[start : start + REPLAYED_TOKENS])
         return True
 
 

@@ -19,9 +19,11 @@ from onward_server.completion.constraints import Constraints
 from onward_server.domain import (
     CompletionRequest,
     FunctionTool,
+    Message,
     RawText,
     RegexFormat,
     ResponseFormat,
+    Role,
     ToolChoice,
     ToolChoiceMode,
 )
@@ -35,6 +37,9 @@ from tests.waiting import WAIT_S, Condition
 REQUEST = CompletionRequest(raw_prompt=RawText(text="a"), response_format=RegexFormat(pattern="yes"))
 FORCED = CompletionRequest(
     tools=(FunctionTool(name="now"),), tool_choice=ToolChoice(mode=ToolChoiceMode.REQUIRED), parallel_tool_calls=False
+)
+CONTINUED = CompletionRequest(
+    messages=(Message(role=Role.ASSISTANT, content=("y",), prefix=True),), response_format=RegexFormat(pattern="yes")
 )
 GPT_OSS = OutputFormat(tools=HARMONY, reasoning=ANALYSIS)
 CALL = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>{}<|call|>"
@@ -55,7 +60,7 @@ async def test_each_choice_has_a_matcher_of_its_own_before_the_engine_asks(
 
     grammar = await Constraints(sampler.compiler).compile(replace(REQUEST, n=3), OutputFormat(), OutputContext())
     assert grammar is not None
-    grammar._new = fail
+    grammar.new = fail
     assert len({id(grammar.matcher().native) for _ in range(3)}) == 3
 
 
@@ -120,7 +125,7 @@ async def test_a_constraint_of_a_cancelled_request_is_not_compiled_unless_it_has
             "yes",
         ),
         (REQUEST, "<|channel|>final<|message|>", None, "yes", "<|channel|>final<|message|>yes"),
-        (REQUEST, "<|channel|>final<|message|>Say: ", MessagePart.CONTENT, "yes", "<|channel|>final<|message|>yes"),
+        (CONTINUED, "<|channel|>final<|message|>y", MessagePart.CONTENT, "es", "yes"),
         (FORCED, "", None, CALL, f"<|end|><|start|>assistant{CALL}"),
         (FORCED, "", None, f"<|channel|>analysis<|message|>hm<|end|><|start|>assistant{CALL}", f"hm{CALL}"),
         (FORCED, "<|channel|>final<|message|>Say: ", MessagePart.CONTENT, f"<|end|><|start|>assistant{CALL}", CALL),

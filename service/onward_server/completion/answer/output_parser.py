@@ -32,8 +32,10 @@ class OutputParser:
             is_reasoning=is_opened or context.continues is MessagePart.REASONING,
             response_format=context.response_format,
         )
-        self._fence = JsonFence() if isinstance(context.response_format, JsonFormat) else None
-        self._parsing = self._start(output_format, context.prompt)
+        # The rest of a constrained text has no markers, and a fence may be a part of a string.
+        is_rest = context.continues is MessagePart.CONTENT and context.response_format is not None
+        self._fence = JsonFence() if isinstance(context.response_format, JsonFormat) and not is_rest else None
+        self._parsing = self._start(output_format, context.prompt, is_rest=is_rest)
         self.is_finished = False
         """Whether further output is ignored, so that the model may be stopped."""
         self.is_invalid = False
@@ -78,11 +80,13 @@ class OutputParser:
         delta = ParsedDelta() if self.is_finished else self._advance(self._parsing)
         return replace(delta, text=delta.text + self._fence.finish()) if self._fence else delta
 
-    def _start(self, output_format: OutputFormat, prompt: str) -> Parsing[None] | None:
+    def _start(self, output_format: OutputFormat, prompt: str, *, is_rest: bool) -> Parsing[None] | None:
         """Returns the parser of the output; None if all of it is text."""
         tools = output_format.tools
         if tools and tools.frames_output:
             return tools.parse(self._state, "")
+        if is_rest:
+            return None
         if self._fence or output_format.reasoning or (tools and self._state.tool_calls.tools):
             return MarkerParser(self._state, output_format, prompt).parse()
         return None
