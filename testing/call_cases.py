@@ -12,7 +12,7 @@ from onward_server.completion.answer.reasoning_formats import THINK
 from onward_server.completion.constraints import Constraints
 from onward_server.domain import CompletionRequest, FunctionTool, JsonSchemaFormat, ToolChoice, ToolChoiceMode
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
-from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation, OfferedTool
+from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation, KeywordNotation, OfferedTool
 from testing.constraint_cases import PERSON, Case, json_complaint
 from testing.parsed_outputs import parsed
 
@@ -105,7 +105,7 @@ _MARKERS = (
     *(
         f"{frame.section_begin}{frame.begin}add{frame.id_begin}{frame.arguments_begin}{arguments}{frame.end}"
         for frame in (format_.frame for format_ in TOOL_FORMATS)
-        for arguments in ('{"x": null}', "x:null", "<parameter=x>\nnull\n</parameter>\n")
+        for arguments in ('{"x": null}', "x:null", "x=null", "<parameter=x>\nnull\n</parameter>\n")
     ),
     *(
         text
@@ -159,17 +159,23 @@ def call_cases() -> list[Case]:
     }
     cases: list[Case] = []
     for tools in TOOL_FORMATS:
-        reasoning = next((one for one in REASONING_FORMATS if one.name.startswith(tools.name[:5])), THINK)
-        for start, output_format, prompt in (
-            ("", OutputFormat(tools=tools), ""),
-            (", may think", OutputFormat(tools=tools, reasoning=reasoning), ""),
-            (", thinks", OutputFormat(tools=tools, reasoning=reasoning), f"{reasoning.begin}\n"),
-        ):
+        for start, output_format, prompt in _starts(tools):
             cases += [
                 _call_case(f"{tools.name}{start}, {name}", output_format, prompt, request)
                 for name, request in requests.items()
             ]
     return cases
+
+
+def _starts(tools: ToolFormat) -> list[tuple[str, OutputFormat, str]]:
+    """Names, formats and prompts: without reasoning, with optional reasoning, and with reasoning that has begun."""
+    without = ("", OutputFormat(tools=tools), "")
+    own = next((one for one in REASONING_FORMATS if one.name.startswith(tools.name[:5])), None)
+    if tools.frames_output and own is None:
+        return [without]
+    reasoning = own or THINK
+    output_format = OutputFormat(tools=tools, reasoning=reasoning)
+    return [without, (", may think", output_format, ""), (", thinks", output_format, f"{reasoning.begin}\n")]
 
 
 def forced_call_case(name: str, tools: ToolFormat, parameters: object) -> Case:
@@ -219,6 +225,8 @@ def _endings(output_format: OutputFormat) -> tuple[str, ...]:
             ends += [end, name_end, f"{name_end}{string_begin}", f"{name_end}{json_begin}"]
         case BareNotation(quote=quote):
             ends += [quote, ":"]
+        case KeywordNotation():
+            ends += [", ", "="]
         case None:
             pass
     reasoning = [output_format.reasoning.end] if output_format.reasoning else []

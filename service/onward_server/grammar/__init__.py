@@ -8,8 +8,8 @@ In reading order:
 - `response_formats`: checks a response format and writes its grammar, with helpers in `lark`.
 - `user_grammar`: checks a Lark grammar that the caller wrote.
 - `tool_calls`, `call_grammar`: the literals of a tool format, and the grammar of calls, text and reasoning.
-- `notation/`: the grammar of a tool's arguments. `arguments` chooses JSON, `element` or `bare`; the last two share
-  `rules` and `shapes`, which splits a schema by the types of its values.
+- `notation/`: the grammar of a tool's arguments. `arguments` chooses JSON, `element`, `bare` or `keyword`; the last
+  three share `rules` and `shapes`, which splits a schema by the types of its values.
 - `schema/`: JSON Schemas. `reader` builds the `tree` (with `keywords`, `references`, `numbers`, `patterns`,
   `string_formats`); `checks` rejects what cannot be enforced; `writer` writes the tree for llguidance (`disjoint` and
   `negation` turn `oneOf` into `anyOf`); `value_types` finds the types of values.

@@ -35,6 +35,11 @@ class BareNotation:
     quote: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeywordNotation:
+    """The keyword arguments of a Python call: each is a name, an equals sign and a value as JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFrame:
     """The literals around calls; a control token inside one of them is written as that token.
@@ -51,7 +56,7 @@ class CallFrame:
     id_pattern: str = "[a-zA-Z0-9]{9}"
     """A regular expression for the ids."""
     arguments_begin: str
-    notation: ElementNotation | BareNotation | None = None
+    notation: ElementNotation | BareNotation | KeywordNotation | None = None
     """How arguments are written; None: as JSON."""
     end: str = ""
     separator: str | None = None

@@ -8,6 +8,7 @@ import pytest
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.tool_formats.deepseek_v32 import DEEPSEEK_V32
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
+from onward_server.completion.answer.tool_formats.lfm2 import LFM2
 from onward_server.completion.answer.tool_formats.minimax_m2 import MINIMAX_M2
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
 from onward_server.domain import FunctionTool
@@ -212,6 +213,28 @@ def test_a_bare_value_matches_its_schema(
     assert allowed_of(writer, GEMMA4, grammar, allowed + others) == allowed
 
 
+@pytest.mark.parametrize(
+    ("schema", "allowed", "others"),
+    [
+        (_STRING, ['a=""', 'a="b\\"\\n)]"', 'a="é"'], ["a='b'", "a=b", 'a = "b"', '"a"="b"', 'b="c"', ""]),
+        ({"type": "string", "maxLength": 1}, ['a="b"'], ['a="bc"', 'a=""""b""""']),
+        ({"type": ["integer", "null"], "maximum": 9}, ["a=7", "a=null"], ["a=10", "a=None", "a=7.5", "a=07"]),
+        ({"type": "boolean"}, ["a=true", "a=false"], ["a=True", "a=1"]),
+        ({"type": "array", "items": {"const": 1}, "maxItems": 2}, ["a=[]", "a=[1, 1]"], ["a=(1, 1)", "a=[1, 1, 1]"]),
+        (_PLACE, ['a={"x": 1}', 'a={"x": 1, "y": [null]}'], ["a={x: 1}", "a={}", "a={'x': 1}"]),
+        ({"type": "object", "patternProperties": {"^x": {"type": "null"}}}, ['a={"xy": null}'], ['a={"xy": 1}']),
+        ({"enum": ["b", 2, None]}, ['a="b"', "a=2", "a=null"], ['a="c"', "a=3"]),
+    ],
+    ids=str,
+)
+def test_a_keyword_argument_matches_its_schema(
+    writer: RandomSampler, schema: dict[str, Any], allowed: list[str], others: list[str]
+) -> None:
+    given = one({key: value for key, value in schema.items() if key != "$defs"})
+    grammar = compiled(writer, LFM2, {**given, "$defs": schema.get("$defs", {})})
+    assert allowed_of(writer, LFM2, grammar, allowed + others) == allowed
+
+
 def test_arguments_come_in_the_order_of_the_schema_and_optional_ones_may_be_missing(writer: RandomSampler) -> None:
     schema = {
         "properties": {"a": {"const": 1}, "b": {"const": 2}, "c": {"const": 3}},
@@ -222,9 +245,10 @@ def test_arguments_come_in_the_order_of_the_schema_and_optional_ones_may_be_miss
     for tool_format, parts, separator in (
         (QWEN3_CODER, elements, ""),
         (GEMMA4, {"a": "a:1", "b": "b:2", "c": "c:3", "d": "d:true"}, ","),
+        (LFM2, {"a": "a=1", "b": "b=2", "c": "c=3", "d": "d=true"}, ", "),
     ):
         grammar = compiled(writer, tool_format, schema)
-        e = parts["d"].replace("d", "e", 1) if tool_format is GEMMA4 else element("false", "e")
+        e = element("false", "e") if tool_format is QWEN3_CODER else parts["d"].replace("d", "e", 1)
         texts = {
             order: separator.join(e if name == "e" else parts[name] for name in order)
             for order in ("bd", "abd", "bcd", "abcd", "abcde", "abcdee", "ab", "d", "", "bad", "bda", "bdd")
@@ -242,6 +266,8 @@ def test_a_tool_that_is_not_strict_takes_any_arguments_that_parse(writer: Random
     assert allowed_of(writer, QWEN3_CODER, grammar, [*texts, element("[x")]) == texts
     grammar = compiled(writer, GEMMA4, schema, strict=False)
     assert allowed_of(writer, GEMMA4, grammar, ["", "a:null,b:{c:[]}", "a:x"]) == ["", "a:null,b:{c:[]}"]
+    grammar = compiled(writer, LFM2, schema, strict=False)
+    assert allowed_of(writer, LFM2, grammar, ["", 'a=null, b={"c": []}', "a=x", "a b=1"]) == ["", 'a=null, b={"c": []}']
 
 
 @pytest.mark.parametrize(
@@ -283,6 +309,9 @@ def test_a_tool_that_is_not_strict_takes_any_arguments_that_parse(writer: Random
             one({"properties": {"b": {"type": "integer", "enum": ["x"]}}}),
             "the argument 'a.b': no value can match",
         ),
+        (LFM2, {"properties": {"a b": {}}}, "the argument 'a b': a name that is not a keyword of a Python call cannot"),
+        (LFM2, {"patternProperties": {"a": {}}}, "patternProperties cannot be enforced, in the tool format"),
+        (LFM2, one({"type": "null", "const": 1}), "no value can match it"),
         (GEMMA4, {"$ref": "#"}, "at #: the schema refers to itself"),
         (
             GEMMA4,

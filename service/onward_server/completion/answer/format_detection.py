@@ -1,7 +1,8 @@
 """Detects a model's formats from what its chat template renders for sample conversations."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from onward_server.completion.answer.output_context import OutputContext
@@ -34,31 +35,30 @@ def detect_reasoning_format(formats: Sequence[ReasoningFormat], samples: Templat
 def detect_tool_format(
     formats: Sequence[ToolFormat], reasoning: ReasoningFormat | None, samples: TemplateSamples
 ) -> ToolFormat | None:
-    """Returns the format whose parser reads the rendered call; if no call is rendered, the one that is described.
+    """Returns the format whose parser reads the rendered call; if none does, the one that is described.
 
-    Of several formats that read it, one that also writes calls so is preferred, best with the same white space.
+    Of several formats that read it, those that leave no text are preferred, then one that also writes calls so, best
+    with the same white space.
     """
-    reading = [format_ for format_ in formats if _reads(format_, reasoning, samples)]
+    texts = {format_.name: list(_texts(format_, reasoning, samples)) for format_ in formats}
+    reading = [format_ for format_ in formats if "" in texts[format_.name]]
+    reading = reading or [format_ for format_ in formats if texts[format_.name]]
     if reading:
         return max(reading, key=lambda format_: max(_likeness(format_, call) for call in samples.calls))
-    return None if samples.calls else _described(formats, samples.tool_prompts)
+    return _described(formats, samples.tool_prompts)
 
 
-def _reads(format_: ToolFormat, reasoning: ReasoningFormat | None, samples: TemplateSamples) -> bool:
+def _texts(format_: ToolFormat, reasoning: ReasoningFormat | None, samples: TemplateSamples) -> Iterator[str]:
+    """Yields the text around the call for each sample that is parsed as exactly the call that was rendered."""
     output_format = OutputFormat(tools=format_, reasoning=reasoning)
-    return any(_parses(output_format, call) for call in samples.calls)
-
-
-def _parses(output_format: OutputFormat, call: RenderedCall) -> bool:
-    """Whether the output is parsed as exactly the call that was rendered."""
-    parser = OutputParser(output_format, OutputContext(tools=(call.tool,), prompt=call.prompt))
-    deltas = [*parser.feed(call.output).tool_calls, *parser.finish().tool_calls]
-    if parser.is_invalid or parser.num_calls != 1 or {delta.index for delta in deltas} != {0}:
-        return False
-    try:
-        return parse("".join(delta.arguments for delta in deltas)) == call.arguments
-    except NotJson:
-        return False
+    for call in samples.calls:
+        parser = OutputParser(output_format, OutputContext(tools=(call.tool,), prompt=call.prompt))
+        deltas = [parser.feed(call.output), parser.finish()]
+        calls = [delta for one in deltas for delta in one.tool_calls]
+        if not parser.is_invalid and parser.num_calls == 1 and {delta.index for delta in calls} == {0}:
+            with suppress(NotJson):
+                if parse("".join(delta.arguments for delta in calls)) == call.arguments:
+                    yield "".join(delta.text for delta in deltas).strip()
 
 
 def _likeness(format_: ToolFormat, call: RenderedCall) -> int:

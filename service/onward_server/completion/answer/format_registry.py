@@ -3,9 +3,13 @@
 from onward_server.completion.answer import reasoning_formats
 from onward_server.completion.answer.format_detection import Format, detect_reasoning_format, detect_tool_format
 from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
+from onward_server.completion.answer.tool_formats.apertus import APERTUS
+from onward_server.completion.answer.tool_formats.apriel import APRIEL
+from onward_server.completion.answer.tool_formats.cohere import COMMAND_R, COMMAND_R7B
 from onward_server.completion.answer.tool_formats.deepseek_r1 import DEEPSEEK_R1
 from onward_server.completion.answer.tool_formats.deepseek_v31 import DEEPSEEK_V31
 from onward_server.completion.answer.tool_formats.deepseek_v32 import DEEPSEEK_V4, DEEPSEEK_V32
+from onward_server.completion.answer.tool_formats.functionary import FUNCTIONARY, FUNCTIONARY_V32
 from onward_server.completion.answer.tool_formats.gemma4 import GEMMA4
 from onward_server.completion.answer.tool_formats.glm45 import GLM45, GLM47
 from onward_server.completion.answer.tool_formats.granite import GRANITE
@@ -13,10 +17,15 @@ from onward_server.completion.answer.tool_formats.harmony import HARMONY
 from onward_server.completion.answer.tool_formats.hermes import HERMES
 from onward_server.completion.answer.tool_formats.internlm2 import INTERNLM2
 from onward_server.completion.answer.tool_formats.kimi_k2 import KIMI_K2
+from onward_server.completion.answer.tool_formats.lfm2 import LFM2
 from onward_server.completion.answer.tool_formats.llama3 import LLAMA3
 from onward_server.completion.answer.tool_formats.longcat import LONGCAT, LONGCAT_LITE
 from onward_server.completion.answer.tool_formats.minimax_m2 import MINIMAX_M2
 from onward_server.completion.answer.tool_formats.mistral import MISTRAL, MISTRAL_CALL_ID, MISTRAL_LIST
+from onward_server.completion.answer.tool_formats.nemotron import NEMOTRON
+from onward_server.completion.answer.tool_formats.olmo3 import OLMO3
+from onward_server.completion.answer.tool_formats.phi4_mini import PHI4_MINI, PHI4_MINI_TOKENS
+from onward_server.completion.answer.tool_formats.pythonic import PYTHONIC
 from onward_server.completion.answer.tool_formats.qwen3_coder import QWEN3_CODER
 from onward_server.completion.answer.tool_formats.seed_oss import SEED_OSS
 from onward_server.completion.template_samples import TemplateSamples
@@ -45,6 +54,18 @@ TOOL_FORMATS: tuple[ToolFormat, ...] = (
     MINIMAX_M2,
     SEED_OSS,
     LLAMA3,
+    PYTHONIC,
+    LFM2,
+    OLMO3,
+    PHI4_MINI,
+    PHI4_MINI_TOKENS,
+    COMMAND_R7B,
+    COMMAND_R,
+    APERTUS,
+    APRIEL,
+    NEMOTRON,
+    FUNCTIONARY,
+    FUNCTIONARY_V32,
 )
 REASONING_FORMATS: tuple[ReasoningFormat, ...] = (
     reasoning_formats.HARMONY,
@@ -54,6 +75,9 @@ REASONING_FORMATS: tuple[ReasoningFormat, ...] = (
     reasoning_formats.GRANITE,
     reasoning_formats.SEED_OSS,
     reasoning_formats.LONGCAT,
+    reasoning_formats.COHERE,
+    reasoning_formats.APERTUS,
+    reasoning_formats.APRIEL,
 )
 
 

@@ -53,7 +53,7 @@ class MarkerParser:
             return markers
         if self._reasoning and (at_start or self._reasoning.anywhere):
             markers += (self._reasoning.begin,)
-        if self._reasoning and self._has_reasoned:
+        if self._reasoning and (self._has_reasoned or self._reasoning.frames_text):
             markers += self._reasoning.dropped
         return markers
 

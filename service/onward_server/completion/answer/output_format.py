@@ -25,6 +25,8 @@ class ReasoningFormat:
     """Whether reasoning may begin in the middle of the output; otherwise only at its start."""
     dropped: tuple[str, ...] = ()
     """Markers that are dropped after reasoning, as they belong neither to it nor to the text."""
+    frames_text: bool = False
+    """Whether the model writes the dropped markers around its text even without reasoning."""
     control_strings: tuple[str, ...]
     """Control tokens that the parser must see in the text."""
 

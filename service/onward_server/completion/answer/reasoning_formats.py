@@ -37,6 +37,39 @@ THINK = ReasoningFormat(
     end="</think>",
     control_strings=("<think>", "</think>"),
 )
+# Command R7B and Command A. Their text is between markers, too, whether they think or not.
+COHERE = ReasoningFormat(
+    name="cohere",
+    begin="<|START_THINKING|>",
+    end="<|END_THINKING|>",
+    dropped=("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"),
+    frames_text=True,
+    control_strings=(
+        "<|START_THINKING|>",
+        "<|END_THINKING|>",
+        "<|START_RESPONSE|>",
+        "<|END_RESPONSE|>",
+        "<|START_TEXT|>",
+        "<|END_TEXT|>",
+    ),
+)
+# Apertus.
+APERTUS = ReasoningFormat(
+    name="apertus",
+    prompt_markers=("<|developer_start|>", "Deliberation: "),
+    begin="<|inner_prefix|>",
+    end="<|inner_suffix|>",
+    control_strings=("<|inner_prefix|>", "<|inner_suffix|>"),
+)
+# Apriel 1.5 and 1.6, whose markers are ordinary text.
+APRIEL = ReasoningFormat(
+    name="apriel",
+    prompt_markers=("[BEGIN FINAL RESPONSE]",),
+    begin="Here are my reasoning steps:",
+    end="[BEGIN FINAL RESPONSE]",
+    dropped=("[END FINAL RESPONSE]",),
+    control_strings=("[BEGIN FINAL RESPONSE]", "[END FINAL RESPONSE]"),
+)
 # gpt-oss, whose channels are parsed by the tool format of the same name.
 HARMONY = ReasoningFormat(
     name="harmony",

@@ -6,11 +6,12 @@ from onward_server.grammar import lark
 from onward_server.grammar.call_grammar import arguments_name
 from onward_server.grammar.notation.bare import BareArguments
 from onward_server.grammar.notation.element import ElementArguments
+from onward_server.grammar.notation.keyword import KeywordArguments
 from onward_server.grammar.notation.rules import ArgumentsRejected
 from onward_server.grammar.response_formats import Part, json_part, rejected, schema_document
 from onward_server.grammar.schema import tree
 from onward_server.grammar.schema.checks import enforceable
-from onward_server.grammar.tool_calls import BareNotation, ElementNotation, OfferedTool
+from onward_server.grammar.tool_calls import BareNotation, ElementNotation, KeywordNotation, OfferedTool
 
 
 def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_bound: bool) -> Part:
@@ -33,7 +34,7 @@ def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | Non
 def notation_arguments(
     index: int,
     offered: OfferedTool,
-    notation: ElementNotation | BareNotation,
+    notation: ElementNotation | BareNotation | KeywordNotation,
     control: lark.ControlTokens,
     *,
     is_bound: bool,
@@ -49,6 +50,8 @@ def notation_arguments(
             writer = ElementArguments(notation, control, document)
         case BareNotation():
             writer = BareArguments(notation, control, document)
+        case KeywordNotation():
+            writer = KeywordArguments(control, document)
         case _:
             assert_never(notation)
     try:

@@ -1,0 +1,66 @@
+"""The tool format of Llama 3.2, Llama 4 and others that are asked for a Python list: the output is a list of calls.
+
+    [get_weather(city="Bern"), now()]
+
+The list may also follow `<|python_start|>` anywhere in the output. Output that starts with a bracket is a tool call
+only if the name of an offered tool and a parenthesis follow, and text otherwise. From the parenthesis on, anything but
+keyword arguments with literal values makes the tool call malformed; the calls before it remain.
+"""
+
+from onward_server.completion.answer.output_format import ToolFormat
+from onward_server.completion.answer.parsing.exceptions import NotAToolCall
+from onward_server.completion.answer.parsing.parser_state import ParserState
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.python_call import (
+    close_python_call,
+    parse_python_calls,
+    parse_python_section,
+)
+from onward_server.grammar.tool_calls import CallFrame, KeywordNotation
+
+_END = "<|python_end|>"
+
+
+def parse(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses a list of calls."""
+    if trigger == "[":
+        yield from _parse_bare_list(state)
+    else:
+        yield from parse_python_section(state, _END)
+
+
+def _parse_bare_list(state: ParserState) -> Parsing[None]:
+    """Parses a list after its opening bracket, which started the output.
+
+    Raises:
+        NotAToolCall: The list does not start with a call of an offered tool.
+    """
+    stream, tool_calls = state.stream, state.tool_calls
+    yield from stream.take_space()
+    name = yield from stream.accept(*(f"{name}(" for name in tool_calls.tools))
+    if name is None:
+        raise NotAToolCall
+    tool_calls.open(name[:-1])
+    yield from close_python_call(state)
+    yield from stream.take_space()
+    if not stream.is_at_end and (yield from stream.expect(",", "]")) == ",":
+        yield from parse_python_calls(state)
+
+
+PYTHONIC = ToolFormat(
+    name="pythonic",
+    prompt_markers=("[func_name1(",),
+    control_strings=("<|python_start|>", _END),
+    triggers=("<|python_start|>",),
+    start_triggers=("[",),
+    parse=parse,
+    frame=CallFrame(
+        trigger="[",
+        section_begin="[",
+        arguments_begin="(",
+        notation=KeywordNotation(),
+        end=")",
+        separator=", ",
+        section_end="]",
+    ),
+)
