@@ -14,7 +14,8 @@ class SectionMarkers:
 
     call_begin: str
     call_end: str
-    section_end: str
+    section_ends: tuple[str, ...]
+    """The spellings of the end of a section; the first one is the usual one."""
 
 
 def parse_section(
@@ -37,17 +38,17 @@ def parse_section(
     marker: str | None = trigger
     if trigger != markers.call_begin:
         yield from stream.take_space()
-        marker = yield from stream.accept(markers.call_begin, markers.section_end)
-    while marker != markers.section_end:
+        marker = yield from stream.accept(markers.call_begin, *markers.section_ends)
+    while marker not in markers.section_ends:
         yield from parse_call(state)
         yield from stream.take_space()
-        marker = yield from stream.accept(markers.call_end, markers.call_begin, markers.section_end)
+        marker = yield from stream.accept(markers.call_end, markers.call_begin, *markers.section_ends)
         stream.take_truncated(markers.call_end)
         if marker is None and not stream.is_at_end:
             raise MalformedToolCall
         state.close_tool_call(markers.call_begin if marker == markers.call_begin else "")
         if marker == markers.call_end:
-            marker = yield from stream.accept_after_space(markers.call_begin, markers.section_end)
-            stream.take_truncated(markers.call_begin, markers.section_end)
+            marker = yield from stream.accept_after_space(markers.call_begin, *markers.section_ends)
+            stream.take_truncated(markers.call_begin, *markers.section_ends)
         if marker is None:
             return

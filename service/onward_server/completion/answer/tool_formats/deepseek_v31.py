@@ -19,7 +19,7 @@ from onward_server.grammar.tool_calls import CallFrame
 CALLS_BEGIN, CALLS_END = "<\uff5ctool▁calls▁begin\uff5c>", "<\uff5ctool▁calls▁end\uff5c>"
 CALL_BEGIN, CALL_END = "<\uff5ctool▁call▁begin\uff5c>", "<\uff5ctool▁call▁end\uff5c>"
 SEPARATOR = "<\uff5ctool▁sep\uff5c>"
-MARKERS = SectionMarkers(call_begin=CALL_BEGIN, call_end=CALL_END, section_end=CALLS_END)
+MARKERS = SectionMarkers(call_begin=CALL_BEGIN, call_end=CALL_END, section_ends=(CALLS_END,))
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:

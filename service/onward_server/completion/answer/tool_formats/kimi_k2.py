@@ -7,7 +7,8 @@
 The markers around the section and at the ends of calls may be missing, and so may `functions.`, the number and the
 arguments. If one tool only is offered, the id need not name it: after calls with other ids, the model may go on like
 those. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call malformed; the
-calls before it remain. A call may also begin inside the reasoning, and ends it.
+calls before it remain. The markers of the section may be spelled `tool_call_section`. A call may also begin inside the
+reasoning, and ends it.
 """
 
 import re
@@ -22,9 +23,10 @@ from onward_server.completion.answer.tool_formats.json_call import parse_optiona
 from onward_server.grammar.tool_calls import CallFrame
 
 _SECTION_BEGIN, _SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
+_SINGULAR_BEGIN, _SINGULAR_END = "<|tool_call_section_begin|>", "<|tool_call_section_end|>"
 _CALL_BEGIN, _CALL_END = "<|tool_call_begin|>", "<|tool_call_end|>"
 _ARGUMENTS_BEGIN = "<|tool_call_argument_begin|>"
-_MARKERS = SectionMarkers(call_begin=_CALL_BEGIN, call_end=_CALL_END, section_end=_SECTION_END)
+_MARKERS = SectionMarkers(call_begin=_CALL_BEGIN, call_end=_CALL_END, section_ends=(_SECTION_END, _SINGULAR_END))
 _PREFIX = "functions."
 _INDEX = re.compile(r":\d+$")
 
@@ -45,14 +47,14 @@ def _parse_call(state: ParserState) -> Parsing[None]:
     if name not in tool_calls.tools and len(tool_calls.tools) == 1:
         (name,) = tool_calls.tools
     tool_calls.open(name, call_id)
-    yield from parse_optional_arguments(state, _CALL_END, _CALL_BEGIN, _SECTION_END)
+    yield from parse_optional_arguments(state, _CALL_END, _CALL_BEGIN, *_MARKERS.section_ends)
 
 
 KIMI_K2 = ToolFormat(
     name="kimi_k2",
     prompt_markers=("<|im_system|>tool_declare<|im_middle|>",),
     control_strings=(_SECTION_BEGIN, _CALL_BEGIN, _ARGUMENTS_BEGIN, _CALL_END, _SECTION_END),
-    triggers=(_SECTION_BEGIN, _CALL_BEGIN),
+    triggers=(_SECTION_BEGIN, _SINGULAR_BEGIN, _CALL_BEGIN),
     ends_reasoning=True,
     parse=parse,
     frame=CallFrame(
