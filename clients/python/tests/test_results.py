@@ -122,6 +122,30 @@ def test_tool_calls_are_parsed_as_the_type_that_they_name() -> None:
     assert completion(choice(calls=calls)).parse_tool_calls(City, Weather) == [Weather(city="Rome"), ROME]
 
 
+def test_tool_calls_of_a_function_are_its_validated_arguments_and_never_run_it() -> None:
+    """The model's arguments were passed to the function, which ran before the caller could look at them."""
+
+    def delete(path: str, days: int = 7) -> None:
+        raise AssertionError((path, days))
+
+    called = completion(
+        choice(calls=[tool_call("delete", '{"path": "a", "days": "3"}'), tool_call("delete", '{"path": "b"}')])
+    )
+
+    assert called.parse_tool_calls(delete) == [{"path": "a", "days": 3}, {"path": "b"}]
+    with pytest.raises(OutputValidationError, match="the output does not match delete"):
+        completion(choice(calls=[tool_call("delete", '{"path": 5}')])).parse_tool_calls(delete)
+
+
+def test_types_and_functions_can_be_mixed() -> None:
+    def now() -> str:
+        raise AssertionError("the function was called")
+
+    calls = [tool_call("Weather", '{"city": "Rome"}'), tool_call("now", "{}", id="123456789")]
+
+    assert completion(choice(calls=calls)).parse_tool_calls(now, Weather) == [Weather(city="Rome"), {}]
+
+
 @pytest.mark.parametrize(
     ("bad", "text", "message"),
     [

@@ -2,23 +2,22 @@
 
 import json
 import sys
-from enum import Enum
-from typing import Annotated, Any, Literal
+from functools import partial
+from ipaddress import IPv4Network
+from typing import Annotated, Any, Literal, cast
 
 import jsonschema
 import pytest
 from llguidance import LLMatcher
-from pydantic import BaseModel, Field
+from pydantic import UUID4, BaseModel, Field, HttpUrl, NaiveDatetime
 
-from onward_client import RequestError, complete_request
-from onward_client.schemas import json_schema
-
-
-class Color(Enum):
-    """A closed set."""
-
-    RED = "red"
-    BLUE = "blue"
+from onward_client import OutputValidationError, RequestError, complete_request
+from onward_client.bindable import bindable
+from onward_client.replies import to_reply
+from onward_client.results import to_completion
+from onward_client.schemas import json_reader, json_schema
+from responses import choice, response
+from typed_values import BOUND, CHECKED, Color, Slug
 
 
 class Circle(BaseModel):
@@ -60,13 +59,13 @@ DRAWING: dict[str, Any] = {
 }
 
 
-def schema_of(kind: type) -> Any:  # noqa: ANN401 - JSON, to look inside
+def schema_of(kind: Any) -> Any:  # noqa: ANN401 - JSON, to look inside
     return json_schema(kind)
 
 
-def is_allowed(value: Any) -> bool:  # noqa: ANN401 - any JSON
+def is_allowed(value: Any, kind: Any = Drawing) -> bool:  # noqa: ANN401 - any JSON, any type
     try:
-        jsonschema.validate(value, schema_of(Drawing))
+        jsonschema.validate(value, schema_of(kind))
     except jsonschema.ValidationError:
         return False
     return True
@@ -106,10 +105,82 @@ def test_properties_keep_the_order_of_the_type() -> None:
     assert list(schema_of(Circle)["properties"]) == schema_of(Circle)["required"] == ["kind", "radius"]
 
 
-def test_llguidance_compiles_the_schema() -> None:
-    grammar = LLMatcher.grammar_from_json_schema(json.dumps(json_schema(Drawing)))
+@pytest.mark.parametrize(("kind", "text"), [*BOUND.values(), *CHECKED.values()], ids=[*BOUND, *CHECKED])
+def test_the_schema_of_a_type_can_be_enforced_and_allows_its_values(kind: Any, text: str) -> None:  # noqa: ANN401
+    schema = json_schema(kind)
+    written = json.dumps(schema)
 
-    assert not LLMatcher.validate_grammar(grammar)
+    # The server reads `propertyNames` itself.
+    if "propertyNames" not in written:
+        assert not LLMatcher.validate_grammar(LLMatcher.grammar_from_json_schema(written))
+    jsonschema.validate(json.loads(text), cast("Any", schema))
+    json_reader(kind)(text)
+
+
+KEYS: list[tuple[Any, str, str]] = [
+    (dict[int, int], "7", "seven"),
+    (dict[Slug, int], "a-b", "A B"),
+    (dict[Literal["a", "b"], int], "a", "c"),
+    (dict[Color, int], "red", "green"),
+    (dict[bool, int], "true", "maybe"),
+    (dict[float, int], "0.5", "half"),
+]
+
+
+@pytest.mark.parametrize(("kind", "right", "wrong"), KEYS, ids=[str(kind) for kind, _, _ in KEYS])
+def test_the_keys_of_a_dict_are_bound_by_their_type(kind: Any, right: str, wrong: str) -> None:  # noqa: ANN401
+    """Pydantic's schema left these keys free, so that the output could not be read."""
+    assert is_allowed({right: 1}, kind)
+    assert not is_allowed({wrong: 1}, kind)
+    with pytest.raises(ValueError, match="validation error"):
+        json_reader(kind)(json.dumps({wrong: 1}))
+
+
+def test_a_naive_datetime_is_written_without_a_time_zone() -> None:
+    """The format `date-time` demands a time zone, which the type rejects, so that it could never be read."""
+    assert is_allowed("2024-01-31T10:00:00", NaiveDatetime)
+    assert not is_allowed("2024-01-31T10:00:00Z", NaiveDatetime)
+
+
+WRONG: list[tuple[Any, str]] = [
+    (UUID4, '"12345678-1234-1234-1234-123456789abc"'),
+    (Annotated[set[int], Field(min_length=2)], "[1, 1]"),
+    (Annotated[float, Field(gt=0, le=0.5)], "0"),
+    (Annotated[int, Field(multiple_of=4999)], "5"),
+    (IPv4Network, '"nothing"'),
+    (HttpUrl, '"ftp://a.example"'),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), WRONG, ids=[text for _, text in WRONG])
+def test_what_a_schema_cannot_bind_is_checked_afterwards(kind: Any, text: str) -> None:  # noqa: ANN401
+    jsonschema.validate(json.loads(text), schema_of(kind))
+
+    completion = to_completion(to_reply(response(choice(text)), "id"))
+    with pytest.raises(OutputValidationError, match="the output does not match") as raised:
+        completion.parse(kind)
+    assert raised.value.text == text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_kept"),
+    [
+        ("^[a-z]+$", True),
+        (r"^\d{4}-\d\d$", True),
+        (r"^(?:a|(?<name>b))\.\\$", True),
+        ("^(?=a).*$", False),
+        ("^(?!a).*$", False),
+        ("(?<=a)b", False),
+        ("(?i)a", False),
+        (r"\ba\b", False),
+        (r"(a)\1", False),
+        (r"\\b", True),
+    ],
+)
+def test_a_pattern_that_no_server_can_enforce_is_left_out(pattern: str, is_kept: bool) -> None:  # noqa: FBT001
+    assert bindable({"type": "string", "pattern": pattern}).get("pattern") == (pattern if is_kept else None)
+    by_pattern = bindable({"type": "object", "patternProperties": {pattern: {"type": "integer"}}})
+    assert by_pattern["additionalProperties"] is (not is_kept)
 
 
 def test_a_function_becomes_a_tool_with_its_arguments() -> None:
@@ -127,6 +198,46 @@ def test_a_function_becomes_a_tool_with_its_arguments() -> None:
         "required": ["city", "days"],
         "additionalProperties": False,
     }
+
+
+def test_a_function_is_read_by_its_own_annotations() -> None:
+    def order(
+        size: Annotated[int, Field(ge=1, description="In pieces.")],
+        color: "Color" = Color.RED,
+        note: str | None = Field(default=None, max_length=5),
+        *further: int,
+        **more: int,
+    ) -> None:
+        raise AssertionError((size, color, note, further, more))
+
+    (tool,) = complete_request(tools=[order]).tools
+
+    assert json.loads(tool.function.parameters)["properties"] == {
+        "size": {"type": "integer", "minimum": 1, "description": "In pieces."},
+        "color": {"$ref": "#/$defs/Color"},
+        "note": {"anyOf": [{"type": "string", "maxLength": 5}, {"type": "null"}]},
+    }
+    assert json_reader(order)('{"size": 1, "color": "blue"}') == {"size": 1, "color": Color.BLUE, "note": None}
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        json_reader(order)('{"size": 1, "price": 2}')
+
+
+def test_a_partial_function_has_the_name_of_the_function_and_its_other_arguments() -> None:
+    def weather(city: str, unit: str) -> None:
+        raise AssertionError((city, unit))
+
+    (tool,) = complete_request(tools=[partial(weather, unit="C")]).tools
+
+    assert tool.function.name == "weather"
+    assert set(json.loads(tool.function.parameters)["properties"]) == {"city", "unit"}
+
+
+def test_a_function_whose_arguments_have_no_names_is_rejected() -> None:
+    def power(base: int, /) -> int:
+        return base
+
+    with pytest.raises(RequestError, match=r"^power has no JSON schema: its parameter 'base' cannot be passed by name"):
+        complete_request(tools=[power])
 
 
 def test_a_type_becomes_a_tool_with_its_fields() -> None:
