@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import assert_never
 
-from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation
+from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation, KeywordNotation
 from onward_server.json_value import Json, JsonObject
 
 _BARE_NAME = re.compile(r"[\w.$\-]+")
@@ -21,7 +21,7 @@ def written_calls(frame: CallFrame, calls: Sequence[tuple[str, JsonObject]]) -> 
     return f"{frame.section_begin}{(frame.separator or '').join(texts)}{frame.section_end}"
 
 
-def _arguments(notation: ElementNotation | BareNotation | None, arguments: JsonObject) -> str:
+def _arguments(notation: ElementNotation | BareNotation | KeywordNotation | None, arguments: JsonObject) -> str:
     match notation:
         case None:
             return _json(arguments)
@@ -29,6 +29,8 @@ def _arguments(notation: ElementNotation | BareNotation | None, arguments: JsonO
             return "".join(_element(notation, name, value) for name, value in arguments.items())
         case BareNotation(quote=quote):
             return _bare(arguments, quote)[1:-1]
+        case KeywordNotation():
+            return ", ".join(f"{name}={_json(value)}" for name, value in arguments.items())
         case _:
             assert_never(notation)
 

@@ -15,6 +15,7 @@ from onward_server.completion.answer.output_context import OutputContext
 from onward_server.completion.answer.output_format import OutputFormat, ReasoningFormat, ToolFormat
 from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.completion.answer.reasoning_formats import THINK
+from onward_server.completion.answer.tool_formats.harmony import HARMONY
 from onward_server.json_value import JsonObject
 from testing.parsed_outputs import ParsedOutput, parsed, tool
 from tests.output_cases import split_at
@@ -55,16 +56,17 @@ NESTED: JsonObject = {
 }
 LINES: JsonObject = {"city": "first\nsecond\n\n  third", "days": 0}
 CALLS: dict[str, list[tuple[str, JsonObject]]] = {
-    "one call": [("get_weather", PLAIN)],
     "unicode": [("get_weather", UNICODE)],
     "nested arguments": [("get_weather", NESTED)],
     "lines": [("get_weather", LINES)],
     "no arguments": [("noop", {})],
     "two calls": [("get_weather", PLAIN), ("noop", {})],
-    "the same call twice": [("get_weather", NESTED), ("get_weather", NESTED)],
     "three calls": [("noop", {}), ("get_weather", UNICODE), ("get_weather", LINES)],
 }
 every_format = _of_each(TOOL_FORMATS)
+every_format_with_reasoning = _of_each(
+    format_ for format_ in TOOL_FORMATS if not format_.frames_output or format_ is HARMONY
+)
 every_format_without_messages = _of_each(format_ for format_ in TOOL_FORMATS if not format_.frames_output)
 every_format_with_text_before = _of_each(
     format_
@@ -81,8 +83,7 @@ def _parser(format_: ToolFormat, reasoning: ReasoningFormat | None) -> OutputPar
 def _parsed(format_: ToolFormat, output: str, reasoning: ReasoningFormat | None = None) -> ParsedOutput:
     """Parses an output whole, by character and in random pieces, and checks that the results are equal."""
     chance = random.Random(f"{format_.name} {output}")
-    ends = [chance.choices(range(1, max(2, len(output))), k=count) for count in (1, 5, 30)]
-    splits = ([output], list(output), *(split_at(output, cuts) for cuts in ends))
+    splits = ([output], list(output), split_at(output, chance.choices(range(1, len(output)), k=12)))
     results = [parsed(_parser(format_, reasoning), pieces) for pieces in splits]
     assert all(result == results[0] for result in results), output
     return results[0]
@@ -105,15 +106,16 @@ def test_calls_are_read_as_the_frame_writes_them(format_: ToolFormat, kind: str)
 
     result = _parsed(format_, output)
 
+    assert output.startswith(format_.frame.trigger)
     assert (result.text, result.reasoning, result.invalid_tool_call) == ("", "", "")
     assert _calls(result) == calls
 
 
 @every_calls
-@every_format
+@every_format_with_reasoning
 def test_calls_are_read_after_reasoning(format_: ToolFormat, kind: str) -> None:
     output, calls = _written(format_, kind)
-    if format_.frames_output:
+    if format_ is HARMONY:
         thoughts, reasoning = "<|channel|>analysis<|message|>Hm. 🌍<|end|><|start|>assistant", None
     else:
         thoughts, reasoning = "<think>\nHm. 🌍\n</think>\n\n", THINK
@@ -139,7 +141,7 @@ def test_text_before_calls_stays_as_written(format_: ToolFormat, kind: str) -> N
 @every_format
 def test_text_after_calls_stays_as_written(format_: ToolFormat, kind: str) -> None:
     output, calls = _written(format_, kind)
-    begin = "<|start|>assistant<|channel|>final<|message|>" if format_.frames_output else "\n"
+    begin = format_.frame.next_message + format_.frame.output_begin if format_.frames_output else "\n"
 
     result = _parsed(format_, f"{output}{begin}Done: é 🌍.")
 
@@ -171,7 +173,12 @@ def test_white_space_around_calls_is_no_text(format_: ToolFormat) -> None:
 def test_calls_of_an_output_that_ends_anywhere_are_whole_or_malformed(format_: ToolFormat) -> None:
     """Complete calls are as they were written, and what follows them is raw text, or text if it is half a marker."""
     output, calls = _written(format_, "three calls")
-    starts = {format_.frame.section_begin + format_.frame.begin, format_.frame.begin, format_.frame.section_end}
+    frame = format_.frame
+    starts = {
+        f"{before}{frame.begin}{name}{frame.arguments_begin}".strip()
+        for before in (frame.section_begin, frame.separator or "", "")
+        for name, _ in calls
+    }
 
     for end in range(1, len(output)):
         result = parsed(_parser(format_, None), [output[:end]], is_truncated=True)
@@ -179,9 +186,18 @@ def test_calls_of_an_output_that_ends_anywhere_are_whole_or_malformed(format_: T
         rest = result.text.strip()
         assert read == calls[: len(read)]
         assert output[:end].endswith(result.invalid_tool_call)
-        assert any(start.strip().startswith(rest) for start in starts) or (
-            format_.start_triggers and output.startswith(rest)
-        )
+        assert any(start.startswith(rest) for start in (*starts, frame.section_end))
+
+
+@every_format
+def test_an_output_that_ends_inside_a_call_holds_the_call_or_its_raw_text(format_: ToolFormat) -> None:
+    output = written_calls(format_.frame, [("get_weather", {"city": "Bern"})])
+
+    for end in range(output.index("Bern"), len(output)):
+        result = parsed(_parser(format_, None), [output[:end]], is_truncated=True)
+        is_whole = _calls(result) == [("get_weather", {"city": "Bern"})]
+        assert result.text == ""
+        assert is_whole or (result.calls == () and result.invalid_tool_call == output[:end])
 
 
 @every_format

@@ -10,7 +10,6 @@ from onward_server.completion.answer.output_parser import OutputParser
 from onward_server.completion.prompt.chat_template import ChatTemplate
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.errors import StartupError
-from onward_server.grammar.tool_calls import BareNotation, CallFrame, ElementNotation, KeywordNotation
 from testing.parsed_outputs import ParsedOutput, parsed, tool
 from tests.template_cases import compiled_template, template_formats
 from tests.template_files import FORMAT_TEMPLATES, template_names, template_source
@@ -80,11 +79,11 @@ _WEATHER = tool(
 _TOOLS = (_WEATHER, tool("noop"))
 
 
-def _parse(format_name: str, output: str, *, is_truncated: bool = False) -> ParsedOutput:
+def _parse(format_name: str, output: str) -> ParsedOutput:
     parser = OutputParser(
         choose_output_format(TemplateSamples(), tools=format_name, reasoning="none"), OutputContext(tools=_TOOLS)
     )
-    return parsed(parser, output, is_truncated=is_truncated)
+    return parsed(parser, output)
 
 
 @pytest.mark.parametrize("name", template_names())
@@ -186,59 +185,6 @@ def test_no_marker_contains_another_one_but_at_its_end(tools: ToolFormat, reason
 
     allowed = ("<|channel|>", "[")  # no model combines the formats whose markers start like this
     assert [pair for pair in hidden if pair[0] not in allowed] == []
-
-
-def _written(notation: ElementNotation | BareNotation | KeywordNotation | None, arguments: dict[str, str | int]) -> str:
-    match notation:
-        case None:
-            return json.dumps(arguments)
-        case ElementNotation(begin=begin, name_end=name_end, end=end, string_begin=string_begin, json_begin=json_begin):
-            return "".join(
-                f"{begin}{name}{name_end}{json_begin if isinstance(value, int) else string_begin}{value}{end}"
-                for name, value in arguments.items()
-            )
-        case BareNotation(quote=quote):
-            values = (value if isinstance(value, int) else f"{quote}{value}{quote}" for value in arguments.values())
-            return ",".join(f"{name}:{value}" for name, value in zip(arguments, values, strict=True))
-        case KeywordNotation():
-            return ", ".join(f"{name}={json.dumps(value)}" for name, value in arguments.items())
-
-
-def _framed(frame: CallFrame, calls: list[tuple[str, dict[str, str | int]]]) -> str:
-    ids = [frame.id_begin and f"{frame.id_begin}{index:09}" for index in range(len(calls))]
-    texts = [
-        f"{frame.begin}{name}{id_}{frame.arguments_begin}{_written(frame.notation, arguments)}{frame.end}"
-        for id_, (name, arguments) in zip(ids, calls, strict=True)
-    ]
-    return frame.section_begin + (frame.separator or "").join(texts) + frame.section_end
-
-
-@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
-def test_tool_calls_written_as_the_frame_says_are_parsed(format_: ToolFormat) -> None:
-    frame = format_.frame
-    calls: list[tuple[str, dict[str, str | int]]] = [("get_weather", {"city": "Bern {", "days": 2}), ("noop", {})]
-    if frame.separator is None:
-        del calls[1:]
-    output = _framed(frame, calls)
-
-    choice = _parse(format_.name, output)
-
-    assert output.startswith(frame.trigger)
-    assert (choice.text, choice.invalid_tool_call) == ("", "")
-    assert [(name, json.loads(arguments)) for name, arguments in choice.calls] == calls
-
-
-@pytest.mark.parametrize("format_", TOOL_FORMATS, ids=lambda format_: format_.name)
-def test_a_tool_call_truncated_anywhere_is_complete_or_malformed(format_: ToolFormat) -> None:
-    arguments: dict[str, str | int] = {"city": "Bern"}
-    output = _framed(format_.frame, [("get_weather", arguments)])
-    begun = output.index(_written(format_.frame.notation, arguments)) + 1
-
-    for end in range(begun, len(output)):
-        choice = _parse(format_.name, output[:end], is_truncated=True)
-        is_complete = [(name, json.loads(text)) for name, text in choice.calls] == [("get_weather", arguments)]
-        assert choice.text == ""
-        assert is_complete or (choice.calls == () and choice.invalid_tool_call == output[:end])
 
 
 @pytest.mark.parametrize(
