@@ -101,6 +101,15 @@ class Connection:
             pass
         return bytes(received)
 
+    async def acknowledge_settings(self) -> None:
+        """Waits for the settings of the server and acknowledges them."""
+        while True:
+            head = await self.reader.readexactly(9)
+            await self.reader.readexactly(int.from_bytes(head[:3], "big"))
+            if head[3] == Kind.SETTINGS and not head[4] & ACK:
+                await self.send(frame(Kind.SETTINGS, flags=ACK))
+                return
+
     async def is_answered(self, stream: int) -> None:
         """Returns once the server has sent HEADERS or RST_STREAM on the stream; acknowledges settings and pings.
 

@@ -1,18 +1,27 @@
 """A server of grpc.aio that no request can end.
 
-In one task, grpc.aio accepts all calls, and decodes the path of a call of an unknown method as UTF-8. One bad byte ends
-that task and with it the server. Here such calls never reach that task: see decision 0016.
+grpc.aio accepts all calls in one task, which decodes the path of an unknown method as UTF-8. One bad byte ends the task
+and with it the server. Here, calls are accepted in another way: see decision 0016.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Never, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
 from grpc._cython import cygrpc
+from grpc._cython.cygrpc import (
+    _handle_rpc,  # pyright: ignore[reportPrivateUsage]
+    _MethodResolver,  # pyright: ignore[reportPrivateUsage]
+    _RequestCallError,  # pyright: ignore[reportPrivateUsage]
+    _schedule_rpc_coro,  # pyright: ignore[reportPrivateUsage]
+    _ServicerContext,  # pyright: ignore[reportPrivateUsage]
+)
+
+from onward_server.api.fair_queue import FairQueue
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +29,8 @@ _Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
 _RefuseUnknown = Callable[["grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[None]]
 
 
-_context = cygrpc._ServicerContext  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+_NUM_REQUESTED = 16
+"""Calls of one method that core may hand over before the first of them is taken."""
 
 
 class GrpcServer(grpc.aio.Server):
@@ -83,7 +93,13 @@ class GrpcServer(grpc.aio.Server):
 
 
 class _Core(cygrpc.AioServer):
-    """grpc.aio's server, with three of its private methods changed."""
+    """grpc.aio's server with its own way to accept calls.
+
+        core ─▶ _accept ─▶ FairQueue of connections ─▶ _start_calls ─▶ grpc.aio's task of the call
+
+    Calls are taken from core as they come, and started from each connection in turn, so that a connection that opens a
+    thousand calls hardly delays those of others.
+    """
 
     def __init__(
         self,
@@ -92,41 +108,74 @@ class _Core(cygrpc.AioServer):
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         options: Sequence[tuple[str, str | int]],
     ) -> None:
-        super().__init__(loop, None, (), tuple(interceptors), tuple(options), None)
+        super().__init__(loop, None, (), (), tuple(options), None)
         self._event_loop = loop
         self._refuse_unknown = refuse_unknown
-        self._refusals: set[asyncio.Task[None]] = set()
-        self._requests: set[asyncio.Future[cygrpc.RPCState]] = set()
+        self._interceptors = tuple(interceptors)
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._accepted = FairQueue[tuple[str | None, cygrpc.RPCState]]()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.has_failed = asyncio.Event()
 
-    async def _request_call(self) -> Never:
-        """Refuses calls of unknown methods, and never returns one to the task that would decode its path."""
+    def add_registered_method_handlers(self, method_handlers: _Handlers) -> None:
+        super().add_registered_method_handlers(method_handlers)
+        self._handlers.update(method_handlers)
+
+    async def start(self) -> None:
+        await super().start()
+        for method in (*self._handlers, None):
+            for _ in range(_NUM_REQUESTED):
+                self._spawn(self._accept(method))
+        self._spawn(self._start_calls())
+
+    async def _server_main_loop(self, server_started: "asyncio.Future[bool]") -> None:
+        """Starts core, and ends grpc.aio's loop, which accepts calls one by one and ends at a bad path."""
+        accepting = self._event_loop.create_task(super()._server_main_loop(server_started))
+        await server_started
+        accepting.cancel()
+        await asyncio.gather(accepting, return_exceptions=True)
+
+    def _make_request_call_future(self, _: bytes | None) -> "asyncio.Future[cygrpc.RPCState]":
+        """Gives that loop nothing to accept. Core would write a call into the memory of what the loop has canceled."""
+        return self._event_loop.create_future()
+
+    async def _accept(self, method: str | None) -> None:
+        """Takes the calls of a method from core; None: of all unknown methods."""
         while True:
-            call = await super()._request_call()
-            refusal = self._event_loop.create_task(self._refuse(call))
-            self._refusals.add(refusal)
-            refusal.add_done_callback(self._refusals.discard)
+            try:
+                if method is None:
+                    call = await self._request_call()
+                else:
+                    call = await self._request_registered_call(method.encode())
+            except _RequestCallError:
+                if not self.is_running():  # core ends all requests when it stops
+                    return
+            except Exception:
+                logger.exception("gRPC stopped accepting calls")
+                self.has_failed.set()
+                return
+            else:
+                self._accepted.put(self._context_of(call).peer(), (method, call))
+
+    async def _start_calls(self) -> None:
+        while True:
+            method, call = await self._accepted.get()
+            if method is None:
+                self._spawn(self._refuse(call))
+            else:
+                resolver = _MethodResolver([], self._handlers)
+                running = _handle_rpc(method, resolver, self._interceptors, call, self._event_loop, False)  # noqa: FBT003
+                self._spawn(_schedule_rpc_coro(running, call, self._event_loop, method))
+            await asyncio.sleep(0)  # lets this call and others go on, and calls of other connections get in line
 
     async def _refuse(self, call: cygrpc.RPCState) -> None:
         with contextlib.suppress(grpc.aio.BaseError):  # raised by abort, or because the client is gone
-            await self._refuse_unknown(_context(call, None, None, self._event_loop))
+            await self._refuse_unknown(self._context_of(call))
 
-    def _make_request_call_future(self, method_bytes: bytes | None) -> "asyncio.Future[cygrpc.RPCState]":
-        """Keeps a request for a call alive if the accepting task ends, because core writes the call into its memory."""
-        request = super()._make_request_call_future(method_bytes)
-        self._requests.add(request)
-        request.add_done_callback(self._forget)
-        return asyncio.shield(request)
+    def _context_of(self, call: cygrpc.RPCState) -> "grpc.aio.ServicerContext[bytes, bytes]":
+        return _ServicerContext(call, None, None, self._event_loop)
 
-    def _forget(self, request: "asyncio.Future[cygrpc.RPCState]") -> None:
-        self._requests.remove(request)
-        if not request.cancelled():
-            request.exception()  # marks it as read: nobody waits for it if the accepting task has ended
-
-    async def _server_main_loop(self, server_started: "asyncio.Future[bool]") -> None:
-        """Reports an exception at once. grpc.aio reports it when the last running call has ended."""
-        try:
-            await super()._server_main_loop(server_started)
-        except Exception:
-            logger.exception("gRPC stopped accepting calls")
-            self.has_failed.set()
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = self._event_loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

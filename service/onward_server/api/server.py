@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _KEEPALIVE_MS = 60_000
 _PING_TIMEOUT_MS = 20_000
 """Keepalive: idle time before a ping, and the time allowed for its acknowledgment."""
+_MAX_OPEN_CALLS = 1000
+"""Calls that one connection may have open, including those that are not yet cleaned up."""
 _FLUSH_S = 1.0
 """Time for the last statuses to reach their clients."""
 
@@ -180,6 +182,10 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # The engine's queue limits the load and tells the caller. gRPC's default drops calls at random before that.
         ("grpc.server.max_pending_requests", 1 << 20),
         ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
+        # Bounds what one connection can hold. The second argument also counts calls that have ended but are not yet
+        # cleaned up, without which a client that opens and resets streams is not bounded at all: see decision 0017.
+        ("grpc.max_concurrent_streams", _MAX_OPEN_CALLS),
+        ("grpc.http.overload_protection", 1),
         # A client may ping as often as it likes during a long call without messages.
         ("grpc.http2.max_ping_strikes", 0),
         # Ends the calls of a client that is gone, which frees their slots; keepalive_timeout_ms does not do this.

@@ -13,7 +13,7 @@ from onward_client import AsyncClient
 from onward_server.api import grpc_server
 from onward_server.api.server import Ending
 from testing.fakes_completion import FakeCompleter
-from tests.raw_http2 import END_STREAM, Kind, frame, http2, request
+from tests.raw_http2 import EMPTY_MESSAGE, END_STREAM, Kind, frame, http2, number, request
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving
 
 NOT_UTF8 = b"/x\xf9"
@@ -96,17 +96,57 @@ async def test_an_unknown_method_is_named_as_such_and_logged(caplog: pytest.LogC
     assert [(line["method"], line["code"]) for line in lines] == [("unknown", "UNIMPLEMENTED")]
 
 
+@pytest.mark.parametrize("is_polite", [True, False], ids=["settings acknowledged", "never acknowledged"])
+async def test_open_calls_of_one_connection_are_bounded(*, is_polite: bool) -> None:
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer) as served, http2(served.server.address) as connection:
+        if is_polite:
+            await connection.acknowledge_settings()
+        await connection.send(*(whole_request(stream) for stream in range(1, 4001, 2)))
+        await connection.is_answered(3999)  # by a refusal: no call of the completer ends
+        while completer.running < 900:
+            await served.health()
+
+    assert len(completer.requests) <= 1001
+
+
+async def test_calls_of_others_are_answered_during_a_flood_of_reset_streams() -> None:
+    """Good calls waited for all those of the flood, which took tens of seconds."""
+    completer = FakeCompleter()
+    async with serving(completer) as served, http2(served.server.address) as connection:
+        await served.completions.Complete(HELLO)
+        await connection.acknowledge_settings()
+        for start in range(1, 20_000, 2000):
+            await connection.send(*(reset_request(stream) for stream in range(start, start + 2000, 2)))
+            await served.completions.Complete(HELLO, timeout=5)
+
+    assert len(completer.requests) == 11
+
+
+def whole_request(stream: int) -> bytes:
+    return request(stream) + frame(Kind.DATA, EMPTY_MESSAGE, stream=stream, flags=END_STREAM)
+
+
+def reset_request(stream: int) -> bytes:
+    return request(stream) + frame(Kind.RST_STREAM, number(8), stream=stream)
+
+
 @pytest.fixture
 def fragile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The task that accepts calls ends at a path that is not UTF-8, as that of grpc.aio does."""
-    monkeypatch.setattr(grpc_server._Core, "_request_call", cygrpc.AioServer._request_call)
+    """A call of an unknown method makes core refuse to hand over further calls."""
+
+    async def refuse(core: cygrpc.AioServer) -> None:
+        await cygrpc.AioServer._request_call(core)
+        raise RuntimeError("no more calls")
+
+    monkeypatch.setattr(grpc_server._Core, "_request_call", refuse)
 
 
 @pytest.mark.usefixtures("fragile")
 async def test_a_server_that_accepts_no_more_calls_ends_as_a_failure_and_tells_running_calls(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The port of such a server was closed while the process lived on, and SIGTERM ended it as a success."""
+    """Such a process lived on without a port, and SIGTERM ended it as a success."""
     completer = FakeCompleter(is_silent=True)
     async with serving(completer) as served:
         running = asyncio.ensure_future(served.server.run_until_signal(served.server.open(), asyncio.Event()))

@@ -279,13 +279,14 @@ class AsyncConnection:
         attempts = Attempts(call, rpc.path)
         while True:
             try:
-                with closing_is_reported(), canceling_is_reported():
-                    method = self._channel.get().unary_unary(
-                        rpc.path, rpc.request.SerializeToString, rpc.response.FromString
-                    )
-                    sent = method(request, timeout=attempts.begin(), metadata=call.metadata)
-                    response = await sent
-                    metadata = (await sent.initial_metadata(), await sent.trailing_metadata())
+                async with self._channel.place(attempts.left_s):
+                    with closing_is_reported(), canceling_is_reported():
+                        method = self._channel.get().unary_unary(
+                            rpc.path, rpc.request.SerializeToString, rpc.response.FromString
+                        )
+                        sent = method(request, timeout=attempts.begin(), metadata=call.metadata)
+                        response = await sent
+                        metadata = (await sent.initial_metadata(), await sent.trailing_metadata())
             except grpc.RpcError as error:
                 await self._channel.wait(attempts.wait_after(error))
             else:

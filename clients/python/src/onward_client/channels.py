@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
@@ -21,6 +21,11 @@ from onward_client.fields import integer, items, text
 from onward_client.targets import check_target, is_loopback
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+MAX_OPEN_CALLS = 500
+"""Unary calls of a client that are open at the same time; further ones wait.
+
+A server takes 1,000 from one connection and refuses more, counting those that have ended but are not yet cleaned up.
+"""
 
 ChannelOptions: TypeAlias = Sequence[tuple[str, str | int]]
 ChannelT = TypeVar("ChannelT")
@@ -171,6 +176,17 @@ class SharedChannel(_Shared[grpc.Channel]):
         """Takes the function that opens the channel, and whether closing the client closes it."""
         super().__init__(opener, is_owned=is_owned)
         self._closed = threading.Event()
+        self._open_calls = threading.Semaphore(MAX_OPEN_CALLS)
+
+    @contextmanager
+    def place(self, seconds: float) -> Generator[None]:
+        """Waits for a place for one more open call, at most so many seconds, and holds it during the block."""
+        has_place = self._open_calls.acquire(timeout=seconds)
+        try:
+            yield
+        finally:
+            if has_place:
+                self._open_calls.release()
 
     def wait(self, seconds: float) -> None:
         """Waits between two attempts; returns early when the channel is closed."""
@@ -190,6 +206,7 @@ class SharedAioChannel(_Shared[grpc.aio.Channel]):
         """Takes the function that opens the channel, and whether closing the client closes it."""
         super().__init__(opener, is_owned=is_owned)
         self._closed = asyncio.Event()
+        self._open_calls = asyncio.Semaphore(MAX_OPEN_CALLS)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def get(self) -> grpc.aio.Channel:
@@ -203,6 +220,19 @@ class SharedAioChannel(_Shared[grpc.aio.Channel]):
             raise RequestError("the client was used in another event loop; create an AsyncClient in each event loop")
         self._loop = loop
         return super().get()
+
+    @asynccontextmanager
+    async def place(self, seconds: float) -> AsyncGenerator[None]:
+        """Waits for a place for one more open call, at most so many seconds, and holds it during the block."""
+        has_place = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                has_place = await self._open_calls.acquire()
+        try:
+            yield
+        finally:
+            if has_place:
+                self._open_calls.release()
 
     async def wait(self, seconds: float) -> None:
         """Waits between two attempts; returns early when the channel is closed."""

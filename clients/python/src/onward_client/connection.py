@@ -270,7 +270,7 @@ class Connection:
         attempts = Attempts(call, rpc.path)
         while True:
             try:
-                with closing_is_reported():
+                with self._channel.place(attempts.left_s), closing_is_reported():
                     method = self._channel.get().unary_unary(
                         rpc.path, rpc.request.SerializeToString, rpc.response.FromString
                     )

@@ -17,6 +17,8 @@ from onward_client.calls import Call
 from onward_client.channels import service_config
 from onward_client.errors import APIError, InvalidRequestError, api_error, pushback_s
 
+_REFUSED = "RST_STREAM with error code 7"
+"""In gRPC's text for a call that the server has not looked at because the connection has too many open calls."""
 _JITTER = 0.2
 """A backoff is lengthened or shortened by a random part of up to this, as gRPC does it."""
 
@@ -70,10 +72,15 @@ class Attempts:
         self._uninvited = 0
         self._is_final = path.split("/")[1] not in self._policy.services
 
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self._deadline_s - time.monotonic())
+
     def begin(self) -> float:
         """Counts an attempt, and returns how many seconds it may take."""
         self._count += 1
-        return max(0.0, self._deadline_s - time.monotonic())
+        return self.left_s
 
     def commit(self) -> None:
         """Forbids further attempts, because the caller has seen a part of this one."""
@@ -97,6 +104,8 @@ class Attempts:
         limit = self._call.max_retries
         if self._is_final or not self._may_repeat(failure) or (limit is not None and self._count > limit):
             return math.inf
+        if _REFUSED in failure.message:
+            return self._policy.initial_backoff_s * random.uniform(0.5, 1.5)  # noqa: S311
         asked_s = pushback_s(failure.rpc_error)
         if asked_s is None:
             asked_s = failure.retry_after  # where a proxy drops the trailer
