@@ -8,7 +8,7 @@ from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 from onward_server.json_value import has_lone_surrogates
 
-_OUTSIDE_STRING = re.compile(r'["{}\[\]]')
+_OUTSIDE_STRING = re.compile(r'["{}\[\]\\]')
 _IN_STRING = re.compile(r'[\\"]')
 _SCALAR = re.compile(r"[^\s,\]}]*")
 
@@ -54,6 +54,8 @@ class JsonExtent:
         self._depth = 0
         self.is_in_string = False
         """Whether the text so far ends inside a string."""
+        self.is_broken = False
+        """Whether a backslash was found outside a string, so that the text is not JSON."""
         self._num_to_skip = 0
 
     def end_of(self, text: str, start: int) -> int | None:
@@ -62,8 +64,10 @@ class JsonExtent:
         while match := (_IN_STRING if self.is_in_string else _OUTSIDE_STRING).search(text, position):
             position = match.end()
             match match[0]:
-                case "\\":
+                case "\\" if self.is_in_string:
                     position += 1
+                case "\\":
+                    self.is_broken = True
                 case '"':
                     self.is_in_string = not self.is_in_string
                 case "{" | "[":

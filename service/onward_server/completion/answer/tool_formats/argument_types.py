@@ -1,7 +1,11 @@
 """Converts arguments that models write as bare text to JSON, by the types in the tool's schema."""
 
+import json
+
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.json_text import is_no_number, json_type, quoted, repaired_number
+from onward_server.completion.answer.parsing.python_literals import parse_literal
+from onward_server.completion.answer.parsing.text_stream import TextStream
 from onward_server.domain import FunctionTool
 from onward_server.grammar.schema.reader import read
 from onward_server.grammar.schema.value_types import SchemaTypes, property_names
@@ -37,8 +41,8 @@ class ArgumentTypes:
     def to_json(self, name: str, text: str) -> str:
         """Returns the text itself if it is JSON of a type that the schema allows, else a JSON string of it.
 
-        If the schema allows no string, JSON of any type is returned unchanged, and numbers that JSON writes otherwise,
-        such as `1.` and `+1`, are corrected.
+        If the schema allows no string, a text that is almost JSON is corrected: a number such as `1.` or `+1`, a
+        literal of Python, and JSON with escaped quotes or within quotes. Other JSON of any type is returned unchanged.
 
         Raises:
             MalformedToolCall: The schema demands a number, but the text is infinity or "not a number".
@@ -46,11 +50,9 @@ class ArgumentTypes:
         types = self._schema.of_property(name)
         candidate = python_literal(text) or text
         type_ = json_type(candidate)
-        if type_ is None and "string" not in types and not types.isdisjoint({"number", "integer"}):
-            return _number(candidate)
-        if type_ is None or ("string" in types and type_ not in types):
-            return quoted(text)
-        return candidate
+        if "string" not in types and type_ in (None, "string"):
+            return _corrected(text.strip(), types) or (quoted(text) if type_ is None else text)
+        return quoted(text) if type_ is None or ("string" in types and type_ not in types) else candidate
 
 
 def python_literal(text: str) -> str | None:
@@ -58,7 +60,32 @@ def python_literal(text: str) -> str | None:
     return _PYTHON_LITERALS.get(text)
 
 
-def _number(text: str) -> str:
-    if is_no_number(text.strip()):
-        raise MalformedToolCall
-    return repaired_number(text.strip()) or quoted(text)
+def _corrected(text: str, types: frozenset[str]) -> str | None:
+    """Returns a value of one of these types, none of them string, that was meant; None if there is no such value."""
+    if not types.isdisjoint({"number", "integer"}):
+        if is_no_number(text):
+            raise MalformedToolCall
+        if number := repaired_number(text):
+            return number
+    candidates = (_PYTHON_LITERALS.get(text.capitalize()), _unquoted(text), _unquoted(f'"{text}"'), _python_json(text))
+    return next((one for one in candidates if one is not None and json_type(one) in types), None)
+
+
+def _unquoted(text: str) -> str | None:
+    """Returns the value of a JSON string; None if the text is no JSON string."""
+    return json.loads(text) if json_type(text) == "string" else None
+
+
+def _python_json(text: str) -> str | None:
+    """Returns a list or a dict of Python as JSON; None for other text."""
+    if not text.startswith(("[", "{", "(")):
+        return None
+    stream, parts = TextStream(), list[str]()
+    stream.feed(text)
+    stream.end()
+    try:
+        for _ in parse_literal(stream, parts.append):
+            pass
+    except MalformedToolCall:
+        return None
+    return "".join(parts) if stream.is_at_end else None

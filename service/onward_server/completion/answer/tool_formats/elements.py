@@ -178,7 +178,7 @@ class _Value:
     @property
     def is_in_string(self) -> bool:
         """Whether the text so far ends inside a string of a list or an object."""
-        return bool(self._is_nested) and self._extent.is_in_string
+        return bool(self._is_nested) and self._extent.is_in_string and not self._extent.is_broken
 
     def add(self, text: str) -> None:
         """Takes the next piece of the value."""
