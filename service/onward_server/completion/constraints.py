@@ -25,7 +25,7 @@ class Constraints:
         """Compiles the constraint of a request, ready for each of its choices; None: the output is unconstrained.
 
         Raises:
-            InvalidRequest: The constraint does not compile or costs too much, or the model's tool format is unknown.
+            InvalidRequest: The constraint does not compile or costs too much, or the model has no tool format.
         """
         grammar = await self._compiled(request, output_format, context)
         if grammar is not None:
@@ -110,7 +110,10 @@ def _tool_calls(
     tool_format = output_format.tools
     if tool_format is None:
         field = "tool_choice.mode" if is_required else "tools"
-        raise InvalidRequest.of(field, "this model's tool format is unknown", InvalidReason.UNSUPPORTED_BY_MODEL)
+        description = (
+            "the server leaves this model's tool calls in the text (--tool-format none), so it cannot enforce them"
+        )
+        raise InvalidRequest.of(field, description, InvalidReason.UNSUPPORTED_BY_MODEL)
     return ToolCallConstraint(
         frame=_frame(tool_format, output_format, context),
         tools=tuple(

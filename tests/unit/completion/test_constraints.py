@@ -154,7 +154,9 @@ async def test_continued_reasoning_ends_before_the_constrained_text(sampler: Ran
     assert not sampler.allows(grammar, "yes")
 
 
-async def test_a_tool_call_cannot_be_required_of_a_model_with_an_unknown_tool_format(sampler: RandomSampler) -> None:
-    with pytest.raises(InvalidRequest, match=r"^tool_choice.mode: this model's tool format is unknown") as rejected:
+async def test_a_tool_call_cannot_be_required_if_tool_calls_are_left_in_the_text(sampler: RandomSampler) -> None:
+    with pytest.raises(
+        InvalidRequest, match=r"^tool_choice.mode: the server leaves this model's tool calls in the text"
+    ) as rejected:
         await Constraints(sampler.compiler).compile(FORCED, OutputFormat(), OutputContext(tools=FORCED.tools))
     assert rejected.value.reason is InvalidReason.UNSUPPORTED_BY_MODEL

@@ -55,10 +55,13 @@ class MarkerParser:
             markers += (self._reasoning.begin,)
         if self._reasoning and (self._has_reasoned or self._reasoning.frames_text):
             markers += self._reasoning.dropped
+        if self._reasoning and self._has_reasoned and self._reasoning.text_frame:
+            markers += self._reasoning.text_frame if at_start else self._reasoning.text_frame[1:]
         return markers
 
     def _ends_reasoning(self, marker: str | None) -> bool:
-        return self._reasoning is not None and marker == self._reasoning.end
+        reasoning = self._reasoning
+        return reasoning is not None and marker in (reasoning.end, *(reasoning.text_frame or ()))
 
     def _parse_marked(self, marker: str, space: str) -> Parsing[str | None]:
         """Parses what a marker starts and returns the marker that ended it; None if the marker was text.
@@ -69,9 +72,23 @@ class MarkerParser:
             return (yield from self._parse_reasoning(self._reasoning))
         if self._reasoning and marker in self._reasoning.dropped:
             return self._reasoning.end
+        if self._reasoning and self._reasoning.text_frame and marker in self._reasoning.text_frame:
+            return (yield from self._parse_text_frame(self._reasoning.text_frame, marker, space))
         if (yield from self._parse_tool_calls(marker)):
             return marker
         self._state.add_text(space + marker)
+        return None
+
+    def _parse_text_frame(self, frame: tuple[str, str], marker: str, space: str) -> Parsing[str | None]:
+        """Drops a marker around the text. The one at the end belongs to the text if more text follows."""
+        begin, end = frame
+        stream = self._state.stream
+        if marker == begin:
+            return begin
+        space_after = yield from stream.take_space()
+        if stream.is_at_end or (yield from stream.peek(*self._triggers)):
+            return end
+        self._state.add_text(f"{space}{marker}{space_after}")
         return None
 
     def _parse_tool_calls(self, trigger: str, *, must_open: bool = False) -> Parsing[bool]:

@@ -25,6 +25,9 @@ class ReasoningFormat:
     """Whether reasoning may begin in the middle of the output; otherwise only at its start."""
     dropped: tuple[str, ...] = ()
     """Markers that are dropped after reasoning, as they belong neither to it nor to the text."""
+    text_frame: tuple[str, str] | None = None
+    """Markers around the text after reasoning, in ordinary text. They count only where the text starts, and where the
+    output or a tool call follows; elsewhere they belong to the text."""
     frames_text: bool = False
     """Whether the model writes the dropped markers around its text even without reasoning."""
     control_strings: tuple[str, ...]

@@ -26,7 +26,7 @@ GRANITE = ReasoningFormat(
     prompt_markers=("<think>", "</think>", "<response>"),
     begin="<think>",
     end="</think>",
-    dropped=("<response>", "</response>"),
+    text_frame=("<response>", "</response>"),
     control_strings=("<think>", "</think>", "<response>", "</response>"),
 )
 # Qwen 3, DeepSeek, SmolLM 3 and most others.

@@ -35,7 +35,7 @@ def _parser(context: OutputContext | None = None, *, tools: str = "hermes", reas
 _FRAGMENTS = sorted(
     {
         *itertools.chain.from_iterable((*f.control_strings, *f.triggers, *f.start_triggers) for f in TOOL_FORMATS),
-        *itertools.chain.from_iterable((f.begin, f.end, *f.dropped) for f in REASONING_FORMATS),
+        *itertools.chain.from_iterable((f.begin, f.end, *f.dropped, *(f.text_frame or ())) for f in REASONING_FORMATS),
         *(
             "noop",
             '"name"',

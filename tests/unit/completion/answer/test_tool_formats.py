@@ -177,7 +177,13 @@ def test_a_model_without_formats_needs_no_control_strings() -> None:
 @pytest.mark.parametrize("tools", TOOL_FORMATS, ids=lambda format_: format_.name)
 @pytest.mark.parametrize("reasoning", REASONING_FORMATS, ids=lambda format_: format_.name)
 def test_no_marker_contains_another_one_but_at_its_end(tools: ToolFormat, reasoning: ReasoningFormat) -> None:
-    markers = {*tools.triggers, *tools.start_triggers, reasoning.begin, *reasoning.dropped}
+    markers = {
+        *tools.triggers,
+        *tools.start_triggers,
+        reasoning.begin,
+        *reasoning.dropped,
+        *(reasoning.text_frame or ()),
+    }
 
     hidden = [
         (one, other) for one, other in itertools.permutations(markers, 2) if one in other and not other.endswith(one)

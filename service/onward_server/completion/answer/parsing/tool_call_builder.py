@@ -52,12 +52,13 @@ class ToolCallBuilder:
         """Opens a tool call.
 
         Args:
-            name: The name of the tool.
+            name: The name of the tool. White space around it is ignored.
             call_id: The id that the model gave the call; replaced if it is empty or too long, or another call has it.
 
         Raises:
             MalformedToolCall: There is no such tool, or a tool call is already open.
         """
+        name = name.strip()
         if name not in self.tools or self.is_open:
             raise MalformedToolCall
         self.is_open = True

@@ -44,8 +44,13 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
 
 def _parse_call(state: ParserState) -> Parsing[None]:
     stream = state.stream
-    yield from stream.expect(f"function{SEPARATOR}")
+    yield from stream.take_space()
+    yield from stream.expect("function")
+    yield from stream.take_space()
+    yield from stream.expect(SEPARATOR)
+    yield from stream.take_space()
     yield from open_call(state, Markers.of("\n"))
+    yield from stream.take_space()
     yield from stream.expect("```json")
     yield from parse_optional_arguments(state, "```", CALL_END)
     yield from stream.take_space()

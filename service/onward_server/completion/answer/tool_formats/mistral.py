@@ -40,6 +40,7 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
     name = yield from stream.take_while(_NAME)
     tool_calls.open(name.strip())
     if (yield from stream.accept("[CALL_ID]")):
+        yield from stream.take_space()
         yield from stream.take_while(_CALL_ID)
     if (yield from stream.accept_after_space("[ARGS]")):
         yield from parse_optional_arguments(state, "[TOOL_CALLS]")
