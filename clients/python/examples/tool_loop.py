@@ -1,6 +1,5 @@
 """Calls the function that the model asks for, until it replies with text. Needs pydantic, for the function's schema."""
 
-import json
 import sys
 
 from onward_client import Client, Conversation, tool_result
@@ -21,9 +20,10 @@ def main(target: str) -> str:
             if not completion.tool_calls:
                 print(completion.text)
                 return completion.text
-            for call in completion.tool_calls:
+            calls = zip(completion.tool_calls, completion.parse_tool_calls(get_weather), strict=True)
+            for call, arguments in calls:
                 print(f"{call.function.name} {call.function.arguments}")
-                conversation.append(tool_result(call, get_weather(**json.loads(call.function.arguments))))
+                conversation.append(tool_result(call, get_weather(**arguments)))
     raise SystemExit("the model still calls functions after four rounds")
 
 

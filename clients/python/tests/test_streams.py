@@ -45,7 +45,7 @@ def test_final_returns_what_complete_returns(client: Client, server: FakeServer)
 
     assert final.proto == completion.proto
     assert final.request_id == completion.request_id
-    assert ("x-request-id", "server-id") in final.metadata
+    assert final.metadata["x-request-id"] == "server-id"
 
 
 def test_final_waits_for_the_unread_events(client: Client, server: FakeServer) -> None:

@@ -14,7 +14,7 @@ from onward.v1.completion_pb2 import StreamCompleteRequest, StreamCompleteRespon
 from onward_client.assembly import Assembly
 from onward_client.calls import Call
 from onward_client.errors import RequestError, RpcFailure
-from onward_client.replies import Metadata, to_reply
+from onward_client.replies import Pairs, to_reply
 from onward_client.results import Completion, OutputError, ParsedCompletion, to_completion, to_parsed
 from onward_client.retries import Attempts
 from onward_client.rpcs import STREAM_COMPLETE
@@ -59,7 +59,7 @@ class AsyncCompletionStream:
         self._attempts: Attempts | None = None
         self._call: AsyncStreamCall | None = None
         self._assembly = Assembly()
-        self._metadata: tuple[Metadata, ...] = ()
+        self._metadata: tuple[Pairs, ...] = ()
 
     async def __aenter__(self) -> Self:
         """Starts the call. Entering the block again after it was left starts a new call.

@@ -47,6 +47,15 @@ def json_text(value: object, path: str, default: Callable[[Any], object] | None 
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=default is not None, default=default)
+        return _dumped(value, default)
     except (TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: has no JSON form: {error}") from error
+
+
+def _dumped(value: object, default: Callable[[Any], object] | None) -> str:
+    if default is None:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=default)
+    except TypeError:  # `json` does not convert keys
+        return json.dumps(default(value), ensure_ascii=False)

@@ -32,7 +32,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from onward_client.replies import Metadata
+from onward_client.replies import Pairs
 
 DetailT = TypeVar("DetailT", bound=Message)
 ErrorT = TypeVar("ErrorT", bound="OnwardError")
@@ -62,8 +62,8 @@ class RpcFailure(grpc.RpcError):
         self,
         code: grpc.StatusCode,
         details: str | None,
-        initial_metadata: Metadata = (),
-        trailing_metadata: Metadata = (),
+        initial_metadata: Pairs = (),
+        trailing_metadata: Pairs = (),
         debug_error_string: str = "",
     ) -> None:
         """Creates the failure."""
@@ -85,7 +85,7 @@ class RpcFailure(grpc.RpcError):
         """Returns the message of the status."""
         return self._values[1]
 
-    def initial_metadata(self) -> Metadata:
+    def initial_metadata(self) -> Pairs:
         """Returns the metadata before the response."""
         return self._values[2]
 
@@ -233,16 +233,16 @@ def pushback_s(rpc_error: grpc.RpcError) -> float | None:
     return int(pushback) / 1000 if isinstance(pushback, str) and _is_number(pushback) else math.inf
 
 
-def trailers_of(rpc_error: grpc.RpcError) -> Metadata:
+def trailers_of(rpc_error: grpc.RpcError) -> Pairs:
     """Returns the metadata that came with a failure."""
     return _plain(rpc_error.trailing_metadata())
 
 
-def _plain(metadata: Any) -> Metadata:  # noqa: ANN401 - gRPC has several types for it
+def _plain(metadata: Any) -> Pairs:  # noqa: ANN401 - gRPC has several types for it
     return tuple((key, value) for key, value in metadata or ())
 
 
-def _rich_status(trailers: Metadata) -> Status:
+def _rich_status(trailers: Pairs) -> Status:
     status = Status()
     for key, value in trailers:
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
@@ -261,7 +261,7 @@ def _detail(status: Status, kind: type[DetailT]) -> DetailT:
     return kind()
 
 
-def _retry_after(status: Status, trailers: Metadata) -> float | None:
+def _retry_after(status: Status, trailers: Pairs) -> float | None:
     retry = _detail(status, RetryInfo)
     if retry.HasField("retry_delay"):
         return retry.retry_delay.ToTimedelta().total_seconds()

@@ -6,8 +6,10 @@ from typing import Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
-Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
 """gRPC metadata, in the order in which it arrived."""
+Metadata: TypeAlias = dict[str, str | bytes]
+"""gRPC metadata by name; bytes if the name ends in `-bin`. Values of a repeated name are joined by commas."""
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -21,10 +23,18 @@ class Reply(Generic[ResponseT]):
     request_id: str
     """The id of this call in the server's log."""
     metadata: Metadata
-    """Initial metadata, then trailing metadata."""
+    """Initial and trailing metadata."""
 
 
 def to_reply(proto: ResponseT, request_id: str, *metadata: Iterable[tuple[str, str | bytes]]) -> Reply[ResponseT]:
     """Returns a reply; a request id in the metadata replaces the one that was sent."""
-    pairs = tuple((key, value) for part in metadata for key, value in part)
-    return Reply(proto, str(dict(pairs).get("x-request-id", request_id)), pairs)
+    by_name: Metadata = {}
+    for name, value in (pair for part in metadata for pair in part):
+        by_name[name] = _joined(by_name[name], value) if name in by_name else value
+    return Reply(proto, str(by_name.get("x-request-id", request_id)), by_name)
+
+
+def _joined(first: str | bytes, second: str | bytes) -> str | bytes:
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}, {second}"
+    return b",".join(value if isinstance(value, bytes) else value.encode() for value in (first, second))

@@ -10,7 +10,7 @@ from onward.v1.completion_pb2 import StreamCompleteResponse
 from onward_client.assembly import Assembly
 from onward_client.calls import Call
 from onward_client.errors import RequestError
-from onward_client.replies import Metadata, to_reply
+from onward_client.replies import Pairs, to_reply
 from onward_client.results import Completion, OutputError, ParsedCompletion, to_completion, to_parsed
 from onward_client.retries import Attempts
 from onward_client.rpcs import STREAM_COMPLETE
@@ -32,11 +32,11 @@ class StreamCall(Protocol):
         """Cancels the call, unless it has ended."""
         ...
 
-    def initial_metadata(self) -> Metadata:
+    def initial_metadata(self) -> Pairs:
         """Waits for the metadata before the events."""
         ...
 
-    def trailing_metadata(self) -> Metadata:
+    def trailing_metadata(self) -> Pairs:
         """Waits for the metadata after the events."""
         ...
 
@@ -74,7 +74,7 @@ class CompletionStream:
         self._attempts: Attempts | None = None
         self._call: StreamCall | None = None
         self._assembly = Assembly()
-        self._metadata: tuple[Metadata, ...] = ()
+        self._metadata: tuple[Pairs, ...] = ()
 
     def __enter__(self) -> Self:
         """Starts the call. Entering the block again after it was left starts a new call.
