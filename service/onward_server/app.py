@@ -5,10 +5,9 @@ import contextlib
 import faulthandler
 import logging
 import os
-import sys
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.exit_code import ExitCode
 from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
+from onward_server.loading_steps import LoadingSteps
 from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version, usable_processors
@@ -97,8 +97,8 @@ class ServedModel:
     tokenizer: Tokenizer
 
 
-def load_models(settings: Settings) -> list[ServedModel]:
-    """Loads all models of the settings, the default model first.
+def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[ServedModel]:
+    """Loads all models of the settings, the default model first, and reports the steps.
 
     Raises:
         StartupError: A model cannot be served.
@@ -106,7 +106,7 @@ def load_models(settings: Settings) -> list[ServedModel]:
     _require_known_formats(settings)
     try:
         return [
-            _load(settings, model_id, folder, is_default=not index)
+            _load(settings, model_id, folder, steps or LoadingSteps(), is_default=not index)
             for index, (model_id, folder) in enumerate(settings.model_folders.items())
         ]
     except OSError as error:
@@ -152,7 +152,12 @@ async def _serve(settings: Settings, access: Access) -> Ending:
             logger.info(
                 "onward %s, listening on %s; calls are rejected until the models are loaded", VERSION, server.address
             )
-            models = await asyncio.to_thread(load_models, settings)
+            steps = LoadingSteps()
+            report = asyncio.create_task(steps.report_while_slow())
+            try:
+                models = await asyncio.to_thread(load_models, settings, steps)
+            finally:
+                report.cancel()
             catalogue.set(await engines.enter_async_context(running_engines(settings, models, failure)))
             await server.open()
             started = fields(version=VERSION, address=server.address, models=list(settings.model_folders))
@@ -197,8 +202,8 @@ def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Even
     )
 
 
-def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) -> ServedModel:
-    with _step(f"{model_id}: read {path}"):
+def _load(settings: Settings, model_id: str, path: Path, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
+    with steps.step(f"{model_id}: reading {path}"):
         folder = ModelFolder.read(path)
         tokenizer = Tokenizer.load(path)
         template = ChatTemplate.load(path, tokenizer, named=settings.chat_template_of(model_id))
@@ -208,8 +213,8 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
         tools_fault = _tools_fault(template, tool_format)
     _log_formats(model_id, template, tool_format, output_format)
-    with _step(
-        f"{model_id}: loaded {folder.weight_bytes / 2**20:.1f} MiB of weights, allocated {settings.slots} slots"
+    with steps.step(
+        f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights and allocating {settings.slots} slots"
     ):
         loaded = load_model(
             folder,
@@ -225,9 +230,9 @@ def _load(settings: Settings, model_id: str, path: Path, *, is_default: bool) ->
         )
         _require_matching_tokenizer(folder, tokenizer, loaded)
         durations = measure(loaded.causal_lm)
-    with _step(f"{model_id}: prepared the tokenizer for constraints"):
+    with steps.step(f"{model_id}: preparing the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
-    with _step(f"{model_id}: computed the fingerprint"):
+    with steps.step(f"{model_id}: computing the fingerprint"):
         environment = (VERSION, runtime_version(), loaded.execution_provider)
         overrides = [template.source] if template and settings.chat_template_of(model_id) else []
         fingerprint = folder.fingerprint(*environment, *output_format.names, *overrides)
@@ -352,12 +357,3 @@ def _capabilities(
         deterministic=loaded.deterministic,
         reasoning=template is not None and template.supports_reasoning_switch,
     )
-
-
-@contextmanager
-def _step(what: str) -> Generator[None]:
-    """Reports a finished step of loading with its duration: to a terminal if stderr is one, else to the log."""
-    started_s = time.perf_counter()
-    yield
-    line = f"{what} ({time.perf_counter() - started_s:.1f} s)"
-    (console if sys.stderr.isatty() else logger).info("%s", line)

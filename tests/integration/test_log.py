@@ -20,7 +20,7 @@ NOISY_LOADING = """
 import os, sys, threading, warnings
 from onward_server import app, cli
 
-def load_models(settings):
+def load_models(settings, steps):
     os.write(2, b"E1130 17:07:03.201737   31340 ssl.cc:1569] from a library\\n")
     os.write(2, b"\\x1b[0;93m2026-11-30 17:00:00.1 [W:onnxruntime:, session.cc:1] from the runtime\\x1b[m\\n")
     warnings.warn("a warning")

@@ -12,7 +12,7 @@ from tests.waiting import WAIT_S
 LOADS_FOR_EVER = """
 import sys, threading
 from onward_server import app, cli
-app.load_models = lambda settings: threading.Event().wait()
+app.load_models = lambda settings, steps: threading.Event().wait()
 sys.exit(cli.main(["serve", "--listen", "127.0.0.1:0"]))
 """
 

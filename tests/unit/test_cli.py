@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -112,12 +113,76 @@ async def test_json_is_one_message_per_line(output: Output) -> None:
 
 
 async def test_without_a_prompt_stdin_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("from a pipe"))
+    pipe_in(monkeypatch, b"from a pipe")
     completer = FakeCompleter()
     async with serving(completer) as served:
         await onward(served, "complete", "-")
 
     assert completer.requests[0].messages[0].content == ("from a pipe",)
+
+
+def pipe_in(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Makes the bytes stdin."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
+async def test_input_that_is_not_utf_8_is_an_error_with_the_place(
+    monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    pipe_in(monkeypatch, "Hello\nGrüße".encode("latin-1"))
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        code = await onward(served, "complete")
+
+    assert code == 1
+    assert output()[1] == (
+        "onward: stdin: byte 0xfc in line 2, column 3 is not UTF-8; convert the text first, for example with "
+        "`iconv -f latin1 -t utf-8`\n"
+    )
+    assert completer.requests == []
+
+
+async def test_an_argument_that_is_not_utf_8_is_an_error_in_one_line(output: Output) -> None:
+    async with serving(FakeCompleter()) as served:
+        code = await onward(served, "complete", os.fsdecode("Grüße".encode("latin-1")))
+
+    err = output()[1]
+    assert code == 1
+    assert err.splitlines()[-1].startswith("onward: ")
+    assert "Traceback" not in err
+
+
+async def test_at_a_terminal_the_command_says_that_it_reads_and_how_to_end() -> None:
+    terminal, keyboard = os.openpty()
+    completer = FakeCompleter()
+    async with serving(completer) as served:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "onward_server", "complete", "--target", served.server.address),
+            stdin=keyboard,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        said = await process.stderr.readline()
+        os.write(terminal, b"Hi\n\x04")
+        out, _ = await process.communicate()
+    os.close(terminal)
+    os.close(keyboard)
+
+    assert said == b"onward: reading the prompt from the terminal; end it with Ctrl-D on a line of its own\n"
+    assert completer.requests[0].messages[0].content == ("Hi\n",)
+    assert (process.returncode, out) == (0, b"Hello world\n")
+
+
+async def test_output_that_the_terminal_cannot_show_is_escaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    async with serving(FakeCompleter(texts=("Grüße",))) as served:
+        code = await onward(served, "complete", "Hi")
+
+    assert (code, shown.getvalue()) == (0, b"Gr\\xfc\\xdfe\n")
 
 
 async def test_models_are_listed(output: Output) -> None:

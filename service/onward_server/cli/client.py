@@ -12,7 +12,10 @@ from google.protobuf.message import Message
 
 from onward.v1.model_service_pb2 import Model
 from onward_client import TLS, Client, CompleteOptions, Completion, MessageDict, Messages, OnwardError
+from onward_server.cli.prompt_input import UndecodablePrompt, read_prompt
+from onward_server.cli.standard_streams import escape_unencodable_output
 from onward_server.exit_code import ExitCode
+from onward_server.file_errors import unreadable
 from onward_server.sampling import PARAMETERS
 
 
@@ -23,19 +26,22 @@ def run(parsed: argparse.Namespace) -> int:
         "models": _models,
         "health": _health,
     }
+    escape_unencodable_output()
     try:
         with _client(parsed) as client:
             return commands[parsed.command](parsed, client)
     except BrokenPipeError:  # the reader is gone; without this Python prints a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OnwardError, OSError) as error:
+    except OSError as error:
+        _say(unreadable(Path(error.filename), error) if error.filename else str(error))
+    except (OnwardError, UndecodablePrompt) as error:
         _say(str(error))
     return ExitCode.FAILED
 
 
 def _client(parsed: argparse.Namespace) -> Client:
     key_file: Path | None = parsed.api_key_file
-    api_key = _first_key(key_file.read_text(encoding="utf-8")) if key_file else parsed.api_key
+    api_key = _first_key(key_file.read_text(encoding="utf-8", errors="replace")) if key_file else parsed.api_key
     tls = None
     if parsed.tls_ca or parsed.tls_cert or parsed.tls_key:
         tls = TLS(ca=parsed.tls_ca, cert=parsed.tls_cert, key=parsed.tls_key)
@@ -56,7 +62,7 @@ def _complete(parsed: argparse.Namespace, client: Client) -> int:
         why = "--raw sends no messages" if parsed.raw else f"{model.id} has no chat template to render a system message"
         _say(f"--system: {why}; leave it out")
         return ExitCode.FAILED
-    prompt: str = sys.stdin.read() if parsed.prompt in {None, "-"} else parsed.prompt
+    prompt: str = read_prompt() if parsed.prompt in {None, "-"} else parsed.prompt
     options = cast(CompleteOptions, {name: value for name, value in vars(parsed).items() if name in PARAMETERS})
     options["model"] = model.id
     messages: Messages | None = None

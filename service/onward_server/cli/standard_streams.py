@@ -1,7 +1,9 @@
 """Standard streams that are closed, or that cannot be written."""
 
+import io
 import os
 import sys
+from typing import cast
 
 
 def open_standard_streams() -> None:
@@ -23,3 +25,9 @@ def drop_unwritable_stderr() -> None:
         sys.stderr.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def escape_unencodable_output() -> None:
+    """Lets stdout escape characters that its encoding lacks, in place of an exception in the middle of the output."""
+    if isinstance(cast(object, sys.stdout), io.TextIOWrapper):
+        cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="backslashreplace")

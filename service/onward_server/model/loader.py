@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
+_QUICK_BYTES = 1 << 30
+"""A KV cache up to this size is allocated so fast that nobody has to be told to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +71,14 @@ def load_model(
             cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
             "; lower --slots, --context-length or --prefill-chunk",
         )
+    logger.info(
+        "allocating the KV cache: %d slots of %d tokens, %.1f MiB%s",
+        num_slots,
+        context_length,
+        cache_bytes / 2**20,
+        "; this may take several seconds per GiB" if cache_bytes > _QUICK_BYTES else "",
+    )
     causal_lm = _allocate(layout, session, io, num_slots=num_slots, context_length=context_length)
-    logger.info("KV cache: %d slots of %d tokens, %.1f MiB", num_slots, context_length, cache_bytes / 2**20)
     started_s = time.perf_counter()
     try:
         deterministic = measure_load_independence(causal_lm)
