@@ -9,6 +9,9 @@ import pytest
 from onward_client import Client, InvalidRequestError, UnavailableError
 from tests.command import onward, onward_serve
 
+POCKET = Path(__file__).parents[2] / "models/pocket/served"
+"""The embedded model, whose context is long enough for an output that takes seconds."""
+
 
 def test_a_served_model_is_listed_completes_and_is_healthy(tiny_folder: Path) -> None:
     with onward_serve(tiny_folder) as serving:
@@ -33,6 +36,18 @@ def test_a_signal_lets_a_running_completion_finish_and_the_server_exits_with_0(t
             client.complete("Hello")
 
 
+def test_a_second_signal_ends_running_calls_with_a_reason_and_the_server_exits_with_130() -> None:
+    with onward_serve(POCKET) as serving, Client(serving.address, max_retries=0) as client:
+        with client.stream("Hello", n=8, max_tokens=900, ignore_eos=True) as stream:
+            next(iter(stream))
+            serving.process.send_signal(signal.SIGTERM)
+            serving.process.send_signal(signal.SIGINT)
+            with pytest.raises(UnavailableError) as caught:
+                stream.final()
+        assert caught.value.reason == "SERVER_DRAINING"
+        assert serving.ended() == 130
+
+
 def test_a_killed_server_has_another_error_than_a_bad_request(tiny_folder: Path) -> None:
     with onward_serve(tiny_folder) as serving, Client(serving.address, max_retries=0) as client:
         with pytest.raises(InvalidRequestError):
@@ -44,7 +59,7 @@ def test_a_killed_server_has_another_error_than_a_bad_request(tiny_folder: Path)
                 stream.final()
 
 
-def test_a_bad_model_folder_is_one_line_of_error_before_the_server_listens(tmp_path: Path) -> None:
+def test_a_bad_model_folder_is_one_line_of_error_and_ends_the_server(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

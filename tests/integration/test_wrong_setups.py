@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import write_certificates
-from tests.command import onward_without_privileges
+from tests.command import onward, onward_serve, onward_without_privileges
 
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 134515008\n"
 
@@ -91,3 +91,19 @@ def test_a_git_lfs_pointer_is_named_for_what_it_is(folder: Path) -> None:
         f"onward: {folder}/model.onnx is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, "
         "or download the file again"
     )
+
+
+def test_a_plaintext_client_of_a_server_with_tls_is_told_so(tiny_folder: Path, tmp_path: Path) -> None:
+    write_certificates(tmp_path)
+    tls = ("--tls-cert", f"{tmp_path}/server.crt", "--tls-key", f"{tmp_path}/server.key")
+    with onward_serve(tiny_folder, *tls) as serving:
+        wrong = onward("complete", "--target", serving.address, "Hello")
+        right = onward("health", "--target", serving.address, "--tls-ca", f"{tmp_path}/ca.crt")
+
+    (sentence,) = wrong.stderr.splitlines()
+    assert wrong.returncode == 1
+    assert (
+        "; the server may expect TLS: connect with tls=True, or with tls=TLS(ca=...) for a private authority "
+        "(`--tls-ca` on the command line) ("
+    ) in sentence
+    assert (right.returncode, right.stdout) == (0, "SERVING\n")

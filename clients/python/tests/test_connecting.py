@@ -64,7 +64,8 @@ def test_mutual_tls_takes_three_files(connect: Connect, mtls_server: FakeServer,
 
 def test_plaintext_to_a_server_with_tls_is_told_to_use_tls(connect: Connect, tls_server: FakeServer) -> None:
     assert hint_of(connect(tls_server.target)) == (
-        "the server may expect TLS: connect with tls=True, or with tls=TLS(ca=...) for a private authority"
+        "the server may expect TLS: connect with tls=True, or with tls=TLS(ca=...) for a private authority "
+        "(`--tls-ca` on the command line)"
     )
 
 
@@ -80,8 +81,8 @@ def test_a_certificate_of_an_unknown_authority_is_told_to_name_it(
     connect: Connect, tls_server: FakeServer, other: Certificate
 ) -> None:
     expected = (
-        "the certificate of the server is not signed by a trusted authority: connect with tls=TLS(ca=...), the PEM "
-        "file of the authority or of the self-signed certificate"
+        "the certificate of the server is not signed by a trusted authority: connect with tls=TLS(ca=...) (`--tls-ca` "
+        "on the command line), the PEM file of the authority or of the self-signed certificate"
     )
     assert hint_of(connect(tls_server.target, tls=True)) == expected
     assert hint_of(connect(tls_server.target, tls=TLS(ca=other.chain))) == expected
@@ -107,7 +108,8 @@ def test_mutual_tls_without_a_trusted_certificate_is_told_to_use_one(
         tls = TLS(ca=certificate.chain, cert=other.chain, key=other.key)
 
     assert hint_of(connect(mtls_server.target, tls=tls)) == (
-        "the server may demand a client certificate that it trusts: connect with tls=TLS(ca=..., cert=..., key=...)"
+        "the server may demand a client certificate that it trusts: connect with tls=TLS(ca=..., cert=..., key=...) "
+        "(`--tls-ca`, `--tls-cert` and `--tls-key` on the command line)"
     )
 
 

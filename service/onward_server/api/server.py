@@ -129,7 +129,8 @@ class Server:
         logger.info("draining: rejecting new calls, running calls have %g s to finish", grace_s)
         self._boundary.reject_new_calls()
         with contextlib.suppress(TimeoutError):  # a client that watches health but does not read must not delay this
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), _FLUSH_S)
+            async with asyncio.timeout(_FLUSH_S):  # wait_for of Python 3.11 may lose a cancellation
+                await self._health.enter_graceful_shutdown()
         try:
             async with asyncio.timeout(grace_s):
                 await self._boundary.wait_until_idle()

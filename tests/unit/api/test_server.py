@@ -615,6 +615,22 @@ async def test_a_dead_engine_ends_the_server_as_a_failure() -> None:
     assert ending is Ending.FAILURE
 
 
+async def test_two_signals_at_once_end_running_calls() -> None:
+    """In Python 3.11, `asyncio.wait_for` lost the cancellation of draining, which then took its whole time."""
+    completer = FakeCompleter(is_silent=True)
+    async with serving(completer, drain_timeout_s=3600) as served:
+        running = asyncio.ensure_future(served.server.run_until_signal(no_loading(), asyncio.Event()))
+        call = served.completions.Complete(HELLO)
+        await completer.started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        error = await failure(call)
+        ending = await running
+
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert ending is Ending.SECOND_SIGNAL
+
+
 async def test_a_signal_cancels_loading() -> None:
     async with serving(FakeCompleter()) as served:
         running = asyncio.ensure_future(served.server.run_until_signal(asyncio.Event().wait(), asyncio.Event()))

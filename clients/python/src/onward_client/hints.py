@@ -37,14 +37,20 @@ def _plaintext_server(_: Destination) -> str:
 
 def _closed(where: Destination) -> str:
     if where.credentials is None:
-        return "the server may expect TLS: connect with tls=True, or with tls=TLS(ca=...) for a private authority"
-    return "the server may demand a client certificate that it trusts: connect with tls=TLS(ca=..., cert=..., key=...)"
+        return (
+            "the server may expect TLS: connect with tls=True, or with tls=TLS(ca=...) for a private authority "
+            "(`--tls-ca` on the command line)"
+        )
+    return (
+        "the server may demand a client certificate that it trusts: connect with tls=TLS(ca=..., cert=..., key=...) "
+        "(`--tls-ca`, `--tls-cert` and `--tls-key` on the command line)"
+    )
 
 
 def _untrusted(_: Destination) -> str:
     return (
-        "the certificate of the server is not signed by a trusted authority: connect with tls=TLS(ca=...), the PEM "
-        "file of the authority or of the self-signed certificate"
+        "the certificate of the server is not signed by a trusted authority: connect with tls=TLS(ca=...) (`--tls-ca` "
+        "on the command line), the PEM file of the authority or of the self-signed certificate"
     )
 
 
