@@ -26,6 +26,7 @@ from onward_server.grammar.tool_calls import (
     BareNotation,
     CallFrame,
     ElementNotation,
+    KeywordNotation,
     OfferedTool,
     ReasoningFrame,
     ToolCallConstraint,
@@ -198,6 +199,8 @@ def call_with_b(frame: CallFrame, name: str) -> str:
             arguments = f"{n.begin}b{n.name_end}{n.string_begin}c{n.end}"
         case BareNotation(quote=quote):
             arguments = f"b:{quote}c{quote}"
+        case KeywordNotation():
+            arguments = 'b="c"'
     call = f"{frame.begin}{name}{frame.arguments_begin}{arguments}{frame.end}"
     return f"{frame.section_begin}{call}{frame.section_end}"
 

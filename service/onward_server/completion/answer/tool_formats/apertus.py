@@ -11,7 +11,7 @@ from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.json_values import parse_string
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import end_section, parse_arguments
+from onward_server.completion.answer.tool_formats.json_call import accept_end, parse_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 _BEGIN, _END = "<|tools_prefix|>", "<|tools_suffix|>"
@@ -30,7 +30,7 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
         yield from _parse_call(state)
         yield from stream.take_space()
         is_at_end = stream.is_at_end or (yield from stream.expect(",", "]")) == "]"
-    yield from end_section(state, _END)
+    yield from accept_end(stream, _END)
 
 
 def _parse_call(state: ParserState) -> Parsing[None]:

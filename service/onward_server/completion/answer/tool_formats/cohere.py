@@ -14,7 +14,7 @@ from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.exceptions import NotAToolCall
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import end_section, parse_call_list, parse_call_section
+from onward_server.completion.answer.tool_formats.json_call import accept_end, parse_call_list, parse_call_section
 from onward_server.grammar.tool_calls import CallFrame
 
 _BEGIN, _END = "<|START_ACTION|>", "<|END_ACTION|>"
@@ -37,7 +37,7 @@ def parse_action(state: ParserState, _trigger: str) -> Parsing[None]:
     if stream.next_character != "{":
         raise NotAToolCall
     yield from parse_call_list(state)
-    yield from end_section(state, "```")
+    yield from accept_end(stream, "```")
 
 
 COMMAND_R7B = ToolFormat(

@@ -15,7 +15,7 @@ from onward_server.completion.answer.parsing.exceptions import NotAToolCall
 from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import end_section, parse_arguments
+from onward_server.completion.answer.tool_formats.json_call import accept_end, parse_arguments
 from onward_server.grammar.tool_calls import CallFrame
 
 _BEGIN, _END = "<function=", "</function>"
@@ -36,7 +36,7 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
     else:
         yield from parse_arguments(stream, tool_calls.add_arguments)
         state.close_tool_call()
-        yield from end_section(state, _END)
+        yield from accept_end(stream, _END)
 
 
 def parse_v32(state: ParserState, _trigger: str) -> Parsing[None]:

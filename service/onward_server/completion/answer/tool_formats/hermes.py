@@ -4,14 +4,14 @@
     {"name": "get_weather", "arguments": {"city": "Bern"}}
     </tool_call>
 
-The closing tag may be missing, and one element may hold several objects. Other text in the element, an unknown tool or
-arguments that are not a JSON object make the tool call malformed.
+The closing tag may be missing, and one element may hold several objects, or a list of them. Other text in the element,
+an unknown tool or arguments that are not a JSON object make the tool call malformed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_call
+from onward_server.completion.answer.tool_formats.json_call import accept_end, parse_call, parse_call_list
 from onward_server.grammar.tool_calls import CallFrame
 
 
@@ -23,6 +23,11 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
 def parse_element(state: ParserState, begin: str, end: str) -> Parsing[None]:
     """Parses the calls of one element after its opening tag; the closing tag may be missing."""
     stream = state.stream
+    yield from stream.take_space()
+    if (yield from stream.accept("[")):
+        yield from parse_call_list(state)
+        yield from accept_end(stream, end)
+        return
     while True:
         yield from stream.take_space()
         yield from parse_call(state)

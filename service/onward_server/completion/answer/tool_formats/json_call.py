@@ -10,16 +10,22 @@ from onward_server.completion.answer.parsing.text_stream import Parsing, TextStr
 _NO_ARGUMENTS = "{}"
 
 
-def parse_call(state: ParserState) -> Parsing[None]:
+def parse_call(state: ParserState, *, is_begun: bool = False) -> Parsing[None]:
     """Parses `{"name": …, "arguments": {…}}` and leaves the tool call open, for the caller to close.
 
     The keys may come in any order. `tool_name` is accepted in place of `name`, `parameters` in place of `arguments`,
     which may also be missing. Both may be in an object under the key `function`. Other keys are skipped.
 
+    Args:
+        state: The state of the parse.
+        is_begun: Whether the opening brace has been taken.
+
     Raises:
         MalformedToolCall: No such object follows, or no tool has this name.
     """
     early_arguments: list[str] = []
+    if not is_begun:
+        yield from state.stream.expect("{")
     has_arguments = yield from _parse_members(state, early_arguments, is_nested=False)
     if not state.tool_calls.is_open:
         raise MalformedToolCall
@@ -57,32 +63,25 @@ def parse_call_section(state: ParserState, end: str) -> Parsing[None]:
     """
     stream = state.stream
     yield from stream.take_space()
-    is_list = (yield from stream.accept("[")) is not None
-    if is_list:
+    if (yield from stream.accept("[")):
         yield from parse_call_list(state)
     else:
         yield from parse_call(state)
         state.close_tool_call()
-    space = yield from stream.take_space()
-    while not is_list and stream.next_character == "{":
-        yield from parse_call(state)
-        state.close_tool_call()
-        space = yield from stream.take_space()
-    if not (yield from accept_end(stream, end)):
-        state.add_text(space)
-
-
-def end_section(state: ParserState, end: str) -> Parsing[None]:
-    """Takes the end marker of a section, if it follows. White space before other text belongs to that text."""
-    space = yield from state.stream.take_space()
-    if not (yield from accept_end(state.stream, end)):
-        state.add_text(space)
+        while (yield from stream.accept_after_space("{")):
+            yield from parse_call(state, is_begun=True)
+            state.close_tool_call()
+    yield from accept_end(stream, end)
 
 
 def accept_end(stream: TextStream, end: str) -> Parsing[bool]:
-    """Takes an end marker, which may be incomplete or missing at the end of the output, and returns whether it came."""
-    is_end = (yield from stream.accept(end)) is not None
-    stream.take_truncated(end)
+    """Takes an end marker, and white space before it; the end of the output may cut it short, or stand in for it.
+
+    Returns:
+        Whether there is nothing more before the end.
+    """
+    is_end = (yield from stream.accept_after_space(end)) is not None
+    stream.take_truncated(end, f"\n{end}")
     return is_end or stream.is_at_end
 
 
@@ -123,10 +122,13 @@ def parse_optional_arguments(state: ParserState, *ends: str) -> Parsing[None]:
 
 
 def _parse_members(state: ParserState, early_arguments: list[str], *, is_nested: bool) -> Parsing[bool]:
-    """Returns whether there were arguments. Those before the name are kept in `early_arguments`."""
+    """Parses the members of an object and its end.
+
+    Returns:
+        Whether there were arguments. Those before the name are in `early_arguments`.
+    """
     stream, tool_calls = state.stream, state.tool_calls
     has_arguments = False
-    yield from stream.expect("{")
     while True:
         key = yield from _parse_key(stream)
         match key:
@@ -137,7 +139,7 @@ def _parse_members(state: ParserState, early_arguments: list[str], *, is_nested:
                 has_arguments = True
                 emit = tool_calls.add_arguments if tool_calls.is_open else early_arguments.append
                 yield from parse_arguments(stream, emit)
-            case "function" if stream.next_character == "{" and not is_nested:
+            case "function" if not is_nested and (yield from stream.accept("{")):
                 has_arguments = (yield from _parse_members(state, early_arguments, is_nested=True)) or has_arguments
             case _:
                 yield from parse_value(stream, _discard)

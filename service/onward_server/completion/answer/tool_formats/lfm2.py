@@ -10,7 +10,7 @@ that is not a literal make the tool call malformed; the calls before it remain.
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import end_section
+from onward_server.completion.answer.tool_formats.json_call import accept_end
 from onward_server.completion.answer.tool_formats.python_call import parse_python_section
 from onward_server.grammar.tool_calls import CallFrame, KeywordNotation
 
@@ -23,7 +23,7 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
     yield from stream.take_space()
     if (yield from stream.accept("```python")):
         yield from parse_python_section(state, "```")
-        yield from end_section(state, _END)
+        yield from accept_end(stream, _END)
     else:
         yield from parse_python_section(state, _END)
 

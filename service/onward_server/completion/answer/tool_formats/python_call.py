@@ -2,13 +2,16 @@
 
 import re
 
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.json_text import quoted
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.python_literals import parse_literal
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import accept_end, end_section, parse_call, parse_call_list
+from onward_server.completion.answer.tool_formats.json_call import accept_end, parse_call, parse_call_list
 
 _NAME = re.compile(r"[\w.\-]*")
+_AFTER_CALL = re.compile(r"[\w,;\]{<`]|$")
+"""What may follow a call: another one, the end of a list or the beginning of an end marker."""
 _KEYWORD = re.compile(r"[^\s,=()\[\]{}'\"]*")
 
 
@@ -26,12 +29,11 @@ def parse_python_section(state: ParserState, end: str) -> Parsing[None]:
     if (yield from stream.accept("[")):
         yield from stream.take_space()
         yield from (parse_call_list if stream.next_character == "{" else parse_python_calls)(state)
-        yield from end_section(state, end)
+        yield from accept_end(stream, end)
     elif not (yield from stream.accept(end)):
         is_at_end = False
         while not is_at_end:
             yield from _parse_call(state)
-            yield from stream.take_space()
             is_at_end = yield from accept_end(stream, end)
 
 
@@ -71,7 +73,8 @@ def close_python_call(state: ParserState) -> Parsing[None]:
     """Parses the arguments of the open tool call, after the opening parenthesis, and closes the call.
 
     Raises:
-        MalformedToolCall: Something other than keyword arguments with literal values follows.
+        MalformedToolCall: Something other than keyword arguments with literal values follows, or they seem to end too
+            early, because the text after them can neither be another call nor the end of all.
         SingleToolCallComplete: The request allows one tool call only.
     """
     stream, tool_calls = state.stream, state.tool_calls
@@ -91,12 +94,16 @@ def close_python_call(state: ParserState) -> Parsing[None]:
         if (yield from stream.expect(",", ")")) == ")":
             break
     tool_calls.add_arguments("{}" if separator == "{" else "}")
+    yield from stream.take_space()
+    if not _AFTER_CALL.match(stream.next_character):
+        raise MalformedToolCall
     state.close_tool_call()
 
 
 def _parse_call(state: ParserState) -> Parsing[None]:
     """Parses and closes one call, written in Python or as JSON, and the comma after it."""
     stream = state.stream
+    yield from stream.take_space()
     if stream.next_character == "{":
         yield from parse_call(state)
         state.close_tool_call()
