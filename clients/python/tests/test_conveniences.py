@@ -88,6 +88,25 @@ def test_an_empty_variable_counts_as_unset(
     assert "authorization" not in server.seen[0].metadata
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ONWARD_TARGET", "http://a:1", "ONWARD_TARGET: 'http://a:1' is a URL; use 'a:1' and tls=False"),
+        ("ONWARD_API_KEY", "secret\n", "ONWARD_API_KEY: must be printable ASCII"),
+    ],
+)
+def test_a_wrong_variable_is_rejected_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv("ONWARD_TARGET", "a:1")
+    monkeypatch.setenv(variable, value)
+
+    for kind in (Client, AsyncClient):
+        with pytest.raises(RequestError) as raised:
+            kind()
+        assert str(raised.value) == message
+
+
 def test_one_module_reads_the_environment() -> None:
     folder = Path(onward_client.__file__).parent
     reading = [path.name for path in folder.glob("*.py") if "os.environ" in path.read_text(encoding="utf-8")]

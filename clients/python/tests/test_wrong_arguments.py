@@ -445,8 +445,12 @@ def test_binary_headers_are_sent_as_bytes(client: Client, server: FakeServer) ->
 
 
 def test_health_of_an_unknown_service_says_so(client: Client) -> None:
-    with pytest.raises(APIError, match="the server does not know this service; leave it out to ask for the whole"):
-        client.health("nope")
+    with pytest.raises(APIError) as raised:
+        client.health("nope", request_id="mine")
+
+    assert str(raised.value) == (
+        "NOT_FOUND: the server does not know this service; leave it out to ask for the whole server (request id mine)"
+    )
 
 
 def test_a_client_that_was_used_before_a_fork_is_rejected_after_it(server: FakeServer) -> None:

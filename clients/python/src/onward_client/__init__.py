@@ -4,10 +4,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from onward_client import rpcs
 from onward_client.async_client import AsyncClient
+from onward_client.async_connection import AsyncInterceptor
 from onward_client.async_stream import AsyncCompletionStream, AsyncParsedCompletionStream
 from onward_client.calls import ApiKey, CallOptions, ClientOptions
 from onward_client.channels import TLS, ChannelOptions
 from onward_client.client import Client
+from onward_client.connection import Interceptor
 from onward_client.conversation import Conversation
 from onward_client.errors import (
     APIError,
@@ -72,6 +74,7 @@ __all__ = [
     "AssistantMessage",
     "AsyncClient",
     "AsyncCompletionStream",
+    "AsyncInterceptor",
     "AsyncParsedCompletionStream",
     "AuthenticationError",
     "CallOptions",
@@ -92,6 +95,7 @@ __all__ = [
     "FunctionDict",
     "GrammarDict",
     "HasMessage",
+    "Interceptor",
     "InternalError",
     "InvalidRequestError",
     "JsonSchemaDict",

@@ -72,7 +72,7 @@ class AsyncConnection:
         """
         if channel is None:
             where = Destination.of(target, tls=tls, extra=channel_options)
-            self._defaults = CallDefaults.of_environment(partial(hint_for, where)).changed(**options)
+            self._defaults = CallDefaults.of(options, partial(hint_for, where))
         else:
             check_own_channel(
                 grpc.aio.Channel,
@@ -83,7 +83,7 @@ class AsyncConnection:
                 interceptors=interceptors,
             )
             where = channel
-            self._defaults = CallDefaults.of_environment().changed(**options)
+            self._defaults = CallDefaults.of(options, partial(hint_for, None))
         opener = partial(_open, where, checked_interceptors(_INTERCEPTORS, interceptors))
         self._channel = SharedAioChannel(opener, is_owned=channel is None)
 

@@ -83,9 +83,19 @@ class CallDefaults:
     hint: Callable[[APIError], str] = no_hint
 
     @classmethod
-    def of_environment(cls, hint: Callable[[APIError], str] = no_hint) -> "CallDefaults":
-        """Returns the defaults, with the API key that the environment sets."""
-        return cls(api_key=environment.api_key(), hint=hint)
+    def of(cls, options: ClientOptions, hint: Callable[[APIError], str]) -> "CallDefaults":
+        """Returns the values of a new client; without an API key, the one that the environment sets.
+
+        Raises:
+            RequestError: A value is out of range.
+            TypeError: There is no such option.
+        """
+        own = cls(hint=hint).changed(**options)
+        key = environment.api_key()
+        if own.api_key is not None or key is None:
+            return own
+        _check_value("ONWARD_API_KEY", key, is_secret=True)
+        return replace(own, api_key=key)
 
     def __post_init__(self) -> None:
         """Rejects values with which every call would fail."""

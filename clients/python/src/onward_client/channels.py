@@ -91,7 +91,8 @@ class Destination:
             RequestError: The target is not one of gRPC's, a file of `tls` cannot be read, or a value has the wrong
                 type.
         """
-        address = check_target(environment.target() if target is None else target)
+        set_outside = environment.target() if target is None else None
+        address = check_target("target", target) if set_outside is None else check_target("ONWARD_TARGET", set_outside)
         if not isinstance(cast("object", tls), bool | TLS | None):
             raise RequestError(f"tls: must be True, False or TLS(...), not {shown(tls)}")
         wanted = not is_loopback(address) if tls is None else tls

@@ -71,11 +71,11 @@ class Connection:
         """
         if channel is None:
             where = Destination.of(target, tls=tls, extra=channel_options)
-            self._defaults = CallDefaults.of_environment(partial(hint_for, where)).changed(**options)
+            self._defaults = CallDefaults.of(options, partial(hint_for, where))
         else:
             check_own_channel(grpc.Channel, channel, target=target, tls=tls, channel_options=channel_options)
             where = channel
-            self._defaults = CallDefaults.of_environment().changed(**options)
+            self._defaults = CallDefaults.of(options, partial(hint_for, None))
         opener = partial(_open, where, checked_interceptors(_INTERCEPTORS, interceptors))
         self._channel = SharedChannel(opener, is_owned=channel is None)
 

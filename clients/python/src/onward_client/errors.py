@@ -134,12 +134,11 @@ class APIError(OnwardError):
 
     def __str__(self) -> str:
         """Returns the code, reason, message, bad fields, attempts and request id on one line."""
-        further = (v for v in self.field_violations if v.description not in self.message)
-        fields = "".join(f"; {v.field}: {v.description}" for v in further)
+        further = (f"{v.field}: {v.description}" for v in self.field_violations if v.description not in self.message)
+        text = "; ".join(filter(None, (self.message, *further, self.hint))) or "the server gave no reason"
         name = f"{self.code.name} {self.reason}".rstrip()
-        hint = f"; {self.hint}" if self.hint else ""
         tries = f"tried {self.attempts} times, " if self.attempts > 1 else ""
-        return f"{name}: {self.message}{fields}{hint} ({tries}request id {self.request_id})"
+        return f"{name}: {text} ({tries}request id {self.request_id})"
 
 
 class InvalidRequestError(APIError):

@@ -14,12 +14,17 @@ from onward_client.targets import hosts_of, is_loopback
 Hint: TypeAlias = Callable[[Destination], str]
 
 
-def hint_for(where: Destination, failure: APIError) -> str:
-    """Returns what the caller can do about a failure; empty if there is nothing to say."""
+def hint_for(where: Destination | None, failure: APIError) -> str:
+    """Returns what the caller can do about a failure; empty if there is nothing to say.
+
+    Args:
+        where: The destination; None for a channel of the caller.
+        failure: The failure of a call.
+    """
     if failure.code is grpc.StatusCode.NOT_FOUND and not failure.message:
         return "the server does not know this service; leave it out to ask for the whole server"
     is_connection = failure.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-    if not is_connection or failure.reason:
+    if where is None or not is_connection or failure.reason:
         return ""
     found = next((hint for pattern, hint in _HINTS if pattern.search(failure.message)), None)
     proxy = _proxy(where)

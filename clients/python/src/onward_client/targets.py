@@ -12,26 +12,26 @@ _PORT = re.compile(r":(\d{1,9})$", re.ASCII)
 _MAX_PORT = 65535
 
 
-def check_target(target: object) -> str:
-    """Returns a value that must be a target.
+def check_target(path: str, target: object) -> str:
+    """Returns a value that must be a target; error messages name it by `path`.
 
     Raises:
         RequestError: It is no string, a URL, or has a character or a port that no address has.
     """
     if not isinstance(target, str) or not target:
         how = "; pass it, or set ONWARD_TARGET" if target is None else ""
-        raise RequestError(f"target: must be 'host:port', such as '127.0.0.1:50051', not {shown(target)}{how}")
-    text("target", target)
+        raise RequestError(f"{path}: must be 'host:port', such as '127.0.0.1:50051', not {shown(target)}{how}")
+    text(path, target)
     if url := _URL.fullmatch(target):
         how = {"http": " and tls=False", "grpc": " and tls=False", "https": " and tls=True", "grpcs": " and tls=True"}
         raise RequestError(
-            f"target: {shown(target)} is a URL; use {shown(url['address'])}{how.get(url['scheme'].lower(), '')}"
+            f"{path}: {shown(target)} is a URL; use {shown(url['address'])}{how.get(url['scheme'].lower(), '')}"
         )
     if not target.isprintable() or (" " in target and not target.startswith("unix")):
-        raise RequestError(f"target: {shown(target)} has spaces or control characters")
+        raise RequestError(f"{path}: {shown(target)} has spaces or control characters")
     port = _PORT.search(target)
     if port and not target.startswith("unix") and int(port[1]) > _MAX_PORT:
-        raise RequestError(f"target: the port of {shown(target)} is outside [0, {_MAX_PORT}]")
+        raise RequestError(f"{path}: the port of {shown(target)} is outside [0, {_MAX_PORT}]")
     return target
 
 
