@@ -1,12 +1,14 @@
-"""Servers without a model, for transport.py: three kinds, each of which prints its address on standard error.
+"""Servers without a model: four kinds, each of which prints its address on standard error.
 
 empty      grpc.aio handlers that return empty messages: the cost of gRPC itself
 completer  onward's gRPC edge with ready-made completions: the cost of the edge
 model      all of onward with a model that computes nothing: the cost of everything but the model
+paced      the same with runs that sleep, so that its capacity does not depend on other processes
 """
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +21,7 @@ import numpy as np
 from onward_server import app
 from onward_server.api.access import load_access
 from onward_server.api.server import Server
-from onward_server.model.causal_lm import Logits, TokenIds
+from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
 from onward_server.model.loader import LoadedModel
 from onward_server.settings.server import Settings
 from onward_server.telemetry import configure_logging
@@ -31,9 +33,13 @@ STREAMS, MESSAGES = 32, 200
 """Streams of the benchmark, and deltas of each; a unary completion has one."""
 
 
-def settings(*models: str) -> Settings:
+PACED_SLOTS, PACED_QUEUE = 8, 32
+
+
+def settings(*models: str, **more: object) -> Settings:
     """A server's settings, with a free port."""
-    return Settings(model=models, listen="127.0.0.1:0", slots=STREAMS, context_length=2 * MESSAGES)
+    own = {"model": models, "listen": "127.0.0.1:0", "slots": STREAMS, "context_length": 2 * MESSAGES}
+    return Settings.model_validate(own | more)
 
 
 async def one_empty_message(_request: bytes, _context: object) -> bytes:
@@ -97,13 +103,29 @@ class StubCausalLM:
         """See `CausalLM.release`."""
 
 
-def serve_model() -> None:
+class PacedCausalLM(StubCausalLM):
+    """A model whose runs take a constant time and no processor."""
+
+    num_slots = PACED_SLOTS
+
+    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+        """See `CausalLM.prefill`."""
+        time.sleep(0.005 + 0.0002 * len(token_ids))
+        return super().prefill(slot, token_ids)
+
+    def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
+        """See `CausalLM.decode`."""
+        time.sleep(0.02)
+        return super().decode(slots, token_ids)
+
+
+def serve_model(model: CausalLM, **more: object) -> None:
     """Serves with everything real except the forward pass."""
     loaded = LoadedModel(
-        causal_lm=StubCausalLM(), deterministic=True, precision="fp32", execution_provider="CPUExecutionProvider"
+        causal_lm=model, deterministic=True, precision="fp32", execution_provider="CPUExecutionProvider"
     )
     with TemporaryDirectory() as name, patch.object(app, "load_model", return_value=loaded):
-        app.run(settings(str(write_tiny_model(Path(name) / "stub"))))
+        app.run(settings(str(write_tiny_model(Path(name) / "stub")), **more))
 
 
 def say(address: str) -> None:
@@ -115,7 +137,8 @@ def say(address: str) -> None:
 KINDS: dict[str, Callable[[], None]] = {
     "empty": lambda: asyncio.run(serve_empty()),
     "completer": lambda: asyncio.run(serve_completer()),
-    "model": serve_model,
+    "model": lambda: serve_model(StubCausalLM()),
+    "paced": lambda: serve_model(PacedCausalLM(), slots=PACED_SLOTS, max_queue=PACED_QUEUE),
 }
 
 

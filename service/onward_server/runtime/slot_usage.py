@@ -12,7 +12,7 @@ class SlotUsage:
     def __init__(self, num_slots: int) -> None:
         self._num_slots = num_slots
         self._holders: dict[str, tuple[float, int]] = {}  # request id to its start and its number of choices
-        self._held_s: deque[float] = deque(maxlen=max(_MIN_REMEMBERED, 4 * num_slots))
+        self._held_s: deque[float] = deque(maxlen=max(_MIN_REMEMBERED, 2 * num_slots))
 
     def start(self, request_id: str, num_choices: int, at_s: float) -> None:
         """Records that a request got its slots."""
