@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 _EXPIRED, _NOT_YET_VALID = 10, 9
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID."""
 _HANDSHAKE_FLIGHTS = 3
+_READ_TRIALS = 3
+"""How often files that change while they are read are read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,21 +38,32 @@ class Identity:
         Raises:
             StartupError: A file cannot be read, is not PEM, or the key belongs to another certificate.
         """
-        found = cls(
+        for _ in range(_READ_TRIALS):
+            found = cls._of_files(certificate, key, client_ca)
+            found.check(certificate, key, client_ca)
+            if found == cls._of_files(certificate, key, client_ca):  # then ssl has read the same
+                return found
+        raise StartupError(f"--tls-cert: {certificate} and {key} change while they are read; start again")
+
+    @classmethod
+    def _of_files(cls, certificate: Path, key: Path, client_ca: Path | None) -> "Identity":
+        return cls(
             certificate=_read(certificate, "--tls-cert"),
             key=_read(key, "--tls-key"),
             client_ca=None if client_ca is None else _read(client_ca, "--tls-client-ca"),
         )
+
+    def check(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        """Checks the identity that these files hold. Raises StartupError, and warns of an expired certificate."""
+        _require_certificates(self.certificate, certificate, "--tls-cert")
+        if self.client_ca is not None and client_ca is not None:
+            _require_certificates(self.client_ca, client_ca, "--tls-client-ca")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _require_certificates(found.certificate, certificate, "--tls-cert")
-        if found.client_ca is not None and client_ca is not None:
-            _require_certificates(found.client_ca, client_ca, "--tls-client-ca")
         try:
             context.load_cert_chain(certificate, key, password=_no_password)
         except (ssl.SSLError, _KeyIsEncrypted) as error:
             raise StartupError(_key_problem(error, certificate, key)) from None
-        _warn_if_expired(context, found.certificate, certificate)
-        return found
+        _warn_if_expired(context, self.certificate, certificate)
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
         """Returns it as gRPC takes it."""

@@ -8,6 +8,7 @@ from onward_server.errors import ModelFolderError
 from onward_server.file_errors import unreadable
 
 _SUFFIXES = (".json", ".jinja", ".onnx")
+_SUBFOLDERS = ("onnx", "additional_chat_templates")
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -17,7 +18,8 @@ def require_readable_folder(folder: Path) -> None:
     Raises:
         ModelFolderError: It is not a folder, or a file cannot be read or is only a pointer to one.
     """
-    for path in (*_entries(folder), *(_entries(folder / "onnx") if _is_folder(folder / "onnx") else ())):
+    subfolders = [folder / name for name in _SUBFOLDERS if _is_folder(folder / name)]
+    for path in (path for listed in (folder, *subfolders) for path in _entries(listed)):
         if path.suffix in _SUFFIXES:
             require_readable_file(path)
 

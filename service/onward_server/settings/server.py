@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     except with tool format `harmony`, which always parses it. An unknown name lists the valid ones. Default: detected
     from the chat template."""
     listen: str = "127.0.0.1:50051"
-    """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 selects a free port."""
+    """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 selects a free port. A host name must be
+    free at all of its addresses. A Unix socket is locked by the file `PATH.lock`, which is removed at the end."""
     execution_provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs. `auto` uses the CUDA device if it can run the model, else the CPU; `cuda` refuses to start
     if the device cannot."""
@@ -96,7 +97,8 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(default=16 * MIB, ge=1024, le=1024 * MIB)
     """Maximum size of a message that is received or sent, in bytes."""
     tls_cert: Path | None = None
-    """PEM file with the server's certificate chain; turns TLS on. Needs `--tls-key`. Default: plaintext."""
+    """PEM file with the server's certificate chain; turns TLS on. Needs `--tls-key`. All TLS files are read again when
+    they change, and at SIGHUP. Default: plaintext."""
     tls_key: Path | None = None
     """PEM file with the private key of `--tls-cert`. Default: plaintext."""
     tls_client_ca: Path | None = None
@@ -104,7 +106,7 @@ class Settings(BaseSettings):
     `--tls-cert`. Default: clients need no certificate."""
     api_keys_file: Path | None = None
     """File with one API key per line; `#` starts a comment. Every call except health checks then needs the metadata
-    `authorization: Bearer KEY`. Default: no key is needed."""
+    `authorization: Bearer KEY`. The file is read again when it changes, and at SIGHUP. Default: no key is needed."""
     insecure: bool = False
     """Allow listening beyond loopback in plaintext, or without API keys or client certificates."""
     reflection: bool = True

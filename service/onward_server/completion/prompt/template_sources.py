@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from onward_server.errors import ModelFolderError, StartupError
+from onward_server.file_errors import unreadable
 from onward_server.model.json_file import read_json_object
 
 _OWN_TEMPLATES = Path(__file__).parent / "templates"
@@ -32,7 +33,7 @@ def named_template(name: str) -> str:
     except UnicodeDecodeError as error:
         raise StartupError(f"--chat-template: {path} is not UTF-8 text: {error}") from error
     except OSError as error:
-        raise StartupError(f"--chat-template: {path} cannot be read: {error.strerror}") from error
+        raise StartupError(f"--chat-template: {unreadable(path, error)}") from error
 
 
 def folder_templates(folder: Path) -> Mapping[str, str]:
