@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from functools import cache
 
 from onward_server.completion.answer.format_registry import REASONING_FORMATS, TOOL_FORMATS
 from onward_server.completion.answer.output_context import OutputContext
@@ -149,7 +150,10 @@ def forced_call_cases() -> list[Case]:
 
 
 def call_cases() -> list[Case]:
-    """Required calls, optional ones and a response format beside them, for every tool format, thinking or not."""
+    """Required calls, optional ones and a response format beside them, for every tool format, thinking or not.
+
+    Formats that differ from an earlier one in the text of their markers only are tried without reasoning.
+    """
     bound = JsonSchemaFormat(schema=json.dumps(PERSON))
     requests = {
         **_FORCED,
@@ -171,11 +175,28 @@ def _starts(tools: ToolFormat) -> list[tuple[str, OutputFormat, str]]:
     """Names, formats and prompts: without reasoning, with optional reasoning, and with reasoning that has begun."""
     without = ("", OutputFormat(tools=tools), "")
     own = next((one for one in REASONING_FORMATS if one.name.startswith(tools.name[:5])), None)
-    if tools.frames_output and own is None:
+    if own is None and (tools.frames_output or tools not in _of_different_forms()):
         return [without]
     reasoning = own or THINK
     output_format = OutputFormat(tools=tools, reasoning=reasoning)
     return [without, (", may think", output_format, ""), (", thinks", output_format, f"{reasoning.begin}\n")]
+
+
+@cache
+def _of_different_forms() -> tuple[ToolFormat, ...]:
+    """Those tool formats that differ in more than the text of their markers."""
+    return tuple({_form(format_): format_ for format_ in reversed(TOOL_FORMATS)}.values())
+
+
+def _form(tools: ToolFormat) -> tuple[object, ...]:
+    """What the grammar of calls depends on, except for the text of the markers."""
+    frame = tools.frame
+    texts = (frame.section_begin, frame.id_begin, frame.section_end, frame.output_begin, frame.next_message)
+    notation = frame.notation
+    is_typed = isinstance(notation, ElementNotation) and notation.string_begin != notation.json_begin
+    drops = isinstance(notation, ElementNotation) and notation.drops_line_breaks
+    further = (frame.separator is None, bool(tools.start_triggers), tools.ends_reasoning, frame.object_keys)
+    return (type(notation), is_typed, drops, *map(bool, texts), *further)
 
 
 def forced_call_case(name: str, tools: ToolFormat, parameters: object) -> Case:
@@ -189,8 +210,10 @@ def forced_call_case(name: str, tools: ToolFormat, parameters: object) -> Case:
 
 
 def marker_call_cases() -> list[Case]:
-    """The same where outputs are full of markers."""
-    return [replace(case, kind="tool calls, full of markers", phrases=PHRASES) for case in call_cases()]
+    """The same where outputs are full of markers, for one of the formats that differ in the text of markers only."""
+    names = {format_.name for format_ in _of_different_forms()}
+    cases = [case for case in call_cases() if case.name.partition(",")[0] in names]
+    return [replace(case, kind="tool calls, full of markers", phrases=PHRASES) for case in cases]
 
 
 def _call_case(name: str, output_format: OutputFormat, prompt_text: str, request: CompletionRequest) -> Case:

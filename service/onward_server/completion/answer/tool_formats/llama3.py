@@ -2,55 +2,77 @@
 
     {"name": "get_weather", "parameters": {"city": "Bern"}}
 
-An object may also follow `<|python_tag|>` anywhere in the output. Output that starts with a brace is a tool call only
-if it goes on as a call of an offered tool, and text otherwise. From the arguments on, and after `<|python_tag|>` or a
-semicolon, invalid JSON makes the tool call malformed.
+A JSON list of such objects is parsed, too, and so are objects that wrap the call in `function`. An object may also
+follow `<|python_tag|>` anywhere in the output. Output that starts with a brace or bracket is a tool call only if it
+goes on as a call of an offered tool, and text otherwise. From the arguments on, after `<|python_tag|>` or a semicolon,
+and in the rest of a list, invalid JSON makes the tool call malformed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.exceptions import NotAToolCall
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments, parse_call
+from onward_server.completion.answer.tool_formats.json_call import parse_arguments, parse_call, parse_call_list
 from onward_server.grammar.tool_calls import CallFrame
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
-    """Parses one call, and those that follow after semicolons."""
+    """Parses one call, and those that follow after semicolons or commas; or a list of calls."""
     stream = state.stream
+    if trigger == "[":
+        yield from _parse_list(state)
+        return
     if trigger == "{":
         yield from _parse_bare_call(state)
     else:
         yield from stream.take_space()
         yield from parse_call(state)
     state.close_tool_call()
-    while (yield from stream.accept_after_space(";")):
+    while separator := (yield from stream.accept_after_space(";", ",")):
         space = yield from stream.take_space()
         if stream.next_character != "{":
             is_last = stream.is_at_end or (yield from stream.peek("<|python_tag|>")) is not None
-            state.add_text("" if is_last else f";{space}")
+            state.add_text("" if is_last and separator == ";" else separator + space)
             return
         yield from parse_call(state)
         state.close_tool_call()
 
 
+def _parse_list(state: ParserState) -> Parsing[None]:
+    """Parses a list after its opening bracket, which started the output.
+
+    Raises:
+        NotAToolCall: The first item of the list is not a call of an offered tool.
+    """
+    yield from _follow(state.stream, ("{",))
+    yield from _parse_bare_call(state)
+    state.close_tool_call()
+    yield from state.stream.take_space()
+    if not state.stream.is_at_end and (yield from state.stream.expect(",", "]")) == ",":
+        yield from parse_call_list(state)
+
+
 def _parse_bare_call(state: ParserState) -> Parsing[None]:
-    """Parses an object after its opening brace, which started the output.
+    """Parses an object after its opening brace.
 
     Raises:
         NotAToolCall: The object is not a call of an offered tool.
     """
     stream, tool_calls = state.stream, state.tool_calls
-    key = yield from _follow(stream, ('"name"', '"type"'))
+    key = yield from _follow(stream, ('"name"', '"type"', '"function"'))
     if key == '"type"':
-        yield from _follow(stream, (":",), ('"function"',), (",",), ('"name"',))
+        key = yield from _follow(stream, (":",), ('"function"',), (",",), ('"name"', '"function"'))
+    is_wrapped = key == '"function"'
+    if is_wrapped:
+        yield from _follow(stream, (":",), ("{",), ('"name"',))
     name = yield from _follow(stream, (":",), tuple(f'"{name}"' for name in tool_calls.tools))
     yield from _follow(stream, (",",), ('"parameters"', '"arguments"'), (":",))
     tool_calls.open(name[1:-1])
     yield from stream.take_space()
     yield from parse_arguments(stream, tool_calls.add_arguments)
-    yield from stream.take_space()
-    yield from stream.expect("}")
+    for _ in range(1 + is_wrapped):
+        yield from stream.take_space()
+        yield from stream.expect("}")
 
 
 def _follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
@@ -70,7 +92,7 @@ LLAMA3 = ToolFormat(
     prompt_markers=('{"name": function name, "parameters": dictionary of argument name and its value}',),
     control_strings=("<|python_tag|>",),
     triggers=("<|python_tag|>",),
-    start_triggers=("{",),
+    start_triggers=("{", "["),
     parse=parse,
     frame=CallFrame(trigger='{"name": "', begin='{"name": "', arguments_begin='", "parameters": ', end="}"),
 )
