@@ -25,15 +25,15 @@ def named_template(name: str) -> str:
     if name in own_template_names():
         return (_OWN_TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
     path = Path(name)
-    if not path.is_file():
-        names = ", ".join(own_template_names())
-        raise StartupError(f"--chat-template: {name!r} is neither a file nor one of {names}")
     try:
-        return path.read_text(encoding="utf-8")
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise StartupError(f"--chat-template: {path} is not UTF-8 text: {error}") from error
     except OSError as error:
         raise StartupError(f"--chat-template: {unreadable(path, error)}") from error
+    names = ", ".join(own_template_names())
+    raise StartupError(f"--chat-template: {name!r} is neither a file nor one of {names}")
 
 
 def folder_templates(folder: Path) -> Mapping[str, str]:

@@ -98,3 +98,18 @@ def test_a_named_template_that_cannot_be_used_is_rejected(
 
     with pytest.raises(StartupError, match=rf"^--chat-template: .*other\.jinja'? {complaint}"):
         ChatTemplate.load(tmp_path, load("byte_level"), named=str(path))
+
+
+def test_a_named_template_that_the_user_may_not_read_is_rejected_with_the_user_and_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "other.jinja"
+    path.write_text("")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+
+    with pytest.raises(StartupError, match=rf"^--chat-template: uid \d+ may not read {path} "):
+        named_template(str(path))
