@@ -133,6 +133,19 @@ def test_a_model_with_an_unknown_tool_format_rejects_tools_and_warns(
     assert "set --tool-format to one of harmony, gemma4, " in violation.description
 
 
+def test_a_model_whose_template_renders_no_calls_takes_conversations_with_calls(folder: Path) -> None:
+    """Such a model could call a tool, but the conversation with the result was rejected."""
+    (folder / "chat_template.jinja").write_text(
+        "{{ tools | tojson if tools }}{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
+    )
+    settings = Settings.model_validate({"model": (str(folder),), "slots": 2, "tool_format": ("hermes",)})
+
+    (model,) = load_models(settings)
+
+    assert load(folder).limits.takes_tool_calls is False
+    assert model.limits.takes_tool_calls is True
+
+
 def test_an_operator_can_have_tool_calls_of_an_unknown_format_as_text(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text(UNKNOWN_CALLS)
     settings = Settings.model_validate({"model": (str(folder),), "slots": 2, "tool_format": ("none",)})
