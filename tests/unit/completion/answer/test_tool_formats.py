@@ -333,6 +333,7 @@ def test_an_argument_written_as_text_gets_the_type_of_its_schema(name: str, writ
         ("lfm2", "<|tool_call_start|>[noop(a={'b': 1, 'c'})]"),
         ("lfm2", "<|tool_call_start|>[noop(a='\\U00110000')]"),
         ("lfm2", "<|tool_call_start|>[noop(a=1j)]"),
+        ("lfm2", "<|tool_call_start|>[noop(a='python -c \"print('b')\"')]"),
         ("lfm2", "<|tool_call_start|>[noop(a=" + "0x" + "f" * 9000 + ")]"),
         ("lfm2", "<|tool_call_start|>[noop(a=f'b')]"),
         ("lfm2", "<|tool_call_start|>[noop(**{})]"),

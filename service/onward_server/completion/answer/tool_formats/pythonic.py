@@ -2,9 +2,10 @@
 
     [get_weather(city="Bern"), now()]
 
-The list may also follow `<|python_start|>` anywhere in the output. Output that starts with a bracket is a tool call
-only if the name of an offered tool and a parenthesis follow, and text otherwise. From the parenthesis on, anything but
-keyword arguments with literal values makes the tool call malformed; the calls before it remain.
+The list may also follow `<|python_start|>` anywhere in the output, or be in a code block of Gemma's language
+`tool_code`, where one call a line is parsed, too. Output that starts with a bracket is a tool call only if the name of
+an offered tool and a parenthesis follow, and text otherwise. From the parenthesis on, anything but keyword arguments
+with literal values makes the tool call malformed; the calls before it remain.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
@@ -18,7 +19,8 @@ from onward_server.completion.answer.tool_formats.python_call import (
 )
 from onward_server.grammar.tool_calls import CallFrame, KeywordNotation
 
-_END = "<|python_end|>"
+_BEGIN, _END = "<|python_start|>", "<|python_end|>"
+_BLOCK_BEGIN, _BLOCK_END = "```tool_code", "```"
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
@@ -26,7 +28,7 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
     if trigger == "[":
         yield from _parse_bare_list(state)
     else:
-        yield from parse_python_section(state, _END)
+        yield from parse_python_section(state, _BLOCK_END if trigger == _BLOCK_BEGIN else _END)
 
 
 def _parse_bare_list(state: ParserState) -> Parsing[None]:
@@ -50,8 +52,8 @@ def _parse_bare_list(state: ParserState) -> Parsing[None]:
 PYTHONIC = ToolFormat(
     name="pythonic",
     prompt_markers=("[func_name1(",),
-    control_strings=("<|python_start|>", _END),
-    triggers=("<|python_start|>",),
+    control_strings=(_BEGIN, _END),
+    triggers=(_BEGIN, _BLOCK_BEGIN),
     start_triggers=("[",),
     parse=parse,
     frame=CallFrame(
