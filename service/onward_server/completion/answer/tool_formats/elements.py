@@ -25,8 +25,11 @@ from onward_server.domain import FunctionTool
 
 HEAD = re.compile(r"[^<>\n]*")
 """The name of a call or an argument, and the white space after it."""
-QUOTED_NAME = re.compile(r"""\s*(["'])(?P<name>.*?)\1(?:\s+string=["']?(?P<is_string>true|false)["']?)?\s*""")
-"""A name that is the value of an attribute; the attribute `string` may follow."""
+_ATTRIBUTES = re.compile(
+    r"""\s*(?:"(?P<name>[^"]*)"|'(?P<other_name>[^']*)')"""
+    r"""(?:\s+(?:string=["']?(?P<is_string>true|false)["']?|(?!string=)[\w:-]+=["'][^"']*["']))*\s*"""
+)
+"""A name that is the value of an attribute, and further attributes, such as `string`."""
 _SPACE = " \t\r\n"
 
 
@@ -95,12 +98,17 @@ def _parse_head(stream: TextStream, markers: ElementMarkers, types: ArgumentType
         text += yield from stream.take_space()
         is_complete = (yield from stream.accept(name_end)) is not None
         text += name_end if is_complete else ""
-    match = None if written in types.names else QUOTED_NAME.fullmatch(written)
+    name, is_string = (written, None) if written in types.names else name_of(written)
+    return _Head(name=name, is_string=is_string, text=text, is_complete=is_complete)
+
+
+def name_of(written: str) -> tuple[str, bool | None]:
+    """Returns a name without its quotes, and the value of the attribute `string` after it; None: there is none."""
+    match = _ATTRIBUTES.fullmatch(written)
     if match is None:
-        name = written if written in types.names else written.strip()
-        return _Head(name=name, is_string=None, text=text, is_complete=is_complete)
+        return written.strip(), None
     is_string = None if match["is_string"] is None else match["is_string"] == "true"
-    return _Head(name=match["name"], is_string=is_string, text=text, is_complete=is_complete)
+    return match["name"] if match["name"] is not None else match["other_name"], is_string
 
 
 class _ValueParser:

@@ -48,7 +48,7 @@ def parse_named_call(state: ParserState, markers: ElementMarkers) -> Parsing[Non
     """
     stream, tool_calls = state.stream, state.tool_calls
     yield from stream.take_space()
-    name = (yield from stream.take_while(_NAME)).strip()
+    name = (yield from stream.take_while(_NAME)).strip().removeprefix("functions.")
     if name not in tool_calls.tools:
         yield from stream.take_space()
         is_call = (yield from stream.peek(markers.begin, markers.call_end)) is not None

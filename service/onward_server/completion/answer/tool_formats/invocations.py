@@ -1,13 +1,15 @@
 """Parses calls that are XML-like elements in a section, which several tool formats share.
 
-<invoke name="get_weather">
-<parameter name="city">Bern</parameter>
-</invoke>
+    <invoke name="get_weather">
+    <parameter name="city">Bern</parameter>
+    </invoke>
+
+The end of a call may be missing, and so may the end of the section.
 """
 
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.elements import HEAD, QUOTED_NAME, ElementMarkers, parse_elements
+from onward_server.completion.answer.tool_formats.elements import HEAD, ElementMarkers, name_of, parse_elements
 
 
 def parse_invocations(state: ParserState, trigger: str, begin: str, markers: ElementMarkers) -> Parsing[None]:
@@ -30,8 +32,7 @@ def parse_invocations(state: ParserState, trigger: str, begin: str, markers: Ele
     while marker == begin:
         written = yield from stream.take_while(HEAD)
         yield from stream.expect(">")
-        match = QUOTED_NAME.fullmatch(written)
-        name = match["name"] if match else written.strip()
+        name, _ = name_of(written)
         tool_calls.open(name)
         yield from parse_elements(state, markers, tool_calls.tools[name])
         state.close_tool_call()
