@@ -1,14 +1,14 @@
 """Renders one Jinja template in a sandbox, with bounds on time and output.
 
 The only importer of jinja2, as a contract in pyproject.toml enforces. Names, filters and white space are those of
-Hugging Face's renderer. A template is as trusted as the weights beside it: the bounds stop endless loops and unbounded
-growth, but not every way to fill the memory.
+Hugging Face's renderer, without the filters `pprint`, `urlize` and `xmlattr` and the function `lipsum`, which no chat
+needs. `template_budget` bounds every operation that makes a value.
 """
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from datetime import datetime
+from functools import wraps
 from typing import Any, cast
 
 import jinja2
@@ -19,13 +19,23 @@ import jinja2.visitor
 from jinja2 import nodes
 from jinja2.parser import Parser
 
+from onward_server.completion.prompt.template_budget import (
+    ITERATING_FILTERS,
+    Budget,
+    BudgetExceeded,
+    current,
+    spending,
+)
+
 Clock = Callable[[], datetime]
 
 _BUDGET_S = 5.0
+_MAX_INDENT = 100
+_JSON_GROWTH = 6
+"""A character is escaped as up to 6."""
+_UNBOUNDED_FILTERS = ("pprint", "urlize", "xmlattr")
 _MAX_CHARACTERS = 2**25
-"""Largest length of the output, and of any string that an operator in the template returns, in characters."""
-_MAX_BITS = 2**12
-"""Largest size of any integer that an operator in the template returns, in bits."""
+"""Largest length of the output, in characters."""
 _MAX_MESSAGE = 300
 """Largest length of a template's error message; the rest is cut off."""
 _RAISED = (
@@ -70,7 +80,8 @@ class TemplateEngine:
             """Names of the variables that the template reads."""
             self.literals = "\0".join(_literals(tree))
             """All literal text of the template, its pieces separated by NUL."""
-            code = environment.compile(_Bounded().visit(tree))
+            with spending(Budget(_BUDGET_S)):  # constant expressions are evaluated here
+                code = environment.compile(_Bounded().visit(tree))
         except (jinja2.TemplateSyntaxError, RecursionError) as error:
             line = f"line {error.lineno}: " if isinstance(error, jinja2.TemplateSyntaxError) else ""
             raise InvalidTemplate(f"{line}{_one_line(error)}") from error
@@ -86,64 +97,106 @@ class TemplateEngine:
         Raises:
             RenderingFailed: The template raised an error, ran too long or wrote too much.
         """
-        deadline_s = time.perf_counter() + budget_s
-
-        def tick() -> None:
-            if time.perf_counter() > deadline_s:
-                raise jinja2.TemplateRuntimeError(f"rendering took longer than {budget_s:g} s")
-
         pieces: list[str] = []
         num_characters = 0
         try:
-            for piece in self._template.generate({**variables, _TICK: tick}):
-                tick()
-                num_characters += len(piece)
-                _check_size(num_characters)
-                pieces.append(piece)
+            with spending(Budget(budget_s, variables)) as budget:
+                for piece in self._template.generate(variables):
+                    budget.tick()
+                    num_characters += len(piece)
+                    if num_characters > _MAX_CHARACTERS:
+                        raise BudgetExceeded(f"rendering makes an output larger than {_MAX_CHARACTERS} characters")
+                    pieces.append(piece)
         except _RAISED as error:
             raise RenderingFailed(_one_line(error)) from error
         return "".join(pieces)
 
 
-_TICK, _JOIN = "_onward_tick", "_onward_join"
+def _tick(value: object = None) -> object:
+    return current().tick(value)
+
+
+def _text(value: object) -> str:
+    return current().text(value)
+
+
+def _made(value: object) -> object:
+    return current().made(value)
+
+
+def _joined(*values: object) -> str:
+    return current().joined(values)
+
+
+def _sliced(value: object, start: object, stop: object, step: object) -> object:
+    return current().sliced(value, start, stop, step)
+
+
+_TICK, _MADE, _JOINED, _SLICED = "_onward_tick", "_onward_made", "_onward_joined", "_onward_sliced"
+_OWN: Mapping[str, Callable[..., object]] = {_TICK: _tick, _MADE: _made, _JOINED: _joined, _SLICED: _sliced}
+"""Functions that compiled templates call, by their names in the template."""
+_OWN_IDS = frozenset(map(id, _OWN.values()))
 
 
 class _Bounded(jinja2.visitor.NodeTransformer):
-    """Makes loops and macros check the time whenever their body runs, and makes `~` check the size of its result."""
+    """Makes every construct that takes time or makes a value, and that the environment cannot see, call a function."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (named by jinja2)
-        return self._with_tick(node)
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        return self._with_tick(node)
+        self.generic_visit(node)
+        node.body.insert(0, nodes.ExprStmt(_call(_TICK, [], node.lineno), lineno=node.lineno))
+        if node.test is not None:
+            node.test = _call(_TICK, [cast(nodes.Expr, node.test)], node.lineno)
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
-        return _call(_JOIN, node.nodes, node.lineno)
+        return _call(_JOINED, node.nodes, node.lineno)
 
-    def _with_tick(self, node: nodes.For | nodes.Macro) -> nodes.Node:
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
-        node.body.insert(0, nodes.ExprStmt(_call(_TICK, [], node.lineno), lineno=node.lineno))
-        return node
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        none = nodes.Const(None, lineno=node.lineno)
+        bounds = [bound or none for bound in (node.arg.start, node.arg.stop, node.arg.step)]
+        return _call(_SLICED, [node.node, *bounds], node.lineno)
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        return self._made(node, node.items)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        return self._made(node, node.items) if node.ctx == "load" else self.generic_visit(node)
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        return self._made(node, [part for pair in node.items for part in (pair.key, pair.value)])
+
+    def _made(self, node: nodes.Expr, parts: list[nodes.Expr]) -> nodes.Node:
+        self.generic_visit(node)
+        is_constant = all(isinstance(part, nodes.Const) for part in parts)
+        return node if is_constant else _call(_MADE, [node], node.lineno)
 
 
 class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """A sandbox that limits the size of the results of `+`, `*` and `**`."""
+    """A sandbox in which the current budget allows every operator, call, filter and text."""
 
-    intercepted_binops = frozenset({"+", "*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 (jinja2's own)
-        lengths = [len(value) for value in (left, right) if isinstance(value, Sized)]
-        integers = [value for value in (left, right) if isinstance(value, int)]
-        if operator == "+":
-            _check_size(sum(lengths))
-        elif lengths and integers:
-            _check_size(lengths[0] * integers[0])
-        elif operator == "*":
-            _check_size(sum(integer.bit_length() for integer in integers), _MAX_BITS)
-        elif len(integers) == 2:
-            _check_size(left.bit_length() * right, _MAX_BITS)
+        current().operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (jinja2's own)
+        if id(obj) in _OWN_IDS:
+            return obj(*args)
+        budget = current()
+        if getattr(obj, "__name__", "") == "join" and len(args) == 1 and not isinstance(args[0], Sized):
+            args = (list(budget.items(cast(Iterable[object], args[0]))),)
+        budget.call(obj, args, kwargs)
+        return budget.made(super().call(context, obj, *args, **kwargs))
+
+    @staticmethod
+    def concat(pieces: Iterable[str]) -> str:
+        """Joins the pieces that a macro or a block writes."""
+        return current().joined(pieces)
 
 
 class _GenerationTag(jinja2.ext.Extension):
@@ -160,39 +213,65 @@ def _environment(clock: Clock) -> jinja2.Environment:
     def strftime_now(form: str) -> str:
         return clock().strftime(form)
 
-    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols])
+    environment = _Sandbox(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_GenerationTag, jinja2.ext.loopcontrols],
+        finalize=_text,
+    )
+    for name in _UNBOUNDED_FILTERS:
+        del environment.filters[name]
     environment.filters["tojson"] = _to_json
+    environment.filters.update({name: _bounded(name, function) for name, function in environment.filters.items()})
     functions = cast(dict[str, Callable[..., object]], environment.globals)
     functions["raise_exception"] = _raise
     functions["strftime_now"] = strftime_now
-    functions[_JOIN] = _join
+    functions.update(_OWN)
+    del functions["lipsum"]
     return environment
+
+
+def _bounded(name: str, function: Callable[..., object]) -> Callable[..., object]:
+    """Makes a filter ask the current budget."""
+    num_passed = int(hasattr(function, "jinja_pass_arg"))  # jinja passes the environment or the context first
+
+    @wraps(function)
+    def bounded(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 (as the filter)
+        budget = current()
+        passed, given = arguments[:num_passed], list(arguments[num_passed:])
+        if name in ITERATING_FILTERS and given and isinstance(given[0], Iterable) and not isinstance(given[0], Sized):
+            given[0] = list(budget.items(cast(Iterable[object], given[0])))
+        budget.filter(name, given, named)
+        return budget.made(function(*passed, *given, **named))
+
+    return bounded
 
 
 def _to_json(
     value: object,
     ensure_ascii: bool = False,  # noqa: FBT001, FBT002
-    indent: int | None = None,
+    indent: int | str | None = None,
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
     """Converts to JSON like Hugging Face's renderer; Jinja's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    budget = current()
+    if indent is not None and (indent if isinstance(indent, int) else len(indent)) > _MAX_INDENT:
+        raise BudgetExceeded(f"tojson indents by more than {_MAX_INDENT}")
+    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    pieces: list[str] = []
+    if indent is None:  # the whole text is written at once
+        num_separators = budget.size(value) // 8
+        budget.spend(_JSON_GROWTH * budget.size(value) + num_separators * max(map(len, separators or ("",))))
+    for piece in encoder.iterencode(value):
+        if indent is not None:
+            budget.spend(budget.size(piece))
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 def _raise(message: object) -> None:
     raise jinja2.TemplateError(str(message))
-
-
-def _join(*values: object) -> str:
-    texts = [str(value) for value in values]
-    _check_size(sum(map(len, texts)))
-    return "".join(texts)
-
-
-def _check_size(size: int, limit: int = _MAX_CHARACTERS) -> None:
-    if size > limit:
-        raise jinja2.TemplateRuntimeError(f"rendering makes a value larger than {limit}")
 
 
 def _call(name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
