@@ -20,6 +20,7 @@ from onward_server.completion.answer.tool_formats.kimi_k2 import KIMI_K2
 from onward_server.completion.answer.tool_formats.lfm2 import LFM2
 from onward_server.completion.answer.tool_formats.llama3 import LLAMA3
 from onward_server.completion.answer.tool_formats.longcat import LONGCAT, LONGCAT_LITE
+from onward_server.completion.answer.tool_formats.minicpm5 import MINICPM5
 from onward_server.completion.answer.tool_formats.minimax_m2 import MINIMAX_M2
 from onward_server.completion.answer.tool_formats.mistral import MISTRAL, MISTRAL_CALL_ID, MISTRAL_LIST
 from onward_server.completion.answer.tool_formats.nemotron import NEMOTRON
@@ -66,6 +67,7 @@ TOOL_FORMATS: tuple[ToolFormat, ...] = (
     NEMOTRON,
     FUNCTIONARY,
     FUNCTIONARY_V32,
+    MINICPM5,
 )
 REASONING_FORMATS: tuple[ReasoningFormat, ...] = (
     reasoning_formats.HARMONY,
