@@ -26,8 +26,8 @@ class ReasoningFormat:
     dropped: tuple[str, ...] = ()
     """Markers that are dropped after reasoning, as they belong neither to it nor to the text."""
     text_frame: tuple[str, str] | None = None
-    """Markers around the text after reasoning, in ordinary text. They count only where the text starts, and where the
-    output or a tool call follows; elsewhere they belong to the text."""
+    """Markers before and after the text that follows reasoning, written in ordinary tokens. The first is dropped only
+    where the text starts, the second only where the output ends or a tool call follows; elsewhere they are text."""
     frames_text: bool = False
     """Whether the model writes the dropped markers around its text even without reasoning."""
     control_strings: tuple[str, ...]
@@ -48,14 +48,14 @@ class ToolFormat:
 
     name: str
     prompt_markers: tuple[str, ...] = ()
-    """Detects the format where the chat template renders no tool calls: it is in the prompts with tools that contain
-    all of these. Empty: the format is detected by parsing a rendered call only."""
+    """Detects the format where no parser reads what the chat template renders for a tool call: the template's prompts
+    with tools contain all of these. Of several formats, the one with the most markers is chosen. Empty: never."""
     control_strings: tuple[str, ...]
     """Control tokens that the parser must see in the text."""
     triggers: tuple[str, ...] = ()
     """Markers that start a tool call anywhere in the text."""
     start_triggers: tuple[str, ...] = ()
-    """Literals that may start a tool call at the beginning of the output only."""
+    """Literals that may start a tool call at the beginning of the output, or directly after another call."""
     parse: Callable[[ParserState, str], Parsing[None]]
     """Parses the tool calls after a trigger, which is passed to it; with `frames_output`, parses the whole output."""
     ends_reasoning: bool = False
