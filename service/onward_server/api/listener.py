@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import grpc
 import grpc.aio
 
+from onward_server.api.tcp_table import listening_addresses
 from onward_server.api.unix_socket import SocketLock
 from onward_server.errors import StartupError
 
@@ -163,8 +164,10 @@ def _refused(host: str, ip: str, port: int, error: OSError) -> StartupError:
     name = "" if host == ip else f", an address of {host},"
     match error.errno:
         case errno.EADDRINUSE:
+            others = [other for other in listening_addresses(port) if other != address]
+            at = f", which listens on {' and '.join(others)}" if others else ""
             problem = (
-                f"{address}{name} is in use by another process; stop that one (`ss -ltnp` lists it), or choose "
+                f"{address}{name} is in use by another process{at}; stop that one (`ss -ltnp` lists it), or choose "
                 "another port"
             )
         case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:

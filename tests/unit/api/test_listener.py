@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import grpc.aio
 import pytest
 
@@ -91,6 +92,10 @@ def test_every_failure_has_one_cause_and_a_cure(monkeypatch: pytest.MonkeyPatch)
             f"--listen: 127.0.0.1:{port} is in use by another process; stop that one (`ss -ltnp` lists it), "
             "or choose another port"
         )
+        assert refusal(f"0.0.0.0:{port}") == (
+            f"--listen: 0.0.0.0:{port} is in use by another process, which listens on 127.0.0.1:{port}; stop that one "
+            "(`ss -ltnp` lists it), or choose another port"
+        )
     assert refusal("192.0.2.1:0") == (
         "--listen: 192.0.2.1 is not an address of this machine; use one of its own, or 0.0.0.0 or [::] for all of them"
     )
@@ -152,6 +157,46 @@ def test_a_path_that_cannot_be_a_socket_is_refused_with_the_cause(tmp_path: Path
         f"--listen: the path of unix:{long} has {len(long)} bytes; a Unix socket's may have at most 107"
     )
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("credentials", "sentence"),
+    [
+        (None, "--listen: cannot bind 127.0.0.1:0: another process has just taken it; choose another"),
+        (
+            grpc.ssl_server_credentials([(b"key", b"certificate")]),
+            "--tls-cert: gRPC cannot use the certificate or its key; make them with RSA, P-256 or P-384",
+        ),
+    ],
+    ids=["plaintext", "TLS"],
+)
+async def test_an_address_that_grpc_refuses_has_the_cause_that_is_left(
+    credentials: grpc.ServerCredentials | None, sentence: str
+) -> None:
+    with pytest.raises(StartupError) as caught:
+        Listener("127.0.0.1:0").bind(RefusingServer(), credentials)  # pyright: ignore[reportArgumentType]
+
+    assert str(caught.value) == sentence
+
+
+class RefusingServer:
+    """A gRPC server that binds nothing."""
+
+    def add_insecure_port(self, address: str) -> int:
+        raise RuntimeError(address)
+
+    def add_secure_port(self, address: str, credentials: grpc.ServerCredentials) -> int:
+        raise RuntimeError(address, credentials)
+
+
+def test_a_socket_whose_lock_cannot_be_created_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "socket.lock").mkdir()
+
+    assert re.fullmatch(
+        rf"--listen: uid \d+ cannot create {tmp_path}/socket\.lock, which locks the socket: Is a directory; let it "
+        "write to the folder, or choose another path",
+        refusal(f"unix:{tmp_path}/socket"),
+    )
 
 
 def refusal(listen: str) -> str:

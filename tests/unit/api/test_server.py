@@ -592,7 +592,7 @@ async def test_a_second_signal_ends_running_calls_with_server_draining() -> None
         call = served.completions.Complete(HELLO)
         await completer.started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        await failure(served.completions.Complete(HELLO, wait_for_ready=True))
+        await served.wait_until_not_serving()
         os.kill(os.getpid(), signal.SIGTERM)
         error = await failure(call)
         ending = await running
@@ -629,6 +629,28 @@ async def test_two_signals_at_once_end_running_calls() -> None:
 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert ending is Ending.SECOND_SIGNAL
+
+
+async def test_a_terminal_that_closes_drains_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGHUP reads keys and certificates again, unless it comes because the operator closed the window."""
+    is_open = [True]
+
+    def isatty(_: int) -> bool:
+        return is_open[0]
+
+    monkeypatch.setattr(os, "isatty", isatty)
+    async with serving(FakeCompleter()) as served:
+        running = asyncio.ensure_future(served.server.run_until_signal(no_loading(), asyncio.Event()))
+        await served.health()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await served.health()
+        was_running = not running.done()
+        is_open[0] = False
+        os.kill(os.getpid(), signal.SIGHUP)
+        ending = await running
+
+    assert was_running
+    assert ending is Ending.SIGNAL
 
 
 async def test_a_signal_cancels_loading() -> None:
