@@ -10,8 +10,8 @@ import pytest
 
 from both_clients import Connect
 from certificates import Certificate, make_certificate
-from fake_server import FakeServer, Hang
-from onward_client import TLS, Client, DeadlineExceededError, RequestError, UnavailableError
+from fake_server import FakeServer, Hang, failure
+from onward_client import TLS, APIError, Client, DeadlineExceededError, InternalError, RequestError, UnavailableError
 from onward_client.channels import Destination
 from onward_client.errors import RpcFailure, api_error
 from onward_client.hints import hint_for
@@ -163,12 +163,24 @@ def test_a_server_of_another_protocol_is_told_to_check_the_port(connect: Connect
 
 
 def test_a_failure_of_the_service_itself_has_no_hint(client: Client, server: FakeServer) -> None:
-    server.script.append(Hang())
+    server.script.append(failure(grpc.StatusCode.INTERNAL, "ENGINE_FAILURE"))
 
-    with pytest.raises(DeadlineExceededError) as raised:
-        client.complete("Hi", timeout=0.3)
+    with pytest.raises(InternalError) as raised:
+        client.complete("Hi")
 
     assert raised.value.hint == ""
+
+
+def test_a_call_that_takes_too_long_tells_its_timeout(client: Client, server: FakeServer) -> None:
+    server.script.append(Hang())
+
+    with pytest.raises(DeadlineExceededError, match=r"the timeout for the whole call, with all attempts, is 0\.3 s"):
+        client.complete("Hi", timeout=0.3)
+
+
+def test_a_request_that_is_too_large_tells_the_limit(client: Client) -> None:
+    with pytest.raises(APIError, match="a message may have 16 MiB: send less"):
+        client.complete("a" * 17_000_000)
 
 
 CONNECTING = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:1: "
@@ -190,10 +202,10 @@ def test_what_other_versions_of_grpc_say_is_known_too(
     for variable in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.delenv(variable, raising=False)
     where = Destination.of("10.0.0.1:1", tls=False, extra=())
-    failure = api_error(RpcFailure(grpc.StatusCode.UNAVAILABLE, said), "id")
+    error = api_error(RpcFailure(grpc.StatusCode.UNAVAILABLE, said), "id")
 
-    assert expected in hint_for(where, failure)
-    assert bool(expected) == bool(hint_for(where, failure))
+    assert expected in hint_for(where, error)
+    assert bool(expected) == bool(hint_for(where, error))
 
 
 @pytest.mark.parametrize(

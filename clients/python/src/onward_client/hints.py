@@ -23,6 +23,8 @@ def hint_for(where: Destination | None, failure: APIError) -> str:
     """
     if failure.code is grpc.StatusCode.NOT_FOUND and not failure.message:
         return "the server does not know this service; leave it out to ask for the whole server"
+    if "message larger than max" in failure.message:
+        return "a message may have 16 MiB: send less, or ask for fewer tokens, choices or log probabilities"
     is_connection = failure.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
     if where is None or not is_connection or failure.reason:
         return ""

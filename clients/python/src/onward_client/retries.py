@@ -15,7 +15,7 @@ import grpc
 
 from onward_client.calls import Call
 from onward_client.channels import service_config
-from onward_client.errors import APIError, InvalidRequestError, api_error, pushback_s
+from onward_client.errors import APIError, DeadlineExceededError, InvalidRequestError, api_error, pushback_s
 
 _REFUSED = "RST_STREAM with error code 7"
 """In gRPC's text for a call that the server has not looked at because the connection has too many open calls."""
@@ -94,6 +94,8 @@ class Attempts:
         """
         failure = api_error(error, self._call.request_id, self._count)
         failure.hint = self._call.hint(failure)
+        if isinstance(failure, DeadlineExceededError) and not failure.hint:
+            failure.hint = f"the timeout for the whole call, with all attempts, is {self._call.timeout:g} s"
         wait_s = self._wait_after(failure)
         if time.monotonic() + wait_s >= self._deadline_s:
             raise failure from error
