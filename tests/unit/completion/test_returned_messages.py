@@ -68,7 +68,7 @@ OUTPUTS: dict[str, tuple[str, Finish | None, FinishReason]] = {
     "a call that was cut": ('<tool_call>{"name": "f", "arg', LENGTH, FinishReason.LENGTH),
     "a call, and one that was cut": (f"{CALL}<tool_call>", LENGTH, FinishReason.LENGTH),
     "a call that was cut in time": ("<tool_call>{", None, FinishReason.TIME_LIMIT),
-    "a malformed call": ("<tool_call>[]</tool_call>", STOP, FinishReason.INVALID_TOOL_CALL),
+    "a malformed call": ("<tool_call>[1]</tool_call>", STOP, FinishReason.INVALID_TOOL_CALL),
     "a call of an unknown tool": (CALL.replace('"f"', '"g"'), STOP, FinishReason.INVALID_TOOL_CALL),
     "arguments that are no object": (calling("[1]"), STOP, FinishReason.INVALID_TOOL_CALL),
     "a number that is too large": (calling('{"a": 1e400}'), STOP, FinishReason.INVALID_TOOL_CALL),
