@@ -59,7 +59,7 @@ bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-gena
 	$(BIN)/python -m benchmarks.tables
 
 wheels: $(VENV)/.serving ## Build the wheels of server and client into dist/
-	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . clients/python
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . clients/python
 
 check: format-check lint types contracts proto check-generated ## Run every check of CI except the tests
 

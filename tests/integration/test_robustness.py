@@ -115,7 +115,7 @@ async def test_a_thousand_calls_cancelled_at_random_points_change_no_completion_
 ) -> None:
     caplog.set_level(logging.INFO, "onward_server")
     generator = random.Random(1)
-    async with serve(chat_folder, slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
+    async with serve(chat_folder, tool_format="hermes", slots=NUM_SLOTS, max_queue=NUM_CALLS) as served:
         every_slot, expected = (await baseline(served)).choices, await valid_completions(served)
         codes: Counter[grpc.StatusCode] = Counter()
         async with watched(served):
@@ -171,7 +171,7 @@ async def test_a_thousand_malformed_calls_among_valid_ones_change_no_completion(
     serve: Serve, chat_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = malformed_calls(NUM_CALLS, random.Random(3))
-    async with serve(chat_folder, slots=NUM_SLOTS, max_queue=2 * NUM_CALLS) as served:
+    async with serve(chat_folder, tool_format="hermes", slots=NUM_SLOTS, max_queue=2 * NUM_CALLS) as served:
         every_slot, expected = (await baseline(served)).choices, await valid_completions(served)
         codes: list[grpc.StatusCode] = []
         async with watched(served):
