@@ -38,7 +38,7 @@ def configure_logging(*, level: str, form: Literal["text", "json"]) -> None:
 def log_uncaught_exceptions() -> None:
     """Logs what Python would print to stderr itself: warnings, and exceptions that nothing catches."""
     logging.captureWarnings(capture=True)
-    sys.excepthook = _log_uncaught
+    sys.excepthook = _log_fatal
     sys.unraisablehook = lambda found: _log_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
     threading.excepthook = lambda found: _log_uncaught(found.exc_type, found.exc_value, found.exc_traceback)
 
@@ -65,8 +65,13 @@ class _LineHandler(logging.StreamHandler[TextIO]):
             )
 
 
+def _log_fatal(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Logs the exception that ends the process, with its message: no request's exception gets this far."""
+    logger.critical("%s: %s", kind.__qualname__, error, exc_info=(kind, error, trace))
+
+
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    logger.critical("an exception that nothing caught", exc_info=(kind, error or kind(), trace))
+    logger.error("an exception that nothing caught", exc_info=(kind, error or kind(), trace))
 
 
 class _Formatter(logging.Formatter):

@@ -87,7 +87,7 @@ def test_in_a_json_log_native_lines_warnings_and_uncaught_exceptions_are_records
     assert [record["level"] for record in records if record["logger"] == "py.warnings"] == ["WARNING"]
     tracebacks = [str(record["traceback"]) for record in records if "traceback" in record]
     assert ["ZeroDivisionError" in text or "RuntimeError" in text for text in tracebacks] == [True, True]
-    assert "a bug" not in process.stderr
+    assert (records[-1]["level"], records[-1]["message"]) == ("CRITICAL", "RuntimeError: a bug")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_with_a_json_log_even_the_reason_not_to_start_is_json(words: tuple[str, 
 
 @pytest.mark.parametrize(
     ("stderr", "log_format"),
-    [("2>&-", "text"), ("2>/dev/full", "json"), ("2>/dev/full", "text")],
-    ids=["closed", "a full disk, JSON", "a full disk"],
+    [("2>&-", "text"), ("2>/dev/full", "json")],
+    ids=["closed", "a full disk"],
 )
 def test_a_server_whose_stderr_cannot_be_written_serves_on_and_exits_with_0(
     tiny_folder: Path, tmp_path: Path, stderr: str, log_format: str
