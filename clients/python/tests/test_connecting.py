@@ -129,8 +129,8 @@ def test_where_no_socket_exists_the_error_says_how_to_start_a_server(connect: Co
 
 def test_an_unknown_host_is_told_to_check_its_spelling(connect: Connect) -> None:
     assert hint_of(connect("no-such-host.invalid:50051", timeout=20)) == (
-        "there is no host of this name: check the spelling of no-such-host.invalid:50051; a service of compose has its "
-        "own name"
+        "the host name is unknown: check the spelling of no-such-host.invalid:50051; the host of a compose service is "
+        "its name"
     )
 
 
@@ -158,7 +158,7 @@ def http_server() -> Iterator[str]:
 
 def test_a_server_of_another_protocol_is_told_to_check_the_port(connect: Connect, http_server: str) -> None:
     assert hint_of(connect(http_server)) == (
-        f"what listens on {http_server} is no gRPC server: check the port; the default of onward is 50051"
+        f"what listens on {http_server} is not a gRPC server: check the port; the default of onward is 50051"
     )
 
 
@@ -188,7 +188,10 @@ SAID: list[tuple[str, str]] = [
     (CONNECTING + "Ssl handshake failed: SSL_ERROR_SSL: CERTIFICATE_VERIFY_FAILED: certificate has expired", "expired"),
     (CONNECTING + "Peer name a is not in peer certificate", "for another name"),
     (CONNECTING + "Failed to create security handshaker.", "check that cert and key belong together"),
-    ("DNS resolution failed for a:1: C-ares status is not ARES_SUCCESS: Domain name not found", "no host of this name"),
+    (
+        "DNS resolution failed for a:1: C-ares status is not ARES_SUCCESS: Domain name not found",
+        "the host name is unknown",
+    ),
     ("connections to all backends failing; last error: UNAVAILABLE: ipv4:10.0.0.1:1: Socket closed", "expect TLS"),
     ("Socket closed", ""),
     ("", ""),

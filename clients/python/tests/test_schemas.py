@@ -16,8 +16,8 @@ from onward_client.bindable import bindable
 from onward_client.replies import to_reply
 from onward_client.results import to_completion
 from onward_client.schemas import json_reader, json_schema
-from responses import choice, response
-from typed_values import BOUND, CHECKED, Color, Slug
+from responses import choice, response, tool_call
+from typed_values import BOUND, CHECKED, Box, Color, Slug
 
 
 class Circle(BaseModel):
@@ -230,6 +230,14 @@ def test_a_partial_function_has_the_name_of_the_function_and_its_other_arguments
 
     assert tool.function.name == "weather"
     assert set(json.loads(tool.function.parameters)["properties"]) == {"city", "unit"}
+
+
+def test_the_name_of_a_tool_has_only_characters_of_the_protocol() -> None:
+    (generic, anonymous) = complete_request(tools=[Box[list[int]], lambda: None]).tools
+
+    assert (generic.function.name, anonymous.function.name) == ("Box_list_int__", "_lambda_")
+    called = to_completion(to_reply(response(choice(calls=[tool_call("Box_list_int__", '{"content": [1]}')])), "id"))
+    assert called.parse_tool_calls(Box[list[int]]) == [Box[list[int]](content=[1])]
 
 
 def test_a_function_whose_arguments_have_no_names_is_rejected() -> None:

@@ -108,10 +108,10 @@ class Destination:
 
 
 def check_own_channel(kind: type, channel: object, **others: object) -> None:
-    """Rejects a channel of the caller that is of the wrong kind, or is combined with arguments for a new channel.
+    """Checks a channel of the caller, and that no arguments for a new channel come with it.
 
     Raises:
-        RequestError: It is so.
+        RequestError: The channel is of another kind, or one of the other arguments is set.
     """
     if not isinstance(channel, kind):
         raise RequestError(f"channel: must be a {kind.__module__}.{kind.__name__}, not {shown(channel)}")

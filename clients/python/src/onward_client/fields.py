@@ -45,7 +45,7 @@ def text(path: str, value: object) -> str:
     """Returns a value that must be a string which protobuf can send.
 
     Raises:
-        RequestError: It is none, or has a lone surrogate.
+        RequestError: The value is not a string, or has a lone surrogate.
     """
     if not isinstance(value, str):
         hint = "; decode bytes first" if isinstance(value, bytes | bytearray) else ""
@@ -65,7 +65,7 @@ def integer(path: str, value: object, allowed: range | None = None) -> int:
     """Returns a value that must be an integer, of Python or of a library such as numpy.
 
     Raises:
-        RequestError: It is none, or outside the range.
+        RequestError: The value is not an integer, or outside the range.
     """
     try:
         number = None if isinstance(value, bool) else operator.index(cast("Any", value))
@@ -82,7 +82,7 @@ def number(path: str, value: object) -> float:
     """Returns a value that must be a number, of Python or of a library such as numpy.
 
     Raises:
-        RequestError: It is none, or too large for a float.
+        RequestError: The value is not a number, or too large for a float.
     """
     if isinstance(value, bool | str | bytes | bytearray):
         raise RequestError(f"{path}: must be a number, not {shown(value)}")
@@ -95,10 +95,10 @@ def number(path: str, value: object) -> float:
 
 
 def items(path: str, value: object) -> list[object]:
-    """Returns the items of a value that must be a list or another iterable, but no text, dict or message.
+    """Returns the items of a value that must be a list or another iterable, but not text or a dict.
 
     Raises:
-        RequestError: It is none.
+        RequestError: The value is not such an iterable.
     """
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | Mapping | type):
         return list(cast("Iterable[object]", value))

@@ -77,7 +77,7 @@ def _bad_files(_: Destination) -> str:
 
 
 def _no_grpc(where: Destination) -> str:
-    return f"what listens on {where.target} is no gRPC server: check the port; the default of onward is 50051"
+    return f"what listens on {where.target} is not a gRPC server: check the port; the default of onward is 50051"
 
 
 def _no_server(where: Destination) -> str:
@@ -85,7 +85,7 @@ def _no_server(where: Destination) -> str:
 
 
 def _unknown_host(where: Destination) -> str:
-    return f"there is no host of this name: check the spelling of {where.target}; a service of compose has its own name"
+    return f"the host name is unknown: check the spelling of {where.target}; the host of a compose service is its name"
 
 
 def _proxy(where: Destination) -> str:

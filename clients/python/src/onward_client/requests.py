@@ -110,7 +110,7 @@ def with_format(kind: object, options: CompleteOptions) -> CompleteOptions:
     """Returns the options with a type as the response format, unless they have a response format already.
 
     Raises:
-        RequestError: It is no type.
+        RequestError: `kind` is not a type.
     """
     check_type(kind)
     wanted: dict[str, object] = {"response_format": kind, **set_fields(options)}

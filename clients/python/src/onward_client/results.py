@@ -12,7 +12,7 @@ from onward_client.errors import OnwardError, RequestError, shown
 from onward_client.fields import integer
 from onward_client.messages import AssistantMessage, text_of
 from onward_client.replies import Reply
-from onward_client.schemas import check_type, is_type, json_reader, name_of
+from onward_client.schemas import check_type, is_type, json_reader, name_of, tool_name_of
 
 FinishReason: TypeAlias = Literal[
     "unspecified", "stop", "length", "context_length", "tool_calls", "time_limit", "invalid_tool_call", "unknown"
@@ -213,7 +213,7 @@ class Completion(Reply[completion_pb2.CompleteResponse]):
         for at, kind in enumerate(kinds):
             if not (is_type(kind) or callable(kind)):
                 raise RequestError(f"kinds[{at}]: must be a type or a function, not {shown(kind)}")
-        by_name = {name_of(kind): kind for kind in kinds}
+        by_name = {tool_name_of(kind): kind for kind in kinds}
         parsed: list[Any] = []
         for call in self._whole_choice(index).tool_calls:
             function = call.function

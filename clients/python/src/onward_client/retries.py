@@ -32,7 +32,6 @@ class RetryPolicy:
     max_backoff_s: float
     backoff_multiplier: float
     codes: frozenset[str]
-
     services: frozenset[str]
     """Full names of the services whose calls are repeated."""
 

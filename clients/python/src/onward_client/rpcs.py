@@ -44,10 +44,10 @@ HEALTH_SERVING = 1
 
 
 def check(rpc: object, request: object) -> None:
-    """Rejects what `call` cannot call.
+    """Checks an RPC and its request.
 
     Raises:
-        RequestError: The RPC is none of this module or returns a stream, or the request is of another type.
+        RequestError: The RPC is not of this module, or returns a stream, or the request is of another type.
     """
     if not isinstance(rpc, Rpc):
         raise RequestError(f"rpc: must be an RPC of `onward_client.rpcs`, not {shown(rpc)}")

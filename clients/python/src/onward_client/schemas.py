@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -56,10 +57,10 @@ def is_type(value: object) -> bool:
 
 
 def check_type(kind: object) -> None:
-    """Rejects what is no type.
+    """Rejects a value that is not a type.
 
     Raises:
-        RequestError: It is none.
+        RequestError: The value is not a type.
     """
     if not is_type(kind):
         raise RequestError(f"kind: must be a type, such as a pydantic model or list[int], not {shown(kind)}")
@@ -71,6 +72,11 @@ def name_of(kind: object) -> str:
         return name_of(kind.func)
     name = getattr(kind, "__name__", None)
     return name if isinstance(name, str) else str(kind) if is_type(kind) else type(kind).__name__
+
+
+def tool_name_of(kind: object) -> str:
+    """Returns the name of a type or function as a tool; characters that the protocol does not allow become `_`."""
+    return re.sub("[^a-zA-Z0-9_-]", "_", name_of(kind))[:64]
 
 
 def to_plain(value: object) -> object:

@@ -16,7 +16,7 @@ def check_target(path: str, target: object) -> str:
     """Returns a value that must be a target; error messages name it by `path`.
 
     Raises:
-        RequestError: It is no string, a URL, or has a character or a port that no address has.
+        RequestError: The value is not a string, is a URL, or has a character or port that an address cannot have.
     """
     if not isinstance(target, str) or not target:
         how = "; pass it, or set ONWARD_TARGET" if target is None else ""

@@ -8,7 +8,7 @@ from onward.v1.chat_pb2 import FunctionTool, Tool, ToolChoice
 from onward_client.dicts import is_dict, json_text, set_fields, without_type
 from onward_client.errors import RequestError, shown
 from onward_client.fields import build, items, text
-from onward_client.schemas import TypeLike, json_schema, name_of
+from onward_client.schemas import TypeLike, json_schema, tool_name_of
 
 
 class FunctionDict(TypedDict):
@@ -140,7 +140,7 @@ def _to_tool(tool: object, path: str) -> Tool:
         raise RequestError(f"{path}: must be a tool, a dict, a type or a function, not {shown(tool)}")
     parameters = json_text(json_schema(tool), f"{path}.function.parameters")
     description = inspect.cleandoc(getattr(tool, "__doc__", None) or "")
-    fields = {"name": name_of(tool), "description": description, "parameters": parameters, "strict": True}
+    fields = {"name": tool_name_of(tool), "description": description, "parameters": parameters, "strict": True}
     return Tool(function=build(FunctionTool, f"{path}.function", fields))
 
 
