@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-isolation test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-isolation test-stress test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: setup ## Run the tests; ARGS go to pytest
 
 test-isolation: setup ## Test that a server sends nothing and writes no file; needs namespaces (as root or not), or strace
 	$(BIN)/python -m pytest tests/isolation $(ARGS)
+
+test-stress: setup ## Test with floods, hostile clients and rolling restarts; needs two idle processors
+	$(BIN)/python -m pytest tests/stress $(ARGS)
 
 test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
 	$(BIN)/python -m pytest tests/public --data "$$DATA" $(ARGS)

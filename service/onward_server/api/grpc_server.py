@@ -29,6 +29,8 @@ _Handlers: TypeAlias = "Mapping[str, grpc.RpcMethodHandler[Any, Any]]"
 _RefuseUnknown = Callable[["grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[None]]
 
 
+_QUIET_S = 0.05
+"""How long no call may have run before all connections are closed."""
 _NUM_REQUESTED = 16
 """Calls of one method that core may hand over before the first of them is taken."""
 
@@ -77,6 +79,17 @@ class GrpcServer(grpc.aio.Server):
         """Closes the port, and ends calls that still run after `grace` seconds; None: at once."""
         await self._core.shutdown(grace)
 
+    async def close(self, grace_s: float) -> None:
+        """Closes all connections when no call has run for a moment, at the latest after `grace_s` seconds.
+
+        `stop` with a grace time tells clients to go, and until they hear it, ends their calls with CANCELLED. Here, a
+        call ends as its handler says or, if it comes too late for that, with UNAVAILABLE as its connection closes.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._core.wait_until_quiet()
+        await self._core.disconnect()
+
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109  the interface's
         """Returns False when the server has stopped, True after `timeout` seconds."""
         return await self._core.wait_for_termination(timeout)
@@ -115,6 +128,10 @@ class _Core(cygrpc.AioServer):
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._accepted = FairQueue[tuple[str | None, cygrpc.RPCState]]()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        """The tasks of calls, but for those of gRPC's own services: clients leave calls that watch health open."""
+        self._last_call_s = 0.0
+        self._disconnecting: asyncio.Task[None] | None = None
         self.has_failed = asyncio.Event()
 
     def add_registered_method_handlers(self, method_handlers: _Handlers) -> None:
@@ -127,6 +144,29 @@ class _Core(cygrpc.AioServer):
             for _ in range(_NUM_REQUESTED):
                 self._spawn(self._accept(method))
         self._spawn(self._start_calls())
+
+    async def wait_until_quiet(self) -> None:
+        """Returns when no call has run for a moment. What calls have sent is then on its way."""
+        while self._calls or self._event_loop.time() < self._last_call_s + _QUIET_S:  # noqa: ASYNC110  not an event
+            await asyncio.sleep(_QUIET_S)
+
+    async def disconnect(self) -> None:
+        """Closes all connections, then stops. Core by itself stops first, and ends waiting calls with CANCELLED."""
+        if self._disconnecting is None:
+            self._disconnecting = self._event_loop.create_task(self._disconnect())
+        await asyncio.shield(self._disconnecting)
+
+    async def _disconnect(self) -> None:
+        """Calls `shutdown` twice: the first call closes the connections, because core is not yet told to stop."""
+        if self.is_running():
+            closing = self._event_loop.create_task(self.shutdown(None))
+            await asyncio.sleep(0)
+            await super()._start_shutting_down()
+            await asyncio.gather(closing, self.shutdown(None))
+
+    async def _start_shutting_down(self) -> None:
+        if self._disconnecting is None:
+            await super()._start_shutting_down()
 
     async def _server_main_loop(self, server_started: "asyncio.Future[bool]") -> None:
         """Starts core, and ends grpc.aio's loop, which accepts calls one by one and ends at a bad path."""
@@ -141,15 +181,14 @@ class _Core(cygrpc.AioServer):
 
     async def _accept(self, method: str | None) -> None:
         """Takes the calls of a method from core; None: of all unknown methods."""
-        while True:
+        while self.is_running():  # a server that has stopped has no core any more
             try:
                 if method is None:
                     call = await self._request_call()
                 else:
                     call = await self._request_registered_call(method.encode())
             except _RequestCallError:
-                if not self.is_running():  # core ends all requests when it stops
-                    return
+                continue  # core fails all requests when it stops
             except Exception:
                 logger.exception("gRPC stopped accepting calls")
                 self.has_failed.set()
@@ -165,8 +204,15 @@ class _Core(cygrpc.AioServer):
             else:
                 resolver = _MethodResolver([], self._handlers)
                 running = _handle_rpc(method, resolver, self._interceptors, call, self._event_loop, False)  # noqa: FBT003
-                self._spawn(_schedule_rpc_coro(running, call, self._event_loop, method))
+                task = self._spawn(_schedule_rpc_coro(running, call, self._event_loop, method))
+                if not method.startswith("/grpc."):
+                    self._calls.add(task)
+                    task.add_done_callback(self._end_call)
             await asyncio.sleep(0)  # lets this call and others go on, and calls of other connections get in line
+
+    def _end_call(self, task: asyncio.Task[None]) -> None:
+        self._calls.remove(task)
+        self._last_call_s = self._event_loop.time()
 
     async def _refuse(self, call: cygrpc.RPCState) -> None:
         with contextlib.suppress(grpc.aio.BaseError):  # raised by abort, or because the client is gone
@@ -175,7 +221,8 @@ class _Core(cygrpc.AioServer):
     def _context_of(self, call: cygrpc.RPCState) -> "grpc.aio.ServicerContext[bytes, bytes]":
         return _ServicerContext(call, None, None, self._event_loop)
 
-    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = self._event_loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

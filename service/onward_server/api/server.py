@@ -34,7 +34,7 @@ _PING_TIMEOUT_MS = 20_000
 _MAX_OPEN_CALLS = 1000
 """Calls that one connection may have open, including those that are not yet cleaned up."""
 _FLUSH_S = 1.0
-"""Time for the last statuses to reach their clients."""
+"""Time for the last responses to reach their clients, while further calls are rejected."""
 
 
 class Ending(Enum):
@@ -137,12 +137,12 @@ class Server:
         except TimeoutError:
             await self._end_calls("the time to finish is over")
         else:
-            await self._server.stop(_FLUSH_S)
+            await self._server.close(_FLUSH_S)
         logger.info("drained")
 
     async def _end_calls(self, reason: str) -> None:
         logger.warning("%s: ending %d running calls", reason, self._boundary.abort_running_calls())
-        await self._server.stop(_FLUSH_S)
+        await self._server.close(_FLUSH_S)
 
     async def _set_health(self, *, is_serving: bool) -> None:
         health_status = (

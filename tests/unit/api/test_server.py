@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -570,6 +570,51 @@ async def test_a_call_that_exceeds_the_grace_time_ends_with_server_draining() ->
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert "RetryInfo" in details(error)
     assert completer.running == 0
+
+
+async def test_calls_that_arrive_while_the_server_ends_are_never_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GRPC ends calls with CANCELLED that arrive before clients have heard that the server stops."""
+    monkeypatch.setattr(server, "_FLUSH_S", 0.1)
+    errors: list[grpc.aio.AioRpcError] = []
+    for _ in range(8):
+        async with serving(FakeCompleter()) as served:
+            callers = [asyncio.ensure_future(errors_until_the_end(served)) for _ in range(10)]
+            await served.completions.Complete(HELLO)
+            await served.server.drain(5)
+            errors += [error for found in await asyncio.gather(*callers) for error in found]
+
+    assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
+    assert reasons_of(errors) == {"SERVER_DRAINING"}
+
+
+async def errors_until_the_end(served: Served) -> list[grpc.aio.AioRpcError]:
+    """Calls on a connection of its own until the server cannot be reached; returns the errors."""
+    errors: list[grpc.aio.AioRpcError] = []
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(served.server.address, options=options) as channel:
+        while not (errors and "failed to connect" in (errors[-1].details() or "")):
+            try:
+                await CompletionServiceStub(channel).Complete(HELLO)
+            except grpc.aio.AioRpcError as error:
+                errors.append(error)
+    return errors
+
+
+def reasons_of(errors: Iterable[grpc.aio.AioRpcError]) -> set[str]:
+    """The reasons that the errors have; gRPC's own have none."""
+    found = (details(error)["ErrorInfo"] for error in errors if "grpc-status-details-bin" in trailers(error))
+    return {info.reason for info in found if isinstance(info, ErrorInfo)}
+
+
+async def test_a_response_that_is_being_sent_is_complete_before_the_server_ends() -> None:
+    completer = FakeCompleter(texts=("x" * 2_000_000,))
+    async with serving(completer) as served:
+        call = served.completions.Complete(HELLO)
+        await completer.ended.wait()
+        await served.server.drain(5)
+        response = await call
+
+    assert len(response.choices[0].message.content[0].text) == 2_000_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -35,6 +35,9 @@ _OPTION_VALUES = range(-(2**31), 2**31)
 _SETTINGS: ChannelOptions = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A server that restarts is found before the attempts of a call are over; by default it takes up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # A unary call may run for longer than the two pings without data that gRPC allows by default.
