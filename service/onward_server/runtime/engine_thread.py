@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from onward_server.engine.engine import Engine
@@ -225,8 +225,17 @@ class EngineThread:
         self._commands.put(lambda: self._engine.abort(request_id, index))
         self._usage.end(request_id, 1, time.monotonic())
 
-    def _deliver(self) -> None:
+    def _wake(self) -> None:
         self._is_loop_called = False  # before reading, so that later events schedule another call
+        try:
+            self._deliver()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            logger.exception("the events of the engine could not be delivered")
+            self._fail(EngineFailed("the events of the engine could not be delivered"))
+
+    def _deliver(self) -> None:
         while self._outbox:
             timed = self._outbox.popleft()
             generation = self._generations.get(timed[0].request_id)
@@ -313,7 +322,7 @@ class EngineThread:
             self._outbox.append((event, ended_s if isinstance(event, TokenSampled) else started_s))
         if self._outbox and not self._is_loop_called:  # one call delivers all events until then
             self._is_loop_called = True
-            self._call(self._deliver)
+            self._call(self._wake)
 
     def _expire(self, now_s: float) -> None:
         for request_id, limit_s in tuple(self._limits.items()):
@@ -334,5 +343,6 @@ class EngineThread:
         self._is_stopping = True
 
     def _call(self, callback: Callable[[], None]) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits
+                self._loop.call_soon_threadsafe(callback)

@@ -335,3 +335,16 @@ async def test_stopping_does_not_wait_for_ever_for_a_run(monkeypatch: pytest.Mon
             await harness.thread.stop()
         assert harness.thread.is_running
         is_over.set()
+
+
+async def test_a_delivery_that_fails_as_a_whole_fails_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event was delivered from then on, and every call waited for ever."""
+
+    def deliver(_: EngineThread) -> None:
+        raise Panic
+
+    async with running() as harness:
+        monkeypatch.setattr(EngineThread, "_deliver", deliver)
+        with pytest.raises(EngineFailed):
+            await harness.tokens(request("a"))
+        assert harness.failed.is_set()
