@@ -151,7 +151,7 @@ def address(bin_folder: Path, cwd: Path) -> Iterator[str]:
     with subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            found = (re.search(r" on (127\.0\.0\.1:\d+)", line) for line in process.stderr)
+            found = (re.search(r" on (127\.0\.0\.1:\d+); try: ", line) for line in process.stderr)
             yield next(filter(None, found))[1]
         finally:
             process.terminate()

@@ -19,7 +19,7 @@ def client() -> Iterator[Client]:
     with subprocess.Popen(serve, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            addresses = (re.search(r" on (127\.0\.0\.1:\d+)", line) for line in process.stderr)
+            addresses = (re.search(r" on (127\.0\.0\.1:\d+); try: ", line) for line in process.stderr)
             address = next(filter(None, addresses))[1]
             with Client(address) as client:
                 yield client
