@@ -15,6 +15,7 @@ from onward_server.completion.prompt.template_messages import (
     TextTransforms,
     template_messages,
     template_tools,
+    tool_variables,
 )
 from onward_server.completion.prompt.template_probe import probe_template, probe_written_calls
 from onward_server.completion.prompt.template_sources import folder_templates, named_template
@@ -282,7 +283,7 @@ class ChatTemplate:
             **self._variables(for_reply=for_reply),
             **_switches(engine, chat.reasoning_effort),
             "messages": template_messages(messages, self._traits, transforms, chat.tools),
-            "tools": template_tools(chat.tools, transforms),
+            **tool_variables(chat.tools, self._traits, transforms),
         }
         try:
             return engine.render(variables)

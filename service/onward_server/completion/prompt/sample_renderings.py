@@ -9,7 +9,7 @@ from onward_server.completion.prompt.template_messages import (
     TemplateTraits,
     TextTransforms,
     template_messages,
-    template_tools,
+    tool_variables,
 )
 from onward_server.completion.prompt.template_probe import Trial
 from onward_server.completion.template_samples import RenderedCall, TemplateSamples
@@ -82,7 +82,7 @@ class _Sampler:
     ) -> str:
         """Returns the text; empty if the template raises."""
         values = template_messages(messages, self._traits, TextTransforms(), tools)
-        variables = {"messages": values, "tools": template_tools(tools, TextTransforms())}
+        variables = {"messages": values, **tool_variables(tools, self._traits, TextTransforms())}
         return self._trial({"add_generation_prompt": for_reply, **(setting or {}), **variables}) or ""
 
     def calls(self) -> Iterator[RenderedCall]:

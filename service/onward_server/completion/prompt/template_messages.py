@@ -36,6 +36,8 @@ class TemplateTraits:
     supports_many_system_messages: bool = False
     """Whether the template renders several system messages at the start. If not, they are merged into one."""
     supports_tools: bool = False
+    tools_as_xml_tools: bool = False
+    """The variable with the tools is named `xml_tools`, as in SmolLM3."""
     tools_in_system_message: bool = False
     """The tools are JSON text in the system message, not a variable of the template."""
     supports_tool_calls: bool = False
@@ -70,6 +72,14 @@ def template_messages(
         )
         values.insert(0, {**system, "tools": text})
     return values
+
+
+def tool_variables(
+    tools: Sequence[FunctionTool], traits: TemplateTraits, transforms: TextTransforms
+) -> dict[str, object]:
+    """Returns the variables of a template that hold the tools."""
+    values = template_tools(tools, transforms)
+    return {"tools": values, **({"xml_tools": values} if traits.tools_as_xml_tools else {})}
 
 
 def template_tools(tools: Sequence[FunctionTool], transforms: TextTransforms) -> list[TemplateValue] | None:

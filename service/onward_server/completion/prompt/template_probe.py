@@ -8,7 +8,7 @@ from onward_server.completion.prompt.template_messages import (
     TemplateTraits,
     TextTransforms,
     template_messages,
-    template_tools,
+    tool_variables,
 )
 from onward_server.domain import FunctionTool, Message, Role, ToolCall
 
@@ -54,9 +54,9 @@ def probe_template(trial: Trial, trial_with_tools: Trial) -> TemplateTraits:
 
 
 def _probe_tools(traits: TemplateTraits, trials: "_Trials") -> TemplateTraits:
-    """Returns the first variant that shows tools: in a variable of their own, or in the system message."""
-    for in_system in (False, True):
-        variant = replace(traits, supports_tools=True, tools_in_system_message=in_system)
+    """Returns the first variant that shows tools: in one of two variables, or in the system message."""
+    shown = replace(traits, supports_tools=True)
+    for variant in (shown, replace(shown, tools_as_xml_tools=True), replace(shown, tools_in_system_message=True)):
         if trials.show(variant, [_USER], "needletool", tools=[_TOOL]):
             return variant
     return traits
@@ -112,4 +112,4 @@ class _Trials:
 
     def _run(self, traits: TemplateTraits, messages: Sequence[Message], tools: Sequence[FunctionTool]) -> str | None:
         values = template_messages(messages, traits, TextTransforms(), tools)
-        return self._trial({"messages": values, "tools": template_tools(tools, TextTransforms())})
+        return self._trial({"messages": values, **tool_variables(tools, traits, TextTransforms())})

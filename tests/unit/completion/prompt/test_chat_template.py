@@ -221,6 +221,16 @@ def test_calls_are_not_written_into_the_content_otherwise(source: str) -> None:
     assert "<|call|>" not in template.render([user("a"), calling, user("b")]).text
 
 
+def test_tools_are_in_the_variable_that_the_template_reads() -> None:
+    """SmolLM3's template has no variable `tools`."""
+    source = "{% for tool in xml_tools or [] %}{{ tool.function.name }} {% endfor %}{{ messages[0].content }}"
+    template = ChatTemplate({"default": source}, named_tokens={})
+    assert template.supports_tools
+
+    assert template.render([user("a")], tools=[FunctionTool(name="f")]).text == "f a"
+    assert template.render([user("a")]).text == "a"
+
+
 @pytest.mark.parametrize(
     ("messages", "system"),
     [([user("b")], ""), ([Message(role=Role.SYSTEM, content=("Be kind.",)), user("b")], "Be kind.")],
