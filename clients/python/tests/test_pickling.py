@@ -20,6 +20,7 @@ from onward.v1.usage_pb2 import FinishReason
 from onward_client import (
     TLS,
     APIError,
+    AsyncClient,
     Client,
     Completion,
     Conversation,
@@ -210,6 +211,16 @@ def test_a_process_pool_returns_exceptions_and_results() -> None:
         assert [str(each) for each in errors] == [str(EXAMPLES[name]) for name in names]
         assert parsed.result().parsed == City(name="Rome")
         assert isinstance(invalid.exception(), OutputValidationError)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_that_is_pickled_says_what_to_do(kind: type[Client] | type[AsyncClient]) -> None:
+    client = kind("localhost:1")
+
+    for way in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot be pickled or deeply copied; create one in each process"):
+            way(client)
+    assert type(copy.copy(client)) is kind
 
 
 def test_a_length_error_keeps_the_partial_output() -> None:

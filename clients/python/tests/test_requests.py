@@ -257,7 +257,10 @@ BAD_MESSAGES: list[tuple[Any, str]] = [
     ({"content": "Hi"}, "messages[1].role: must be one of system, developer, user, assistant, tool, not None"),
     ({"role": "robot"}, "messages[1].role: must be one of system, developer, user, assistant, tool, not 'robot'"),
     ({"role": "user", "contents": "Hi"}, "messages[1]: "),
-    ({"role": "user", "content": {"text": "Hi"}}, "messages[1].content: must be a list, not {'text': 'Hi'}"),
+    (
+        {"role": "user", "content": {"text": "Hi"}},
+        "messages[1].content: must be a string or a list of parts, not {'text': 'Hi'}",
+    ),
     (
         {"role": "user", "content": [{"type": "image_url", "image_url": {}}]},
         "messages[1].content[0].type: must be 'text', not 'image_url'",

@@ -101,6 +101,20 @@ class AsyncConnection:
         """Cancels all calls and closes the connections, also for clients made by `with_options`, which share them."""
         await self._channel.close()
 
+    def __copy__(self) -> Self:
+        """Returns a client with the same options, which shares the connections of this one."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __getstate__(self) -> object:
+        """Refuses to be pickled.
+
+        Raises:
+            TypeError: Always, as for other objects that cannot be pickled.
+        """
+        raise TypeError("a client cannot be pickled or deeply copied; create one in each process")
+
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """Returns a client that has other options and shares the connections of this one.
 

@@ -94,15 +94,20 @@ def number(path: str, value: object) -> float:
         raise RequestError(f"{path}: {shown(value)} is too large for a float") from error
 
 
-def items(path: str, value: object) -> list[object]:
+def items(path: str, value: object, expected: str = "a list") -> list[object]:
     """Returns the items of a value that must be a list or another iterable, but not text or a dict.
+
+    Args:
+        path: Where the value is in the request, for error messages.
+        value: The value.
+        expected: What the error message says that the value must be.
 
     Raises:
         RequestError: The value is not such an iterable.
     """
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | bytearray | Mapping | type):
         return list(cast("Iterable[object]", value))
-    raise RequestError(f"{path}: must be a list, not {shown(cast('object', value))}")
+    raise RequestError(f"{path}: must be {expected}, not {shown(cast('object', value))}")
 
 
 def _set(message: Message, field: FieldDescriptor, path: str, value: object) -> None:

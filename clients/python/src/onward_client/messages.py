@@ -215,7 +215,7 @@ def to_messages(messages: MessageLike | Iterable[MessageLike]) -> list[Message]:
         return [to_message(cast("MessageLike", messages), "messages")]
     return joined(
         (to_message(cast("MessageLike", message), f"messages[{at}]"), message_of(message) is not None)
-        for at, message in enumerate(items("messages", messages))
+        for at, message in enumerate(items("messages", messages, "a string, a message or a list of messages"))
     )
 
 
@@ -268,7 +268,7 @@ def to_message(message: MessageLike, path: str) -> Message:
 def _parts(content: object, path: str) -> list[ContentPart]:
     if isinstance(content, str):
         return text_parts(checked_text(path, content))
-    return [_part(part, f"{path}[{at}]") for at, part in enumerate(items(path, content))]
+    return [_part(part, f"{path}[{at}]") for at, part in enumerate(items(path, content, "a string or a list of parts"))]
 
 
 def _part(part: object, path: str) -> ContentPart:
