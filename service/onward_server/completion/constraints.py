@@ -92,9 +92,10 @@ def _frame(tool_format: ToolFormat, output_format: OutputFormat, context: Output
     if frame.output_begin and _has_text_begun(output_format, context):
         ended = frame.next_message
         frame = replace(frame, output_begin="", section_begin=ended, trigger=ended + frame.trigger)
+    triggers = tool_format.triggers_of(tool.name for tool in context.tools)
     return replace(
         frame,
-        other_triggers=tuple(trigger for trigger in tool_format.triggers if trigger != frame.trigger),
+        other_triggers=tuple(trigger for trigger in triggers if trigger != frame.trigger),
         start_triggers=tool_format.start_triggers,
     )
 

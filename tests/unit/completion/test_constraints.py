@@ -15,6 +15,7 @@ from onward_server.completion.answer.parsing.parser_state import MessagePart
 from onward_server.completion.answer.reasoning_formats import HARMONY as ANALYSIS
 from onward_server.completion.answer.reasoning_formats import THINK
 from onward_server.completion.answer.tool_formats.harmony import HARMONY
+from onward_server.completion.answer.tool_formats.pythonic import PYTHONIC
 from onward_server.completion.constraints import Constraints
 from onward_server.domain import (
     CompletionRequest,
@@ -152,6 +153,18 @@ async def test_continued_reasoning_ends_before_the_constrained_text(sampler: Ran
     assert grammar is not None
     assert sampler.allows(grammar, "k</think>yes")
     assert not sampler.allows(grammar, "yes")
+
+
+async def test_free_text_may_have_brackets_but_no_list_of_calls(sampler: RandomSampler) -> None:
+    """The parser would read the list in the text as calls, whose arguments nothing has constrained."""
+    request = CompletionRequest(tools=(FunctionTool(name="now", strict=True),))
+    context = OutputContext(tools=request.tools)
+    grammar = await Constraints(sampler.compiler).compile(request, OutputFormat(tools=PYTHONIC), context)
+    assert grammar is not None
+    assert sampler.allows(grammar, "[now()]")
+    assert sampler.allows(grammar, "See [1], [then()] and [now].")
+    assert not sampler.allows(grammar, "See [now(")
+    assert not sampler.allows(grammar, "[now(city=1)]")
 
 
 async def test_a_tool_call_cannot_be_required_if_tool_calls_are_left_in_the_text(sampler: RandomSampler) -> None:

@@ -19,7 +19,7 @@ class MarkerParser:
         self._state = state
         self._reasoning = output_format.reasoning
         self._tools = output_format.tools if state.tool_calls.tools else None
-        self._triggers = self._tools.triggers if self._tools else ()
+        self._triggers = self._tools.triggers_of(state.tool_calls.tools) if self._tools else ()
         self._has_reasoned = bool(self._reasoning and self._reasoning.is_closed_by(prompt))
         self._num_held_newlines = 0
 

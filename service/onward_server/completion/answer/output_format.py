@@ -1,6 +1,6 @@
 """How a family of models writes its output: what a reasoning format and a tool format consist of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from onward_server.completion.answer.parsing.parser_state import ParserState
@@ -54,6 +54,8 @@ class ToolFormat:
     """Control tokens that the parser must see in the text."""
     triggers: tuple[str, ...] = ()
     """Markers that start a tool call anywhere in the text."""
+    around_name: tuple[str, str] | None = None
+    """The text before and after the name of an offered tool, where the three together are a trigger, too."""
     start_triggers: tuple[str, ...] = ()
     """Literals that may start a tool call at the beginning of the output, or directly after another call."""
     parse: Callable[[ParserState, str], Parsing[None]]
@@ -64,6 +66,13 @@ class ToolFormat:
     """Whether the format puts all output between markers, reasoning and text included."""
     frame: CallFrame
     """How tool calls are written where a constraint forces them or constrains their arguments."""
+
+    def triggers_of(self, tools: Iterable[str]) -> tuple[str, ...]:
+        """Returns the triggers where tools of these names are offered."""
+        if self.around_name is None:
+            return self.triggers
+        before, after = self.around_name
+        return (*self.triggers, *(f"{before}{name}{after}" for name in tools))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
-from onward_server.completion.answer.parsing.json_text import quoted
+from onward_server.completion.answer.parsing.json_text import quoted, repaired_number
 from onward_server.completion.answer.parsing.python_strings import QUOTES, parse_string
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 
@@ -12,7 +12,7 @@ _MAX_DEPTH = 100
 _WORD = re.compile(r"[^\s,:=()\[\]{}'\"]*")
 _CONSTANTS = {"True": "true", "False": "false", "None": "null", "true": "true", "false": "false", "null": "null"}
 _DIGIT_SEPARATOR = re.compile(r"(?<=[0-9])_(?=[0-9])")
-_DECIMAL = re.compile(r"\+?(-?)(?=\.?[0-9])0*([0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_LEADING_ZEROS = re.compile(r"^([+-]?)0+(?=[0-9])")
 
 
 def parse_literal(stream: TextStream, emit: Callable[[str], None], depth: int = 0) -> Parsing[None]:
@@ -138,10 +138,9 @@ def _scalar(word: str) -> str:
     """Converts a number or one of Python's constants to JSON."""
     if word in _CONSTANTS:
         return _CONSTANTS[word]
-    decimal = _DECIMAL.fullmatch(_DIGIT_SEPARATOR.sub("", word))
-    if decimal:
-        sign, digits, fraction, exponent = (group or "" for group in decimal.groups())
-        return f"{sign}{digits or '0'}{f'{fraction}0' if fraction == '.' else fraction}{exponent}"
+    number = repaired_number(_LEADING_ZEROS.sub(r"\1", _DIGIT_SEPARATOR.sub("", word)))
+    if number is not None:
+        return number
     try:
         return str(int(word, 0))
     except ValueError:

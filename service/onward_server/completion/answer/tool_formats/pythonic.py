@@ -2,10 +2,10 @@
 
     [get_weather(city="Bern"), now()]
 
-The list may also follow `<|python_start|>` anywhere in the output, or be in a code block of Gemma's language
-`tool_code`, where one call a line is parsed, too. Output that starts with a bracket is a tool call only if the name of
-an offered tool and a parenthesis follow, and text otherwise. From the parenthesis on, anything but keyword arguments
-with literal values makes the tool call malformed; the calls before it remain.
+Text may come before and after. A bracket starts a list of calls only if the name of an offered tool and a parenthesis
+follow, and is text otherwise. From the parenthesis on, anything but keyword arguments with literal values makes the
+tool call malformed; the calls before it remain. A list may also follow `<|python_start|>`, or be in a code block of
+Gemma's language `tool_code`, where calls on lines of their own are parsed, too.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
@@ -27,22 +27,29 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
     """Parses a list of calls."""
     if trigger == "[":
         yield from _parse_bare_list(state)
+    elif trigger.startswith("["):
+        yield from _parse_calls_of(state, trigger[1:-1])
     else:
         yield from parse_python_section(state, _BLOCK_END if trigger == _BLOCK_BEGIN else _END)
 
 
 def _parse_bare_list(state: ParserState) -> Parsing[None]:
-    """Parses a list after its opening bracket, which started the output.
+    """Parses a list after its opening bracket, which started the output; white space may follow.
 
     Raises:
         NotAToolCall: The list does not start with a call of an offered tool.
     """
-    stream, tool_calls = state.stream, state.tool_calls
-    yield from stream.take_space()
-    name = yield from stream.accept(*(f"{name}(" for name in tool_calls.tools))
+    yield from state.stream.take_space()
+    name = yield from state.stream.accept(*(f"{name}(" for name in state.tool_calls.tools))
     if name is None:
         raise NotAToolCall
-    tool_calls.open(name[:-1])
+    yield from _parse_calls_of(state, name[:-1])
+
+
+def _parse_calls_of(state: ParserState, name: str) -> Parsing[None]:
+    """Parses a list after the opening parenthesis of its first call, which is of the tool with this name."""
+    stream = state.stream
+    state.tool_calls.open(name)
     yield from close_python_call(state)
     yield from stream.take_space()
     if not stream.is_at_end and (yield from stream.expect(",", "]")) == ",":
@@ -54,6 +61,7 @@ PYTHONIC = ToolFormat(
     prompt_markers=("[func_name1(",),
     control_strings=(_BEGIN, _END),
     triggers=(_BEGIN, _BLOCK_BEGIN),
+    around_name=("[", "("),
     start_triggers=("[",),
     parse=parse,
     frame=CallFrame(
