@@ -47,7 +47,7 @@ class Generation:
     """A request in the engine, as seen from the event loop."""
 
     def __init__(self, num_choices: int, stop_choice: Callable[[int], None]) -> None:
-        """Takes the number of choices and what is to be done to stop one."""
+        """Takes the number of choices, and a function that stops the choice with a given index."""
         self.unfinished = set(range(num_choices))
         """Choices that have neither finished nor been stopped."""
         self._stop_choice = stop_choice
@@ -66,7 +66,7 @@ class Generation:
         self._has_arrived.set()
 
     def fail(self, failure: EngineFailed) -> None:
-        """Makes `events` raise next, even if events are left: without a lost one, they are of no use."""
+        """Makes `events` raise next. Events that it has not yielded yet are dropped."""
         self._failure = failure
         self._has_arrived.set()
 

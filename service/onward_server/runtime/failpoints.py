@@ -1,4 +1,4 @@
-"""Injects faults into parts of a running server, to test how it fails.
+"""Injects faults into parts of a running server, to test what clients and supervisors then see.
 
 Only parts with a failpoint are wrapped, so a server without failpoints runs no code of this module.
 """

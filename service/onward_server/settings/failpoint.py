@@ -1,4 +1,4 @@
-"""What `--failpoint` takes: a fault to inject into one part of the server."""
+"""The values of `--failpoint`: a fault, and the part of the server that it is injected into."""
 
 import re
 from dataclasses import dataclass
@@ -22,30 +22,30 @@ class Fault(StrEnum):
     """What goes wrong."""
 
     HANG = "hang"
-    """It never returns."""
+    """The part never returns."""
     PANIC = "panic"
-    """It raises an exception that is no `Exception`, as a panic in Rust does."""
+    """The part raises a BaseException, as a panic of a library in Rust does."""
     ERROR = "error"
-    """It raises an `Exception`."""
+    """The part raises an Exception."""
     CRASH = "crash"
     """The process ends by SIGSEGV."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failpoint:
-    """A fault that strikes once."""
+    """A fault that is injected once."""
 
     part: Part
     fault: Fault
     occurrence: int = 1
-    """Which use of the part it strikes, from 1."""
+    """Which use of the part fails, counted from 1."""
 
     @classmethod
     def parse(cls, text: str) -> "Failpoint":
         """Reads `PART=FAULT` or `PART=FAULT@N`.
 
         Raises:
-            ValueError: It is spelled otherwise, or names an unknown part or fault.
+            ValueError: The text has another form, or names an unknown part or fault.
         """
         found = _SPELLING.fullmatch(text)
         parts, faults = ", ".join(Part), ", ".join(Fault)
