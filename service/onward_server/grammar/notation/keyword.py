@@ -31,7 +31,9 @@ class KeywordArguments:
 
     def _argument(self, name: str, schema: tree.Schema) -> str:
         if not _WRITABLE_NAME.fullmatch(name):
-            raise ArgumentsRejected(name, "a name that is not a keyword of a Python call cannot be written")
+            raise ArgumentsRejected(
+                name, "an empty name, or one with white space or one of ,=()[]{}'\", cannot be written"
+            )
         return self.rules.rule(f"{self._control.literal(f'{name}=')} {self.rules.json(schema, ALL_TYPES, name)}")
 
     def _other_argument(self, shape: tree.Object) -> str:

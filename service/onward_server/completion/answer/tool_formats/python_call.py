@@ -73,8 +73,8 @@ def close_python_call(state: ParserState) -> Parsing[None]:
     """Parses the arguments of the open tool call, after the opening parenthesis, and closes the call.
 
     Raises:
-        MalformedToolCall: Something other than keyword arguments with literal values follows, or they seem to end too
-            early, because the text after them can neither be another call nor the end of all.
+        MalformedToolCall: Something other than keyword arguments with literal values follows; or what follows them is
+            neither another call nor an end, which means that a quote within a string has ended it too early.
         SingleToolCallComplete: The request allows one tool call only.
     """
     stream, tool_calls = state.stream, state.tool_calls
