@@ -18,8 +18,11 @@ def require_readable_folder(folder: Path) -> None:
     Raises:
         ModelFolderError: It is not a folder, or a file cannot be read or is only a pointer to one.
     """
-    subfolders = [folder / name for name in _SUBFOLDERS if _is_folder(folder / name)]
-    for path in (path for listed in (folder, *subfolders) for path in _entries(listed)):
+    paths = list(_entries(folder))
+    for name in _SUBFOLDERS:
+        if _is_folder(folder / name):
+            paths += _entries(folder / name)
+    for path in paths:
         if path.suffix in _SUFFIXES:
             require_readable_file(path)
 
