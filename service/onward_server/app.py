@@ -26,7 +26,6 @@ from onward_server.completion.prompt.template_sources import named_template
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from onward_server.domain import ModelCapabilities, ModelCard
-from onward_server.engine.engine import Engine
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.exit_code import ExitCode
 from onward_server.file_errors import unreadable
@@ -186,11 +185,10 @@ async def _stop(engine: EngineThread) -> None:
 def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Event) -> EngineThread:
     watchdog = Watchdog(limit_s=settings.hang_limit_s)
     parts = failpoints.armed(Parts(model=model.loaded.causal_lm), settings.failpoints)
-    engine = Engine(
+    engine = parts.engine_type(
         WatchedModel(parts.model, watchdog, model.durations),
         num_sampleable=model.limits.num_sampleable,
         num_mask_threads=usable_processors(),
-        sample=parts.sample,
     )
     return EngineThread(
         engine,
@@ -198,7 +196,7 @@ def _engine_thread(settings: Settings, model: ServedModel, failure: asyncio.Even
         pacer=PrefillPacer(max_chunk=settings.prefill_chunk, step_target_s=settings.step_target_ms / 1000),
         watchdog=watchdog,
         on_failure=failure.set,
-        put=parts.put,
+        generation_type=parts.generation_type,
     )
 
 

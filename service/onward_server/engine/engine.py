@@ -7,7 +7,6 @@ Requests join and leave between steps.
 
 import logging
 from collections import abc
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,15 +28,11 @@ from onward_server.engine.mask_rows import MaskRows
 from onward_server.engine.scheduler import PrefillChunk, Scheduler
 from onward_server.engine.sequence import Sequence, SequenceGroup
 from onward_server.errors import EngineFailed, InvalidRequest
-from onward_server.grammar.matcher import Mask
 from onward_server.model.causal_lm import CausalLM, Logits
 
 logger = logging.getLogger(__name__)
 
 _MAX_FAILURES_IN_A_ROW = 3
-
-Sample = Callable[[Logits, Sequence, Mask | None], int]
-"""Chooses a token from logits (V,)."""
 
 
 @dataclass(slots=True)
@@ -54,24 +49,15 @@ class StepResult:
 class Engine:
     """Runs sequences on a model. All methods must be called from one thread."""
 
-    def __init__(
-        self,
-        model: CausalLM,
-        *,
-        num_sampleable: int | None = None,
-        num_mask_threads: int = 1,
-        sample: Sample = sampler.sample,
-    ) -> None:
+    def __init__(self, model: CausalLM, *, num_sampleable: int | None = None, num_mask_threads: int = 1) -> None:
         """Allocates the masks of all slots.
 
         Args:
             model: The model; the engine is its only user.
             num_sampleable: Number of token ids that can be sampled. Higher ids are padding of the logits. Default: all.
             num_mask_threads: Threads that fill the masks of constrained sequences.
-            sample: Chooses each token; see `sampler.sample`.
         """
         self.num_slots = model.num_slots
-        self._choose = sample
         self._model = model
         self._num_sampleable = num_sampleable or model.vocabulary_size
         self._scheduler = Scheduler(model.num_slots)
@@ -144,6 +130,10 @@ class Engine:
             self._prefill(chunk, result)
         return result
 
+    def sample(self, row: Logits, sequence: Sequence) -> int:
+        """Samples the next token of a sequence from logits (V,); see `sampler.sample`. A failpoint overrides this."""
+        return sampler.sample(row, sequence, self._masks.row_of(sequence))
+
     def _decode(self, sequences: abc.Sequence[Sequence], result: StepResult) -> None:
         slots = [sequence.held_slot for sequence in sequences]
         self._masks.start(sequences)
@@ -213,7 +203,7 @@ class Engine:
             token_id = sequence.forced_ids.popleft()
             sampler.check(float(row[token_id]))
         else:
-            token_id = self._choose(row, sequence, self._masks.row_of(sequence))
+            token_id = self.sample(row, sequence)
         sequence.token_ids.append(token_id)
         stop = _stop_token(sequence, token_id) if may_end else None
         if stop is not None:

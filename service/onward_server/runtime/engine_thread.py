@@ -103,10 +103,6 @@ class Generation:
             self._stop_choice(index)
 
 
-Put = Callable[[Generation, TimedEvent], None]
-"""Delivers an event to its generation."""
-
-
 class EngineThread:
     """Owns an engine and its thread. Every public method must be called on the event loop that called `start`."""
 
@@ -118,7 +114,7 @@ class EngineThread:
         pacer: PrefillPacer,
         watchdog: Watchdog,
         on_failure: Callable[[], None],
-        put: Put = Generation.put,
+        generation_type: type[Generation] = Generation,
     ) -> None:
         """Takes an engine that nobody else uses.
 
@@ -128,7 +124,7 @@ class EngineThread:
             pacer: Chooses the prompt tokens of each step.
             watchdog: Finds out that the engine hangs.
             on_failure: Called once, on the event loop, when the engine fails for good.
-            put: Delivers an event to its generation, on the event loop.
+            generation_type: The class of what `generate` yields.
         """
         self._engine = engine
         self._num_slots = engine.num_slots
@@ -136,7 +132,7 @@ class EngineThread:
         self._pacer = pacer
         self._watchdog = watchdog
         self._on_failure = on_failure
-        self._put = put
+        self._generation_type = generation_type
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._outbox: deque[TimedEvent] = deque()  # filled by the thread, emptied by the loop
         self._is_loop_called = False
@@ -207,7 +203,7 @@ class EngineThread:
             EngineFailed, EngineOverloaded: see `check_capacity`.
         """
         self.check_capacity()
-        generation = Generation(len(request.seeds), partial(self._stop_choice, request.id))
+        generation = self._generation_type(len(request.seeds), partial(self._stop_choice, request.id))
         self._generations[request.id] = generation
         if self._check is None:
             self._schedule_check()
@@ -243,7 +239,7 @@ class EngineThread:
                 continue
             num_unfinished = len(generation.unfinished)
             try:
-                self._put(generation, timed)
+                generation.put(timed)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException:  # an output without this event would be wrong

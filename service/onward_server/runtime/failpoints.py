@@ -1,22 +1,19 @@
 """Injects faults into parts of a running server, to test what clients and supervisors then see.
 
-Only parts with a failpoint are wrapped, so a server without failpoints runs no code of this module.
+Only parts with a failpoint are replaced, so a server without failpoints runs no code of this module.
 """
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar, assert_never
+from typing import assert_never
 
-from onward_server.engine import sampler
-from onward_server.engine.engine import Sample
+from onward_server.engine.engine import Engine
+from onward_server.engine.sequence import Sequence as EngineSequence
 from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
-from onward_server.runtime.engine_thread import Generation, Put
+from onward_server.runtime.engine_thread import Generation, TimedEvent
 from onward_server.settings.failpoint import Failpoint, Fault, Part
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
 class InjectedPanic(BaseException):
@@ -32,72 +29,90 @@ class Parts:
     """The parts of one model's engine that faults can be injected into."""
 
     model: CausalLM
-    sample: Sample = sampler.sample
-    put: Put = Generation.put
+    engine_type: type[Engine] = Engine
+    generation_type: type[Generation] = Generation
 
 
 def armed(parts: Parts, failpoints: Sequence[Failpoint]) -> Parts:
     """The parts with their failpoints armed; the same parts if there are none."""
     for failpoint in failpoints:
+        fault = _CountedFault(failpoint)
         match failpoint.part:
             case Part.RUN:
-                parts = replace(parts, model=_FaultyModel(parts.model, failpoint))
+                parts = replace(parts, model=_FaultyModel(parts.model, fault))
             case Part.SAMPLER:
-                parts = replace(parts, sample=_faulty(parts.sample, failpoint))
+                parts = replace(parts, engine_type=_faulty_engine(parts.engine_type, fault))
             case Part.DELIVERY:
-                parts = replace(parts, put=_faulty(parts.put, failpoint))
+                parts = replace(parts, generation_type=_faulty_generation(parts.generation_type, fault))
             case _:
                 assert_never(failpoint.part)
     return parts
 
 
+class _CountedFault:
+    """A fault that is injected into one use of a part."""
+
+    def __init__(self, failpoint: Failpoint) -> None:
+        self._fault = failpoint.fault
+        self._uses_left = failpoint.occurrence
+
+    def strike(self) -> None:
+        """Counts a use of the part, and injects the fault if it is the one."""
+        self._uses_left -= 1
+        if self._uses_left:
+            return
+        match self._fault:
+            case Fault.HANG:
+                while True:
+                    time.sleep(3600)
+            case Fault.PANIC:
+                raise InjectedPanic("a failpoint injected this panic")
+            case Fault.ERROR:
+                raise InjectedError("a failpoint injected this error")
+            case Fault.CRASH:
+                signal.raise_signal(signal.SIGSEGV)
+            case _:
+                assert_never(self._fault)
+
+
 class _FaultyModel:
     """A model of which one run fails; prefill and decode runs count together."""
 
-    def __init__(self, model: CausalLM, failpoint: Failpoint) -> None:
+    def __init__(self, model: CausalLM, fault: _CountedFault) -> None:
         self.num_slots = model.num_slots
         self.context_length = model.context_length
         self.vocabulary_size = model.vocabulary_size
         self.copy = model.copy
         self.release = model.release
         self._model = model
-        self._run = _faulty(_call, failpoint)
+        self._fault = fault
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
-        return self._run(lambda: self._model.prefill(slot, token_ids))
+        self._fault.strike()
+        return self._model.prefill(slot, token_ids)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
-        return self._run(lambda: self._model.decode(slots, token_ids))
+        self._fault.strike()
+        return self._model.decode(slots, token_ids)
 
 
-def _call(run: Callable[[], Logits]) -> Logits:
-    return run()
+def _faulty_engine(engine_type: type[Engine], fault: _CountedFault) -> type[Engine]:
+    class FaultyEngine(engine_type):
+        """An engine that fails to sample one token."""
+
+        def sample(self, row: Logits, sequence: EngineSequence) -> int:
+            fault.strike()
+            return super().sample(row, sequence)
+
+    return FaultyEngine
 
 
-def _faulty(function: Callable[_P, _R], failpoint: Failpoint) -> Callable[_P, _R]:
-    """The function, with the fault in place of one of its calls."""
-    num_calls = 0
+def _faulty_generation(generation_type: type[Generation], fault: _CountedFault) -> type[Generation]:
+    class FaultyGeneration(generation_type):
+        """A generation that fails to take one event; all of an engine count together."""
 
-    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        nonlocal num_calls
-        num_calls += 1
-        if num_calls == failpoint.occurrence:
-            _strike(failpoint.fault)
-        return function(*args, **kwargs)
+        def put(self, timed: TimedEvent) -> None:
+            fault.strike()
+            super().put(timed)
 
-    return call
-
-
-def _strike(fault: Fault) -> None:
-    match fault:
-        case Fault.HANG:
-            while True:
-                time.sleep(3600)
-        case Fault.PANIC:
-            raise InjectedPanic("a failpoint injected this panic")
-        case Fault.ERROR:
-            raise InjectedError("a failpoint injected this error")
-        case Fault.CRASH:
-            signal.raise_signal(signal.SIGSEGV)
-        case _:
-            assert_never(fault)
+    return FaultyGeneration

@@ -21,7 +21,7 @@ from onward_server.engine.generation import (
 )
 from onward_server.errors import EngineFailed, EngineOverloaded
 from onward_server.runtime import engine_thread
-from onward_server.runtime.engine_thread import EngineThread, Generation, Put, TimedEvent
+from onward_server.runtime.engine_thread import EngineThread, Generation, TimedEvent
 from onward_server.runtime.pacing import PrefillPacer
 from onward_server.runtime.watchdog import Watchdog
 from onward_server.sampling import SamplingParams
@@ -44,7 +44,7 @@ class Harness:
     """A running engine thread on a fake model."""
 
     def __init__(
-        self, model: FakeCausalLM, max_queue: int, hang_limit_s: float = WAIT_S, put: Put = Generation.put
+        self, model: FakeCausalLM, max_queue: int, hang_limit_s: float = WAIT_S, kind: type[Generation] = Generation
     ) -> None:
         self.model = model
         self.has_run = Condition()
@@ -58,7 +58,7 @@ class Harness:
             pacer=PrefillPacer(max_chunk=16, step_target_s=0.1),
             watchdog=Watchdog(limit_s=hang_limit_s),
             on_failure=self.failed.set,
-            put=put,
+            generation_type=kind,
         )
 
     async def tokens(self, item: GenerationRequest) -> list[int]:
@@ -91,9 +91,9 @@ async def running(
     *,
     max_queue: int = 8,
     hang_limit_s: float = WAIT_S,
-    put: Put = Generation.put,
+    kind: type[Generation] = Generation,
 ) -> AsyncGenerator[Harness]:
-    harness = Harness(model or FakeCausalLM(context_length=LONG + 10), max_queue, hang_limit_s, put)
+    harness = Harness(model or FakeCausalLM(context_length=LONG + 10), max_queue, hang_limit_s, kind)
     harness.thread.start()
     try:
         yield harness
@@ -308,16 +308,20 @@ async def test_a_request_with_an_event_that_was_not_delivered_fails_and_the_othe
     """The call ended with OK, and a token was missing in its output."""
     delivered: list[EngineEvent] = []
 
-    def put(generation: Generation, timed: TimedEvent) -> None:
-        event, _ = timed
-        if event.request_id == "a":
-            delivered.append(event)
-            if len(delivered) == lost:
-                generation.unfinished.discard(0)
-                raise error
-        Generation.put(generation, timed)
+    class Faulty(Generation):
+        """Fails to take one event of a request."""
 
-    async with running(put=put) as harness:
+        def put(self, timed: TimedEvent) -> None:
+            """Fails at one event."""
+            event, _ = timed
+            if event.request_id == "a":
+                delivered.append(event)
+                if len(delivered) == lost:
+                    self.unfinished.discard(0)
+                    raise error
+            super().put(timed)
+
+    async with running(kind=Faulty) as harness:
         results = await asyncio.gather(*(harness.tokens(request(name)) for name in "ab"), return_exceptions=True)
         assert isinstance(results[0], EngineFailed)
         assert results[1] == [4, 5, 6, 7, 8]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onward_server.engine import sampler
+from onward_server.engine.engine import Engine
 from onward_server.runtime.engine_thread import Generation
 from onward_server.runtime.failpoints import InjectedError, InjectedPanic, Parts, armed
 from onward_server.settings.failpoint import Failpoint, Fault, Part
@@ -15,7 +15,7 @@ def test_without_failpoints_the_parts_are_those_of_the_engine() -> None:
     model = FakeCausalLM()
     parts = armed(Parts(model=model), ())
 
-    assert (parts.model, parts.sample, parts.put) == (model, sampler.sample, Generation.put)
+    assert (parts.model, parts.engine_type, parts.generation_type) == (model, Engine, Generation)
 
 
 @pytest.mark.parametrize("part", Part)
@@ -24,8 +24,8 @@ def test_a_failpoint_wraps_its_own_part_only(part: Part) -> None:
     failing = armed(parts, [Failpoint(part=part, fault=Fault.ERROR)])
 
     assert (failing.model is not parts.model) == (part is Part.RUN)
-    assert (failing.sample is not parts.sample) == (part is Part.SAMPLER)
-    assert (failing.put is not parts.put) == (part is Part.DELIVERY)
+    assert (failing.engine_type is not Engine) == (part is Part.SAMPLER)
+    assert (failing.generation_type is not Generation) == (part is Part.DELIVERY)
 
 
 @pytest.mark.parametrize(("fault", "error"), [(Fault.ERROR, InjectedError), (Fault.PANIC, InjectedPanic)])
