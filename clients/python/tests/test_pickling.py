@@ -141,7 +141,7 @@ def test_a_failed_call_keeps_what_grpc_raised(client: Client, server: FakeServer
 
 
 @every_way
-def test_a_validation_error_that_cannot_be_pickled_is_kept_as_text(way: Callable[[Any], Any]) -> None:
+def test_a_validation_error_of_a_validator_is_kept(way: Callable[[Any], Any]) -> None:
     error = raised(lambda: to_completion(to_reply(response(choice('{"name": ""}')), "id")).parse(City))
     assert isinstance(error, OutputValidationError)
 
@@ -150,6 +150,20 @@ def test_a_validation_error_that_cannot_be_pickled_is_kept_as_text(way: Callable
     assert isinstance(copied.validation_error, ValueError)
     assert str(copied.validation_error) == str(error.validation_error)
     assert (copied.text, copied.response, str(copied)) == ('{"name": ""}', error.response, str(error))
+
+
+@every_way
+def test_a_cause_that_cannot_be_pickled_is_kept_as_text(way: Callable[[Any], Any]) -> None:
+    class LocalError(ValueError):
+        """An exception whose class another process cannot import."""
+
+    error = OutputValidationError("wrong", COMPLETION, "text", LocalError("too long"))
+
+    copied = way(error)
+
+    assert type(copied.validation_error) is ValueError
+    assert str(copied.validation_error) == "too long"
+    assert facts(copied) == facts(error)
 
 
 def results() -> dict[str, object]:

@@ -163,6 +163,28 @@ def test_what_a_schema_cannot_bind_is_checked_afterwards(kind: Any, text: str) -
 
 
 @pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"type": "number", "exclusiveMaximum": 0, "minimum": -0.5}, {"type": "number", "maximum": 0, "minimum": -0.5}),
+        ({"type": "number", "exclusiveMinimum": 2, "maximum": 2.5}, {"type": "number", "minimum": 2, "maximum": 2.5}),
+        (
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 9},
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 9},
+        ),
+        ({"enum": [["a"], ["b"]]}, {"enum": [["a"], ["b"]]}),
+        ({"enum": [["a"], ["b\x00"]]}, {}),
+        ({"const": {"a": 1}}, {}),
+        ({"type": "number", "maximum": float("inf")}, {"type": "number"}),
+    ],
+    ids=str,
+)
+def test_bounds_and_constants_that_no_server_can_enforce_are_widened(
+    given: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    assert bindable(given) == sent
+
+
+@pytest.mark.parametrize(
     ("pattern", "is_kept"),
     [
         ("^[a-z]+$", True),

@@ -20,6 +20,7 @@ from fake_server import FakeServer
 from onward.v1.chat_pb2 import Message, Tool
 from onward.v1.completion_pb2 import CompleteRequest
 from onward.v1.model_service_pb2 import GetModelRequest
+from onward.v1.tokenizer_service_pb2 import Token
 from onward_client import (
     TLS,
     APIError,
@@ -38,6 +39,7 @@ from onward_client import (
     user,
 )
 from onward_client.calls import CallOptions, ClientOptions
+from onward_client.fields import build
 from onward_client.replies import to_reply
 from onward_client.requests import RequestOptions
 from onward_client.results import to_completion
@@ -334,6 +336,27 @@ def test_the_error_names_the_field_and_the_cure(
 
     assert str(raised.value).startswith(message)
     assert not server.seen
+
+
+def test_bytes_are_read_as_bytes() -> None:
+    assert build(Token, "token", {"token": b"\xff"}) == Token(token=b"\xff")
+    with pytest.raises(RequestError, match=r"^token\.token: must be bytes, not 'a'"):
+        build(Token, "token", {"token": "a"})
+
+
+def test_a_format_without_a_schema_is_rejected() -> None:
+    with pytest.raises(RequestError, match=r"^response_format\.json_schema\.schema: is not set"):
+        complete_request("Hi", response_format=cast("Any", {"json_schema": {"name": "a"}}))
+
+
+def test_top_logprobs_need_logprobs() -> None:
+    with pytest.raises(RequestError, match=r"^top_logprobs: needs logprobs=True"):
+        complete_request("Hi", logprobs=False, top_logprobs=3)
+
+
+def test_a_part_of_a_message_must_be_text() -> None:
+    with pytest.raises(RequestError, match=r"^messages\[0\]\.content\[0\]: must be a string or a dict such as"):
+        complete_request([cast("Any", {"role": "user", "content": [5]})])
 
 
 TARGETS = [
