@@ -30,7 +30,7 @@ def _arguments(notation: ElementNotation | BareNotation | KeywordNotation | None
         case BareNotation(quote=quote):
             return _bare(arguments, quote)[1:-1]
         case KeywordNotation():
-            return ", ".join(f"{name}={_json(value)}" for name, value in arguments.items())
+            return ", ".join(f"{name}={_python(value)}" for name, value in arguments.items())
         case _:
             assert_never(notation)
 
@@ -52,6 +52,19 @@ def _bare(value: Json, quote: str) -> str:
                 for name, item in value.items()
             )
             return f"{{{','.join(members)}}}"
+        case _:
+            return _json(value)
+
+
+def _python(value: Json) -> str:
+    """A literal of Python, as models see them in training; a constraint has them write JSON, which they read alike."""
+    match value:
+        case None | bool():
+            return str(value)
+        case list():
+            return f"[{', '.join(map(_python, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{_json(name)}: {_python(item)}' for name, item in value.items())}}}"
         case _:
             return _json(value)
 
