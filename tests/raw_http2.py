@@ -110,8 +110,10 @@ class Connection:
                 await self.send(frame(Kind.SETTINGS, flags=ACK))
                 return
 
-    async def is_answered(self, stream: int) -> None:
-        """Returns once the server has sent HEADERS or RST_STREAM on the stream; acknowledges settings and pings.
+    async def is_answered(self, stream: int, *kinds: Kind) -> None:
+        """Returns once the server has sent a frame of these kinds on the stream; acknowledges settings and pings.
+
+        Without kinds, HEADERS and RST_STREAM are waited for.
 
         Raises:
             EOFError: The server closed the connection before.
@@ -122,7 +124,7 @@ class Connection:
             kind, flags, on = head[3], head[4], int.from_bytes(head[5:], "big")
             if kind in (Kind.SETTINGS, Kind.PING) and not flags & ACK:
                 await self.send(frame(kind, b"" if kind == Kind.SETTINGS else payload, flags=ACK))
-            if on == stream and kind in (Kind.HEADERS, Kind.RST_STREAM):
+            if on == stream and kind in (kinds or (Kind.HEADERS, Kind.RST_STREAM)):
                 return
 
 

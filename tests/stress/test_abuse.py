@@ -81,7 +81,7 @@ async def test_four_floods_of_50_000_streams_slow_down_no_call_and_leave_no_memo
         growth_mib = server.resident_mib() - before_mib
 
     # On a busy machine, calls take longer without any flood, too.
-    assert p99(durations) <= max(MAX_P99_S, 4 * p99(quiet))
+    assert p99(durations) <= max(MAX_P99_S, 8 * p99(quiet))
     assert growth_mib <= MAX_GROWTH_MIB
 
 

@@ -31,6 +31,8 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 _RequestT = TypeVar("_RequestT")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_STATUS_S = 1.0
+"""Time to send a status. It waits behind messages that the client does not read."""
 _LARGE_REQUEST_BYTES = 8 << 10
 """Larger requests are decoded in a thread: thousands of empty messages can take more than 5 ms."""
 _MIN_LOADING_RETRY_S, _MAX_LOADING_RETRY_S = 1.0, 15.0
@@ -54,9 +56,10 @@ class Call:
 class Boundary:
     """Runs calls and tracks which are running. Until `accept_calls`, every call ends with ModelsLoading."""
 
-    def __init__(self, *, max_deadline_s: float, max_message_bytes: int) -> None:
-        """Takes the time limit of a call and the size limit of a response."""
+    def __init__(self, *, max_deadline_s: float, stall_timeout_s: float, max_message_bytes: int) -> None:
+        """Takes the limits of a call's time, of the time until a message is read, and of a response's size."""
         self._max_deadline_s = max_deadline_s
+        self._stall_timeout_s = stall_timeout_s
         self._max_message_bytes = max_message_bytes
         self._running: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
@@ -110,6 +113,18 @@ class Boundary:
                 await abort(context, call, error)
             finally:
                 _log(call, code)
+
+    async def write(self, context: Context, data: bytes) -> None:
+        """Sends a message of a stream.
+
+        Raises:
+            StreamStalled: The client has not read enough of the stream for too long.
+        """
+        try:
+            async with asyncio.timeout(self._stall_timeout_s):
+                await context.write(data)
+        except TimeoutError:
+            raise status.StreamStalled(self._stall_timeout_s) from None
 
     def serialized(self, message: Message) -> bytes:
         """Returns the bytes of a message.
@@ -205,8 +220,15 @@ class ServiceHandlers:
                 self._boundary.call(path, context) as call,
                 aclosing(respond(await _decoded(decode, data), call)) as messages,
             ):
+                has_headers = False
                 async for message in messages:
-                    await context.write(self._boundary.serialized(message))
+                    data = self._boundary.serialized(message)
+                    if (
+                        not has_headers
+                    ):  # if they were in one batch with a message that is not read, no status could follow
+                        await context.send_initial_metadata(())
+                        has_headers = True
+                    await self._boundary.write(context, data)
 
         self._handlers[method] = grpc.unary_stream_rpc_method_handler(handle)
 
@@ -238,7 +260,11 @@ async def abort(context: Context, call: Call, error: BaseException) -> None:
     if isinstance(error, InvalidRequest):
         call.note(fields=",".join(violation.field for violation in error.violations))
     message, trailers = status.status_and_trailers(failed, call.request_id)
-    await context.abort(failed.code, message, trailers)
+    try:
+        async with asyncio.timeout(_STATUS_S):
+            await context.abort(failed.code, message, trailers)
+    except TimeoutError:  # core sends it when the client has read the messages before it
+        raise asyncio.CancelledError from None
 
 
 async def _decoded(decode: Callable[[bytes], _RequestT], data: bytes) -> _RequestT:

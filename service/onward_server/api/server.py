@@ -62,7 +62,11 @@ class Server:
         """Registers the services; enter the server to listen. The catalogue is not used before `open`."""
         self._settings = settings
         self._access = access
-        self._boundary = Boundary(max_deadline_s=settings.max_deadline_s, max_message_bytes=settings.max_message_bytes)
+        self._boundary = Boundary(
+            max_deadline_s=settings.max_deadline_s,
+            stall_timeout_s=settings.stall_timeout_s,
+            max_message_bytes=settings.max_message_bytes,
+        )
         self._key_check = KeyCheck(access.api_keys, self._boundary) if access.api_keys else None
         self._health = HealthService()
         servicers = (CompletionServicer(catalogue), ModelServicer(catalogue), TokenizerServicer(catalogue))

@@ -10,6 +10,7 @@
     EngineFailed        UNAVAILABLE         ENGINE_FAILURE        RetryInfo
     ResponseTooLarge    RESOURCE_EXHAUSTED  MESSAGE_TOO_LARGE     forbids a retry; clients otherwise retry this code
     DeadlineExceeded    DEADLINE_EXCEEDED   (no reason)
+    StreamStalled       DEADLINE_EXCEEDED   (no reason)
     UnknownMethod       UNIMPLEMENTED       (no reason)
     anything else       INTERNAL            ENGINE_FAILURE        a fixed text: the exception's own is not sent
 
@@ -68,6 +69,13 @@ class DeadlineExceeded(OnwardError):
 
     def __init__(self, limit_s: float) -> None:
         super().__init__(f"the call took longer than {limit_s:g} s, the time limit of this server")
+
+
+class StreamStalled(OnwardError):
+    """The client did not read its stream."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the client has read nothing of the stream for {limit_s:g} s, the limit of this server")
 
 
 class UnknownMethod(OnwardError):
@@ -160,7 +168,7 @@ def failure(error: BaseException) -> Failure:
                 },
                 forbids_retry=True,
             )
-        case DeadlineExceeded():
+        case DeadlineExceeded() | StreamStalled():
             failed = Failure(code=grpc.StatusCode.DEADLINE_EXCEEDED, message=str(error))
         case UnknownMethod():
             failed = Failure(code=grpc.StatusCode.UNIMPLEMENTED, message=str(error))

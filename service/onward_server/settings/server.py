@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """Target duration of a step that prefills a prompt while other sequences decode, in milliseconds."""
     max_deadline_s: float = Field(default=600.0, gt=0, le=86_400)
     """Maximum duration of a call, in seconds. It applies to calls without a deadline or with a later one."""
+    stall_timeout_s: float = Field(default=30.0, gt=0, le=86_400)
+    """How long a client may leave its stream unread, in seconds. The call then ends with DEADLINE_EXCEEDED."""
     drain_timeout_s: float = Field(default=30.0, ge=0, le=3600)
     """Time that running calls get to finish after SIGTERM or SIGINT, in seconds."""
     hang_limit_s: float = Field(default=30.0, ge=0.1, le=3600)

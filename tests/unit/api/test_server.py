@@ -31,7 +31,7 @@ from onward.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from onward.v1.tokenizer_service_pb2 import CountTokensRequest, DetokenizeRequest, TokenizeRequest
 from onward_client import AsyncClient, Client, channels
 from onward_client.channels import service_config
-from onward_server.api import server
+from onward_server.api import boundary, server
 from onward_server.api.access import load_access
 from onward_server.api.server import Ending, Server
 from onward_server.domain import Completion, CompletionRequest
@@ -39,6 +39,7 @@ from onward_server.errors import EngineFailed, EngineOverloaded, FieldViolation,
 from onward_server.settings.server import Settings
 from onward_server.version import VERSION
 from testing.fakes_completion import CARD, FakeCatalogue, FakeCompleter
+from tests.raw_http2 import END_STREAM, Kind, frame, http2, number, request
 from tests.serving import HELLO, STREAM_HELLO, Served, details, failure, serving, trailers
 from tests.waiting import WAIT_S
 
@@ -325,6 +326,41 @@ async def test_a_cancellation_during_a_blocked_write_ends_the_request() -> None:
         await completer.ended.wait()
 
     assert completer.running == 0
+
+
+async def test_a_stream_that_is_not_read_ends_its_request_and_says_so_when_it_is_read_again() -> None:
+    completer = FakeCompleter(texts=("x" * 1_000_000,) * 100)
+    async with serving(completer, stall_timeout_s=0.1) as served:
+        events = aiter(served.completions.StreamComplete(STREAM_HELLO))
+        await anext(events)
+        await completer.ended.wait()
+        error = await failure(events)
+
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert error.details() == "the client has read nothing of the stream for 0.1 s, the limit of this server"
+    assert details(error).keys() == {"RequestInfo"}
+
+
+async def test_a_stream_whose_client_never_lets_a_message_through_ends_its_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(boundary, "_STATUS_S", 0.01)
+    completer = FakeCompleter()
+    message = STREAM_HELLO.SerializeToString()
+    async with serving(completer, stall_timeout_s=0.1) as served, http2(served.server.address) as connection:
+        await connection.send(
+            frame(Kind.SETTINGS, b"\x00\x04" + number(0)),  # the initial window of streams
+            request(1, b"/onward.v1.CompletionService/StreamComplete"),
+            frame(Kind.DATA, b"\x00" + number(len(message)) + message, stream=1, flags=END_STREAM),
+        )
+        await completer.ended.wait()
+        await served.server.drain(5)
+
+    assert completer.running == 0
+    lines = [record.__dict__["fields"] for record in caplog.records if record.getMessage() == "request"]
+    assert [line["code"] for line in lines] == ["DEADLINE_EXCEEDED"]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete"])
