@@ -5,9 +5,9 @@
     command_r    Action: ```json
                  [{"tool_name": "get_weather", "parameters": {"city": "Bern"}}]```      Command R and R+
 
-The call ids that models write are ignored, as they repeat. `Action:` is text unless a code block with a list of objects
-follows. The closing bracket and the end marker may be missing at the end of the output. Any other deviation, an unknown
-tool or arguments that are not a JSON object make the tool call malformed; the calls before it remain.
+The call ids that models write are ignored, as they repeat. `Action:` is text unless a list of objects follows, in a
+code block or not. The closing bracket and the end marker may be missing at the end of the output. Any other deviation,
+an unknown tool or arguments that are not a JSON object make the tool call malformed; the calls before it remain.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
@@ -27,12 +27,14 @@ def parse(state: ParserState, _trigger: str) -> Parsing[None]:
 
 
 def parse_action(state: ParserState, _trigger: str) -> Parsing[None]:
-    """Parses the calls of the code block after `Action:`."""
+    """Parses the calls after `Action:`."""
     stream = state.stream
-    for literal in ("```json", "["):
-        yield from stream.take_space()
-        if (yield from stream.accept(literal)) is None:
-            raise NotAToolCall
+    yield from stream.take_space()
+    if (yield from stream.accept("```")):
+        yield from stream.accept("json")
+    yield from stream.take_space()
+    if (yield from stream.accept("[")) is None:
+        raise NotAToolCall
     yield from stream.take_space()
     if stream.next_character != "{":
         raise NotAToolCall
