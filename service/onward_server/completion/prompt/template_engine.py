@@ -19,13 +19,8 @@ import jinja2.visitor
 from jinja2 import nodes
 from jinja2.parser import Parser
 
-from onward_server.completion.prompt.template_budget import (
-    ITERATING_FILTERS,
-    Budget,
-    BudgetExceeded,
-    current,
-    spending,
-)
+from onward_server.completion.prompt.template_budget import Budget, BudgetExceeded, current, spending
+from onward_server.completion.prompt.template_rules import ITERATING_FILTERS, allow_call, allow_filter
 
 Clock = Callable[[], datetime]
 
@@ -33,6 +28,8 @@ _BUDGET_S = 5.0
 _MAX_INDENT = 100
 _JSON_GROWTH = 6
 """A character is escaped as up to 6."""
+_PASSED_BY_JINJA = ("_block_vars", "_loop_vars")
+"""Arguments that jinja adds to every call inside a loop or a block, and takes off before the function is called."""
 _UNBOUNDED_FILTERS = ("pprint", "urlize", "xmlattr")
 _MAX_CHARACTERS = 2**25
 """Largest length of the output, in characters."""
@@ -190,7 +187,8 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         budget = current()
         if getattr(obj, "__name__", "") == "join" and len(args) == 1 and not isinstance(args[0], Sized):
             args = (list(budget.items(cast(Iterable[object], args[0]))),)
-        budget.call(obj, args, kwargs)
+        named = {name: value for name, value in kwargs.items() if name not in _PASSED_BY_JINJA}
+        allow_call(budget, obj, args, named)
         return budget.made(super().call(context, obj, *args, **kwargs))
 
     @staticmethod
@@ -241,7 +239,7 @@ def _bounded(name: str, function: Callable[..., object]) -> Callable[..., object
         passed, given = arguments[:num_passed], list(arguments[num_passed:])
         if name in ITERATING_FILTERS and given and isinstance(given[0], Iterable) and not isinstance(given[0], Sized):
             given[0] = list(budget.items(cast(Iterable[object], given[0])))
-        budget.filter(name, given, named)
+        allow_filter(budget, name, given, named)
         return budget.made(function(*passed, *given, **named))
 
     return bounded
