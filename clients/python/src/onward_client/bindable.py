@@ -20,6 +20,15 @@ _FORMATS = frozenset(
         *("iri", "iri-reference", "uri", "uri-reference", "uuid", "json-pointer", "relative-json-pointer"),
     }
 )
+_HEX = "[0-9a-f]"
+_OWN_FORMATS: Mapping[str, Schema] = {
+    "ipvanyaddress": {"anyOf": [{"type": "string", "format": version} for version in ("ipv4", "ipv6")]},
+    **{
+        f"uuid{version}": {"pattern": f"^{_HEX}{{8}}-{_HEX}{{4}}-{version}{_HEX}{{3}}-[89ab]{_HEX}{{3}}-{_HEX}{{12}}$"}
+        for version in range(1, 9)
+    },
+}
+"""Formats of pydantic alone, in terms that every server knows."""
 _CONSTRUCT = re.compile(r"\\(?P<escape>.)|(?P<group>\(\?(?!:|<[A-Za-z_]))", re.DOTALL)
 _ESCAPES = frozenset("dDwWsStnrfxupP")
 _MAX_EXACT = 2**53
@@ -62,8 +71,9 @@ def _strict(schema: Mapping[str, Any]) -> Schema:
 
 
 def _drop_unenforceable(schema: Schema) -> None:
-    if str(schema.get("format", "")).startswith("uuid"):
-        schema["format"] = "uuid"  # of any version
+    if (own := _OWN_FORMATS.get(schema.get("format", ""))) is not None:
+        del schema["format"]
+        schema |= own
     for key in [key for key, value in schema.items() if key in _KEPT_IF and not _KEPT_IF[key](value)]:
         del schema[key]
         if key == "patternProperties":
