@@ -82,10 +82,10 @@ The trailing metadata of every call has `{REQUEST_ID}` and `{SERVER_VERSION[0]}`
 
 | Code | Meaning, and what to do |
 |---|---|
-| DEADLINE_EXCEEDED | The client's deadline, or the server's (`--max-deadline-s`), has passed. Ask for less. |
+| DEADLINE_EXCEEDED | The client's deadline or `--max-deadline-s` has passed, or `--stall-timeout-s` without a read. |
 | UNIMPLEMENTED | The server has no such method. Its version may be older than the client's. |
 | CANCELLED | The client cancelled the call. |
-| UNAVAILABLE | Without `ErrorInfo`, it comes from gRPC: there is no connection. Check address and TLS. |
+| UNAVAILABLE | Without `ErrorInfo`, it is gRPC's: no connection (check address and TLS), or 1,000 open calls on it. |
 | RESOURCE_EXHAUSTED | Without `ErrorInfo`, it comes from gRPC: the request or its metadata exceeds the size limit. |
 
 ## Exit codes
