@@ -480,6 +480,8 @@ def test_health_of_an_unknown_service_says_so(client: Client) -> None:
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_client_that_was_used_before_a_fork_is_rejected_after_it(server: FakeServer) -> None:
     server.script.append(text_response())
     reading, writing = os.pipe()
