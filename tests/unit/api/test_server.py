@@ -276,7 +276,7 @@ async def test_a_client_retries_an_overloaded_server_after_the_delay_that_it_ask
 
     assert len(events) == 5
     assert len(completer.requests) == 3
-    assert elapsed_s >= 0.5  # twice 0.3 s; timers of gRPC may be a little early
+    assert elapsed_s >= 0.4  # twice 0.3 s, each shortened by up to a quarter
 
 
 async def test_the_status_of_an_overloaded_server_has_the_retry_delay() -> None:
@@ -570,7 +570,7 @@ async def test_until_the_server_opens_health_is_not_serving_and_calls_are_told_w
     assert isinstance(info, ErrorInfo)
     assert info.reason == "MODEL_LOADING"
     assert isinstance(retry, RetryInfo)
-    assert 1000 <= retry.retry_delay.ToMilliseconds() == int(str(trailers(error)["grpc-retry-pushback-ms"]))
+    assert 750 <= retry.retry_delay.ToMilliseconds() == int(str(trailers(error)["grpc-retry-pushback-ms"]))
     assert response.model == "fake"
 
 
