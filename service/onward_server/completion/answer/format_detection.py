@@ -38,15 +38,16 @@ def detect_tool_format(
     """Returns the format whose parser reads the rendered call; if none does, the one that is described.
 
     Of several formats that read it, those that leave no text are preferred, then one that also writes calls so, best
-    with the same white space. If none of them does, the format that is described is preferred to them.
+    with the same white space. If none of them does, the format that is described is preferred to them. One that leaves
+    text and does not write calls so has found its markers in a call of another format.
     """
     texts = {format_.name: list(_texts(format_, reasoning, samples)) for format_ in formats}
-    reading = [format_ for format_ in formats if "" in texts[format_.name]]
-    reading = reading or [format_ for format_ in formats if texts[format_.name]]
+    clean = [format_ for format_ in formats if "" in texts[format_.name]]
+    reading = clean or [format_ for format_ in formats if texts[format_.name]]
     likeness = {format_.name: max(_likeness(format_, call) for call in samples.calls) for format_ in reading}
     best = max(reading, key=lambda format_: likeness[format_.name], default=None)
     is_written = best is not None and likeness[best.name] > 0
-    return best if is_written else _described(formats, samples.tool_prompts) or best
+    return best if is_written else _described(formats, samples.tool_prompts) or (best if clean else None)
 
 
 def _texts(format_: ToolFormat, reasoning: ReasoningFormat | None, samples: TemplateSamples) -> Iterator[str]:

@@ -102,13 +102,18 @@ def test_a_marker_in_a_comment_of_the_template_is_no_tool_format(name: str) -> N
 
 
 def test_calls_with_the_marker_of_another_format_are_not_taken_for_it() -> None:
-    """GLM writes `<tool_call>` before a name and elements, not before a JSON object as Hermes does."""
+    """GLM writes `<tool_call>` before a name and elements, not before a JSON object as Hermes does.
+
+    Llama 3 writes a JSON object without markers, which is also found between the markers of any other format.
+    """
     written = '{"name": {{ call.function.name | tojson }}, "arguments": {{ call.function.arguments | tojson }}}'
     hermes = CALLS_TEMPLATE.replace("CALL", f"<tool_call>{written}</tool_call>")
     other = CALLS_TEMPLATE.replace("CALL", f"<tool_call>call {written}</tool_call>")
+    unknown = CALLS_TEMPLATE.replace("CALL", f"<call>{written}</call>")
 
     assert template_formats(hermes).names == ("hermes", "none")
     assert template_formats(other).names == ("none", "none")
+    assert template_formats(unknown).names == ("none", "none")
 
 
 @pytest.mark.parametrize(
@@ -359,7 +364,7 @@ def test_a_malformed_tool_call_is_returned_as_raw_text(format_name: str, output:
         ("llama3", ' {"name": "Bern", "parameters": {}}'),
         ("llama3", '{"name": "noop", "age": 3}'),
         ("llama3", "{ "),
-        ("llama3", 'As JSON: {"name": "noop", "parameters": {}}'),
+        ("llama3", 'As JSON: {"name": "noop", "age": 3}'),
         ("qwen3_coder", "write <function=name> and\n <function="),
         ("harmony", "no header at all"),
     ],

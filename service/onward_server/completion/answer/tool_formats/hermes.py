@@ -4,8 +4,8 @@
     {"name": "get_weather", "arguments": {"city": "Bern"}}
     </tool_call>
 
-The closing tag may be missing, and one element may hold several objects, or a list of them. Other text in the element,
-an unknown tool or arguments that are not a JSON object make the tool call malformed.
+The closing tag may be missing, and one element may hold several objects, with or without commas, or a list of them.
+Other text in the element, an unknown tool or arguments that are not a JSON object make the tool call malformed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
@@ -32,9 +32,9 @@ def parse_element(state: ParserState, begin: str, end: str) -> Parsing[None]:
         yield from stream.take_space()
         yield from parse_call(state)
         yield from stream.take_space()
-        marker = yield from stream.accept(end, begin)
+        marker = yield from stream.accept(end, begin, ",")
         if marker is not None or stream.is_at_end or stream.next_character == "{":
-            state.close_tool_call(begin if marker == begin else "")
+            state.close_tool_call("" if marker is None or marker == end else marker)
         if marker == end or stream.is_at_end:
             return
 

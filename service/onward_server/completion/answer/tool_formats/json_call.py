@@ -8,6 +8,7 @@ from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 
 _NO_ARGUMENTS = "{}"
+_NEXT_OBJECT = ("{", ",{", ", {", ",\n{")
 
 
 def parse_call(state: ParserState, *, is_begun: bool = False) -> Parsing[None]:
@@ -57,6 +58,8 @@ def parse_call_list(state: ParserState) -> Parsing[None]:
 def parse_call_section(state: ParserState, end: str) -> Parsing[None]:
     """Parses and closes a list of calls, or calls without a list, and takes the end marker, which may be missing.
 
+    Calls without a list may have commas between them.
+
     Raises:
         MalformedToolCall: Something other than such calls follows.
         SingleToolCallComplete: The request allows one tool call only.
@@ -68,7 +71,7 @@ def parse_call_section(state: ParserState, end: str) -> Parsing[None]:
     else:
         yield from parse_call(state)
         state.close_tool_call()
-        while (yield from stream.accept_after_space("{")):
+        while (yield from stream.accept_after_space(*_NEXT_OBJECT)):
             yield from parse_call(state, is_begun=True)
             state.close_tool_call()
     yield from accept_end(stream, end)

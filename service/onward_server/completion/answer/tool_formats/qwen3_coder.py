@@ -11,6 +11,7 @@
 Values are bare text; the tool's schema decides whether one is a string. The outer element may be missing. Without it,
 `<function=` followed by anything but an offered tool is text. The end of an argument may be missing if another marker
 follows, the other ends may be missing in any case. Any other deviation or an unknown tool make the tool call malformed.
+A call may also begin inside the reasoning, and ends it.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
@@ -60,6 +61,7 @@ QWEN3_CODER = ToolFormat(
     prompt_markers=("<function=", "<parameter="),
     control_strings=("<tool_call>", "</tool_call>"),
     triggers=("<tool_call>", "<function="),
+    ends_reasoning=True,
     parse=parse,
     frame=CallFrame(
         trigger="<tool_call>",
