@@ -2,6 +2,6 @@
 
 import os
 
-# ONNX Runtime's wheels send usage data to Microsoft unless this variable is 1 when their library is loaded. A module of
-# this package loads it. Any other value in the environment is replaced: nothing turns the telemetry on.
+# ONNX Runtime's wheels send usage data to Microsoft unless this variable is 1 when a module of this package loads the
+# library. Any other value is overridden, so no environment can turn telemetry on.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

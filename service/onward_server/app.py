@@ -75,7 +75,7 @@ def _run(settings: Settings) -> int:
     except StartupError as error:
         console.error("%s", error)
         return ExitCode.FAILED
-    except EngineFailed as error:  # its thread runs on, and the interpreter cannot end it
+    except EngineFailed as error:  # its thread still runs, and the interpreter cannot stop it
         logger.critical("ending the process at once: %s", error)
         logging.shutdown()
         os._exit(ExitCode.FAILED)

@@ -10,11 +10,11 @@ class ExitCode(IntEnum):
     meaning: str
     """One sentence for the documentation."""
 
-    OK = 0, "The command succeeded. `serve`: SIGTERM or SIGINT ended the server, and every call was answered."
+    OK = 0, "The command succeeded. `serve`: the server stopped on SIGTERM or SIGINT."
     FAILED = (
         1,
         (
-            "The command failed; stderr says why. `serve`: the server could not start, or an engine failed. "
+            "The command failed; stderr says why. `serve`: the server failed to start, run or stop. "
             "`health`: the server is not serving."
         ),
     )

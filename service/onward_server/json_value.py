@@ -48,7 +48,7 @@ def parse(text: str, max_depth: int = _MAX_DEPTH) -> Json:
 
 
 def has_lone_surrogates(text: str, value: Json) -> bool:
-    """Whether a string or a key of a value is no Unicode text, as its JSON text escapes half a surrogate pair only."""
+    """Whether a string or key of a value has half a surrogate pair, which is not valid Unicode; JSON can escape it."""
     # Serializing takes as long as parsing, so it is done only if there may be something to find.
     if _ESCAPED_SURROGATE.search(text) is None:
         return False

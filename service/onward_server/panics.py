@@ -1,7 +1,7 @@
 """Panics of libraries that are written in Rust.
 
-PyO3 raises a panic as `pyo3_runtime.PanicException`, a class that each library has for itself and that cannot be
-imported. It is derived from BaseException, so code that expects an Exception lets it through.
+PyO3 raises a panic as `pyo3_runtime.PanicException`. Each library has its own class of this name, which cannot be
+imported and is derived from BaseException, so `except Exception` does not catch it.
 """
 
 from collections.abc import Callable, Generator
@@ -15,7 +15,7 @@ def is_panic(error: BaseException) -> bool:
 
 @contextmanager
 def panics_raise(make_error: Callable[[], Exception]) -> Generator[None]:
-    """Raises an error in the place of a panic of the block.
+    """Replaces a panic in the block with an error.
 
     The text of the panic, which Rust has written to stderr, is dropped: it may quote the text of a caller.
     """

@@ -1,4 +1,4 @@
-"""The line with which a server says that it accepts calls, and how to send the first one."""
+"""The line that a server prints once it accepts calls."""
 
 import ipaddress
 import shlex
@@ -12,7 +12,7 @@ from onward_server.version import VERSION
 
 
 def start_line(settings: Settings, address: str, program: Sequence[str] = ("onward",)) -> str:
-    """Which models are served, at which address, and a shell command that sends a first request from any folder here.
+    """Returns the line: the models, the address, and a shell command that sends a first request from any folder here.
 
     With mutual TLS, CERT and KEY in the command stand for the files of a client certificate.
 

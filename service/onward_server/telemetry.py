@@ -66,12 +66,12 @@ class _LineHandler(logging.StreamHandler[TextIO]):
 
 
 def _log_fatal(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Logs the exception that ends the process, with its message: no request's exception gets this far."""
+    """Logs the exception that ends the process, with its message: exceptions of requests never get here."""
     logger.critical("%s: %s", kind.__qualname__, error, exc_info=(kind, error, trace))
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-    logger.error("an exception that nothing caught", exc_info=(kind, error or kind(), trace))
+    logger.error("uncaught exception", exc_info=(kind, error or kind(), trace))
 
 
 class _Formatter(logging.Formatter):

@@ -71,7 +71,7 @@ class ApiKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What protects the server: TLS and API keys. A change of their files has an effect at once."""
+    """The TLS identity and the API keys of the server. Changes of their files take effect at once."""
 
     certificates: Certificates | None
     """None: plaintext."""
@@ -84,7 +84,7 @@ class Access:
         return None if self.certificates is None else self.certificates.credentials
 
     def reload(self) -> None:
-        """Reads the files now. Logs what is unusable, and keeps its previous value."""
+        """Reads the files again. If one is unusable, logs why and keeps the previous value."""
         if self.certificates is not None:
             self.certificates.reload()
         if self.api_keys is not None:

@@ -32,7 +32,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 _RequestT = TypeVar("_RequestT")
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _STATUS_S = 1.0
-"""Time to send a status. It waits behind messages that the client does not read."""
+"""Time allowed for sending a status, which is queued behind messages that the client has not read."""
 _LARGE_REQUEST_BYTES = 8 << 10
 """Larger requests are decoded in a thread: thousands of empty messages can take more than 5 ms."""
 _MIN_LOADING_RETRY_S, _MAX_LOADING_RETRY_S = 1.0, 15.0
@@ -57,7 +57,7 @@ class Boundary:
     """Runs calls and tracks which are running. Until `accept_calls`, every call ends with ModelsLoading."""
 
     def __init__(self, *, max_deadline_s: float, stall_timeout_s: float, max_message_bytes: int) -> None:
-        """Takes the limits of a call's time, of the time until a message is read, and of a response's size."""
+        """Takes the limits on the duration of a call, the time a message stays unread, and the size of a response."""
         self._max_deadline_s = max_deadline_s
         self._stall_timeout_s = stall_timeout_s
         self._max_message_bytes = max_message_bytes
@@ -69,7 +69,7 @@ class Boundary:
         self._is_aborting = False
 
     def accept_calls(self) -> None:
-        """Runs the calls that arrive from now on."""
+        """Starts to run calls instead of rejecting them with ModelsLoading."""
         self._loading_since_s = None
 
     def reject_new_calls(self) -> None:
@@ -106,9 +106,9 @@ class Boundary:
                 if context.time_remaining() == 0:
                     code = grpc.StatusCode.DEADLINE_EXCEEDED
                 raise
-            except (grpc.aio.BaseError, GeneratorExit, KeyboardInterrupt, SystemExit):  # the first: the client is gone
+            except (grpc.aio.BaseError, GeneratorExit, KeyboardInterrupt, SystemExit):  # BaseError: the client is gone
                 raise
-            except BaseException as error:  # noqa: BLE001  the outermost layer: also a panic ends with a status
+            except BaseException as error:  # noqa: BLE001  the outermost layer: a panic, too, ends with a status
                 code = status.failure(error).code
                 await abort(context, call, error)
             finally:
@@ -118,7 +118,7 @@ class Boundary:
         """Sends a message of a stream.
 
         Raises:
-            StreamStalled: The client has not read enough of the stream for too long.
+            StreamStalled: The client has left the stream unread for too long.
         """
         try:
             async with asyncio.timeout(self._stall_timeout_s):
@@ -141,7 +141,7 @@ class Boundary:
         if self._is_draining:
             raise ServerDraining
         if self._loading_since_s is not None:
-            # A load that has taken long will take long. Clients that wait as long again make few calls in vain.
+            # The longer loading has taken, the longer it may still take. Waiting as long again wastes few attempts.
             elapsed_s = time.monotonic() - self._loading_since_s
             raise ModelsLoading(min(max(elapsed_s, _MIN_LOADING_RETRY_S), _MAX_LOADING_RETRY_S))
 
@@ -223,9 +223,8 @@ class ServiceHandlers:
                 has_headers = False
                 async for message in messages:
                     data = self._boundary.serialized(message)
-                    if (
-                        not has_headers
-                    ):  # if they were in one batch with a message that is not read, no status could follow
+                    if not has_headers:
+                        # In one batch with a message that is never read, they would block the status, too.
                         await context.send_initial_metadata(())
                         has_headers = True
                     await self._boundary.write(context, data)
@@ -263,7 +262,7 @@ async def abort(context: Context, call: Call, error: BaseException) -> None:
     try:
         async with asyncio.timeout(_STATUS_S):
             await context.abort(failed.code, message, trailers)
-    except TimeoutError:  # core sends it when the client has read the messages before it
+    except TimeoutError:  # core sends it only after the client has read the messages before it
         raise asyncio.CancelledError from None
 
 

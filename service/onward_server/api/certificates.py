@@ -17,7 +17,7 @@ _EXPIRED, _NOT_YET_VALID = 10, 9
 """OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID."""
 _HANDSHAKE_FLIGHTS = 3
 _READ_TRIALS = 3
-"""How often files that change while they are read are read again."""
+"""Maximum number of attempts to read files that change while they are being read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Identity:
             found.check(certificate, key, client_ca)
             if found == cls._of_files(certificate, key, client_ca):  # then ssl has read the same
                 return found
-        raise StartupError(f"--tls-cert: {certificate} and {key} change while they are read; start again")
+        raise StartupError(f"--tls-cert: {certificate} and {key} changed while they were being read; start again")
 
     @classmethod
     def _of_files(cls, certificate: Path, key: Path, client_ca: Path | None) -> "Identity":
@@ -66,14 +66,14 @@ class Identity:
         _warn_if_expired(context, self.certificate, certificate)
 
     def configuration(self) -> grpc.ServerCertificateConfiguration:
-        """Returns it as gRPC takes it."""
+        """Returns the identity in gRPC's form."""
         return grpc.ssl_server_certificate_configuration(
             [(self.key, self.certificate)], root_certificates=self.client_ca
         )
 
 
 class Certificates:
-    """The files of an identity. A connection gets the identity that they hold when it is made."""
+    """The files of an identity. Each new connection gets the identity that they hold at that moment."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         """Reads and checks the files; raises StartupError as `Identity.read` does."""
@@ -136,7 +136,7 @@ def _key_problem(error: Exception, certificate: Path, key: Path) -> str:
 
 
 def _warn_if_expired(server: ssl.SSLContext, pem: bytes, path: Path) -> None:
-    """Lets a client that trusts only this certificate connect to it, in memory: ssl has no other way to read dates."""
+    """Warns of an expired certificate. `ssl` cannot read its dates, so a client that trusts it connects in memory."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

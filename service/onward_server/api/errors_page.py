@@ -32,7 +32,7 @@ def reasons(proto: Path) -> list[Reason]:
     """Reads the reasons from error_reason.proto, except the unspecified one.
 
     Raises:
-        ValueError: A comment has another form.
+        ValueError: A comment does not have the expected form.
     """
     found: list[Reason] = []
     for lines, name in _ENTRY.findall(proto.read_text(encoding="utf-8")):
@@ -67,10 +67,10 @@ A call that fails ends with a gRPC status. Its details, in the trailing metadata
 | `google.rpc.BadRequest` | the bad fields, each with its path, a sentence and a reason of its own |
 | `google.rpc.RetryInfo` | how long to wait before the call is repeated |
 | `google.rpc.ResourceInfo` | the model that was not found |
-| `google.rpc.RequestInfo` | the request id, which the server's log has, too |
+| `google.rpc.RequestInfo` | the request id, which is also in the server's log |
 
-The trailing metadata of every call has `{REQUEST_ID}` and `{SERVER_VERSION[0]}`. If a call may or must not be repeated,
-`{PUSHBACK}` has the time to wait in milliseconds, or -1. gRPC clients with a retry policy obey it.
+The trailing metadata of every call has `{REQUEST_ID}` and `{SERVER_VERSION[0]}`. It may also have `{PUSHBACK}`:
+the milliseconds to wait before the call is repeated, or -1 if it must not be. gRPC's retry policies obey it.
 
 ## Reasons
 
@@ -82,10 +82,10 @@ The trailing metadata of every call has `{REQUEST_ID}` and `{SERVER_VERSION[0]}`
 
 | Code | Meaning, and what to do |
 |---|---|
-| DEADLINE_EXCEEDED | The client's deadline or `--max-deadline-s` has passed, or `--stall-timeout-s` without a read. |
+| DEADLINE_EXCEEDED | The client's deadline or `--max-deadline-s` passed, or nothing was read for `--stall-timeout-s`. |
 | UNIMPLEMENTED | The server has no such method. Its version may be older than the client's. |
 | CANCELLED | The client cancelled the call. |
-| UNAVAILABLE | Without `ErrorInfo`, it is gRPC's: no connection (check address and TLS), or 1,000 open calls on it. |
+| UNAVAILABLE | Without `ErrorInfo`, gRPC sends it: no connection (check address and TLS), or 1,000 open calls on it. |
 | RESOURCE_EXHAUSTED | Without `ErrorInfo`, it comes from gRPC: the request or its metadata exceeds the size limit. |
 
 ## Exit codes

@@ -8,7 +8,7 @@ _ItemT = TypeVar("_ItemT")
 
 
 class FairQueue(Generic[_ItemT]):
-    """Items of several sources. A source with many items delays those of another by one item each."""
+    """Items of several sources, taken from one source after another, so a source with many items holds up no other."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[_ItemT]] = OrderedDict()

@@ -1,7 +1,7 @@
-"""A server of grpc.aio that no request can end.
+"""A grpc.aio server that no request can stop.
 
 grpc.aio accepts all calls in one task, which decodes the path of an unknown method as UTF-8. One bad byte ends the task
-and with it the server. Here, calls are accepted in another way: see decision 0016.
+and with it the server. This module accepts calls in tasks of its own instead: see decision 0016.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _RefuseUnknown = Callable[["grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[
 
 
 _QUIET_S = 0.05
-"""How long no call may have run before all connections are closed."""
+"""Time without a running call after which all connections are closed."""
 _NUM_REQUESTED = 16
 """Calls of one method that core may hand over before the first of them is taken."""
 
@@ -48,7 +48,7 @@ class GrpcServer(grpc.aio.Server):
         """Must be called on the event loop.
 
         Args:
-            refuse_unknown: Aborts a call, whose method is not told.
+            refuse_unknown: Aborts a call of an unknown method, whose name it does not get.
             interceptors: For calls of registered methods.
             options: Channel arguments.
         """
@@ -80,10 +80,10 @@ class GrpcServer(grpc.aio.Server):
         await self._core.shutdown(grace)
 
     async def close(self, grace_s: float) -> None:
-        """Closes all connections when no call has run for a moment, at the latest after `grace_s` seconds.
+        """Closes all connections once no call has run for a moment, or after `grace_s` seconds at the latest.
 
-        `stop` with a grace time tells clients to go, and until they hear it, ends their calls with CANCELLED. Here, a
-        call ends as its handler says or, if it comes too late for that, with UNAVAILABLE as its connection closes.
+        `stop` with a grace time asks clients to disconnect, and cancels calls that arrive before they do. Here, such a
+        call ends with the status that its handler sets, or with UNAVAILABLE if its connection is closed first.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
@@ -129,7 +129,7 @@ class _Core(cygrpc.AioServer):
         self._accepted = FairQueue[tuple[str | None, cygrpc.RPCState]]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
-        """The tasks of calls, but for those of gRPC's own services: clients leave calls that watch health open."""
+        """The tasks of running calls, except those of gRPC's own services: clients leave health watches open."""
         self._last_call_s = 0.0
         self._disconnecting: asyncio.Task[None] | None = None
         self.has_failed = asyncio.Event()
@@ -146,12 +146,12 @@ class _Core(cygrpc.AioServer):
         self._spawn(self._start_calls())
 
     async def wait_until_quiet(self) -> None:
-        """Returns when no call has run for a moment. What calls have sent is then on its way."""
+        """Returns when no call has run for a moment. By then, the responses are on their way."""
         while self._calls or self._event_loop.time() < self._last_call_s + _QUIET_S:  # noqa: ASYNC110  not an event
             await asyncio.sleep(_QUIET_S)
 
     async def disconnect(self) -> None:
-        """Closes all connections, then stops. Core by itself stops first, and ends waiting calls with CANCELLED."""
+        """Closes all connections, then stops. In the opposite order, core would cancel waiting calls."""
         if self._disconnecting is None:
             self._disconnecting = self._event_loop.create_task(self._disconnect())
         await asyncio.shield(self._disconnecting)
@@ -176,12 +176,12 @@ class _Core(cygrpc.AioServer):
         await asyncio.gather(accepting, return_exceptions=True)
 
     def _make_request_call_future(self, _: bytes | None) -> "asyncio.Future[cygrpc.RPCState]":
-        """Gives that loop nothing to accept. Core would write a call into the memory of what the loop has canceled."""
+        """Gives grpc.aio's loop nothing to accept: once it is canceled, core would write a call into freed memory."""
         return self._event_loop.create_future()
 
     async def _accept(self, method: str | None) -> None:
         """Takes the calls of a method from core; None: of all unknown methods."""
-        while self.is_running():  # a server that has stopped has no core any more
+        while self.is_running():  # a server that has stopped has no core
             try:
                 if method is None:
                     call = await self._request_call()
@@ -208,7 +208,7 @@ class _Core(cygrpc.AioServer):
                 if not method.startswith("/grpc."):
                     self._calls.add(task)
                     task.add_done_callback(self._end_call)
-            await asyncio.sleep(0)  # lets this call and others go on, and calls of other connections get in line
+            await asyncio.sleep(0)  # lets running calls proceed, and calls of other connections enter the queue
 
     def _end_call(self, task: asyncio.Task[None]) -> None:
         self._calls.remove(task)

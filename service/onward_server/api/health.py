@@ -30,19 +30,19 @@ class HealthService(health.aio.HealthServicer):
         self._statuses = {"": _NOT_SERVING}
 
     async def set(self, service: str, status: int) -> None:
-        """Sets the health of a service, and tells those that watch it."""
+        """Sets the health of a service, and notifies the calls that watch it."""
         self._statuses[service] = status
         await super().set(service, status)
 
     async def enter_graceful_shutdown(self) -> None:
-        """Sets all to NOT_SERVING, for good."""
+        """Sets every service to NOT_SERVING permanently."""
         self._statuses = dict.fromkeys(self._statuses, _NOT_SERVING)
         await super().enter_graceful_shutdown()
 
     async def Check(  # noqa: N802  named by the protocol
         self, request: health_pb2.HealthCheckRequest, context: "_CheckContext"
     ) -> health_pb2.HealthCheckResponse:
-        """Returns the health of one service. The error for an unknown one names those that there are."""
+        """Returns the health of one service. The error for an unknown service lists the known ones."""
         context.set_trailing_metadata((SERVER_VERSION,))
         if request.service not in self._statuses:
             names = ", ".join(filter(None, self._statuses))

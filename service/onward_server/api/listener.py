@@ -1,7 +1,7 @@
 """The address that the server listens on: all addresses of a host name or none, or a Unix socket.
 
-gRPC by itself is content with one address of a name, and reports every failure in the same words. Each address is
-therefore bound to a plain socket first, whose errors have causes.
+gRPC succeeds if it can bind one address of a host name, and reports every failure in the same words. So each address is
+first bound to a plain socket, whose errors tell the cause.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from onward_server.errors import StartupError
 logger = logging.getLogger(__name__)
 
 _PORT_TRIALS = 16
-"""How many ports that are free at the first address of a name are tried at the others."""
+"""Number of attempts to find a port that is free at every address of a host name."""
 
 
 class Listener:
@@ -35,7 +35,7 @@ class Listener:
             listen: A valid value of `--listen`.
 
         Raises:
-            StartupError: The address cannot be bound; the message has the cause and the cure.
+            StartupError: The address cannot be bound; the message has the cause and the remedy.
         """
         self.address = listen
         """The address to connect to. Port 0 becomes the real port when the first server is bound."""
@@ -159,7 +159,7 @@ def _unbindable(target: str, *, is_secure: bool) -> StartupError:
 
 
 def _refused(host: str, ip: str, port: int, error: OSError) -> StartupError:
-    """One sentence with the only cause, and what to do about it."""
+    """The error for a socket that cannot be bound: the cause, and what to do."""
     address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
     name = "" if host == ip else f", an address of {host},"
     match error.errno:

@@ -44,9 +44,9 @@ class Ending(Enum):
     SIGNAL_WHILE_LOADING = auto()
     """A thread may still be loading: the process has to end without waiting for it."""
     SECOND_SIGNAL = auto()
-    """It came while calls were running, which ended with ServerDraining."""
+    """A second signal came while calls were running; they ended with ServerDraining."""
     FAILURE = auto()
-    """Of an engine, or of gRPC's accepting of calls."""
+    """An engine failed, or gRPC stopped accepting calls."""
 
 
 class Server:
@@ -188,7 +188,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", 1 << 20),
         ("grpc.server.max_pending_requests_hard_limit", 1 << 20),
         # Bounds what one connection can hold. The second argument also counts calls that have ended but are not yet
-        # cleaned up, without which a client that opens and resets streams is not bounded at all: see decision 0017.
+        # cleaned up, otherwise a client that opens and resets streams is not bounded at all: see decision 0017.
         ("grpc.max_concurrent_streams", _MAX_OPEN_CALLS),
         ("grpc.http.overload_protection", 1),
         # A client may ping as often as it likes during a long call without messages.

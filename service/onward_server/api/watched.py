@@ -22,8 +22,8 @@ _CLOCK_TICK_S = 0.1
 class Watched(Generic[_ValueT]):
     """The value of some files.
 
-    Every use of `current` compares the files' metadata, which takes a few microseconds, so a change has an effect at
-    once and nothing runs between uses. Links are followed: a new target, as in a Kubernetes volume, is a change.
+    Every use of `current` compares the files' metadata, which takes a few microseconds, so a change takes effect
+    at the next use without a background task. Links are followed: a new target, as in a Kubernetes volume, is a change.
 
     Safe to use from several threads. Two that see the same change may both read the files.
     """

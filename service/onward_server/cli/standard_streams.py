@@ -7,7 +7,7 @@ from typing import cast
 
 
 def open_standard_streams() -> None:
-    """Opens /dev/null in place of closed streams. Otherwise a file or socket could get the number of stderr."""
+    """Opens /dev/null in place of closed streams. Otherwise the log could go to a file that gets descriptor 2."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

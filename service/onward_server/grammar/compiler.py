@@ -208,7 +208,7 @@ class GrammarCompiler:
             except InvalidRequest as error:
                 if free == optional:
                     raise _with_remedy(error) from error
-                # Nobody asked to enforce these schemas. First only the one that fails is left out, then all of them.
+                # These schemas are enforced where possible. First only the failing one is dropped, then all.
                 failed = optional.intersection(violation.field for violation in error.violations)
                 free = failed if failed and not free else optional
 
@@ -354,6 +354,6 @@ def _deep_workers() -> ThreadPoolExecutor:
 
 
 def _yield_to_the_model() -> None:
-    """Lowers the priority of this thread. Elsewhere than on Linux, this would lower that of the whole process."""
+    """Lowers the priority of this thread. Only on Linux: elsewhere, the whole process would be affected."""
     if sys.platform == "linux":
         os.nice(_NICENESS)

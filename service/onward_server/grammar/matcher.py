@@ -46,14 +46,14 @@ class GrammarMatcher:
     @property
     def is_complete(self) -> bool:
         """Whether the output satisfies the constraint and no further token is allowed."""
-        with self._panics_noted():
+        with self._recorded_panics():
             self._check()
             return self._matcher.is_stopped()
 
     @property
     def may_end(self) -> bool:
         """Whether the output satisfies the constraint."""
-        with self._panics_noted():
+        with self._recorded_panics():
             may_end = self._matcher.is_accepting()
             self._check()
             return may_end
@@ -61,14 +61,14 @@ class GrammarMatcher:
     def accept(self, token_id: int) -> None:
         """Appends a token that the mask allows; never an end-of-sequence token."""
         self._token_ids.append(token_id)
-        with self._panics_noted():
+        with self._recorded_panics():
             if not self._matcher.consume_token(token_id):
                 self._replace()
             self._check()
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next, up to the first position where several are allowed; does not accept them."""
-        with self._panics_noted():
+        with self._recorded_panics():
             token_ids = self._matcher.compute_ff_tokens()
             self._check()
             return token_ids
@@ -77,7 +77,7 @@ class GrammarMatcher:
         """Writes which tokens may come next; only end-of-sequence tokens where `is_complete`."""
         if not (mask.flags.c_contiguous and mask.dtype == np.int32):
             raise ValueError(f"a mask must be a contiguous row of int32, not of {mask.dtype}")
-        with self._panics_noted():
+        with self._recorded_panics():
             self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
             self.mend(mask)
             self._check()
@@ -89,7 +89,7 @@ class GrammarMatcher:
 
     def check(self) -> None:
         """Raises InvalidRequest if the native matcher has failed."""
-        with self._panics_noted():
+        with self._recorded_panics():
             self._check()
 
     @property
@@ -98,8 +98,8 @@ class GrammarMatcher:
         return self._matcher
 
     @contextmanager
-    def _panics_noted(self) -> Generator[None]:
-        """Turns a panic of the block into the error of `_check`, now and from then on."""
+    def _recorded_panics(self) -> Generator[None]:
+        """Records a panic of the block: `_check` raises because of it, now and from then on."""
         try:
             yield
         except BaseException as error:

@@ -125,8 +125,8 @@ class ToolCallConstraint:
     tools: tuple[OfferedTool, ...]
     """The tools that the tool choice allows; at least one."""
     is_required: bool
-    """Whether the output must be calls. If so, the arguments match the schemas of strict tools, and of those others
-    whose schema can be enforced; if not, only those of strict tools."""
+    """Whether the output must be calls. If True, every schema that can be enforced is enforced; if False, only the
+    schemas of strict tools are."""
     is_parallel: bool
     """Whether several calls are allowed."""
     response_format: ResponseFormat | None = None

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _QUICK_BYTES = 1 << 30
-"""A KV cache up to this size is allocated so fast that nobody has to be told to wait."""
+"""A KV cache up to this size is allocated quickly, so the log does not ask for patience."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ _MIN_RETRY_S = 0.01
 
 _CHECKS_PER_LIMIT = 30
 _STOP_LIMIT_S = 10.0
-"""How long `stop` waits for a step to end. A step that takes longer is left to the end of the process."""
+"""How long `stop` waits for a step to end. After that, the thread runs until the process ends."""
 
 TimedEvent = tuple[EngineEvent, float]
 """An event and its `time.monotonic()`: the end of the step for a sampled token, the start of it for other events."""
@@ -155,7 +155,7 @@ class EngineThread:
     async def stop(self) -> None:
         """Stops the thread after its current step. Running requests get no further events.
 
-        Returns after at most 10 s, and at once if the engine hangs. `is_running` then tells that the thread runs on.
+        Returns after at most 10 s, or at once if the engine hangs. `is_running` is then still True.
         """
         if self._check is not None:
             self._check.cancel()
@@ -165,7 +165,7 @@ class EngineThread:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread has not ended."""
+        """Whether the thread is still running."""
         return self._thread.is_alive()
 
     @property

@@ -17,11 +17,11 @@ from onward_server.settings.failpoint import Failpoint, Fault, Part
 
 
 class InjectedPanic(BaseException):
-    """Stands for a panic of a library in Rust, whose class is derived from BaseException, too."""
+    """Simulates a panic of a Rust library, whose class is also derived from BaseException."""
 
 
 class InjectedError(Exception):
-    """Stands for a bug."""
+    """Simulates a bug."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class _CountedFault:
         self._uses_left = failpoint.occurrence
 
     def strike(self) -> None:
-        """Counts a use of the part, and injects the fault if it is the one."""
+        """Counts a use of the part, and injects the fault if it is the chosen one."""
         self._uses_left -= 1
         if self._uses_left:
             return
@@ -109,7 +109,7 @@ def _faulty_engine(engine_type: type[Engine], fault: _CountedFault) -> type[Engi
 
 def _faulty_generation(generation_type: type[Generation], fault: _CountedFault) -> type[Generation]:
     class FaultyGeneration(generation_type):
-        """A generation that fails to take one event; all of an engine count together."""
+        """A generation that fails to take one event; the events of all requests count together."""
 
         def put(self, timed: TimedEvent) -> None:
             fault.strike()

@@ -1,8 +1,8 @@
 """Finds an engine that hangs, by comparing its runs with their predicted durations.
 
 The engine's thread reports what it begins, and the event loop checks how long that has lasted. Work counts as hung once
-it has lasted longer than a limit and ten times as long as predicted, so a slow run of a large model does not. An idle
-engine is never hung.
+it has lasted longer than a limit and ten times as long as predicted. So a slow run of a large model does not count, and
+an idle engine never does.
 """
 
 import time
@@ -21,7 +21,7 @@ _MEASURED_TOKENS = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work:
-    """A piece of work, which equals no other."""
+    """A piece of work, compared by identity."""
 
     allowed_s: float
 
@@ -30,7 +30,7 @@ class Watchdog:
     """Watches one engine. Its thread calls `begin` and `rest`; the event loop calls the other methods."""
 
     def __init__(self, *, limit_s: float) -> None:
-        """Takes the duration up to which no work counts as hung, in seconds."""
+        """Takes the duration in seconds up to which work never counts as hung."""
         self.limit_s = limit_s
         self._work: _Work | None = None  # only ever replaced as a whole, so no lock is needed
         self._checked: _Work | None = None
@@ -103,7 +103,7 @@ class WatchedModel:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Takes a model whose only user this object becomes, and the first predictions."""
+        """Takes a model that nothing else uses from then on, and the first predictions."""
         self.num_slots = model.num_slots
         self.context_length = model.context_length
         self.vocabulary_size = model.vocabulary_size
@@ -132,7 +132,7 @@ class WatchedModel:
         return logits
 
     def _timed(self, predicted_s: float, run: Callable[[], Logits]) -> tuple[Logits, float]:
-        """Runs the model; returns the logits and the duration. What the engine does next is other work."""
+        """Runs the model; returns the logits and the duration. Whatever the engine does next is new work."""
         self._watchdog.begin(predicted_s)
         started_s = self._clock()
         try:

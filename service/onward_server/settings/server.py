@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     models; the first one is the default model. Default: the embedded model `pocket`."""
     chat_template: Annotated[tuple[str, ...], NoDecode] = ()
     """Chat template to use instead of the model's, as `FILE` for all models or `ID=FILE` for one model. FILE is a Jinja
-    file, or `deepseek_r1` or `deepseek_v31`: templates that show tools to these models, which their own templates do
-    not. Repeat the flag, or separate values with commas, to set several. Default: the template in the model folder."""
+    file, or `deepseek_r1` or `deepseek_v31`, which show tools to these models, unlike the models' own templates.
+    Repeat the flag, or separate values with commas, to set several. Default: the template in the model folder."""
     tool_format: Annotated[tuple[str, ...], NoDecode] = ()
     """Tool format, as `NAME` for all models or `ID=NAME` for one model. Repeat the flag, or separate values with
     commas, to set several. `none` leaves tool calls in the text. An unknown name lists the valid ones. Default:
@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     except with tool format `harmony`, which always parses it. An unknown name lists the valid ones. Default: detected
     from the chat template."""
     listen: str = "127.0.0.1:50051"
-    """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 selects a free port. A host name must be
-    free at all of its addresses. A Unix socket is locked by the file `PATH.lock`, which is removed at the end."""
+    """Address to listen on: `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Port 0 selects a free port. The server
+    listens at every address of a host name. The file `PATH.lock` locks a Unix socket while the server runs."""
     execution_provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs. `auto` uses the CUDA device if it can run the model, else the CPU; `cuda` refuses to start
     if the device cannot."""
@@ -120,7 +120,7 @@ class Settings(BaseSettings):
 
     failpoint: Annotated[tuple[str, ...], NoDecode] = ()
     """Fault to inject, as `PART=FAULT` or `PART=FAULT@N` for the Nth use of the part, to test how clients and
-    supervisors bear it. Parts are `run`, `sampler` and `delivery`; faults are `hang`, `panic`, `error` and `crash`.
+    supervisors react. Parts are `run`, `sampler` and `delivery`; faults are `hang`, `panic`, `error` and `crash`.
     Repeat the flag, or separate values with commas, to inject several. Default: none."""
 
     @field_validator("model", "chat_template", "tool_format", "reasoning_format", "failpoint", mode="before")
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
             path = value.removeprefix("unix:")
             has_host = path.startswith("//") and not path.startswith("///")
             if not path or path.endswith("/") or has_host or set(path) & set("?#"):
-                raise ValueError(f"{value!r} is not unix:PATH or unix:///PATH, where PATH has no ? and #")
+                raise ValueError(f"{value!r} is not unix:PATH or unix:///PATH, where PATH has neither ? nor #")
             return value
         host, colon, port = value.rpartition(":")
         bare_ipv6 = ":" in host and not host.startswith("[")
@@ -266,7 +266,7 @@ def read_settings(words: Sequence[str]) -> Settings:
 
 
 def intended_log_format(words: Sequence[str]) -> Literal["text", "json"]:
-    """The format for reporting that the settings cannot be read: what they seem to ask for."""
+    """The log format for errors in the settings themselves: the one that they seem to ask for."""
     flags = ("--log-format=json", "--log-format json")
     is_json = any(flag in " ".join(words) for flag in flags) or os.environ.get(f"{PREFIX}LOG_FORMAT") == "json"
     return "json" if is_json else "text"

@@ -43,8 +43,8 @@ def _nearest(name: str, known: Collection[str], cutoff: float) -> str | None:
 
 
 def _sentence(name: str, nearest: str | None) -> str:
-    cure = f"did you mean {nearest}?" if nearest else "unset it, or take a name from docs/settings.md"
-    return f"{name}: there is no such environment variable; {cure}"
+    remedy = f"did you mean {nearest}?" if nearest else "unset it, or take a name from docs/settings.md"
+    return f"{name}: there is no such environment variable; {remedy}"
 
 
 def _set_variables() -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes tool calls as a tool format has them, for chat templates that do not render the calls of a conversation."""
+"""Writes tool calls in a tool format, for chat templates that do not render the calls of a conversation."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _BARE_NAME = re.compile(r"[\w.$\-]+")
 
 
 def written_calls(frame: CallFrame, calls: Sequence[tuple[str, JsonObject]]) -> str:
-    """Returns the text of calls, which are names and arguments. Ids, where the format has them, are numbers."""
+    """Returns the text of calls, given as names and arguments. If the format has call ids, they count up from 0."""
     texts = [
         f"{frame.begin}{name}{frame.id_begin and f'{frame.id_begin}{index:09}'}{frame.arguments_begin}"
         f"{_arguments(frame.notation, arguments)}{frame.end}"
@@ -57,7 +57,7 @@ def _bare(value: Json, quote: str) -> str:
 
 
 def _python(value: Json) -> str:
-    """A literal of Python, as models see them in training; a constraint has them write JSON, which they read alike."""
+    """A Python literal, as models see in training. Constrained output has JSON there, which parsers accept, too."""
     match value:
         case None | bool():
             return str(value)

@@ -19,8 +19,9 @@ _SPACE = re.compile(r"\s+")
 def detect_reasoning_format(formats: Sequence[ReasoningFormat], samples: TemplateSamples) -> ReasoningFormat | None:
     """Returns the format in which the template renders reasoning, or that it describes to the model; None if neither.
 
-    The template renders reasoning in an assistant message, or its markers alone: before the text of such a message, or
-    at the end of a prompt. Or it leaves out the text of such a message up to the end marker.
+    A template reveals a format in one of three ways: it renders reasoning in an assistant message; it renders only the
+    markers, before the text of such a message or at the end of a prompt; or it drops the text of such a message up to
+    the end marker.
     """
     for format_ in formats:
         is_rendered = any(text.rstrip().endswith(format_.begin) for text in samples.before_reasoning)
@@ -35,11 +36,11 @@ def detect_reasoning_format(formats: Sequence[ReasoningFormat], samples: Templat
 def detect_tool_format(
     formats: Sequence[ToolFormat], reasoning: ReasoningFormat | None, samples: TemplateSamples
 ) -> ToolFormat | None:
-    """Returns the format whose parser reads the rendered call; if none does, the one that is described.
+    """Returns the format whose parser reads the rendered call; if there is none, the one that the prompts describe.
 
-    Of several formats that read it, those that leave no text are preferred, then one that also writes calls so, best
-    with the same white space. If none of them does, the format that is described is preferred to them. One that leaves
-    text and does not write calls so has found its markers in a call of another format.
+    Several formats may read the call. Those that leave no text over come first; among them, the one that would write
+    the call in the same way, ideally with the same white space. If none would, a format that the prompts describe wins.
+    A format that leaves text over and would not write the call so is never chosen: it found its markers by accident.
     """
     texts = {format_.name: list(_texts(format_, reasoning, samples)) for format_ in formats}
     clean = [format_ for format_ in formats if "" in texts[format_.name]]
@@ -64,7 +65,7 @@ def _texts(format_: ToolFormat, reasoning: ReasoningFormat | None, samples: Temp
 
 
 def _likeness(format_: ToolFormat, call: RenderedCall) -> int:
-    """How the beginning of the call is written: as the format's constraint would force it, or but for white space."""
+    """2 if the call begins exactly as the format's constraint would write it, 1 if only white space differs, else 0."""
     frame = format_.frame
     name_end = frame.id_begin or frame.arguments_begin
     beginning = f"{frame.section_begin}{frame.begin}{call.tool.name}{name_end}"
@@ -72,7 +73,7 @@ def _likeness(format_: ToolFormat, call: RenderedCall) -> int:
 
 
 def _described(formats: Sequence[Format], prompts: Sequence[str]) -> Format | None:
-    """Returns the format of which a prompt contains the most markers, and all of them."""
+    """Returns the format with the most prompt markers, among those whose markers all occur in one prompt."""
     described = [
         format_
         for format_ in formats

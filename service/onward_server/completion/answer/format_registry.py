@@ -32,7 +32,7 @@ from onward_server.completion.answer.tool_formats.seed_oss import SEED_OSS
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.errors import StartupError
 
-# Where several formats read what a template renders, the first one that also writes calls so is chosen, else the first.
+# Order matters: of several formats that read a rendered call equally well, `detect_tool_format` takes the first.
 TOOL_FORMATS: tuple[ToolFormat, ...] = (
     HARMONY,
     GEMMA4,

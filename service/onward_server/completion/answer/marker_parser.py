@@ -94,7 +94,7 @@ class MarkerParser:
     def _parse_tool_calls(self, trigger: str, *, must_open: bool = False) -> Parsing[bool]:
         """Returns whether the trigger started a tool call; if not, moves the stream back to the trigger's end.
 
-        `must_open`: a malformed tool call that does not begin with the name of an offered tool does not count.
+        `must_open`: text that does not begin with the name of an offered tool is not a tool call, malformed or not.
         """
         assert self._tools, "without tools there are no triggers"
         stream = self._state.stream
@@ -127,7 +127,7 @@ class MarkerParser:
         return (yield from self._stream_reasoning(reasoning))
 
     def _parse_calls_in_reasoning(self, trigger: str, *, must_open: bool = True) -> Parsing[bool]:
-        """Returns whether the model skipped or broke off its reasoning for a tool call; if not, adds the trigger."""
+        """Returns whether a tool call ends the reasoning here; if not, adds the trigger to the reasoning."""
         self._state.is_reasoning = False
         if (yield from self._parse_tool_calls(trigger, must_open=must_open)):
             return True

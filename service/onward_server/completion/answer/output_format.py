@@ -14,8 +14,8 @@ class ReasoningFormat:
 
     name: str
     prompt_markers: tuple[str, ...] = ()
-    """Detects the format where the chat template renders no reasoning: it is in the prompts that contain all of these.
-    Of several formats, the one with the most markers is chosen. Empty: the format must be rendered."""
+    """Detects the format if the chat template renders no reasoning: a prompt must contain all of these markers. Among
+    several such formats, the one with the most markers is chosen. Empty: only rendered reasoning reveals the format."""
     begin: str
     end: str
     """Ends the reasoning; the text of the message follows."""
@@ -48,20 +48,20 @@ class ToolFormat:
 
     name: str
     prompt_markers: tuple[str, ...] = ()
-    """Detects the format where no parser reads what the chat template renders for a tool call: the template's prompts
-    with tools contain all of these. Of several formats, the one with the most markers is chosen. Empty: never."""
+    """Detects the format if no parser reads what the chat template renders for a tool call: a prompt with tools must
+    contain all of these markers. Among several such formats, the one with the most markers is chosen. Empty: never."""
     control_strings: tuple[str, ...]
     """Control tokens that the parser must see in the text."""
     triggers: tuple[str, ...] = ()
     """Markers that start a tool call anywhere in the text."""
     around_name: tuple[str, str] | None = None
-    """The text before and after the name of an offered tool, where the three together are a trigger, too."""
+    """Pairs of text: the first, the name of an offered tool and the second together are also a trigger."""
     start_triggers: tuple[str, ...] = ()
     """Literals that may start a tool call at the beginning of the output, or directly after another call."""
     parse: Callable[[ParserState, str], Parsing[None]]
     """Parses the tool calls after a trigger, which is passed to it; with `frames_output`, parses the whole output."""
     ends_reasoning: bool = False
-    """Whether a trigger inside reasoning ends it; if not, it is part of the reasoning unless that starts with it."""
+    """Whether a trigger anywhere in reasoning ends it. If False, only a trigger at its start does."""
     frames_output: bool = False
     """Whether the format puts all output between markers, reasoning and text included."""
     frame: CallFrame

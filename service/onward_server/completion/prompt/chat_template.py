@@ -139,7 +139,7 @@ class ChatTemplate:
         )
 
     def write_calls_with(self, writer: CallWriter) -> None:
-        """Writes earlier tool calls into the content of their messages, if the template renders them only so.
+        """Writes earlier tool calls into the content of their messages, unless the template renders them itself.
 
         Called before the first rendering.
         """

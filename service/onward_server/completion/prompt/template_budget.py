@@ -1,11 +1,11 @@
 """Bounds the time and the memory of one rendering, whatever its template does.
 
-Every operation of a template that can make a value asks here first: how large the value may become is computed from
-the operands. So no single operation takes long, and the values of a rendering together stay below a limit.
+Before an operation of a template makes a value, an upper bound of its size is computed from the operands and checked
+here. So no single operation takes long, and the values of a rendering together stay below a limit.
 
 - A value has at most 64 MiB, counted as a tree: a list that holds another one twice counts it twice. Hence all that
   Python does with a value in one step, such as to compare, sort or print it, is bounded, too.
-- All values that a template makes have at most 256 MiB, and 64 times the size of the variables, together.
+- All values that a template makes together have at most 256 MiB plus 64 times the size of the variables.
 - Time is checked whenever a loop, a call, a filter or an operator runs.
 """
 
@@ -31,11 +31,11 @@ T = TypeVar("T")
 _MAX_BYTES = 2**26
 """Largest size of a value."""
 _TOTAL_BYTES, _TOTAL_PER_BYTE = 2**28, 64
-"""Largest size of all values that a template makes: this, and this many times the size of the variables."""
+"""Maximum total size of the values of a template: the first, plus the second times the size of the variables."""
 _MAX_ITEMS = 2**20
-"""Most items of a list that a template makes, and of what a filter iterates over in Python."""
+"""Maximum number of items in a list that a template makes, or in what a filter iterates over in Python."""
 MAX_SLOW_CHARACTERS = 2**20
-"""Longest text of filters that work on it in Python."""
+"""Maximum length of the text of a filter that is implemented in Python."""
 _MAX_BITS = 2**12
 """Largest size of an integer that a template makes, in bits."""
 OBJECT_BYTES, REFERENCE_BYTES = 56, 8
@@ -43,7 +43,7 @@ MAX_ESCAPED = 8
 """How many times larger a text may become when it is printed, escaped, quoted or changed to upper case."""
 _NUMBER = re.compile(r"\d+")
 _MAX_DIGITS = 12
-"""Digits of a width that are read: a longer one is too large in any case."""
+"""Digits to read of a width in a format; a longer number exceeds every limit."""
 _NESTED_FIELD = re.compile(r":[^{}]*\{")
 
 
@@ -223,7 +223,7 @@ def spending(budget: Budget) -> Generator[Budget]:
 
 
 def escaping(text: object) -> int:
-    """How much an operation on a text may add to the others: a text that is marked as safe escapes them."""
+    """How many times larger the other operands may become: a text that is marked as safe escapes them."""
     return MAX_ESCAPED if isinstance(text, str) and type(text) is not str else 1
 
 

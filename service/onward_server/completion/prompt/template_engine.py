@@ -29,7 +29,7 @@ _MAX_INDENT = 100
 _JSON_GROWTH = 6
 """A character is escaped as up to 6."""
 _PASSED_BY_JINJA = ("_block_vars", "_loop_vars")
-"""Arguments that jinja adds to every call inside a loop or a block, and takes off before the function is called."""
+"""Arguments that jinja adds to every call inside a loop or a block, and removes before it calls the function."""
 _UNBOUNDED_FILTERS = ("pprint", "urlize", "xmlattr")
 _MAX_CHARACTERS = 2**25
 """Largest length of the output, in characters."""
@@ -136,7 +136,7 @@ _OWN_IDS = frozenset(map(id, _OWN.values()))
 
 
 class _Bounded(jinja2.visitor.NodeTransformer):
-    """Makes every construct that takes time or makes a value, and that the environment cannot see, call a function."""
+    """Adds function calls to constructs that take time or make a value, and that the environment cannot intercept."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 (named by jinja2)
         self.generic_visit(node)

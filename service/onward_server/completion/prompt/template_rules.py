@@ -1,7 +1,7 @@
 """How large the result of a function, method or filter may become, computed from its arguments.
 
-The rules have the parameters of what they judge, after the budget. A rule raises for arguments that it cannot judge, as
-the function itself does for wrong ones.
+A rule takes the budget and then the parameters of its function. For arguments that it cannot handle it raises, as the
+function itself does for wrong ones.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -22,7 +22,7 @@ Rule = Callable[..., int]
 
 
 def allow_call(budget: Budget, function: object, arguments: Sequence[object], named: Mapping[str, object]) -> None:
-    """Allows a call of a function or method. Methods of strings are asked for the size of their result."""
+    """Allows a call of a function or method. For methods of strings, a rule computes the size of the result."""
     method = getattr(function, "__wrapped__", function)  # the sandbox wraps `format`
     owner, name = getattr(method, "__self__", None), getattr(method, "__name__", "")
     budget.tick()
@@ -51,7 +51,7 @@ def _spend_by(budget: Budget, rule: Rule, arguments: Sequence[object], named: Ma
 
 
 def _copied(budget: Budget, text: object, *values: object, **_named: object) -> int:
-    """Most methods return a copy, in other case perhaps, or parts of it."""
+    """Most methods return a copy of the text, perhaps in another case, or parts of it."""
     return 4 * sum(map(budget.size, (text, *values)))
 
 

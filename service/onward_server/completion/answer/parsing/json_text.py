@@ -48,7 +48,7 @@ def repaired_number(text: str) -> str | None:
     return f"{match['sign'].strip('+')}{match['integer'] or '0'}{fraction}{match['exponent']}"
 
 
-def is_no_number(text: str) -> bool:
+def is_infinity_or_nan(text: str) -> bool:
     """Whether a text is infinity or "not a number", which JSON has no value for."""
     return _NO_NUMBER.fullmatch(text) is not None
 

@@ -31,7 +31,7 @@ def parse_string(stream: TextStream) -> Parsing[str]:
     """Returns the value of the next string.
 
     Raises:
-        MalformedToolCall: No string follows, or it is not valid JSON or no Unicode text.
+        MalformedToolCall: No string follows, or it is not valid JSON or not valid Unicode.
     """
     parts: list[str] = []
     if stream.next_character != '"':

@@ -3,8 +3,8 @@
     <|tools_prefix|>[{"get_weather": {"city": "Bern"}}, {"now": {}}]<|tools_suffix|>
 
 A call may follow reasoning without the marker that ends it. The closing bracket and the end marker may be missing at
-the end of the output. Any other deviation, an unknown tool or
-arguments that are not a JSON object make the tool call malformed; the calls before it remain.
+the end of the output. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call
+malformed; the calls before it remain.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat

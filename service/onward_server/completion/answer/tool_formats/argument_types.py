@@ -3,7 +3,7 @@
 import json
 
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
-from onward_server.completion.answer.parsing.json_text import is_no_number, json_type, quoted, repaired_number
+from onward_server.completion.answer.parsing.json_text import is_infinity_or_nan, json_type, quoted, repaired_number
 from onward_server.completion.answer.parsing.python_literals import parse_literal
 from onward_server.completion.answer.parsing.text_stream import TextStream
 from onward_server.domain import FunctionTool
@@ -23,7 +23,7 @@ class ArgumentTypes:
         """The names that the schema lists."""
 
     def may_have(self, name: str) -> bool:
-        """Whether an argument of this name is to be expected; any name if the schema lists none."""
+        """Whether the schema lists this name. If it lists no names, every name counts as listed."""
         return name in self.names or not self.names
 
     def is_string(self, name: str) -> bool:
@@ -61,9 +61,9 @@ def python_literal(text: str) -> str | None:
 
 
 def _corrected(text: str, types: frozenset[str]) -> str | None:
-    """Returns a value of one of these types, none of them string, that was meant; None if there is no such value."""
+    """Returns the value, of one of these types other than string, that the text probably means; None if unclear."""
     if not types.isdisjoint({"number", "integer"}):
-        if is_no_number(text):
+        if is_infinity_or_nan(text):
             raise MalformedToolCall
         if number := repaired_number(text):
             return number

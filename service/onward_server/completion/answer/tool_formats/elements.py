@@ -48,8 +48,8 @@ class ElementMarkers:
     after_call: tuple[str, ...]
     """The markers that may follow a call. One of them also ends a call whose own end is missing."""
     line_breaks: Literal["kept", "paired", "dropped"]
-    """One line break at the start and one at the end of a value: both are part of it; the one at the end is part of it
-    unless there is one at the start; neither is part of it."""
+    """What happens to one line break at the start and one at the end of a value. "kept": both belong to the value.
+    "paired": one at the start is dropped, and then one at the end, too. "dropped": each is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

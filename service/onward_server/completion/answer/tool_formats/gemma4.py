@@ -13,7 +13,7 @@ from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.json_text import (
     escaped,
-    is_no_number,
+    is_infinity_or_nan,
     json_type,
     quoted,
     repaired_number,
@@ -133,7 +133,7 @@ def _parse_bare_value(stream: TextStream, *, is_string: bool) -> Parsing[str]:
     number = repaired_number(text)
     if number is not None:
         return quoted(text) if is_string else number
-    if is_no_number(text) and not is_string:
+    if is_infinity_or_nan(text) and not is_string:
         raise MalformedToolCall
     return text if json_type(text) is not None else quoted(text)
 
