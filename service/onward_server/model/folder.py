@@ -18,6 +18,8 @@ from onward_server.model.onnx_file import ExternalTensor, OnnxFile
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 
 _MAX_INT32 = 2**31 - 1
+_OTHER_FILES = ("*.json", "*.jinja", "additional_chat_templates/*.jinja")
+"""Files beside the graph and its data that may affect the output."""
 _CONTEXT_LENGTH_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -85,7 +87,7 @@ class ModelFolder:
 def _served_files(folder: ModelFolder) -> Iterator[Path]:
     external = {folder.onnx_path.parent / tensor.location for tensor in folder.onnx_file.external_tensors}
     yield from {folder.onnx_path, *external}
-    yield from (file for pattern in ("*.json", "*.jinja") for file in folder.path.glob(pattern))
+    yield from (file for pattern in _OTHER_FILES for file in folder.path.glob(pattern))
 
 
 def _onnx_path(folder: Path) -> Path:

@@ -122,13 +122,19 @@ def test_do_sample_false_means_greedy(folder: Path) -> None:
     assert ModelFolder.read(folder).default_sampling["temperature"] == 0
 
 
-@pytest.mark.parametrize("name", ["weights.bin", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["weights.bin", "tokenizer.json", "config.json", "chat_template.jinja", "additional_chat_templates/tool_use.jinja"],
+)
 def test_the_fingerprint_changes_with_every_file_that_affects_the_output(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    if name.endswith("jinja"):
+        (folder / name).write_text("{{ messages }}")
     before = ModelFolder.read(folder).fingerprint("1.0")
     assert ModelFolder.read(folder).fingerprint("1.0") == before
     assert ModelFolder.read(folder).fingerprint("1.1") != before
     data = (folder / name).read_bytes()
-    changed = data + b"\n" if name.endswith("json") else bytes([data[0] ^ 1]) + data[1:]
+    changed = data + b"\n" if name.endswith(("json", "jinja")) else bytes([data[0] ^ 1]) + data[1:]
     (folder / name).write_bytes(changed)
     assert ModelFolder.read(folder).fingerprint("1.0") != before
 

@@ -6,12 +6,14 @@
                  [{"tool_name": "get_weather", "parameters": {"city": "Bern"}}]```      Command R and R+
 
 The call ids that models write are ignored, as they repeat. `Action:` is text unless a list of objects follows, in a
-code block or not. The closing bracket and the end marker may be missing at the end of the output. Any other deviation,
-an unknown tool or arguments that are not a JSON object make the tool call malformed; the calls before it remain.
+code block or not. The list is text, too, if its first object is `directly-answer`, an action that Command R's template
+asks for when no tool is needed, unless a tool of this name is offered. The closing bracket and the end marker may be
+missing at the end of the output. Any other deviation, an unknown tool or arguments that are not a JSON object make the
+tool call malformed; the calls before it remain.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
-from onward_server.completion.answer.parsing.exceptions import NotAToolCall
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, NotAToolCall
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
 from onward_server.completion.answer.tool_formats.json_call import accept_end, parse_call_list, parse_call_section
@@ -19,6 +21,8 @@ from onward_server.grammar.tool_calls import CallFrame
 
 _BEGIN, _END = "<|START_ACTION|>", "<|END_ACTION|>"
 _ACTION = "Action:"
+_NO_CALL = ('"directly-answer"', '"directly_answer"')
+"""The template uses both spellings."""
 
 
 def parse(state: ParserState, _trigger: str) -> Parsing[None]:
@@ -38,7 +42,14 @@ def parse_action(state: ParserState, _trigger: str) -> Parsing[None]:
     yield from stream.take_space()
     if stream.next_character != "{":
         raise NotAToolCall
-    yield from parse_call_list(state)
+    num_calls = state.tool_calls.num_complete
+    try:
+        yield from parse_call_list(state)
+    except MalformedToolCall:
+        is_first = state.tool_calls.num_complete == num_calls and not state.tool_calls.is_open
+        if is_first and stream.recording.endswith(_NO_CALL):  # the last text that was taken is the tool's name
+            raise NotAToolCall from None
+        raise
     yield from accept_end(stream, "```")
 
 
