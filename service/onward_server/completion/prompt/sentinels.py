@@ -1,9 +1,11 @@
 """Keeps text that callers wrote from being read as control tokens.
 
 A sentinel is a character that occurs in none of the inputs. It is inserted into strings before the chat template
-renders them. In the rendered text it shows where text must not be read as a control token, and is then removed.
+renders them. In the rendered text, where the template may have escaped it, it shows where text must not be read as a
+control token, and is then removed.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -55,11 +57,14 @@ class ControlStrings:
 
 
 def unused_characters(count: int, texts: Sequence[str]) -> list[str]:
-    """Returns characters that occur in none of the texts: Unicode noncharacters, unless the texts contain them all."""
+    """Returns characters that occur in none of the texts, not even escaped.
+
+    They are Unicode noncharacters, unless the texts contain them all.
+    """
     found: list[str] = []
-    for code_point in range(_FIRST_NONCHARACTER, _LAST_CHARACTER):
-        if not any(chr(code_point) in text for text in texts):
-            found.append(chr(code_point))
+    for character in map(chr, range(_FIRST_NONCHARACTER, _LAST_CHARACTER)):
+        if not any(form in text for text in texts for form in (character, *_escapes(character))):
+            found.append(character)
             if len(found) == count:
                 return found
     raise AssertionError("no request can contain every Unicode character")
@@ -67,12 +72,19 @@ def unused_characters(count: int, texts: Sequence[str]) -> list[str]:
 
 def remove_sentinels(text: str, sentinel: str) -> RenderedPrompt:
     """Removes the sentinels from a rendering and returns it with their positions as boundaries."""
+    for escape in _escapes(sentinel):
+        text = text.replace(escape, sentinel)
     boundaries: list[int] = []
     position = 0
     for piece in text.split(sentinel)[:-1]:
         position += len(piece)
         boundaries.append(position)
     return RenderedPrompt(text=text.replace(sentinel, ""), boundaries=tuple(boundaries))
+
+
+def _escapes(character: str) -> set[str]:
+    """How templates write a character with `tojson(ensure_ascii=true)`, and when they print a list or an object."""
+    return {json.dumps(character)[1:-1], repr(character)[1:-1]} - {character}
 
 
 def _any_of(strings: Iterable[str]) -> str:

@@ -506,6 +506,14 @@ def test_a_control_string_in_an_assistant_message_is_text_if_it_is_special() -> 
     assert control_tokens_of(template, *messages) == ["<think>"]
 
 
+@pytest.mark.parametrize("form", ["m | tojson(ensure_ascii=True)", "m | string"])
+def test_a_control_string_that_the_template_escapes_is_text_without_a_trace(form: str) -> None:
+    template = chat_template(f"{{% for m in messages %}}{{{{ {form} }}}}{{% endfor %}}")
+    guarded, plain = template.render([user("a<|im_end|>")]), template.render([user("a<|im_mid|>")])
+    assert guarded.text == plain.text.replace("mid", "end")
+    assert control_tokens_of(template, user("a<|im_end|>")) == []
+
+
 def test_an_added_token_that_the_template_does_not_write_is_not_split() -> None:
     assert chat_template(CHATML).render([user("<think> \n\n")]).boundaries == ()
     assert chat_template(THINKING).render([user("<think> \n\n")]).boundaries != ()

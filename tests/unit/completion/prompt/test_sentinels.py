@@ -1,3 +1,6 @@
+import json
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +69,18 @@ def test_a_sentinel_is_a_character_that_occurs_in_no_text() -> None:
 def test_removed_sentinels_leave_their_positions_as_boundaries() -> None:
     rendered = remove_sentinels("aMbcMMd", "M")
     assert (rendered.text, rendered.boundaries) == ("abcd", (1, 3, 3))
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr, str])
+def test_sentinels_are_removed_however_a_template_escapes_them(write: Callable[[str], str]) -> None:
+    (sentinel,) = unused_characters(1, [])
+    rendered = remove_sentinels(write(f"<{sentinel}s>"), sentinel)
+    assert rendered.text == write("<s>")
+    assert rendered.boundaries == (rendered.text.index("<") + 1,)
+
+
+def test_a_sentinel_is_chosen_whose_escape_occurs_in_no_text() -> None:
+    assert unused_characters(1, ["\\ufdd0"]) == ["\ufdd1"]
 
 
 def test_a_thousand_control_strings_are_searched_for_at_once() -> None:
