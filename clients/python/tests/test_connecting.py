@@ -129,8 +129,8 @@ def test_where_no_socket_exists_the_error_says_how_to_start_a_server(connect: Co
 
 def test_an_unknown_host_is_told_to_check_its_spelling(connect: Connect) -> None:
     assert hint_of(connect("no-such-host.invalid:50051", timeout=20)) == (
-        "the host name is unknown: check the spelling of no-such-host.invalid:50051; the host of a compose service is "
-        "its name"
+        "the host name is unknown: check the spelling of no-such-host.invalid:50051; "
+        "in Docker Compose, use the service's name"
     )
 
 
@@ -158,7 +158,7 @@ def http_server() -> Iterator[str]:
 
 def test_a_server_of_another_protocol_is_told_to_check_the_port(connect: Connect, http_server: str) -> None:
     assert hint_of(connect(http_server)) == (
-        f"what listens on {http_server} is not a gRPC server: check the port; the default of onward is 50051"
+        f"the server on {http_server} does not speak gRPC: check the port; the default of onward is 50051"
     )
 
 
@@ -179,7 +179,7 @@ def test_a_call_that_takes_too_long_tells_its_timeout(client: Client, server: Fa
 
 
 def test_a_request_that_is_too_large_tells_the_limit(client: Client) -> None:
-    with pytest.raises(APIError, match="a message may have 16 MiB: send less"):
+    with pytest.raises(APIError, match="a message may have at most 16 MiB: send less"):
         client.complete("a" * 17_000_000)
 
 

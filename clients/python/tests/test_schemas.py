@@ -12,7 +12,7 @@ from llguidance import LLMatcher
 from pydantic import BaseModel, Field, HttpUrl, NaiveDatetime
 
 from onward_client import OutputValidationError, RequestError, complete_request
-from onward_client.bindable import bindable
+from onward_client.enforceable import enforceable
 from onward_client.replies import to_reply
 from onward_client.results import to_completion
 from onward_client.schemas import json_reader, json_schema
@@ -180,7 +180,7 @@ def test_what_a_schema_cannot_bind_is_checked_afterwards(kind: Any, text: str) -
 def test_bounds_and_constants_that_no_server_can_enforce_are_widened(
     given: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    assert bindable(given) == sent
+    assert enforceable(given) == sent
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_bounds_and_constants_that_no_server_can_enforce_are_widened(
     ],
 )
 def test_a_pattern_that_no_server_can_enforce_is_left_out(pattern: str, is_kept: bool) -> None:  # noqa: FBT001
-    assert bindable({"type": "string", "pattern": pattern}).get("pattern") == (pattern if is_kept else None)
-    by_pattern = bindable({"type": "object", "patternProperties": {pattern: {"type": "integer"}}})
+    assert enforceable({"type": "string", "pattern": pattern}).get("pattern") == (pattern if is_kept else None)
+    by_pattern = enforceable({"type": "object", "patternProperties": {pattern: {"type": "integer"}}})
     assert by_pattern["additionalProperties"] is (not is_kept)
 
 

@@ -32,7 +32,7 @@ from onward_client.retries import Attempts
 from onward_client.rpcs import RequestT, ResponseT, Rpc
 
 AsyncInterceptor: TypeAlias = grpc.aio.ClientInterceptor
-"""An interceptor of gRPC's for the calls of the client."""
+"""A gRPC interceptor for the calls of the client."""
 
 _INTERCEPTORS = (
     grpc.aio.UnaryUnaryClientInterceptor,
@@ -60,7 +60,7 @@ class AsyncConnection:
             tls: True or `TLS` for an encrypted connection, False for plaintext. Default: plaintext to this machine, TLS
                 to any other.
             channel_options: Further gRPC channel arguments. Default: none beyond the client's own.
-            interceptors: Interceptors of gRPC for all calls. Default: no interceptors.
+            interceptors: gRPC interceptors for all calls. Default: no interceptors.
             channel: A gRPC channel to use instead of a target, with its own settings. Closing the client does not close
                 it. Default: a new channel.
             **options: `api_key`, `timeout`, `max_retries` and `headers`; see `ClientOptions`.

@@ -142,7 +142,7 @@ class AsyncCompletionStream:
 
 
 class AsyncParsedCompletionStream(AsyncCompletionStream, Generic[T]):
-    """A `AsyncCompletionStream` whose `final` parses the output."""
+    """An `AsyncCompletionStream` whose `final` parses the output."""
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ ApiKey: TypeAlias = str | Callable[[], str]
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 _MAX_TIMEOUT_S = 1e9
-"""Thirty years. gRPC takes longer timeouts for expired ones."""
+"""Thirty years, in seconds. gRPC treats longer timeouts as expired."""
 
 
 def no_hint(_: APIError) -> str:

@@ -22,7 +22,7 @@ from onward_client.targets import check_target, is_loopback
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_OPEN_CALLS = 500
-"""Unary calls of a client that are open at the same time; further ones wait.
+"""Maximum number of unary calls of a client that are open at the same time; further ones wait.
 
 A server takes 1,000 from one connection and refuses more, counting those that have ended but are not yet cleaned up.
 """
@@ -35,7 +35,7 @@ _OPTION_VALUES = range(-(2**31), 2**31)
 _SETTINGS: ChannelOptions = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # A server that restarts is found before the attempts of a call are over; by default it takes up to two minutes.
+    # Reconnects to a restarted server before a call runs out of attempts. gRPC's default is up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.keepalive_time_ms", 30_000),

@@ -31,7 +31,7 @@ from onward_client.retries import Attempts
 from onward_client.rpcs import RequestT, ResponseT, Rpc
 
 Interceptor: TypeAlias = grpc.UnaryUnaryClientInterceptor | grpc.UnaryStreamClientInterceptor
-"""An interceptor of gRPC's for the calls of the client."""
+"""A gRPC interceptor for the calls of the client."""
 
 _INTERCEPTORS = (
     grpc.UnaryUnaryClientInterceptor,
@@ -59,7 +59,7 @@ class Connection:
             tls: True or `TLS` for an encrypted connection, False for plaintext. Default: plaintext to this machine, TLS
                 to any other.
             channel_options: Further gRPC channel arguments. Default: none beyond the client's own.
-            interceptors: Interceptors of gRPC for all calls. Default: no interceptors.
+            interceptors: gRPC interceptors for all calls. Default: no interceptors.
             channel: A gRPC channel to use instead of a target, with its own settings. Closing the client does not close
                 it. Default: a new channel.
             **options: `api_key`, `timeout`, `max_retries` and `headers`; see `ClientOptions`.

@@ -127,7 +127,7 @@ class APIError(OnwardError):
         self.retry_after = _retry_after(status, trailers_of(rpc_error))
         """Seconds to wait before trying again, as the server suggests; None if it suggests nothing."""
         self.hint = ""
-        """What to do about it, where the client knows; part of the text of this exception."""
+        """What to do, if the client knows; part of the text of this exception. Empty otherwise."""
         self.attempts = attempts
         """How often the call was tried, the first attempt included."""
         super().__init__(str(self))
@@ -233,7 +233,7 @@ def pushback_s(rpc_error: grpc.RpcError) -> float | None:
 
 
 def trailers_of(rpc_error: grpc.RpcError) -> Pairs:
-    """Returns the metadata that came with a failure."""
+    """Returns the trailing metadata of a failure."""
     return _plain(rpc_error.trailing_metadata())
 
 
@@ -274,7 +274,7 @@ def _is_number(text: str) -> bool:
 
 
 def _new(kind: type[ErrorT], *args: object) -> ErrorT:
-    """Creates an exception without its constructor. Its attributes follow when it is unpickled or copied."""
+    """Creates an exception without its constructor; unpickling or copying then sets its attributes."""
     return kind.__new__(kind, *args)
 
 

@@ -24,7 +24,7 @@ def hint_for(where: Destination | None, failure: APIError) -> str:
     if failure.code is grpc.StatusCode.NOT_FOUND and not failure.message:
         return "the server does not know this service; leave it out to ask for the whole server"
     if "message larger than max" in failure.message:
-        return "a message may have 16 MiB: send less, or ask for fewer tokens, choices or log probabilities"
+        return "a message may have at most 16 MiB: send less, or ask for fewer tokens, choices or log probabilities"
     is_connection = failure.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
     if where is None or not is_connection or failure.reason:
         return ""
@@ -77,7 +77,7 @@ def _bad_files(_: Destination) -> str:
 
 
 def _no_grpc(where: Destination) -> str:
-    return f"what listens on {where.target} is not a gRPC server: check the port; the default of onward is 50051"
+    return f"the server on {where.target} does not speak gRPC: check the port; the default of onward is 50051"
 
 
 def _no_server(where: Destination) -> str:
@@ -85,7 +85,7 @@ def _no_server(where: Destination) -> str:
 
 
 def _unknown_host(where: Destination) -> str:
-    return f"the host name is unknown: check the spelling of {where.target}; the host of a compose service is its name"
+    return f"the host name is unknown: check the spelling of {where.target}; in Docker Compose, use the service's name"
 
 
 def _proxy(where: Destination) -> str:
@@ -115,4 +115,4 @@ _HINTS: tuple[tuple[re.Pattern[str], Hint], ...] = tuple(
         ("Domain name not found|DNS resolution failed|errors resolving", _unknown_host),
     )
 )
-"""What gRPC says about a failure to connect, and the advice; the first that matches counts."""
+"""Patterns of gRPC's messages about failures to connect, with the advice for each; the first match counts."""

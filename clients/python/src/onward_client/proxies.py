@@ -8,7 +8,7 @@ from onward_client.environment import first_of
 
 _PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
 _BYPASS_VARIABLES = ("no_grpc_proxy", "no_proxy")
-"""The variables that gRPC reads, in its order; the first that is not empty counts. It reads no upper-case names."""
+"""The variables that gRPC reads; the first that is not empty counts. It ignores upper-case names."""
 
 
 @dataclass(frozen=True, slots=True)

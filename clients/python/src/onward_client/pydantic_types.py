@@ -1,4 +1,4 @@
-"""What the client needs of pydantic: schemas of its types, and types of the arguments of functions."""
+"""The code that needs pydantic: JSON schemas of types, and types for the arguments of functions."""
 
 from inspect import Parameter, Signature
 from typing import Annotated, Any, NotRequired
@@ -22,7 +22,7 @@ _KEYS = {
 
 
 class EnforceableJsonSchema(GenerateJsonSchema):
-    """Describes values more exactly than pydantic does, where a server would else allow what the type rejects."""
+    """Describes values more exactly than pydantic does, where a server could otherwise write what the type rejects."""
 
     def datetime_schema(self, schema: core_schema.DatetimeSchema) -> JsonSchemaValue:
         """A naive datetime has no time zone, which the format `date-time` requires."""

@@ -77,9 +77,9 @@ class RequestOptions(SamplingOptions, total=False):
     """True: log probabilities of the sampled tokens. A number: also the log probabilities of that
     many alternatives per token."""
     max_completion_tokens: int | None
-    """OpenAI's name of `max_tokens`."""
+    """OpenAI's name for `max_tokens`."""
     top_logprobs: int | None
-    """OpenAI's name of a number in `logprobs`."""
+    """OpenAI's name for a number as `logprobs`."""
     time_limit: float | timedelta | None
     """Seconds after which the server returns the output so far. A call that reaches `timeout` returns nothing."""
     user: str | None
@@ -182,7 +182,7 @@ def detokenize_request(token_ids: Sequence[int], model: str, *, keep_special_tok
 
 
 def _with_own_names(given: dict[str, object]) -> dict[str, object]:
-    """Returns the options with the names of this package for those of OpenAI that mean the same."""
+    """Returns the options with OpenAI's names replaced by the names of this package."""
     if "max_completion_tokens" in given:
         if "max_tokens" in given:
             raise RequestError("max_completion_tokens: is another name of max_tokens; set one of them")

@@ -1,6 +1,6 @@
 """Decides whether and when a call that the server did not accept is tried again.
 
-gRPC could do this by itself, but it stops after five attempts, does not tell how many it made, and reports
+gRPC can retry by itself, but it stops after five attempts, does not tell how many it made, and reports
 DEADLINE_EXCEEDED instead of the reason if the deadline passes while it waits. So the channels of this package have no
 retry policy, and each client makes the attempts that the shipped service config describes.
 """
@@ -18,9 +18,9 @@ from onward_client.channels import service_config
 from onward_client.errors import APIError, DeadlineExceededError, InvalidRequestError, api_error, pushback_s
 
 _REFUSED = "RST_STREAM with error code 7"
-"""In gRPC's text for a call that the server has not looked at because the connection has too many open calls."""
+"""Part of gRPC's message for a call that the server ignored because the connection has too many open calls."""
 _JITTER = 0.2
-"""A backoff is lengthened or shortened by a random part of up to this, as gRPC does it."""
+"""Maximum random change of a backoff, as a fraction of it, in both directions; the same as gRPC's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +63,12 @@ class Attempts:
     """
 
     def __init__(self, call: Call, path: str) -> None:
-        """Starts the time of a call of the RPC with this path."""
+        """Starts the timeout of a call of the RPC with this path."""
         self._call = call
         self._policy = shipped_policy()
         self._deadline_s = time.monotonic() + call.timeout
         self._count = 0
-        self._uninvited = 0
+        self._num_backoffs = 0
         self._is_final = path.split("/")[1] not in self._policy.services
 
     @property
@@ -111,13 +111,13 @@ class Attempts:
         if asked_s is None:
             asked_s = failure.retry_after  # where a proxy drops the trailer
         if asked_s is not None:
-            # A server that keeps asking for an immediate return is not asked more often than the first backoff says.
+            # After some attempts, a server that asks for an immediate retry gets at least the first backoff.
             is_patient = self._count < self._policy.max_attempts
             return asked_s if is_patient else max(asked_s, self._policy.initial_backoff_s)
-        self._uninvited += 1
-        if limit is None and self._uninvited >= self._policy.max_attempts:
+        self._num_backoffs += 1
+        if limit is None and self._num_backoffs >= self._policy.max_attempts:
             return math.inf
-        return self._policy.backoff_s(self._uninvited) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+        return self._policy.backoff_s(self._num_backoffs) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
 
     def _may_repeat(self, failure: APIError) -> bool:
         # gRPC itself reports a message over a size limit with the status code of an overload.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_origin
 
-from onward_client.bindable import bindable
+from onward_client.enforceable import enforceable
 from onward_client.errors import RequestError, shown
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def json_schema(kind: object) -> JsonSchema:
     try:
         from onward_client.pydantic_types import EnforceableJsonSchema  # noqa: PLC0415 - see `_adapter`
 
-        return bindable(adapter.json_schema(schema_generator=EnforceableJsonSchema))
+        return enforceable(adapter.json_schema(schema_generator=EnforceableJsonSchema))
     except Exception as error:  # it runs the code of any type
         raise _no_schema(kind, error) from error
 
@@ -80,10 +80,10 @@ def tool_name_of(kind: object) -> str:
 
 
 def to_plain(value: object) -> object:
-    """Returns a value that JSON lacks, such as a pydantic model or a date, as one that it has.
+    """Converts a value that JSON lacks, such as a pydantic model or a date, to one that it has.
 
     Raises:
-        TypeError: There is no such value.
+        TypeError: The value has no JSON form.
     """
     if hasattr(value, "isoformat"):
         return str(value.isoformat())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportAttributeAccessIssue]

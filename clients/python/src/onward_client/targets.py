@@ -13,7 +13,7 @@ _MAX_PORT = 65535
 
 
 def check_target(path: str, target: object) -> str:
-    """Returns a value that must be a target; error messages name it by `path`.
+    """Returns a value that must be a gRPC target; error messages call it `path`.
 
     Raises:
         RequestError: The value is not a string, is a URL, or has a character or port that an address cannot have.

@@ -28,7 +28,7 @@ _OWN_FORMATS: Mapping[str, Schema] = {
         for version in range(1, 9)
     },
 }
-"""Formats of pydantic alone, in terms that every server knows."""
+"""Formats that only pydantic defines, as keywords that every server knows."""
 _CONSTRUCT = re.compile(r"\\(?P<escape>.)|(?P<group>\(\?(?!:|<[A-Za-z_]))", re.DOTALL)
 _ESCAPES = frozenset("dDwWsStnrfxupP")
 _MAX_EXACT = 2**53
@@ -38,7 +38,7 @@ _LISTS = frozenset({"anyOf", "allOf", "prefixItems"})
 _SINGLE = frozenset({"items", "additionalProperties", "propertyNames"})
 
 
-def bindable(schema: Mapping[str, Any]) -> Schema:
+def enforceable(schema: Mapping[str, Any]) -> Schema:
     """Returns a schema that a server can enforce, and that allows every strict value of the given one."""
     result = _strict(schema)
     described = list(_all_schemas(result))
@@ -81,7 +81,7 @@ def _drop_unenforceable(schema: Schema) -> None:
 
 
 def _widen_bounds(schema: Schema) -> None:
-    """Includes an open bound where a server would have to allow it: one unit or less beside the other bound."""
+    """Makes an exclusive bound inclusive if the other bound is so near that a server could not exclude it."""
     if schema.get("type") == "integer":
         return
     low, high = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
@@ -94,7 +94,7 @@ def _widen_bounds(schema: Schema) -> None:
 
 
 def _widen_counts(schema: Schema) -> None:
-    """Reduces a number of properties to what a server can count: properties without a name may repeat."""
+    """Lowers `minProperties` to what a server can count: names that the schema does not list may repeat."""
     least = schema.get("minProperties", 0)
     if "properties" in schema or (least and "maxProperties" in schema and "enum" in schema.get("propertyNames", {})):
         schema.pop("minProperties", None)
