@@ -54,8 +54,9 @@ class ToolFormat:
     """Control tokens that the parser must see in the text."""
     triggers: tuple[str, ...] = ()
     """Markers that start a tool call anywhere in the text."""
-    around_name: tuple[str, str] | None = None
-    """Pairs of text: the first, the name of an offered tool and the second together are also a trigger."""
+    before_name: tuple[str, ...] = ()
+    """Texts of which each, together with the name of an offered tool and `after_name`, is also a trigger."""
+    after_name: str = ""
     start_triggers: tuple[str, ...] = ()
     """Literals that may start a tool call at the beginning of the output, or directly after another call."""
     parse: Callable[[ParserState, str], Parsing[None]]
@@ -69,10 +70,8 @@ class ToolFormat:
 
     def triggers_of(self, tools: Iterable[str]) -> tuple[str, ...]:
         """Returns the triggers where tools of these names are offered."""
-        if self.around_name is None:
-            return self.triggers
-        before, after = self.around_name
-        return (*self.triggers, *(f"{before}{name}{after}" for name in tools))
+        named = (f"{before}{name}{self.after_name}" for name in tools for before in self.before_name)
+        return (*self.triggers, *named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

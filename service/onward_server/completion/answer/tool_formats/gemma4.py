@@ -2,15 +2,17 @@
 
     <|tool_call>call:get_weather{city:<|"|>Bern<|"|>,days:3}<tool_call|>
 
-Several calls may stand between the markers, and the closing one may be missing at the end of the output. Strings in
-JSON's quotes or without quotes, Python's literals and numbers such as `1.` are parsed, too. An unknown tool, unbalanced
-brackets or an argument without a key or a value make the tool call malformed.
+Several calls may stand between the markers, and the closing one may be missing at the end of the output. After the
+opening one, `call:` may be missing or have another colon before it. Without an opening marker, `call:` at the start of
+the output or after white space starts a tool call if the name of an offered tool and a brace follow, and is text
+otherwise. Strings in JSON's quotes or without quotes, Python's literals and numbers such as `1.` are parsed, too. An
+unknown tool, unbalanced brackets or an argument without a key or a value make the tool call malformed.
 """
 
 import re
 
 from onward_server.completion.answer.output_format import ToolFormat
-from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, NotAToolCall
 from onward_server.completion.answer.parsing.json_text import (
     escaped,
     is_infinity_or_nan,
@@ -23,6 +25,7 @@ from onward_server.completion.answer.parsing.markers import Markers
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 from onward_server.completion.answer.tool_formats.argument_types import ArgumentTypes, python_literal
+from onward_server.completion.answer.tool_formats.json_call import accept_end
 from onward_server.grammar.tool_calls import BareNotation, CallFrame
 
 _BEGIN, _CALL, _END = "<|tool_call>", "call:", "<tool_call|>"
@@ -34,14 +37,47 @@ _BARE_VALUE = re.compile(r"[^,{}\[\]<]*")
 _CLOSING_BRACKETS = {"{": "}", "[": "]"}
 
 
-def parse(state: ParserState, _trigger: str) -> Parsing[None]:
-    """Parses the calls between two markers."""
+def parse(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses the calls between two markers, or calls without an opening marker."""
+    if trigger == _BEGIN:
+        yield from _parse_section(state)
+    else:
+        yield from _parse_unmarked(state, trigger)
+
+
+def _parse_unmarked(state: ParserState, trigger: str) -> Parsing[None]:
+    """Parses calls without an opening marker, after `call:` or after white space and the beginning of a call.
+
+    Raises:
+        NotAToolCall: No beginning of a call of an offered tool follows `call:`.
+    """
+    stream, tool_calls = state.stream, state.tool_calls
+    beginnings = tuple(f"{name}{{" for name in tool_calls.tools)
+    space, _, beginning = trigger.partition(_CALL)
+    beginning = beginning or (yield from stream.accept(*beginnings)) or ""
+    if not beginning:
+        raise NotAToolCall
+    state.add_text(space)
+    while beginning:
+        stream.start_recording(_CALL + beginning)
+        name = beginning.removesuffix("{")
+        tool_calls.open(name)
+        yield from _parse_object(state, ArgumentTypes(tool_calls.tools[name]))
+        state.close_tool_call()
+        yield from accept_end(stream, _END)
+        call = yield from stream.accept_after_space(*(_CALL + beginning for beginning in beginnings))
+        beginning = (call or "").removeprefix(_CALL)
+
+
+def _parse_section(state: ParserState) -> Parsing[None]:
+    """Parses the calls between two markers, after the first one."""
     stream = state.stream
     marker: str | None = _BEGIN
     while marker is not None and marker != _END:
         if marker == _BEGIN:
             yield from stream.take_space()
-            yield from stream.expect(_CALL)
+            yield from stream.accept(":")
+            yield from stream.accept(_CALL)
         yield from _parse_call(state)
         yield from stream.take_space()
         yield from stream.accept(",")
@@ -56,17 +92,17 @@ def _parse_call(state: ParserState) -> Parsing[None]:
     if (yield from state.stream.peek(_END, _BEGIN)):
         state.tool_calls.add_arguments("{}")
     else:
+        yield from state.stream.expect("{")
         yield from _parse_object(state, ArgumentTypes(state.tool_calls.tools[name]))
 
 
 def _parse_object(state: ParserState, types: ArgumentTypes) -> Parsing[None]:
-    """Translates the arguments to JSON, token by token.
+    """Translates the arguments to JSON, token by token, after the opening brace.
 
     Commas and colons are passed on as written: if they are misplaced, the JSON is invalid, which is found when the tool
     call is closed.
     """
     stream, tool_calls = state.stream, state.tool_calls
-    yield from stream.expect("{")
     tool_calls.add_arguments("{")
     open_brackets = ["}"]
     is_key = True
@@ -143,6 +179,9 @@ GEMMA4 = ToolFormat(
     prompt_markers=("<|tool_call>call:",),
     control_strings=(_BEGIN, _END, _QUOTE),
     triggers=(_BEGIN,),
+    before_name=tuple(f"{space}{_CALL}" for space in " \t\n"),
+    after_name="{",
+    start_triggers=(_CALL,),
     parse=parse,
     frame=CallFrame(
         trigger=_BEGIN,
