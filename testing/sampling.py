@@ -91,7 +91,7 @@ class RandomSampler:
         assert outputs, f"{case.full_name}: no output finished within {max_tokens} tokens"
         return outputs
 
-    def sample(self, grammar: Grammar, max_tokens: int = 1024, seed: int = 0) -> SampledOutput:
+    def sample(self, grammar: Grammar, *, seed: int, max_tokens: int = 1024) -> SampledOutput:
         """Samples until the output is complete, ends or is too long; nothing makes it end sooner."""
         return self._output(self._walk(_Walk(grammar.matcher(), np.random.default_rng(seed)), max_tokens, ()))
 
