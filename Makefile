@@ -21,8 +21,10 @@ setup: $(VENV)/.installed ## Create .venv from the locked, hashed requirements
 serve: $(VENV)/.serving ## Serve the embedded model, or MODEL=folder; ARGS adds flags
 	$(BIN)/onward serve $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
-test: setup ## Run the tests; ARGS go to pytest
-	$(BIN)/python -m pytest $(ARGS)
+# One process a processor. The tests of a file stay together, because they share what its fixtures start.
+PARALLEL := -n auto --dist loadfile
+test: setup ## Run the tests; ARGS go to pytest, where -n0 runs them in one process
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-isolation: setup ## Test that a server sends nothing and writes no file; needs namespaces (as root or not), or strace
 	$(BIN)/python -m pytest tests/isolation $(ARGS)
@@ -42,7 +44,7 @@ test-oldest: $(OLDEST)/.installed ## Test the Python client on the oldest depend
 
 coverage: setup ## Run the tests and require branch coverage: 95 % of the server, 100 % of its engine
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under 95
 	$(BIN)/coverage report --fail-under 100 --include 'service/onward_server/engine/*'
