@@ -106,7 +106,7 @@ WITH_HTTP2: Mapping[str, bytes] = {
     "settings out of range": frame(Kind.SETTINGS, setting(2, 2) + setting(4, 1 << 31) + setting(5, 0)),
     "unknown settings": frame(Kind.SETTINGS, b"".join(setting(name, name) for name in range(100, 2000))),
     "10,000 settings": frame(Kind.SETTINGS, setting(4, 65_535)) * 10_000,
-    "settings acknowledged for ever": frame(Kind.SETTINGS, flags=ACK) * 1000,
+    "settings acknowledged forever": frame(Kind.SETTINGS, flags=ACK) * 1000,
     "10,000 pings": frame(Kind.PING, bytes(8)) * 10_000,
     "10,000 pings acknowledged": frame(Kind.PING, bytes(8), flags=ACK) * 10_000,
     "a ping of the wrong length": frame(Kind.PING, b"x"),

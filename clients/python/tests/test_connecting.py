@@ -199,7 +199,7 @@ SAID: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("said", "expected"), SAID, ids=[said[-30:] for said, _ in SAID])
-def test_what_other_versions_of_grpc_say_is_known_too(
+def test_messages_of_other_versions_of_grpc_get_the_same_hints(
     monkeypatch: pytest.MonkeyPatch, said: str, expected: str
 ) -> None:
     for variable in ("grpc_proxy", "https_proxy", "http_proxy"):

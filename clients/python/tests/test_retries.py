@@ -89,7 +89,7 @@ def test_a_wait_beyond_the_deadline_ends_the_call_with_the_refusal() -> None:
         tried.wait_after(refusal(1500, code=Code.UNAVAILABLE))
 
 
-def test_a_call_of_which_something_was_seen_is_not_tried_again() -> None:
+def test_a_call_whose_output_was_partly_seen_is_not_tried_again() -> None:
     tried = attempts()
     tried.commit()
 

@@ -128,7 +128,7 @@ KEYS: list[tuple[Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "right", "wrong"), KEYS, ids=[str(kind) for kind, _, _ in KEYS])
-def test_the_keys_of_a_dict_are_bound_by_their_type(kind: Any, right: str, wrong: str) -> None:  # noqa: ANN401
+def test_the_keys_of_a_dict_are_constrained_by_their_type(kind: Any, right: str, wrong: str) -> None:  # noqa: ANN401
     """Pydantic's schema left these keys free, so that the output could not be read."""
     assert is_allowed({right: 1}, kind)
     assert not is_allowed({wrong: 1}, kind)
@@ -152,7 +152,7 @@ WRONG: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "text"), WRONG, ids=[text for _, text in WRONG])
-def test_what_a_schema_cannot_bind_is_checked_afterwards(kind: Any, text: str) -> None:  # noqa: ANN401
+def test_what_a_schema_cannot_enforce_is_checked_afterwards(kind: Any, text: str) -> None:  # noqa: ANN401
     jsonschema.validate(json.loads(text), schema_of(kind))
 
     completion = to_completion(to_reply(response(choice(text)), "id"))

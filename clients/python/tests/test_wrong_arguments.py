@@ -328,7 +328,7 @@ WRONG: list[tuple[Callable[[Any], object], str]] = [
 
 
 @pytest.mark.parametrize(("action", "message"), WRONG, ids=[message[:40] for _, message in WRONG])
-def test_the_error_names_the_field_and_the_cure(
+def test_the_error_names_the_field_and_the_remedy(
     client: Client, server: FakeServer, action: Callable[[Any], object], message: str
 ) -> None:
     with pytest.raises(RequestError) as raised:

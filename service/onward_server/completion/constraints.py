@@ -105,8 +105,8 @@ def _tool_calls(
 ) -> ToolCallConstraint | None:
     """The constraint of a request that offers tools and demands something of the output; None for other requests."""
     is_required = request.tool_choice.mode is ToolChoiceMode.REQUIRED
-    is_bound = is_required or request.response_format is not None or any(tool.strict for tool in context.tools)
-    if not context.tools or not is_bound:
+    is_constrained = is_required or request.response_format is not None or any(tool.strict for tool in context.tools)
+    if not context.tools or not is_constrained:
         return None
     tool_format = output_format.tools
     if tool_format is None:

@@ -228,17 +228,17 @@ class GrammarCompiler:
         """The arguments of a tool: what its schema allows, or any object."""
         offered, notation = constraint.tools[index], constraint.frame.notation
 
-        def written(*, is_bound: bool) -> Part:
+        def written(*, is_enforced: bool) -> Part:
             if notation is None:
-                return json_arguments(index, offered, keys, is_bound=is_bound)
-            return notation_arguments(index, offered, notation, self._call_grammar.control, is_bound=is_bound)
+                return json_arguments(index, offered, keys, is_enforced=is_enforced)
+            return notation_arguments(index, offered, notation, self._call_grammar.control, is_enforced=is_enforced)
 
         if offered.tool.strict:
-            return written(is_bound=True)
+            return written(is_enforced=True)
         if constraint.is_required and offered.parameters_field not in free:
             with suppress(InvalidRequest):
-                return written(is_bound=True)
-        return written(is_bound=False)
+                return written(is_enforced=True)
+        return written(is_enforced=False)
 
     def _control_token_ids(self, tokenizer_json: str) -> dict[str, int]:
         added_tokens: list[dict[str, Any]] = json.loads(tokenizer_json).get("added_tokens") or []

@@ -11,7 +11,7 @@ async def test_sources_take_turns_and_each_keeps_its_order() -> None:
     assert [await queue.get() for _ in range(6)] == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
-async def test_an_item_of_another_source_waits_for_one_item_of_a_long_line() -> None:
+async def test_an_item_of_another_source_waits_for_one_item_of_a_long_queue() -> None:
     queue = FairQueue[int]()
     for number in range(1000):
         queue.put("flood", number)

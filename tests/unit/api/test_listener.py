@@ -83,7 +83,7 @@ def test_an_ipv6_address_of_a_name_is_skipped_on_a_machine_without_ipv6(monkeypa
     assert Listener("localhost:0")._targets == ["127.0.0.1:0"]
 
 
-def test_every_failure_has_one_cause_and_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_failure_has_one_cause_and_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -170,7 +170,7 @@ def test_a_path_that_cannot_be_a_socket_is_refused_with_the_cause(tmp_path: Path
     ],
     ids=["plaintext", "TLS"],
 )
-async def test_an_address_that_grpc_refuses_has_the_cause_that_is_left(
+async def test_an_address_that_only_grpc_cannot_bind_has_the_remaining_cause(
     credentials: grpc.ServerCredentials | None, sentence: str
 ) -> None:
     with pytest.raises(StartupError) as caught:

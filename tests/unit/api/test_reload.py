@@ -110,7 +110,7 @@ async def test_a_swapped_link_is_a_change(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """`--api-keys-file <(command)` is a pipe. Reading it again would wait for ever."""
+    """`--api-keys-file <(command)` is a pipe. Reading it again would wait forever."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     watched = Watched("API keys", [pipe], lambda: "keys")

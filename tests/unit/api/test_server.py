@@ -441,7 +441,7 @@ class BusyCompleter(FakeCompleter):
 
 
 @pytest.mark.parametrize("kind", ["threads", "asyncio"])
-async def test_a_client_keeps_at_most_some_of_its_calls_open(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_limits_the_calls_that_it_has_open(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "MAX_OPEN_CALLS", 2)
     completer = BusyCompleter()
     async with serving(completer) as served:
@@ -796,7 +796,7 @@ async def health_list(served: Served) -> dict[str, int]:
     return {name: status["status"] for name, status in response["statuses"].items()}
 
 
-async def test_the_health_of_an_unknown_service_names_those_that_there_are() -> None:
+async def test_the_error_for_an_unknown_health_service_lists_the_known_ones() -> None:
     async with serving(FakeCompleter()) as served:
         error = await failure(served.health("nope"))
 

@@ -224,7 +224,7 @@ NOT_ENFORCEABLE = {
 
 @pytest.mark.parametrize("name", NOT_ENFORCEABLE)
 @pytest.mark.parametrize("tool_format", ["hermes", "llama3", "qwen3_coder", "gemma4"])
-def test_a_schema_that_cannot_be_enforced_refuses_no_required_call_unless_it_is_strict(
+def test_a_schema_that_cannot_be_enforced_rejects_a_required_call_only_if_it_is_strict(
     writer: RandomSampler, tool_format: str, name: str
 ) -> None:
     """One such tool made `tool_choice="required"` fail for all tools."""
@@ -242,7 +242,7 @@ def test_a_schema_that_cannot_be_enforced_refuses_no_required_call_unless_it_is_
         calls(writer, frame, tools=(*TOOLS[:2], strict), is_required=True)
 
 
-def test_a_schema_that_is_not_enforced_leaves_the_other_schemas_bound(writer: RandomSampler) -> None:
+def test_a_schema_that_is_not_enforced_leaves_the_other_schemas_enforced(writer: RandomSampler) -> None:
     wrongs = ("a keyword", "too many patterns")
     tools = [OfferedTool(tool=FunctionTool(name="add", parameters='{"required": ["x"]}'), field="tools[0].function")]
     for index, name in enumerate(wrongs, 1):
@@ -252,7 +252,7 @@ def test_a_schema_that_is_not_enforced_leaves_the_other_schemas_bound(writer: Ra
     assert_allows(writer, grammar, [HERMES_CALL], [HERMES_CALL.replace('"x"', '"z"')])
 
 
-def test_tools_that_are_too_large_together_are_bound_only_if_they_are_strict(writer: RandomSampler) -> None:
+def test_tools_that_are_too_large_together_are_enforced_only_if_they_are_strict(writer: RandomSampler) -> None:
     enum = [f"{i}" * 50 for i in range(5000)]
     wide = FunctionTool(name="wide", parameters=json.dumps({"properties": {"a": {"enum": enum}}}))
     tools = tuple(OfferedTool(tool=wide, field=f"tools[{i}].function") for i in range(6))

@@ -330,7 +330,7 @@ async def test_a_request_with_an_event_that_was_not_delivered_fails_and_the_othe
         assert not harness.failed.is_set()
 
 
-async def test_stopping_does_not_wait_for_ever_for_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopping_does_not_wait_forever_for_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_thread, "_STOP_LIMIT_S", 0.05)
     model, is_over = FakeCausalLM(context_length=LONG + 10), threading.Event()
     async with running(model) as harness:
@@ -342,7 +342,7 @@ async def test_stopping_does_not_wait_for_ever_for_a_run(monkeypatch: pytest.Mon
 
 
 async def test_a_delivery_that_fails_as_a_whole_fails_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No event was delivered from then on, and every call waited for ever."""
+    """No event was delivered from then on, and every call waited forever."""
 
     def deliver(_: EngineThread) -> None:
         raise Panic

@@ -29,7 +29,7 @@ def test_a_failpoint_wraps_its_own_part_only(part: Part) -> None:
 
 
 @pytest.mark.parametrize(("fault", "error"), [(Fault.ERROR, InjectedError), (Fault.PANIC, InjectedPanic)])
-def test_a_fault_strikes_at_its_occurrence_only(fault: Fault, error: type[BaseException]) -> None:
+def test_a_fault_is_injected_at_its_occurrence_only(fault: Fault, error: type[BaseException]) -> None:
     model = armed(Parts(model=FakeCausalLM()), [Failpoint(part=Part.RUN, fault=fault, occurrence=2)]).model
 
     model.prefill(0, np.arange(3))

@@ -74,7 +74,7 @@ def various(random: Random) -> float:
     ("duration_s", "within"),
     [(equal, 1.0), (various, 0.95)],
 )
-def test_what_refused_calls_are_told_is_within_a_factor_of_two_of_the_time_until_the_queue_has_started(
+def test_the_retry_delay_of_rejected_calls_is_within_a_factor_of_two_of_the_time_until_the_queue_has_started(
     load: float, num_slots: int, max_queue: int, duration_s: Callable[[Random], float], within: float
 ) -> None:
     """They were told 7 to 12 s where the queue had started within 1 s."""
@@ -106,7 +106,7 @@ def test_choices_of_one_request_end_one_by_one() -> None:
     assert usage.wait_s(3, now_s=9.0) == 2.0  # the mean of 1 s and 3 s
 
 
-def test_a_choice_that_runs_on_and_on_lengthens_the_estimate() -> None:
+def test_a_choice_that_runs_unusually_long_lengthens_the_estimate() -> None:
     usage = SlotUsage(1)
     usage.start("a", 1, 0.0)
     usage.end("a", 1, 1.0)

@@ -14,16 +14,16 @@ from onward_server.grammar.schema.checks import enforceable
 from onward_server.grammar.tool_calls import BareNotation, ElementNotation, KeywordNotation, OfferedTool
 
 
-def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_bound: bool) -> Part:
+def json_arguments(index: int, offered: OfferedTool, keys: tuple[str, str] | None, *, is_enforced: bool) -> Part:
     """The grammar of arguments that are a JSON object.
 
     `keys`: if given, the model writes an object of the tool's name and its arguments under these two keys.
-    `is_bound`: whether the arguments match the tool's schema; if not, they are any object.
+    `is_enforced`: whether the arguments match the tool's schema; if not, they are any object.
 
     Raises:
         InvalidRequest: The schema of the arguments cannot be enforced.
     """
-    document = _document(offered, is_bound=is_bound)
+    document = _document(offered, is_enforced=is_enforced)
     arguments = _object(document)
     if keys is not None:
         members = {keys[0]: tree.Enum("#", (offered.tool.name,)), keys[1]: arguments}
@@ -37,14 +37,14 @@ def notation_arguments(
     notation: ElementNotation | BareNotation | KeywordNotation,
     control: lark.ControlTokens,
     *,
-    is_bound: bool,
+    is_enforced: bool,
 ) -> Part:
     """The grammar of arguments in a notation other than JSON.
 
     Raises:
         InvalidRequest: The schema of the arguments cannot be enforced at all, or not in this notation.
     """
-    document = _document(offered, is_bound=is_bound)
+    document = _document(offered, is_enforced=is_enforced)
     match notation:
         case ElementNotation():
             writer = ElementArguments(notation, control, document)
@@ -67,9 +67,9 @@ def _object(document: tree.Document) -> tree.Schema:
     return tree.AllOf("#", (tree.FREE["object"], document.root))
 
 
-def _document(offered: OfferedTool, *, is_bound: bool) -> tree.Document:
+def _document(offered: OfferedTool, *, is_enforced: bool) -> tree.Document:
     """The schema of the arguments."""
-    if not is_bound:
+    if not is_enforced:
         return enforceable({"type": "object"})
     if not offered.tool.parameters:
         return enforceable({"type": "object", "properties": {}, "additionalProperties": False})

@@ -160,7 +160,7 @@ def test_text_between_calls_stays_as_written(format_: ToolFormat) -> None:
 
 
 @every_format_without_messages
-def test_white_space_around_calls_is_no_text(format_: ToolFormat) -> None:
+def test_white_space_around_calls_is_not_text(format_: ToolFormat) -> None:
     output = written_calls(format_.frame, [("get_weather", PLAIN)])
 
     result = _parsed(format_, f" \n{output}\n ")
