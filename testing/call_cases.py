@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from dataclasses import replace
 from functools import cache
 
@@ -137,8 +136,6 @@ _MARKERS = (
 )
 
 
-_TOO_LARGE = re.compile(r"[0-9][eE]\+?0*[1-9][0-9]{2}|[0-9]{300}")
-"""Numbers that may be beyond a double. No grammar bounds them, but no message can hold them: the call is malformed."""
 _SCALARS = ("-1", "true", "false", "None", '"a"', "[1]", "{}", "2.5", "a", "ab", "1e5", " ", "x:", "a:")
 PHRASES = tuple(dict.fromkeys(marker for marker in _MARKERS if marker))
 
@@ -264,8 +261,7 @@ def _complaint(
 ) -> str | None:
     output = parsed(OutputParser(output_format, context), [text])
     if output.invalid_tool_call:
-        is_too_large = _TOO_LARGE.search(output.invalid_tool_call) is not None
-        return None if is_too_large else f"an invalid call: {output.invalid_tool_call}"
+        return f"an invalid call: {output.invalid_tool_call}"
     if len(output.calls) > 1 and not request.parallel_tool_calls:
         return "several calls"
     if request.tool_choice.mode is ToolChoiceMode.REQUIRED and (output.text.strip() or not output.calls):

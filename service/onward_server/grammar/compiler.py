@@ -22,6 +22,7 @@ from onward_server.grammar.compile_errors import reason
 from onward_server.grammar.lark import ControlTokens
 from onward_server.grammar.matcher import REPLAYED_TOKENS, GrammarMatcher
 from onward_server.grammar.notation.arguments import json_arguments, notation_arguments
+from onward_server.grammar.number_limits import NumberGuard, NumberLimits
 from onward_server.grammar.response_formats import Part, Probe, format_part, rejected
 from onward_server.grammar.text_prefix import TextPrefix
 from onward_server.grammar.tool_calls import ReasoningFrame, ToolCallConstraint
@@ -73,6 +74,10 @@ class Grammar:
     _ready: list[LLMatcher]
     field: str
     """Path of the constraint in the request."""
+    numbers: NumberLimits | None = None
+    """The limits of the numbers in JSON; None: the constraint is no JSON."""
+    begin: bytes = b""
+    """The text that the output continues."""
 
     def prepare(self) -> None:
         """Creates one more matcher in advance; takes about a millisecond, at worst 0.3 s."""
@@ -82,7 +87,8 @@ class Grammar:
         """A matcher at the start of an output; takes a prepared one if there is any."""
         if not self._ready:
             self.prepare()
-        return GrammarMatcher(self._ready.pop(), self.new, self.field)
+        numbers = None if self.numbers is None else NumberGuard(self.numbers, self.begin)
+        return GrammarMatcher(self._ready.pop(), self.new, self.field, numbers)
 
 
 class GrammarCompiler:
@@ -122,6 +128,7 @@ class GrammarCompiler:
         except ValueError as error:
             raise StartupError(f"output cannot be constrained with this tokenizer: {error}") from error
         self._trial = Trial(self._tokenizer, eos_token_ids)
+        self._numbers = NumberLimits(self._tokenizer)
         self._call_grammar = CallGrammar(ControlTokens(self._control_token_ids(tokenizer_json)))
         self._known: OrderedDict[str, None] = OrderedDict()
         self._known_bytes = 0
@@ -165,11 +172,11 @@ class GrammarCompiler:
 
     def _format(self, response_format: ResponseFormat, reasoning: ReasoningFrame | None, output_begin: str) -> Grammar:
         part = format_part(response_format, OUTPUT)
-        if reasoning is None and not output_begin:
-            return self._compiled([], [part])
-        takes_newlines = isinstance(response_format, JsonFormat)
-        first = self._call_grammar.after_reasoning(reasoning, output_begin, takes_newlines=takes_newlines)
-        return self._compiled([first], [part])
+        is_json = isinstance(response_format, JsonFormat)
+        first: list[lark.Grammar] = []
+        if reasoning is not None or output_begin:
+            first = [self._call_grammar.after_reasoning(reasoning, output_begin, takes_newlines=is_json)]
+        return replace(self._compiled(first, [part]), numbers=self._numbers if is_json else None)
 
     def _rest(self, response_format: ResponseFormat, prefix: TextPrefix) -> Grammar:
         whole = self._format(response_format, None, "")
@@ -192,7 +199,7 @@ class GrammarCompiler:
             _consume(matcher, token_ids)
             return matcher
 
-        return Grammar(continued, [matcher], whole.field)
+        return Grammar(continued, [matcher], whole.field, whole.numbers, text.encode())
 
     def _tool_calls(self, constraint: ToolCallConstraint) -> Grammar | None:
         tools = constraint.tools
@@ -220,7 +227,8 @@ class GrammarCompiler:
             parts.append(format_part(constraint.response_format, OUTPUT))
         write = self._call_grammar.with_calls if keys is None else self._call_grammar.output_or_call_object
         takes_newlines = isinstance(constraint.response_format, JsonFormat)
-        return self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
+        compiled = self._compiled([write(constraint, takes_newlines=takes_newlines)], parts)
+        return replace(compiled, numbers=self._numbers)
 
     def _arguments(
         self, constraint: ToolCallConstraint, keys: tuple[str, str] | None, index: int, free: frozenset[str]

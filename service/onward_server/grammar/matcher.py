@@ -15,6 +15,7 @@ import numpy.typing as npt
 from llguidance import LLExecutor, LLMatcher
 
 from onward_server.errors import InvalidReason, InvalidRequest
+from onward_server.grammar.number_limits import NumberGuard
 from onward_server.panics import is_panic
 
 Masks = npt.NDArray[np.int32]  # (slots, ceil(V / 32)), C-contiguous; bit i of word w is token 32 w + i, 1: allowed
@@ -34,11 +35,17 @@ class GrammarMatcher:
     more than the limits allow, or the library panicked. The output then cannot continue.
     """
 
-    def __init__(self, matcher: LLMatcher, renew: Callable[[], LLMatcher], field: str) -> None:
-        """`renew` makes a new native matcher; `field` is the path of the constraint in the request."""
+    def __init__(
+        self, matcher: LLMatcher, renew: Callable[[], LLMatcher], field: str, numbers: NumberGuard | None = None
+    ) -> None:
+        """`renew` makes a new native matcher; `field` is the path of the constraint in the request.
+
+        `numbers` bounds the numbers of JSON; None: the constraint is no JSON.
+        """
         self._matcher = matcher
         self._renew = renew
         self._field = field
+        self._numbers = numbers
         self._token_ids: list[int] = []
         self._renewed_at = 0
         self._has_panicked = False
@@ -65,6 +72,8 @@ class GrammarMatcher:
             if not self._matcher.consume_token(token_id):
                 self._replace()
             self._check()
+        if self._numbers is not None:
+            self._numbers.accept(token_id)
 
     def forced_tokens(self) -> list[int]:
         """The tokens that must come next, up to the first position where several are allowed; does not accept them."""
@@ -83,9 +92,11 @@ class GrammarMatcher:
             self._check()
 
     def mend(self, mask: Mask) -> None:
-        """Refills a row if the native matcher hit a limit while filling it."""
+        """Refills a row if the native matcher hit a limit while filling it, and bounds numbers."""
         if self._matcher.is_error() and self._replace():
             self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+        if self._numbers is not None:
+            self._numbers.restrict(mask)
 
     def check(self) -> None:
         """Raises InvalidRequest if the native matcher has failed."""

@@ -7,7 +7,7 @@ be a string or another type, strings that the parser would read as that type are
 from collections.abc import Collection
 
 from onward_server.grammar import lark
-from onward_server.grammar.notation.rules import NUMBERS, ArgumentRules, ArgumentsRejected
+from onward_server.grammar.notation.rules import SMALL_NUMBERS, ArgumentRules, ArgumentsRejected
 from onward_server.grammar.notation.shapes import Shape, TextShape
 from onward_server.grammar.schema import tree
 from onward_server.grammar.schema.value_types import SchemaTypes
@@ -68,7 +68,7 @@ class ElementArguments:
         if self._notation.string_begin == self._notation.json_begin:
             choices = [self._json(name, schema, json_types) for json_types in _json_types(shape)]
             excluded += _read_as_other_type(types, shape)
-            texts = list(map(self.rules.terminal, self.rules.scalars(shape)))
+            texts = list(map(self.rules.terminal, self.rules.scalars(shape, SMALL_NUMBERS)))
         else:
             choices = [self._json(name, schema, types - {"string"})] if shape.has_other_types else []
             texts = []
@@ -102,8 +102,9 @@ def _read_as_other_type(types: frozenset[str], shape: Shape) -> list[str]:
         regexes += [f"{_SPACE}{word}{_SPACE}" for word in _WORDS[type_]]
     if shape.has_bound_numbers:
         regexes.append(rf"{_SPACE}[\-0-9](?s:.*)")
-    elif types & NUMBERS.keys():
-        regexes.append(f"{_SPACE}{NUMBERS['number' if 'number' in types else 'integer']}{_SPACE}")
+    elif types & SMALL_NUMBERS.keys():
+        # A larger number matches as a string. The parser reads it as one, unless it fits a double.
+        regexes.append(f"{_SPACE}{SMALL_NUMBERS['number' if 'number' in types else 'integer']}{_SPACE}")
     if len(types) > 1 and TextShape() not in shape.texts:
         regexes.append(f'{_SPACE}"(?s:.*)"{_SPACE}')
     return regexes

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 from onward_server.grammar import lark
@@ -15,6 +15,12 @@ from onward_server.grammar.schema.writer import written, written_alone
 _INTEGER = "-?(?:0|[1-9][0-9]*)"
 NUMBERS = {"integer": _INTEGER, "number": rf"{_INTEGER}(?:\.[0-9]+)?(?:[eE][+\-]?[0-9]+)?"}
 """Regular expressions for numbers, by their type."""
+_SMALL_INTEGER = "-?(?:0|[1-9][0-9]{0,199})"
+SMALL_NUMBERS = {
+    "integer": _SMALL_INTEGER,
+    "number": rf"{_SMALL_INTEGER}(?:\.[0-9]+)?(?:[eE](?:-[0-9]+|\+?[0-9]{{1,2}}))?",
+}
+"""Regular expressions for numbers that are never too large for a double, by their type."""
 
 
 class ArgumentsRejected(Exception):
@@ -97,10 +103,10 @@ class ArgumentRules:
             result = written(tree.AllOf(schema.place, (tree.of_types(types), schema)), self._document)
         return self.rule(f"%json {json.dumps(lark.json_schema(result.schema))}")
 
-    def scalars(self, shape: Shape) -> list[str]:
-        """Terminals for null, booleans and numbers without bounds."""
+    def scalars(self, shape: Shape, numbers: Mapping[str, str] = NUMBERS) -> list[str]:
+        """Terminals for null, booleans and numbers without bounds; `numbers`: regular expressions for the latter."""
         words = map(lark.quoted, sorted(shape.words))
-        return [*words, *(f"/{NUMBERS[type_]}/" for type_ in sorted(shape.free_numbers))]
+        return [*words, *(f"/{numbers[type_]}/" for type_ in sorted(shape.free_numbers))]
 
     def texts(self, shape: Shape, excluded: Sequence[str], argument: str) -> list[str]:
         """Terminals for unquoted strings, without those that match a regular expression of `excluded`."""

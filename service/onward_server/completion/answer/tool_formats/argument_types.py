@@ -9,6 +9,7 @@ from onward_server.completion.answer.parsing.text_stream import TextStream
 from onward_server.domain import FunctionTool
 from onward_server.grammar.schema.reader import read
 from onward_server.grammar.schema.value_types import SchemaTypes, property_names
+from onward_server.json_value import NotJson, parse
 
 _PYTHON_LITERALS = {"True": "true", "False": "false", "None": "null"}
 
@@ -41,6 +42,7 @@ class ArgumentTypes:
     def to_json(self, name: str, text: str) -> str:
         """Returns the text itself if it is JSON of a type that the schema allows, else a JSON string of it.
 
+        A number that is too large for a message is a string if the schema allows one.
         If the schema allows no string, a text that is almost JSON is corrected: a number such as `1.` or `+1`, a
         literal of Python, and JSON with escaped quotes or within quotes. Other JSON of any type is returned unchanged.
 
@@ -52,7 +54,19 @@ class ArgumentTypes:
         type_ = json_type(candidate)
         if "string" not in types and type_ in (None, "string"):
             return _corrected(text.strip(), types) or (quoted(text) if type_ is None else text)
-        return quoted(text) if type_ is None or ("string" in types and type_ not in types) else candidate
+        is_string = "string" in types and (type_ not in types or _is_too_large(candidate, type_))
+        return quoted(text) if type_ is None or is_string else candidate
+
+
+def _is_too_large(text: str, type_: str | None) -> bool:
+    """Whether a JSON text is a number that the arguments of a message may not contain."""
+    if type_ not in {"number", "integer"}:
+        return False
+    try:
+        parse(text)
+    except NotJson:
+        return True
+    return False
 
 
 def python_literal(text: str) -> str | None:
