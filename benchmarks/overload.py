@@ -3,10 +3,10 @@
     python -m benchmarks.overload [FOLDER]
 
 Without FOLDER, the server's model sleeps instead of computing, because client and server share the processors: a model
-that computes would get slower with the number of rejected calls. First, as many calls run at once as there are slots
-and half of the queue, which gives the peak. Then calls arrive at random moments at 1.5, 4 and 10 times that rate. A
-rejected call is told when to retry: the table has the share of them for which that was within a factor of two of the
-time until all calls that waited then had started. The script exits with 1 if a limit is exceeded.
+that computes would get slower with the number of rejected calls. First, enough calls run at once to fill the slots and
+half of the queue, which gives the peak rate. Then calls arrive at random moments at 1.5, 4 and 10 times that rate. Each
+rejected call gets a retry delay. The table has the share of delays that are within a factor of two of the time until
+all calls that waited at the rejection had started. The script exits with 1 if a limit is exceeded.
 """
 
 import argparse

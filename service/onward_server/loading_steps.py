@@ -15,7 +15,7 @@ _REPORT_EVERY_S = 10.0
 
 
 class LoadingSteps:
-    """The step that runs in the loading thread, and the reports about it. They go to a terminal, or else to the log."""
+    """The step that runs in the loading thread. Reports about it go to the terminal, if there is one, or to the log."""
 
     def __init__(self) -> None:
         """Starts without a step."""

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_LINE_BYTES = 1 << 16
 _END_S = 1.0
-"""Time for the last lines to be logged. A child process that still has the pipe open may not delay the end."""
+"""Time for the last lines to be logged. A child process that still has the pipe open must not delay the exit."""
 _STDERR = 2
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 _SEVERITY = re.compile(rb"(?:^|\[)([VIWEF])(?:[0-9]{4} |:onnxruntime)")

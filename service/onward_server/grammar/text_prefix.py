@@ -21,8 +21,8 @@ class TextPrefix:
     def spelled_for(self, response_format: ResponseFormat) -> str:
         """The text as the grammar of a format spells it.
 
-        Grammars of JSON allow one spelling of each string and little white space, but any beginning of the same JSON
-        may be continued.
+        Grammars of JSON allow one spelling of each string and little white space, but a prefix may spell the same JSON
+        in any way.
         """
         return _json_spelling(self.text) if isinstance(response_format, JsonFormat) else self.text
 

@@ -10,8 +10,8 @@ from onward_server.json_value import NotJson, parse
 class ElementNotation:
     """Each argument is an element. A string is written without quotes, any other value as JSON.
 
-    Unless the markers before the two differ, the parser decides by the types in the tool's schema; text that fits no
-    other type is a string.
+    If `string_begin` equals `json_begin`, the parser decides by the types in the tool's schema: text that fits no other
+    type is a string.
     """
 
     begin: str
@@ -25,7 +25,7 @@ class ElementNotation:
     excluded: tuple[str, ...] = ()
     """Other markers that no string may contain, because they may end the element, too."""
     drops_line_breaks: bool = False
-    """Whether a string cannot start with a line break, because the parser would drop it."""
+    """Whether the parser drops a line break at the start of a string, so that a string cannot start with one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

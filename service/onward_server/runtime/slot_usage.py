@@ -31,8 +31,8 @@ class SlotUsage:
     def wait_s(self, num_waiting: int, now_s: float) -> float:
         """Estimated time until this many waiting choices have all got a slot.
 
-        A slot is taken to become free when its holder has held it as long as usual, and then each time that the usual
-        duration has passed again.
+        Assumes that a slot becomes free when its holder has held it for the usual duration, and again each time that
+        duration has passed.
         """
         ages_s = [now_s - started_s for started_s, count in self._holders.values() for _ in range(count)]
         usual_s = self._usual_s(ages_s)
@@ -42,7 +42,7 @@ class SlotUsage:
         return left_s[last] + rounds * usual_s
 
     def _usual_s(self, ages_s: list[float]) -> float:
-        """The mean time that a slot is held. Holders that exceed it lengthen it by their excess."""
+        """The mean time that a slot is held. Choices that have exceeded it raise it by their excess."""
         if not self._held_s:
             return max(_FIRST_GUESS_S, 2 * max(ages_s, default=0.0))
         mean_s = sum(self._held_s) / len(self._held_s)

@@ -1,4 +1,4 @@
-"""A connection of the client for asyncio, and the calls that ask about models, tokens and health."""
+"""The connection of the asyncio client, and its calls for models, tokens and health."""
 
 import copy
 from collections.abc import Sequence

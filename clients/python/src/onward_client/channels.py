@@ -174,7 +174,7 @@ class _Shared(Generic[ChannelT]):
 
 
 class SharedChannel(_Shared[grpc.Channel]):
-    """The channel of a client for threads."""
+    """The channel of a synchronous client."""
 
     def __init__(self, opener: Callable[[], grpc.Channel], *, is_owned: bool) -> None:
         """Takes the function that opens the channel, and whether closing the client closes it."""
@@ -184,7 +184,7 @@ class SharedChannel(_Shared[grpc.Channel]):
 
     @contextmanager
     def place(self, seconds: float) -> Generator[None]:
-        """Waits for a place for one more open call, at most so many seconds, and holds it during the block."""
+        """Waits at most this many seconds until one more call may be open; counts it as open during the block."""
         has_place = self._open_calls.acquire(timeout=seconds)
         try:
             yield
@@ -227,7 +227,7 @@ class SharedAioChannel(_Shared[grpc.aio.Channel]):
 
     @asynccontextmanager
     async def place(self, seconds: float) -> AsyncGenerator[None]:
-        """Waits for a place for one more open call, at most so many seconds, and holds it during the block."""
+        """Waits at most this many seconds until one more call may be open; counts it as open during the block."""
         has_place = False
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

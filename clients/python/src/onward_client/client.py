@@ -166,7 +166,7 @@ class Client(Connection):
     def _streaming(
         self, messages: Messages | None, options: CompleteOptions
     ) -> tuple[_Attempt, Callable[[], Call], _Wait]:
-        """Returns how to make an attempt, to prepare a call, and to wait between attempts."""
+        """Returns the functions that make an attempt, prepare a call, and wait between attempts."""
         wanted, how = split(options)
         request = StreamCompleteRequest(request=complete_request(messages, **wanted))
 

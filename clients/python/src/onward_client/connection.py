@@ -1,4 +1,4 @@
-"""A connection of the client for threads, and the calls that ask about models, tokens and health."""
+"""The connection of the synchronous client, and its calls for models, tokens and health."""
 
 import copy
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _INTERCEPTORS = (
 
 
 class Connection:
-    """A connection to an onward server, for threads. Any number of threads may share it."""
+    """A connection to an onward server. Any number of threads may share it."""
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-_ELSEWHERE = {
+_ADVICE = {
     "stream": "call `stream(...)` instead of `complete(...)`",
     "stream_options": "leave it out; a stream always ends with the usage",
     "functions": "use `tools`",
@@ -53,5 +53,5 @@ def check_names(options: Mapping[str, object], known: frozenset[str]) -> None:
     for name in options:
         if name not in known:
             close = get_close_matches(name, known, n=1)
-            advice = _ELSEWHERE.get(name) or (f"did you mean {close[0]!r}?" if close else "")
+            advice = _ADVICE.get(name) or (f"did you mean {close[0]!r}?" if close else "")
             raise TypeError(f"unexpected keyword argument {name!r}{'; ' if advice else ''}{advice}")

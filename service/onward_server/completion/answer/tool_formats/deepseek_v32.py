@@ -10,8 +10,8 @@
 (In the output, the bars are fullwidth: U+FF5C.) V4 calls the section `tool_calls`. The attribute `string` tells whether
 the value is a string or JSON; the tool's schema decides where the attribute is missing or contradicts the schema. The
 end of an argument may be missing if another marker follows; the other ends and the start of the section may be missing
-in any case. Any other deviation or an unknown tool make the tool call malformed; the calls before it remain. A call may
-also begin inside the reasoning, and ends it.
+in any case. Any other deviation or an unknown tool makes the tool call malformed; the calls before it remain. A call
+may also begin inside the reasoning, and ends it.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat

@@ -9,7 +9,7 @@
 
 The parser is the same for both. Values are bare text; the tool's schema decides whether one is a string. The ends of a
 key and of a value may be missing if another marker follows, the end of a call may be missing in any case. `<tool_call>`
-followed by neither an offered tool nor another marker is text. Any other deviation or an unknown tool make the tool
+followed by neither an offered tool nor another marker is text. Any other deviation or an unknown tool makes the tool
 call malformed. A call may also begin inside the reasoning, and ends it.
 """
 

@@ -78,7 +78,7 @@ def parse_call_section(state: ParserState, end: str) -> Parsing[None]:
 
 
 def accept_end(stream: TextStream, end: str) -> Parsing[bool]:
-    """Takes an end marker, and white space before it; the end of the output may cut it short, or stand in for it.
+    """Takes an end marker, and white space before it; the output may also end within the marker or without it.
 
     Returns:
         Whether there is nothing more before the end.

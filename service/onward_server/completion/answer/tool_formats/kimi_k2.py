@@ -5,10 +5,10 @@
 
 (One line in the output.) The id becomes the id of the tool call, as the model expects to find it in the conversation.
 The markers around the section and at the ends of calls may be missing, and so may `functions.`, the number and the
-arguments. If one tool only is offered, the id need not name it: after calls with other ids, the model may go on like
-those. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call malformed; the
-calls before it remain. The markers of the section may be spelled `tool_call_section`. A call may also begin inside the
-reasoning, and ends it.
+arguments. If only one tool is offered, the id need not name it: after calls with other ids, the model may continue
+their pattern. Any other deviation, an unknown tool or arguments that are not a JSON object make the tool call
+malformed; the calls before it remain. The markers of the section may be spelled `tool_call_section`. A call may also
+begin inside the reasoning, and ends it.
 """
 
 import re

@@ -7,7 +7,7 @@
     </minimax:tool_call>
 
 Values are bare text; the tool's schema decides whether one is a string. The end of an argument may be missing if
-another marker follows, the other ends may be missing in any case. Any other deviation or an unknown tool make the tool
+another marker follows, the other ends may be missing in any case. Any other deviation or an unknown tool makes the tool
 call malformed; the calls before it remain.
 """
 

@@ -10,8 +10,8 @@
 
 Values are bare text; the tool's schema decides whether one is a string. The outer element may be missing. Without it,
 `<function=` followed by anything but an offered tool is text. The end of an argument may be missing if another marker
-follows, the other ends may be missing in any case. Any other deviation or an unknown tool make the tool call malformed.
-A call may also begin inside the reasoning, and ends it.
+follows, the other ends may be missing in any case. Any other deviation or an unknown tool makes the tool call
+malformed. A call may also begin inside the reasoning, and ends it.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
