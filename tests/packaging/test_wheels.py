@@ -18,6 +18,7 @@ from zipfile import ZipFile
 import pytest
 
 from tests.packaging.dockerfile import copied_sources, wheel_command
+from tests.waiting import WAIT_S
 
 ROOT = Path(__file__).parents[2]
 README = {"onward_server": ROOT / "README.md", "onward_client": ROOT / "clients/python/README.md"}
@@ -160,7 +161,7 @@ def address(bin_folder: Path, cwd: Path) -> Iterator[str]:
 
 def test_an_installed_server_serves_the_installed_command(address: str, bin_folder: Path, cwd: Path) -> None:
     onward = bin_folder / "onward"
-    assert "SERVING" in _output(onward, "health", "--target", address, cwd=cwd)
+    assert "SERVING" in _output(onward, "health", "--timeout", str(WAIT_S), "--target", address, cwd=cwd)
     assert _output(onward, "complete", "--target", address, "Hello!", cwd=cwd).startswith("Hello!")
     module = (bin_folder / "python", "-m", "onward_server")
     assert _output(*module, "complete", "--target", address, "Hello!", cwd=cwd).startswith("Hello!")
