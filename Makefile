@@ -21,7 +21,7 @@ setup: $(VENV)/.installed ## Create .venv from the locked, hashed requirements
 serve: $(VENV)/.serving ## Serve the embedded model, or MODEL=folder; ARGS adds flags
 	$(BIN)/onward serve $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
-# One process a processor. The tests of a file stay together, because they share what its fixtures start.
+# One process per processor. The tests of a file stay in one process, because they share what its fixtures start.
 PARALLEL := -n auto --dist loadfile
 test: setup ## Run the tests; ARGS go to pytest, where -n0 runs them in one process
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -130,7 +130,7 @@ class Connection:
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncGenerator[Connection]:
-    """Opens a connection to `HOST:PORT` or `unix:PATH`, and closes it without a word."""
+    """Opens a connection to `HOST:PORT` or `unix:PATH`, and closes it without sending anything."""
     if address.startswith("unix:"):
         reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
     else:

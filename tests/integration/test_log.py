@@ -107,10 +107,10 @@ def test_with_a_json_log_even_the_reason_not_to_start_is_json(words: tuple[str, 
     [("2>&-", "text"), ("2>/dev/full", "json")],
     ids=["closed", "a full disk"],
 )
-def test_a_server_whose_stderr_cannot_be_written_serves_on_and_exits_with_0(
+def test_a_server_whose_stderr_cannot_be_written_keeps_serving_and_exits_with_0(
     tiny_folder: Path, tmp_path: Path, stderr: str, log_format: str
 ) -> None:
-    """It ended in silence, because nobody could read why."""
+    """The server ended, although only its log was affected."""
     target = f"unix:{tmp_path}/socket"
     words = ("serve", "--model", str(tiny_folder), "--listen", target, "--log-format", log_format)
     command = ["/bin/sh", "-c", f'exec "$@" {stderr}', "sh", *COMMAND, *words]

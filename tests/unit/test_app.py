@@ -116,7 +116,7 @@ def test_the_formats_are_logged_and_on_the_card(folder: Path, caplog: pytest.Log
 def test_a_model_with_an_unknown_tool_format_rejects_tools_and_warns(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The calls of such a model came back as text, without a word in the log."""
+    """The calls of such a model came back as text, and the log had no warning."""
     (folder / "chat_template.jinja").write_text(UNKNOWN_CALLS)
 
     limits = load(folder).limits

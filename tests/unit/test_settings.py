@@ -38,7 +38,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default(monkeypatch:
 
 
 def test_the_variables_that_kubernetes_sets_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sets them in every pod for each service, here for those named onward and onward-gpu."""
+    """Kubernetes sets them in every pod, for each service; here for services named onward and onward-gpu."""
     for service in ("ONWARD", "ONWARD_GPU"):
         monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.1")
         monkeypatch.setenv(f"{service}_SERVICE_PORT", "50051")

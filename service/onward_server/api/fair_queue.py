@@ -12,7 +12,7 @@ class FairQueue(Generic[_ItemT]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, deque[_ItemT]] = OrderedDict()
-        """The items of each source that has any, the source whose turn it is first."""
+        """The items of each source that has any; the next source comes first."""
         self._has_items = asyncio.Event()
 
     def put(self, source: str, item: _ItemT) -> None:

@@ -80,7 +80,7 @@ class Watched(Generic[_ValueT]):
         return [_file_state(path) for path in self._paths]
 
     def _can_read_again(self) -> bool:
-        """False for a pipe, such as that of the shell's `<(command)`: it can be read once only."""
+        """False for a pipe, such as the shell's `<(command)`, which can be read only once."""
         return all(file is None or stat.S_ISREG(file[2]) for file in self._file_state())
 
 

@@ -75,7 +75,7 @@ class Grammar:
     field: str
     """Path of the constraint in the request."""
     numbers: NumberLimits | None = None
-    """The limits of the numbers in JSON; None: the constraint is no JSON."""
+    """The limits of the numbers in JSON; None: the constraint is not JSON."""
     begin: bytes = b""
     """The text that the output continues."""
 

@@ -40,7 +40,7 @@ class GrammarMatcher:
     ) -> None:
         """`renew` makes a new native matcher; `field` is the path of the constraint in the request.
 
-        `numbers` bounds the numbers of JSON; None: the constraint is no JSON.
+        `numbers` bounds the numbers of JSON; None: the constraint is not JSON.
         """
         self._matcher = matcher
         self._renew = renew

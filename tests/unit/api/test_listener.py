@@ -200,7 +200,7 @@ def test_a_socket_whose_lock_cannot_be_created_is_refused(tmp_path: Path) -> Non
 
 
 def refusal(listen: str) -> str:
-    """The sentence with which the address is refused."""
+    """The error for an address that cannot be bound."""
     with pytest.raises(StartupError) as caught:
         Listener(listen)
     return str(caught.value)

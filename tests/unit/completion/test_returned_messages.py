@@ -86,7 +86,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 async def completed(tokenizer: Tokenizer, output: str, finish: Finish | None) -> completion_pb2.Choice:
-    """The choice that a model's output becomes; without a finish, the time is up."""
+    """The choice for a model's output. Without `finish`, the time limit ends it."""
     choice = ChoiceStream(
         index=0,
         seed=9,

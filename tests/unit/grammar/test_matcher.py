@@ -210,7 +210,7 @@ class PanickingExecutor:
 
 
 def follow(output: GrammarMatcher, token_id: int) -> None:
-    """Takes a token nine times and asks all that there is to ask."""
+    """Takes a token nine times, and calls every other method each time."""
     for _ in range(9):
         output.check()
         output.accept(token_id)
@@ -221,7 +221,7 @@ def follow(output: GrammarMatcher, token_id: int) -> None:
 
 @pytest.mark.parametrize("panic_at", range(1, 8))
 def test_a_panic_of_the_library_fails_its_own_output_only(writer: RandomSampler, panic_at: int) -> None:
-    """The panic of one output's matcher was a BaseException in the thread of all."""
+    """The panic of one output's matcher was a BaseException in the thread that all outputs share."""
     failing, other = matcher(writer, "a{1,20}"), matcher(writer, "a{1,20}")
     failing._matcher = PanickingMatcher(failing._matcher, panic_at)  # type: ignore[assignment]
     masks, filler = allocate_masks(2, 512), MaskFiller(1)

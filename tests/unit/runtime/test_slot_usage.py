@@ -28,7 +28,7 @@ class Simulation:
         self._refusals: list[tuple[float, float, str]] = []  # time, estimate, last of the queue
 
     def ratios(self, load: float) -> list[float]:
-        """For each refusal at this multiple of the capacity (for durations of 1 s), the estimate over the real time."""
+        """The estimate over the real time, for each rejection at this multiple of the capacity. Choices take 1 s."""
         arrival_s = 0.0
         for number in range(NUM_ARRIVALS):
             arrival_s += self._random.expovariate(load * self._num_slots)
@@ -77,7 +77,7 @@ def various(random: Random) -> float:
 def test_the_retry_delay_of_rejected_calls_is_within_a_factor_of_two_of_the_time_until_the_queue_has_started(
     load: float, num_slots: int, max_queue: int, duration_s: Callable[[Random], float], within: float
 ) -> None:
-    """They were told 7 to 12 s where the queue had started within 1 s."""
+    """The delay was 7 to 12 s, although all waiting choices started within 1 s."""
     lowest, highest = RETRY_SPREAD
     ratios = Simulation(num_slots, max_queue, duration_s, Random(f"{load} {num_slots}")).ratios(load)
 

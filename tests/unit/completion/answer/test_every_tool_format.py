@@ -1,6 +1,6 @@
 """Every registered tool format reads the calls that its frame describes, in each kind of output and in any pieces.
 
-The outputs are written from the frame, so a new format is tested without a word here.
+The outputs are written from the frame, so this file tests a new format without a change.
 """
 
 import json
@@ -171,7 +171,7 @@ def test_white_space_around_calls_is_not_text(format_: ToolFormat) -> None:
 
 @every_format
 def test_calls_of_an_output_that_ends_anywhere_are_whole_or_malformed(format_: ToolFormat) -> None:
-    """Complete calls are as they were written, and what follows them is raw text, or text if it is half a marker."""
+    """Complete calls stay as written. A truncated call after them is raw text, and half a marker is text."""
     output, calls = _written(format_, "three calls")
     frame = format_.frame
     starts = {

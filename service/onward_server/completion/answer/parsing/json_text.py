@@ -40,7 +40,7 @@ def json_type(text: str) -> str | None:
 
 
 def repaired_number(text: str) -> str | None:
-    """Returns a number as JSON writes it, such as 108.0 for `108.` and 1 for `+1`; None if the text is no number."""
+    """Returns a number as JSON writes it, such as 108.0 for `108.` and 1 for `+1`; None if the text is not a number."""
     match = _NUMBER.fullmatch(text)
     if match is None or not (match["integer"] or match["fraction"]):
         return None

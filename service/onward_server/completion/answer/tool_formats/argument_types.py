@@ -86,7 +86,7 @@ def _corrected(text: str, types: frozenset[str]) -> str | None:
 
 
 def _unquoted(text: str) -> str | None:
-    """Returns the value of a JSON string; None if the text is no JSON string."""
+    """Returns the value of a JSON string; None if the text is not a JSON string."""
     return json.loads(text) if json_type(text) == "string" else None
 
 
