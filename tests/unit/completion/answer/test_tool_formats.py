@@ -110,10 +110,12 @@ def test_calls_with_the_marker_of_another_format_are_not_taken_for_it() -> None:
     hermes = CALLS_TEMPLATE.replace("CALL", f"<tool_call>{written}</tool_call>")
     other = CALLS_TEMPLATE.replace("CALL", f"<tool_call>call {written}</tool_call>")
     unknown = CALLS_TEMPLATE.replace("CALL", f"<call>{written}</call>")
+    bare = "{%- for turn in messages %}{% for call in turn.tool_calls or [] %}CALL{% endfor %}{% endfor %}"
 
     assert template_formats(hermes).names == ("hermes", "none")
     assert template_formats(other).names == ("none", "none")
     assert template_formats(unknown).names == ("none", "none")
+    assert template_formats(bare.replace("CALL", written)).names == ("llama3", "none")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
+from onward_server.completion.answer.parsing.exceptions import MalformedToolCall, NotAToolCall
 from onward_server.completion.answer.parsing.json_values import parse_string, parse_value
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
 
+BEFORE_NAME, AFTER_NAME = '{"name": "', '"'
+"""What is around the name where a call starts without a marker."""
 _NO_ARGUMENTS = "{}"
 _NEXT_OBJECT = ("{", ",{", ", {", ",\n{")
 
@@ -32,6 +34,33 @@ def parse_call(state: ParserState, *, is_begun: bool = False) -> Parsing[None]:
         raise MalformedToolCall
     if not has_arguments:
         state.tool_calls.add_arguments(_NO_ARGUMENTS)
+
+
+def parse_call_of(state: ParserState, name: str) -> Parsing[None]:
+    """Parses an object after the name of an offered tool.
+
+    Raises:
+        NotAToolCall: No arguments follow.
+    """
+    stream, tool_calls = state.stream, state.tool_calls
+    yield from follow(stream, (",",), ('"parameters"', '"arguments"'), (":",))
+    tool_calls.open(name)
+    yield from stream.take_space()
+    yield from parse_arguments(stream, tool_calls.add_arguments)
+    yield from stream.take_space()
+    yield from stream.expect("}")
+
+
+def follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
+    """For each step in turn, takes white space and then one of the step's literals; returns the last literal."""
+    literal: str | None = None
+    for literals in steps:
+        yield from stream.take_space()
+        literal = yield from stream.accept(*literals)
+        if literal is None:
+            raise NotAToolCall
+    assert literal, "there is a step"
+    return literal
 
 
 def parse_call_list(state: ParserState) -> Parsing[None]:

@@ -10,14 +10,19 @@ the tool call malformed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
-from onward_server.completion.answer.parsing.exceptions import NotAToolCall
 from onward_server.completion.answer.parsing.parser_state import ParserState
-from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
-from onward_server.completion.answer.tool_formats.json_call import parse_arguments, parse_call, parse_call_list
+from onward_server.completion.answer.parsing.text_stream import Parsing
+from onward_server.completion.answer.tool_formats.json_call import (
+    AFTER_NAME,
+    BEFORE_NAME,
+    follow,
+    parse_call,
+    parse_call_list,
+    parse_call_of,
+)
 from onward_server.grammar.tool_calls import CallFrame
 
 _TAG = "<|python_tag|>"
-_BEFORE_NAME, _AFTER_NAME = '{"name": "', '"'
 
 
 def parse(state: ParserState, trigger: str) -> Parsing[None]:
@@ -32,7 +37,7 @@ def parse(state: ParserState, trigger: str) -> Parsing[None]:
         yield from stream.take_space()
         yield from parse_call(state)
     else:
-        yield from _parse_call_of(state, trigger.removeprefix(_BEFORE_NAME).removesuffix(_AFTER_NAME))
+        yield from parse_call_of(state, trigger.removeprefix(BEFORE_NAME).removesuffix(AFTER_NAME))
     state.close_tool_call()
     while separator := (yield from stream.accept_after_space(";", ",")):
         space = yield from stream.take_space()
@@ -50,7 +55,7 @@ def _parse_list(state: ParserState) -> Parsing[None]:
     Raises:
         NotAToolCall: The first item of the list is not a call of an offered tool.
     """
-    yield from _follow(state.stream, ("{",))
+    yield from follow(state.stream, ("{",))
     yield from _parse_bare_call(state)
     state.close_tool_call()
     yield from state.stream.take_space()
@@ -65,44 +70,17 @@ def _parse_bare_call(state: ParserState) -> Parsing[None]:
         NotAToolCall: The object is not a call of an offered tool.
     """
     stream, tool_calls = state.stream, state.tool_calls
-    key = yield from _follow(stream, ('"name"', '"type"', '"function"'))
+    key = yield from follow(stream, ('"name"', '"type"', '"function"'))
     if key == '"type"':
-        key = yield from _follow(stream, (":",), ('"function"',), (",",), ('"name"', '"function"'))
+        key = yield from follow(stream, (":",), ('"function"',), (",",), ('"name"', '"function"'))
     is_wrapped = key == '"function"'
     if is_wrapped:
-        yield from _follow(stream, (":",), ("{",), ('"name"',))
-    name = yield from _follow(stream, (":",), tuple(f'"{name}"' for name in tool_calls.tools))
-    yield from _parse_call_of(state, name[1:-1])
+        yield from follow(stream, (":",), ("{",), ('"name"',))
+    name = yield from follow(stream, (":",), tuple(f'"{name}"' for name in tool_calls.tools))
+    yield from parse_call_of(state, name[1:-1])
     if is_wrapped:
         yield from stream.take_space()
         yield from stream.expect("}")
-
-
-def _parse_call_of(state: ParserState, name: str) -> Parsing[None]:
-    """Parses an object after the name of an offered tool.
-
-    Raises:
-        NotAToolCall: No arguments follow.
-    """
-    stream, tool_calls = state.stream, state.tool_calls
-    yield from _follow(stream, (",",), ('"parameters"', '"arguments"'), (":",))
-    tool_calls.open(name)
-    yield from stream.take_space()
-    yield from parse_arguments(stream, tool_calls.add_arguments)
-    yield from stream.take_space()
-    yield from stream.expect("}")
-
-
-def _follow(stream: TextStream, *steps: tuple[str, ...]) -> Parsing[str]:
-    """For each step in turn, takes white space and then one of the step's literals; returns the last literal."""
-    literal: str | None = None
-    for literals in steps:
-        yield from stream.take_space()
-        literal = yield from stream.accept(*literals)
-        if literal is None:
-            raise NotAToolCall
-    assert literal, "there is a step"
-    return literal
 
 
 LLAMA3 = ToolFormat(
@@ -110,9 +88,9 @@ LLAMA3 = ToolFormat(
     prompt_markers=('{"name": function name, "parameters": dictionary of argument name and its value}',),
     control_strings=(_TAG,),
     triggers=(_TAG,),
-    before_name=(_BEFORE_NAME,),
-    after_name=_AFTER_NAME,
+    before_name=(BEFORE_NAME,),
+    after_name=AFTER_NAME,
     start_triggers=("{", "["),
     parse=parse,
-    frame=CallFrame(trigger=_BEFORE_NAME, begin=_BEFORE_NAME, arguments_begin='", "parameters": ', end="}"),
+    frame=CallFrame(trigger=BEFORE_NAME, begin=BEFORE_NAME, arguments_begin='", "parameters": ', end="}"),
 )

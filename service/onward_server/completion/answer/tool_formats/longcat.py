@@ -9,7 +9,7 @@
     <longcat_arg_value>Bern</longcat_arg_value>
     </longcat_tool_call>
 
-The parser is the same for both. The same deviations as in `hermes` and `glm45` are parsed.
+The parser is the same for both. Inside an element, the same deviations as in `hermes` and `glm45` are parsed.
 """
 
 from onward_server.completion.answer.output_format import ToolFormat
