@@ -41,14 +41,14 @@ class CallGrammar:
         else:
             start = self._text_or_calls(frame)
         calls = self._calls(frame, constraint.tools, is_parallel=constraint.is_parallel)
-        return _rules(*start, *calls, *self._reasoning(constraint.reasoning, (frame.trigger, *frame.other_triggers)))
+        return _rules(*start, *calls, *self._reasoning(constraint.reasoning, _triggers(frame)))
 
     def output_or_call_object(self, constraint: ToolCallConstraint, *, takes_newlines: bool) -> lark.Grammar:
         """Constrained output or one tool call that is a JSON object; the two may share their first characters."""
         objects = [OUTPUT, *(arguments_name(index) for index in range(len(constraint.tools)))]
         choice = " | ".join(f"@{name}" for name in objects)
         start = f"start: {self._before_output('', takes_newlines=takes_newlines)} ({choice})"
-        return _rules(start, *self._reasoning(constraint.reasoning, ()))
+        return _rules(start, *self._reasoning(constraint.reasoning, _triggers(constraint.frame)))
 
     def _before_output(self, output_begin: str, *, takes_newlines: bool) -> str:
         reasoning = "reasoning_newlines" if takes_newlines and not output_begin else "reasoning"
@@ -113,3 +113,8 @@ class CallGrammar:
 
 def _rules(*rules: str) -> lark.Grammar:
     return {"lark_grammar": "\n".join(rules)}
+
+
+def _triggers(frame: CallFrame) -> tuple[str, ...]:
+    """The markers that begin a call."""
+    return (frame.trigger, *frame.other_triggers)
