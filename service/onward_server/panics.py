@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 
 def is_panic(error: BaseException) -> bool:
-    """Whether an exception is a panic: neither an Exception nor one of those that end a task or the process."""
+    """Whether an exception is a panic: neither an Exception nor one of those that end a generator or the process.
+
+    In a coroutine, this is also true of a cancellation, so only plain functions may ask.
+    """
     return not isinstance(error, (Exception, GeneratorExit, KeyboardInterrupt, SystemExit))
 
 

@@ -1,7 +1,9 @@
 """Python types become strict JSON schemas. Another library, jsonschema, judges what a schema allows."""
 
 import json
+import re
 import sys
+from calendar import monthrange
 from functools import partial
 from ipaddress import IPv4Network
 from typing import Annotated, Any, Literal, cast
@@ -140,6 +142,16 @@ def test_a_naive_datetime_is_written_without_a_time_zone() -> None:
     """The format `date-time` demands a time zone, which the type rejects, so that it could never be read."""
     assert is_allowed("2024-01-31T10:00:00", NaiveDatetime)
     assert not is_allowed("2024-01-31T10:00:00Z", NaiveDatetime)
+
+
+@pytest.mark.parametrize("year", [0, 1, 96, 100, 400, 1000, 1900, 2000, 2023, 2024, 2100, 2400, 9996, 9999])
+def test_a_naive_datetime_has_a_day_of_the_calendar(year: int) -> None:
+    """The type could not read another day, such as 30 February."""
+    pattern = re.compile(schema_of(NaiveDatetime)["pattern"])
+    for month in range(14):
+        num_days = monthrange(year, month)[1] if year and 1 <= month <= 12 else 0
+        allowed = [day for day in range(33) if pattern.search(f"{year:04}-{month:02}-{day:02}T10:00:00")]
+        assert allowed == list(range(1, num_days + 1))
 
 
 WRONG: list[tuple[Any, str]] = [
