@@ -18,7 +18,7 @@ from testing.endings import Endings, TokenIds
 from testing.vocabularies import Vocabulary, large_vocabulary, small_vocabulary
 
 _SHARE_OF_PHRASES = 0.4
-_MAX_TRIES = 5
+_MAX_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class RandomSampler:
         return self._tokenizer.encode(text).ids
 
     def finished(self, grammar: Grammar, case: Case, *, count: int, max_tokens: int) -> list[SampledOutput]:
-        """Samples outputs until `count` have finished, or five times as many have begun.
+        """Samples outputs until `count` have finished, or twenty times as many have begun.
 
         Args:
             grammar: The compiled constraint.
