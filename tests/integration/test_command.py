@@ -1,7 +1,9 @@
 """The `onward` command as a process: it serves, drains, and prints why it does not start."""
 
+import contextlib
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,18 @@ def test_a_second_signal_ends_running_calls_with_a_reason_and_the_server_exits_w
                 stream.final()
         assert caught.value.reason == "SERVER_DRAINING"
         assert serving.ended() == 130
+
+
+def test_a_signal_that_comes_when_the_server_has_drained_does_not_change_its_exit_code(tiny_folder: Path) -> None:
+    with onward_serve(tiny_folder) as serving:
+        assert serving.process.stderr is not None
+        serving.process.send_signal(signal.SIGTERM)
+        assert any("drained" in line for line in serving.process.stderr)
+        while serving.process.poll() is None:
+            serving.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                serving.process.wait(0.01)
+        assert serving.ended() == 0
 
 
 def test_a_killed_server_has_another_error_than_a_bad_request(tiny_folder: Path) -> None:

@@ -204,7 +204,10 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 @contextlib.asynccontextmanager
 async def _signals(reload: Callable[[], None]) -> AsyncGenerator[asyncio.Queue[signal.Signals]]:
-    """Queues the signals that end the server while the block runs, and calls `reload` for SIGHUP."""
+    """Queues the signals that end the server while the block runs, and calls `reload` for SIGHUP.
+
+    After the block, they are ignored: the process is ending, and should do so with its own exit code.
+    """
     received: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     had_terminal = os.isatty(0)
@@ -224,6 +227,7 @@ async def _signals(reload: Callable[[], None]) -> AsyncGenerator[asyncio.Queue[s
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _first_of(*coroutines: Coroutine[object, object, object]) -> list[bool]:
