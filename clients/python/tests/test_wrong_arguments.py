@@ -7,6 +7,7 @@ import asyncio
 import decimal
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,7 +104,8 @@ VALUES: list[object] = [
 
 def named(value: object) -> str:
     try:
-        return f"{type(value).__name__} {value!r:.30}".encode("ascii", "backslashreplace").decode()
+        text = re.sub(" at 0x[0-9a-f]+", "", repr(value))  # an address differs from process to process
+        return f"{type(value).__name__} {text:.30}".encode("ascii", "backslashreplace").decode()
     except (RuntimeError, RecursionError):
         return f"{type(value).__name__}"
 

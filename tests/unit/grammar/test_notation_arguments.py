@@ -319,7 +319,7 @@ def test_a_tool_that_is_not_strict_takes_any_arguments_that_parse(writer: Random
             "the argument 'a': maxProperties cannot be enforced with optional properties",
         ),
     ],
-    ids=str,
+    ids=lambda value: value.name if isinstance(value, ToolFormat) else str(value),
 )
 def test_an_error_names_the_argument_that_a_notation_cannot_enforce(
     writer: RandomSampler, tool_format: ToolFormat, schema: object, message: str
