@@ -31,6 +31,8 @@ _RefuseUnknown = Callable[["grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[
 
 _QUIET_S = 0.05
 """Time without a running call after which all connections are closed."""
+_END_S = 1.0
+"""Time for the tasks of canceled calls to end."""
 _NUM_REQUESTED = 16
 """Calls of one method that core may hand over before the first of them is taken."""
 
@@ -78,6 +80,7 @@ class GrpcServer(grpc.aio.Server):
     async def stop(self, grace: float | None) -> None:
         """Closes the port, and ends calls that still run after `grace` seconds; None: at once."""
         await self._core.shutdown(grace)
+        await self._core.end_tasks()
 
     async def close(self, grace_s: float) -> None:
         """Closes all connections once no call has run for a moment, or after `grace_s` seconds at the latest.
@@ -128,6 +131,7 @@ class _Core(cygrpc.AioServer):
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._accepted = FairQueue[tuple[str | None, cygrpc.RPCState]]()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         """The tasks of running calls, except those of gRPC's own services: clients leave health watches open."""
         self._last_call_s = 0.0
@@ -143,7 +147,14 @@ class _Core(cygrpc.AioServer):
         for method in (*self._handlers, None):
             for _ in range(_NUM_REQUESTED):
                 self._spawn(self._accept(method))
-        self._spawn(self._start_calls())
+        self._starting = self._spawn(self._start_calls())
+
+    async def end_tasks(self) -> None:
+        """Starts no more calls, and lets the tasks of those that were canceled end."""
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_END_S)
 
     async def wait_until_quiet(self) -> None:
         """Returns when no call has run for a moment. By then, the responses are on their way."""
@@ -202,13 +213,16 @@ class _Core(cygrpc.AioServer):
             if method is None:
                 self._spawn(self._refuse(call))
             else:
-                resolver = _MethodResolver([], self._handlers)
-                running = _handle_rpc(method, resolver, self._interceptors, call, self._event_loop, False)  # noqa: FBT003
-                task = self._spawn(_schedule_rpc_coro(running, call, self._event_loop, method))
+                task = self._spawn(self._handle(method, call))
                 if not method.startswith("/grpc."):
                     self._calls.add(task)
                     task.add_done_callback(self._end_call)
             await asyncio.sleep(0)  # lets running calls proceed, and calls of other connections enter the queue
+
+    async def _handle(self, method: str, call: cygrpc.RPCState) -> None:
+        resolver = _MethodResolver([], self._handlers)
+        running = _handle_rpc(method, resolver, self._interceptors, call, self._event_loop, False)  # noqa: FBT003
+        await _schedule_rpc_coro(running, call, self._event_loop, method)
 
     def _end_call(self, task: asyncio.Task[None]) -> None:
         self._calls.remove(task)
