@@ -628,21 +628,26 @@ async def test_calls_that_arrive_while_the_server_ends_are_never_cancelled(monke
     errors: list[grpc.aio.AioRpcError] = []
     for _ in range(8):
         async with serving(FakeCompleter()) as served:
-            callers = [asyncio.ensure_future(errors_until_the_end(served)) for _ in range(10)]
+            drained = asyncio.Event()
+            callers = [asyncio.ensure_future(errors_until(drained, served.server.address)) for _ in range(10)]
             await served.completions.Complete(HELLO)
             await served.server.drain(5)
+            drained.set()
             errors += [error for found in await asyncio.gather(*callers) for error in found]
 
     assert {error.code() for error in errors} == {grpc.StatusCode.UNAVAILABLE}
     assert reasons_of(errors) == {"SERVER_DRAINING"}
 
 
-async def errors_until_the_end(served: Served) -> list[grpc.aio.AioRpcError]:
-    """Calls on a connection of its own until the server cannot be reached; returns the errors."""
+async def errors_until(drained: asyncio.Event, address: str) -> list[grpc.aio.AioRpcError]:
+    """Calls on a connection of its own until the server has drained; returns the errors.
+
+    After that, a server of another process may get the same port.
+    """
     errors: list[grpc.aio.AioRpcError] = []
     options = [("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(served.server.address, options=options) as channel:
-        while not (errors and "failed to connect" in (errors[-1].details() or "")):
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        while not drained.is_set():
             try:
                 await CompletionServiceStub(channel).Complete(HELLO)
             except grpc.aio.AioRpcError as error:
