@@ -10,8 +10,7 @@ the calls before it remain.
 from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_call_section
-from onward_server.grammar.tool_calls import CallFrame
+from onward_server.completion.answer.tool_formats.json_call import list_frame, parse_call_section
 
 _BEGIN, _END = "<tool_calls>", "</tool_calls>"
 
@@ -27,13 +26,5 @@ APRIEL = ToolFormat(
     control_strings=(_BEGIN, _END),
     triggers=(_BEGIN,),
     parse=parse,
-    frame=CallFrame(
-        trigger=_BEGIN,
-        section_begin=f"{_BEGIN}[",
-        begin='{"name": "',
-        arguments_begin='", "arguments": ',
-        end="}",
-        separator=", ",
-        section_end=f"]{_END}",
-    ),
+    frame=list_frame(_BEGIN, _END),
 )

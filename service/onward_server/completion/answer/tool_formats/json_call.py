@@ -6,6 +6,7 @@ from onward_server.completion.answer.parsing.exceptions import MalformedToolCall
 from onward_server.completion.answer.parsing.json_values import parse_string, parse_value
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing, TextStream
+from onward_server.grammar.tool_calls import CallFrame
 
 BEFORE_NAME, AFTER_NAME = '{"name": "', '"'
 """What is around the name where a call starts without a marker."""
@@ -82,6 +83,19 @@ def parse_call_list(state: ParserState) -> Parsing[None]:
         yield from stream.take_space()
         if stream.is_at_end or (yield from stream.expect(",", "]")) == "]":
             return
+
+
+def list_frame(begin: str, end: str) -> CallFrame:
+    """The frame of calls that are written as a JSON list between two markers."""
+    return CallFrame(
+        trigger=begin,
+        section_begin=f"{begin}[",
+        begin='{"name": "',
+        arguments_begin='", "arguments": ',
+        end="}",
+        separator=", ",
+        section_end=f"]{end}",
+    )
 
 
 def parse_call_section(state: ParserState, end: str) -> Parsing[None]:

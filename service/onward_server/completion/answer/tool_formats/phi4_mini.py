@@ -12,7 +12,7 @@ from onward_server.completion.answer.output_format import ToolFormat
 from onward_server.completion.answer.parsing.exceptions import NotAToolCall
 from onward_server.completion.answer.parsing.parser_state import ParserState
 from onward_server.completion.answer.parsing.text_stream import Parsing
-from onward_server.completion.answer.tool_formats.json_call import parse_call_list, parse_call_section
+from onward_server.completion.answer.tool_formats.json_call import list_frame, parse_call_list, parse_call_section
 from onward_server.grammar.tool_calls import CallFrame
 
 _WORD, _BEGIN, _END = "functools[", "<|tool_call|>", "<|/tool_call|>"
@@ -51,13 +51,5 @@ PHI4_MINI_TOKENS = ToolFormat(
     control_strings=(_BEGIN, _END),
     triggers=(_WORD, _BEGIN),
     parse=parse,
-    frame=CallFrame(
-        trigger=_BEGIN,
-        section_begin=f"{_BEGIN}[",
-        begin='{"name": "',
-        arguments_begin='", "arguments": ',
-        end="}",
-        separator=", ",
-        section_end=f"]{_END}",
-    ),
+    frame=list_frame(_BEGIN, _END),
 )
