@@ -20,9 +20,9 @@ from onward_server.domain import JsonSchemaFormat
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import GenerationRequest
 from onward_server.grammar.compiler import Grammar, GrammarCompiler
-from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import SessionOptions
+from onward_server.model.source.folder import ModelFolder
 from onward_server.sampling import SamplingParams
 
 _BATCH = 8

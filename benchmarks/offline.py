@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.report import write_result
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import GenerationRequest
-from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import SessionOptions, usable_processors
+from onward_server.model.source.folder import ModelFolder
 from onward_server.sampling import SamplingParams
 
 Speeds = dict[str, float]

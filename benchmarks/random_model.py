@@ -11,9 +11,9 @@ from models.export.random_weights import random_weights
 from onward_server.completion.answer.detokenizer import Detokenizer
 from onward_server.engine.engine import Engine
 from onward_server.grammar.compiler import GrammarCompiler
-from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import SessionOptions, usable_processors
+from onward_server.model.source.folder import ModelFolder
 from onward_server.model.tokenizer import Tokenizer
 from testing.vocabularies import Vocabulary
 

@@ -32,9 +32,9 @@ from onward_server.exit_code import ExitCode
 from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.loading_steps import LoadingSteps
-from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version, usable_processors
+from onward_server.model.source.folder import ModelFolder
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.native_lines import logged_native_lines
 from onward_server.runtime import failpoints

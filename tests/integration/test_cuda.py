@@ -22,9 +22,9 @@ from onward.v1.sampling_pb2 import LogprobOptions, SamplingParams
 from onward.v1.usage_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, TokenLogprob
 from onward_client import AsyncClient
 from onward_server.errors import StartupError
-from onward_server.model.folder import ModelFolder
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
+from onward_server.model.source.folder import ModelFolder
 from testing.tiny_model import TINY, write_tiny_model
 from tests.model_serving import Serve
 from tests.serving import Served

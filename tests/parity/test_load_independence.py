@@ -10,10 +10,11 @@ import pytest
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import GenerationRequest, RawLogprobs, TokenSampled
 from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
-from onward_server.model.folder import ModelFolder
-from onward_server.model.loader import LoadedModel, load_model, measure_load_independence
+from onward_server.model.load_independence import measure_load_independence
+from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from onward_server.model.source.folder import ModelFolder
 from onward_server.sampling import SamplingParams
 from testing.tiny_model import write_tiny_model
 

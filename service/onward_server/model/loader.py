@@ -6,22 +6,21 @@ Chooses the cache layout, checks memory, and measures whether the output depends
 import logging
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
-from onward_server.model.causal_lm import CausalLM, Logits
+from onward_server.model.causal_lm import CausalLM
 from onward_server.model.decoder_io import DecoderIO
-from onward_server.model.folder import ModelFolder
 from onward_server.model.growing_causal_lm import GrowingCausalLM
+from onward_server.model.load_independence import measure_load_independence
+from onward_server.model.memory import gib, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from onward_server.model.source.folder import ModelFolder
 
 logger = logging.getLogger(__name__)
 
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _QUICK_BYTES = 1 << 30
 """A KV cache up to this size is allocated quickly, so the log does not ask for patience."""
 
@@ -58,7 +57,7 @@ def load_model(
         StartupError: The model does not fit in memory, or the execution provider cannot be used.
         ModelFolderError: The graph is not supported, or its first run failed.
     """
-    _require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
+    require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
     session = OnnxSession(folder.onnx_path, options)
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
@@ -66,7 +65,7 @@ def load_model(
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
         chunk = min(prefill_chunk, context_length)
-        _require_memory(
+        require_memory(
             f"the KV cache ({num_slots} slots of {context_length} tokens) and the logits of {chunk} tokens at once",
             cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
             "; lower --slots, --context-length or --prefill-chunk",
@@ -98,52 +97,6 @@ def load_model(
     )
 
 
-def measure_load_independence(model: CausalLM) -> bool:
-    """Returns whether a probe gives the same bits alone, in batches of 2, 8 and all slots, and in chunks.
-
-    If a SlotCausalLM gives other bits for a single row, its runs are padded to two rows from then on. All slots are
-    empty before and after.
-    """
-    crowded = _probe(model, model.num_slots)
-    if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), crowded):
-        model.min_decode_rows = 2
-    sizes = {min(num_rows, model.num_slots) for num_rows in (1, 2, 8)}
-    return all(np.array_equal(_probe(model, size), crowded) for size in sizes) and _is_chunk_invariant(model)
-
-
-def _probe(model: CausalLM, num_rows: int) -> Logits:
-    """Logits (V,) of slot 0 after a decode run of `num_rows` slots."""
-    slots = range(num_rows)
-    for slot in slots[:2]:
-        model.prefill(slot, _token_ids(model, _prompt_length(model), salt=slot))
-    for slot in slots[2:]:
-        model.copy(1, slot)
-    logits = model.decode(slots, [int(_token_ids(model, 1, salt=slot)[0]) for slot in slots])[0].copy()
-    for slot in slots:
-        model.release(slot)
-    return logits
-
-
-def _is_chunk_invariant(model: CausalLM) -> bool:
-    if model.context_length < 4:
-        return True
-    token_ids = _token_ids(model, min(7, model.context_length), salt=0)
-    whole = model.prefill(0, token_ids).copy()
-    model.release(0)
-    model.prefill(0, token_ids[:2])
-    chunked = model.prefill(0, token_ids[2:]).copy()
-    model.release(0)
-    return np.array_equal(whole, chunked)
-
-
-def _prompt_length(model: CausalLM) -> int:
-    return min(4, model.context_length - 1)
-
-
-def _token_ids(model: CausalLM, count: int, *, salt: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return (np.arange(1, count + 1, dtype=np.int64) * 7919 + salt * 104729) % model.vocabulary_size
-
-
 def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
     """`SlotCausalLM` if GroupQueryAttention alone reads every cache, `GrowingCausalLM` if it reads none."""
     readers = [folder.onnx_file.consumers.get(cache.past_name, set[str]()) for cache in io.caches]
@@ -169,7 +122,7 @@ def _allocate(
     except MemoryError as error:
         asked = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
         raise StartupError(
-            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {_gib(asked)}, which could not be "
+            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {gib(asked)}, which could not be "
             f"allocated: {error}; lower --slots or --context-length"
         ) from error
 
@@ -190,31 +143,3 @@ def _precision(folder: ModelFolder, io: DecoderIO) -> str:
     if folder.onnx_file.op_types & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"}:
         return "int8"
     return "fp16" if io.caches[0].element_type.numpy == np.float16 else "fp32"
-
-
-def _require_memory(what: str, needed: int, advice: str) -> None:
-    available = _available_memory()
-    if available is not None and needed > available:
-        raise StartupError(
-            f"{what} need {_gib(needed)} of memory, but only {_gib(available)} is available: "
-            f"{_gib(needed - available)} is missing{advice}"
-        )
-
-
-def _available_memory() -> int | None:
-    """Bytes that this process can still allocate; None: unknown.
-
-    They follow from the kernel's figures and the limit of the process's control group.
-    """
-    available: list[int] = []
-    if _MEMINFO.is_file():
-        fields = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())
-        available.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    limit, used = _CGROUP_MEMORY / "memory.max", _CGROUP_MEMORY / "memory.current"
-    if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="ascii").strip()) != "max":
-        available.append(int(text) - int(used.read_text(encoding="ascii")))
-    return min(available, default=None)
-
-
-def _gib(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.2f} GiB"

@@ -12,13 +12,14 @@ from onnx import TensorProto, helper
 
 from models.export.decoder_graph import Layout
 from onward_server.errors import ModelFolderError, StartupError
-from onward_server.model import loader
+from onward_server.model import memory
 from onward_server.model.causal_lm import CausalLM, Logits
-from onward_server.model.folder import ModelFolder
 from onward_server.model.growing_causal_lm import GrowingCausalLM
-from onward_server.model.loader import LoadedModel, load_model, measure_load_independence
+from onward_server.model.load_independence import measure_load_independence
+from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from onward_server.model.source.folder import ModelFolder
 from testing.tiny_model import write_tiny_model
 from tests.fakes import FakeCausalLM
 
@@ -187,7 +188,7 @@ def test_a_context_that_the_graph_does_not_reach_is_rejected(tmp_path: Path, lay
 def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, "_available_memory", lambda: 2_000_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 2_000_000)
     with pytest.raises(
         StartupError, match=r"KV cache \(64 slots of 256 tokens\) and the logits .* is missing; lower --slots"
     ):
@@ -196,7 +197,7 @@ def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
 
 def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """512 tokens of a vocabulary of 150,000 take 300 MiB."""
-    monkeypatch.setattr(loader, "_available_memory", lambda: 700_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 700_000)
     assert load(folder, prefill_chunk=2).deterministic
     with pytest.raises(StartupError, match=r"logits of 256 tokens.* or --prefill-chunk"):
         load(folder, prefill_chunk=512)

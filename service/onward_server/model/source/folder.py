@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.folder_access import require_readable_file, require_readable_folder
 from onward_server.model.json_file import JsonObject, read_json_object
-from onward_server.model.onnx_file import ExternalTensor, OnnxFile
+from onward_server.model.source.access import require_readable_file, require_readable_folder
+from onward_server.model.source.onnx_file import ExternalTensor, OnnxFile
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 
 _MAX_INT32 = 2**31 - 1

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.folder import ModelFolder
-from onward_server.model.onnx_file import OnnxFile
+from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.onnx_file import OnnxFile
 from testing.tiny_model import write_tiny_model
 
 

@@ -1,0 +1,1 @@
+"""Finds, downloads and checks the files of a model."""
