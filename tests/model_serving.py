@@ -9,8 +9,9 @@ import grpc.aio
 
 from onward_server.api.access import load_access
 from onward_server.api.server import Server
-from onward_server.app import load_models, running_engines
+from onward_server.app import running_engines
 from onward_server.completion.catalogue import Catalogue
+from onward_server.served_model import load_models
 from onward_server.settings.server import Settings
 from tests.serving import Served
 

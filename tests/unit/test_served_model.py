@@ -1,4 +1,4 @@
-"""How the composition root checks a model folder, selects formats, and says how to call the server."""
+"""How loading a served model checks a model folder, selects formats, and says how to call the server."""
 
 import json
 import logging
@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from onward_server.app import ServedModel, load_models
 from onward_server.completion.validation import validate
 from onward_server.domain import CompletionRequest, FunctionTool, Message, Role
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError, StartupError
+from onward_server.served_model import ServedModel, load_models
 from onward_server.settings.server import Settings
 from testing.tiny_model import write_tiny_model
 from tests.template_files import template_source
