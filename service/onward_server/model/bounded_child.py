@@ -1,0 +1,109 @@
+"""What a child process of `bounded_process` does: it limits itself, and runs one function of one module."""
+
+import ctypes
+import faulthandler
+import importlib
+import os
+import re
+import resource
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, cast
+
+from onward_server.errors import OnwardError
+
+REFUSED, OUT_OF_MEMORY = 90, 91
+"""Exit codes. With REFUSED, stdout has the message of the error."""
+
+_FUNCTION = "run_in_child"
+_PR_SET_PDEATHSIG = 1
+_GRACE_S = 1.0
+"""How much later than its parent the child itself ends it, so that the parent is the one that says why."""
+_LACK_OF_MEMORY = re.compile("MemoryError|bad_alloc|bad allocation|[Ff]ailed to allocate memory|memory allocation of")
+"""Found in the errors and last words of Python, C++, ONNX Runtime and Rust, whose allocator aborts the process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a child is started with, as JSON."""
+
+    module: str
+    arguments: list[str]
+    parent: int
+    """Process id of the parent."""
+    memory_bytes: int
+    processor_s: int
+    wall_s: float
+
+
+def run(start: Start) -> NoReturn:
+    """Runs the module's function, writes what it returns to stdout, and ends the process."""
+    _end_with_parent(start.parent)
+    faulthandler.dump_traceback_later(start.wall_s + _GRACE_S, exit=True)
+    output = os.dup(1)
+    os.dup2(2, 1)  # libraries print to stdout, too
+    function = cast(
+        "Callable[[Sequence[str], bytes], bytes]", getattr(importlib.import_module(start.module), _FUNCTION)
+    )
+    data = sys.stdin.buffer.read()
+    _limit(start)
+    status, result = _outcome(function, start.arguments, data)
+    with os.fdopen(output, "wb") as stream:
+        stream.write(result)
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def is_lack_of_memory(text: str) -> bool:
+    """Whether an error or the last words of a process say that memory could not be allocated."""
+    return _LACK_OF_MEMORY.search(text) is not None
+
+
+def _end_with_parent(parent: int) -> None:
+    """Makes the kernel kill this process with the thread that started it, even while native code runs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before
+            os._exit(1)
+
+
+def _limit(start: Start) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    processor_s = int(used.ru_utime + used.ru_stime) + 1 + start.processor_s
+    _lower(resource.RLIMIT_CPU, processor_s, processor_s + 1)
+    if sys.platform == "linux":
+        # Unlike RLIMIT_AS, this leaves out mapped files and addresses that are only reserved.
+        memory_bytes = _data_bytes() + start.memory_bytes
+        _lower(resource.RLIMIT_DATA, memory_bytes, memory_bytes)
+
+
+def _lower(kind: int, soft: int, hard: int) -> None:
+    """Sets a limit, unless the one that this process already has is lower."""
+    limits = [
+        wanted if limit == resource.RLIM_INFINITY else min(wanted, limit)
+        for wanted, limit in zip((soft, hard), resource.getrlimit(kind), strict=True)
+    ]
+    resource.setrlimit(kind, (limits[0], limits[1]))
+
+
+def _data_bytes() -> int:
+    """Memory that counts towards RLIMIT_DATA."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    return int(fields["VmData"].split()[0]) * 1024
+
+
+def _outcome(
+    function: Callable[[Sequence[str], bytes], bytes], arguments: Sequence[str], data: bytes
+) -> tuple[int, bytes]:
+    try:
+        return 0, function(arguments, data)
+    except BaseException as error:  # a panic is no Exception
+        if is_lack_of_memory(repr(error.__cause__ or error)):
+            return OUT_OF_MEMORY, b""
+        if isinstance(error, OnwardError):
+            return REFUSED, str(error).encode()
+        raise

@@ -1,0 +1,112 @@
+"""A child process returns, or ends in one sentence within its limits."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from onward_server.model import bounded_process
+from onward_server.model.bounded_process import (
+    ChildCrashed,
+    ChildFailed,
+    ChildKilled,
+    ChildOutOfMemory,
+    ChildRefused,
+    ChildTooSlow,
+    Limits,
+    run_bounded,
+)
+
+MODULE = "tests.child_behaviors"
+LIMITS = Limits(memory_bytes=64 << 20, processor_s=20, wall_s=20)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+def test_a_child_returns_what_its_function_returns() -> None:
+    data = os.urandom(300_000)  # more than a pipe holds
+    assert run_bounded(MODULE, ["echo", "caf\u00e9"], LIMITS, data=data) == "echo caf\u00e9".encode() + data
+
+
+def test_a_child_runs_this_interpreter_without_the_variables_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    monkeypatch.setenv("PYTHONINSPECT", "1")
+    assert run_bounded(MODULE, ["environment"], LIMITS).decode() == f"{sys.executable} 1 1"
+
+
+def test_what_libraries_print_is_logged_and_is_not_the_result(caplog: pytest.LogCaptureFixture) -> None:
+    assert run_bounded(MODULE, ["speak"], LIMITS) == b"the result"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{MODULE}: a line on stdout",
+        f"{MODULE}: a line on stderr",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("behavior", "limits", "kind", "sentence"),
+    [
+        ("refuse", LIMITS, ChildRefused, "the file is odd: caf\u00e9"),
+        ("hoard", LIMITS, ChildOutOfMemory, "it takes more than 64 MiB of memory"),
+        ("abort for memory", LIMITS, ChildOutOfMemory, "it takes more than 64 MiB of memory"),
+        ("spin", replace(LIMITS, processor_s=0), ChildTooSlow, "it takes more than 0 s of processor time"),
+        ("sleep", replace(LIMITS, wall_s=0.5), ChildTooSlow, "it takes more than 0.5 s"),
+        ("flood", replace(LIMITS, output_bytes=1 << 10), ChildTooSlow, "it gives more than 1,024 bytes"),
+        ("segfault", LIMITS, ChildCrashed, "it crashes its process with SIGSEGV"),
+        ("raise", LIMITS, ChildCrashed, "it ends its process with exit code 1: RuntimeError: not on purpose"),
+        ("panic", LIMITS, ChildCrashed, "it ends its process with exit code 1: BaseException: a panic"),
+        (
+            "die",
+            LIMITS,
+            ChildKilled,
+            "its process was killed with SIGKILL, perhaps because the machine has too little memory",
+        ),
+    ],
+)
+def test_each_ending_of_a_child_is_one_error(
+    behavior: str, limits: Limits, kind: type[ChildFailed], sentence: str
+) -> None:
+    with pytest.raises(ChildFailed) as failed:
+        run_bounded(MODULE, [behavior], limits)
+    assert (type(failed.value), str(failed.value)) == (kind, sentence)
+
+
+@pytest.mark.parametrize("behavior", ["sleep", "hold the interpreter"])
+def test_a_child_dies_with_its_parent(pipe: Path, behavior: str) -> None:
+    code = (
+        "from onward_server.model.bounded_process import Limits, run_bounded\n"
+        "limits = Limits(memory_bytes=1 << 26, processor_s=60, wall_s=60)\n"
+        f"run_bounded({MODULE!r}, [{behavior!r}, {str(pipe)!r}], limits)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as parent, pipe.open() as lines:
+        assert lines.readline() == "started\n"
+        parent.kill()
+        assert lines.read() == ""  # returns when the child has ended
+
+
+def test_a_child_dies_when_its_parent_is_interrupted(monkeypatch: pytest.MonkeyPatch, pipe: Path) -> None:
+    read_end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def interrupt(*_: object) -> None:
+        with contextlib.suppress(BlockingIOError):
+            if os.read(read_end, 100):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(bounded_process, "_require_within_limits", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_bounded(MODULE, ["sleep", str(pipe)], LIMITS)
+    assert os.read(read_end, 100) == b""  # no process has the other end any more
+    os.close(read_end)
+
+
+def test_the_memory_of_a_process_is_known_without_the_kernels_limit() -> None:
+    assert bounded_process._resident_bytes(os.getpid()) > 10 << 20
