@@ -18,6 +18,7 @@ from onward_server.model.memory import gib, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.graph_in_place import GraphInPlace
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def load_model(
         ModelFolderError: The graph is not supported, or its first run failed.
     """
     require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
-    session = OnnxSession(folder.onnx_path, options)
+    session = OnnxSession(folder.onnx_path, options, _in_place(folder))
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
     layout = _layout(folder, io)
@@ -95,6 +96,13 @@ def load_model(
         precision=_precision(folder, io),
         execution_provider=session.execution_provider,
     )
+
+
+def _in_place(folder: ModelFolder) -> GraphInPlace | None:
+    """The graph with its weights in the file; None if external data of subgraphs needs the file itself."""
+    tensors = folder.onnx_file.external_tensors
+    graph = GraphInPlace.read(folder.onnx_path, {tensor.location for tensor in tensors})
+    return graph if graph.num_external == len(tensors) else None
 
 
 def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:

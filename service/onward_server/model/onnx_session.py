@@ -19,6 +19,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+from onward_server.model.source.graph_in_place import GraphInPlace
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ AnyArray = npt.NDArray[np.generic]
 _CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
+_EXTERNAL_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _COMPUTE = re.compile("Attention|MatMul|Gemm|MoE")
 """Operators that must run on the device. onnxruntime keeps others on the CPU on purpose, to compute shapes."""
 
@@ -178,15 +180,20 @@ class Binding:
 class OnnxSession:
     """An inference session on one device."""
 
-    def __init__(self, path: Path, options: SessionOptions) -> None:
+    def __init__(self, path: Path, options: SessionOptions, graph: GraphInPlace | None = None) -> None:
         """Loads a model. AUTO means CUDA if it can run the model, else the CPU.
+
+        Args:
+            path: The ONNX file.
+            options: How to make the session.
+            graph: What the CPU runs instead of the file, with the weights in the file; None: the file itself.
 
         Raises:
             StartupError: The options ask for CUDA, which cannot run the model here.
             ModelFolderError: The model cannot be loaded.
         """
         started_s = time.perf_counter()
-        session = _load(path, options)
+        session = _load(path, options, graph)
         self.execution_provider: str = session.get_providers()[0]
         self._session = session
         self.raw = session._sess  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -232,7 +239,7 @@ def runtime_version() -> str:
     return str(ort.__version__)
 
 
-def _load(path: Path, options: SessionOptions) -> ort.InferenceSession:
+def _load(path: Path, options: SessionOptions, graph: GraphInPlace | None) -> ort.InferenceSession:
     asked = options.execution_provider
     if asked is ExecutionProvider.CUDA or (asked is ExecutionProvider.AUTO and _has_cuda_device()):
         try:
@@ -242,7 +249,7 @@ def _load(path: Path, options: SessionOptions) -> ort.InferenceSession:
                 raise
             logger.warning("execution provider auto uses the CPU: %s", error)
     try:
-        return _load_on(_CPU, path, options)
+        return _load_on(_CPU, path, options, graph)
     except Exception as error:  # onnxruntime raises a class of its own per status code
         raise ModelFolderError(f"{path} cannot be loaded: {_first_line(error)}") from error
 
@@ -278,11 +285,16 @@ def _load_on_cuda(path: Path, options: SessionOptions) -> ort.InferenceSession:
     return session
 
 
-def _load_on(provider: str, path: Path, options: SessionOptions) -> ort.InferenceSession:
+def _load_on(
+    provider: str, path: Path, options: SessionOptions, graph: GraphInPlace | None = None
+) -> ort.InferenceSession:
     """A session on a provider; silently on the CPU if onnxruntime does not find the libraries of the provider."""
+    session_options = _session_options(options, provider)
+    if graph is not None:
+        session_options.add_session_config_entry(_EXTERNAL_DATA_FOLDER, str(graph.folder))
     return ort.InferenceSession(
-        str(path),
-        _session_options(options, provider),
+        str(path) if graph is None else graph.model,
+        session_options,
         providers=[_with_options(provider, options)],
         enable_fallback=False,  # the fallback would print the error and try the CPU
     )

@@ -1,6 +1,7 @@
 """Loading model folders: the chosen layout, memory checks, and folders that are rejected."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -253,3 +254,11 @@ def test_sizes_that_the_graph_leaves_open_come_from_the_configuration(folder: Pa
     (folder / "genai_config.json").unlink()
     with pytest.raises(ModelFolderError, match=r"axis 1 of the model's past_key_values\.0\.key"):
         load(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_weights_inside_the_onnx_file_are_mapped_and_not_copied(tmp_path: Path) -> None:
+    folder = write_tiny_model(tmp_path / "tiny", layout="growing")
+    loaded = load(folder)
+    assert str((folder / "model.onnx").resolve()) in Path("/proc/self/maps").read_text()
+    assert loaded.deterministic

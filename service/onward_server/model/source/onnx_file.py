@@ -9,12 +9,16 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from onward_server.errors import ModelFolderError
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _MAX_DEPTH = 32
+
+FieldValue: TypeAlias = int | tuple[int, int]
+"""The integer of a field, or the span of its length-delimited or fixed-size value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class OnnxFile:
         if kind == "tensor":
             self._tensor(data, start, end)
             return
-        for number, value in _fields(data, start, end):
+        for number, value in fields(data, start, end):
             child = _CHILDREN[kind].get(number)
             if child and isinstance(value, tuple):
                 self._walk(child, data, *value, depth + 1)
@@ -77,7 +81,7 @@ class OnnxFile:
         inputs: list[str] = []
         bits: list[int] = []
         op_type = ""
-        for number, value in _fields(data, start, end):
+        for number, value in fields(data, start, end):
             if not isinstance(value, tuple):
                 continue
             if number == 1:
@@ -96,9 +100,9 @@ class OnnxFile:
     def _tensor(self, data: memoryview, start: int, end: int) -> None:
         entries: dict[str, str] = {}
         is_external = False
-        for number, value in _fields(data, start, end):
+        for number, value in fields(data, start, end):
             if number == 13 and isinstance(value, tuple):
-                pair = {key: _text(data, span) for key, span in _fields(data, *value) if isinstance(span, tuple)}
+                pair = {key: _text(data, span) for key, span in fields(data, *value) if isinstance(span, tuple)}
                 entries[pair.get(1, "")] = pair.get(2, "")
             elif number == 14:
                 is_external = value == 1
@@ -124,26 +128,38 @@ _CHILDREN: dict[str, dict[int, str]] = {
 """The fields to descend into: for each kind of message, maps a field number to the kind of message in that field."""
 
 
-def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Each field number with its integer, or with the span of its length-delimited or fixed-size value."""
+def fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, FieldValue]]:
+    """Each field number of a message with its value.
+
+    Raises:
+        ValueError: The message is truncated or not protobuf.
+    """
     position = start
     while position < end:
-        key, position = _varint(data, position, end)
-        number, wire_type = key >> 3, key & 7
-        if wire_type == _VARINT:
-            value, position = _varint(data, position, end)
-            yield number, value
-            continue
-        if wire_type == _BYTES:
-            size, position = _varint(data, position, end)
-        elif wire_type in (_FIXED32, _FIXED64):
-            size = 4 if wire_type == _FIXED32 else 8
-        else:
-            raise ValueError(f"unknown wire type {wire_type} at byte {position}")
-        if position + size > end:
-            raise ValueError(f"the value at byte {position} needs {size} bytes, but {end - position} are left")
-        yield number, (position, position + size)
-        position += size
+        number, value, position = read_field(data, position, end)
+        yield number, value
+
+
+def read_field(data: memoryview, position: int, end: int) -> tuple[int, FieldValue, int]:
+    """The number and the value of the field at a position, and the position after it.
+
+    Raises:
+        ValueError: The field is truncated or not protobuf.
+    """
+    key, position = _varint(data, position, end)
+    number, wire_type = key >> 3, key & 7
+    if wire_type == _VARINT:
+        value, position = _varint(data, position, end)
+        return number, value, position
+    if wire_type == _BYTES:
+        size, position = _varint(data, position, end)
+    elif wire_type in (_FIXED32, _FIXED64):
+        size = 4 if wire_type == _FIXED32 else 8
+    else:
+        raise ValueError(f"unknown wire type {wire_type} at byte {position}")
+    if position + size > end:
+        raise ValueError(f"the value at byte {position} needs {size} bytes, but {end - position} are left")
+    return number, (position, position + size), position + size
 
 
 def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
@@ -161,9 +177,9 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
 
 def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: str) -> list[int]:
     """The integer value of an attribute as a list; empty if the attribute has another name."""
-    fields = list(_fields(data, *span))
-    names = [_text(data, value) for number, value in fields if number == 1 and isinstance(value, tuple)]
-    return [value for number, value in fields if number == 3 and isinstance(value, int) and names == [wanted]]
+    found = list(fields(data, *span))
+    names = [_text(data, value) for number, value in found if number == 1 and isinstance(value, tuple)]
+    return [value for number, value in found if number == 3 and isinstance(value, int) and names == [wanted]]
 
 
 def _text(data: memoryview, span: tuple[int, int]) -> str:
