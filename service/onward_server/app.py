@@ -114,7 +114,7 @@ async def _serve(settings: Settings, access: Access) -> Ending:
             catalogue.set(await engines.enter_async_context(running_engines(settings, models, failure)))
             _exempt_from_collection()
             await server.open()
-            started = fields(version=VERSION, address=server.address, models=list(settings.model_folders))
+            started = fields(version=VERSION, address=server.address, models=list(settings.models))
             console.info("%s", start_line(settings, server.address, program()), extra=started)
 
         ending = await server.run_until_signal(load(), failure)

@@ -24,6 +24,7 @@ from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, 
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.runtime.watchdog import RunDurations, measure
+from onward_server.settings.model_reference import HubRepository, ModelReference
 from onward_server.settings.server import Settings
 from onward_server.version import VERSION
 
@@ -53,18 +54,19 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
     _require_known_formats(settings)
     try:
         return [
-            _load(settings, model_id, folder, steps or LoadingSteps(), is_default=not index)
-            for index, (model_id, folder) in enumerate(settings.model_folders.items())
+            _load(settings, reference, steps or LoadingSteps(), is_default=not index)
+            for index, reference in enumerate(settings.models.values())
         ]
     except OSError as error:
         raise StartupError(unreadable(Path(error.filename or "a model"), error)) from error
 
 
-def _load(settings: Settings, model_id: str, path: Path, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
-    with steps.step(f"{model_id}: reading {path}"):
-        folder = ModelFolder.read(path)
-        tokenizer = Tokenizer.load(path)
-        template = ChatTemplate.load(path, tokenizer, named=settings.chat_template_of(model_id))
+def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
+    model_id = reference.model_id
+    with steps.step(f"{model_id}: reading {reference.location}"):
+        folder = ModelFolder.read(_local_path(reference), reference.variant)
+        tokenizer = Tokenizer.load(folder.path)
+        template = ChatTemplate.load(folder.path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
         if template is not None and output_format.tools is not None:
             template.write_calls_with(partial(written_calls, output_format.tools.frame))
@@ -130,6 +132,14 @@ def _load_weights(settings: Settings, folder: ModelFolder) -> LoadedModel:
         max_context_length=settings.context_length,
         prefill_chunk=settings.prefill_chunk,
     )
+
+
+def _local_path(reference: ModelReference) -> Path:
+    match reference.location:
+        case Path() as path:
+            return path
+        case HubRepository() as repository:
+            raise ModelFolderError(f"{repository} is not a folder, and repositories of the hub are not supported")
 
 
 def _require_known_formats(settings: Settings) -> None:

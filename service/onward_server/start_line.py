@@ -34,7 +34,7 @@ def start_line(settings: Settings, address: str, program: Sequence[str] = ("onwa
     if settings.api_keys_file:
         words += ["--api-key-file", str(settings.api_keys_file.resolve())]
     command = shlex.join([*words, "Hello"])
-    return f"onward {VERSION} serves {', '.join(settings.model_folders)} on {address}; try: {command}"
+    return f"onward {VERSION} serves {', '.join(settings.models)} on {address}; try: {command}"
 
 
 def program() -> tuple[str, ...]:

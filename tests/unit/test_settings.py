@@ -62,7 +62,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "folders"),
+    ("words", "places"),
     [
         (["--model", "/m/a"], {"a": Path("/m/a")}),
         (["--model", "x=/m/a"], {"x": Path("/m/a")}),
@@ -71,23 +71,30 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
         (["--model", "./a=b"], {"a=b": Path("./a=b")}),
     ],
 )
-def test_models_are_folders_with_an_id(words: list[str], folders: dict[str, Path]) -> None:
-    assert read_settings(words).model_folders == folders
+def test_models_are_places_with_an_id(words: list[str], places: dict[str, Path]) -> None:
+    assert {model_id: model.location for model_id, model in read_settings(words).models.items()} == places
+
+
+def test_a_model_file_wins_over_the_variant_of_its_model() -> None:
+    words = ["--model", "o/a:q4", "--model", "o/b:q4", "--model", "o/c", "--model-file", "a=x.onnx"]
+    assert [model.variant for model in read_settings(words).models.values()] == ["x.onnx", "q4", None]
+    words += ["--model-file", "y.onnx"]
+    assert [model.variant for model in read_settings(words).models.values()] == ["x.onnx", "y.onnx", "y.onnx"]
 
 
 def test_spaces_in_a_folders_name_become_hyphens_in_the_models_id() -> None:
     """A folder such as `a b` was rejected, because its name is not a model id."""
-    assert read_settings(["--model", "/m/a  b"]).model_folders == {"a-b": Path("/m/a  b")}
+    assert list(read_settings(["--model", "/m/a  b"]).models) == ["a-b"]
 
 
 def test_models_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONWARD_MODEL", "/m/a,x=/m/b")
 
-    assert list(read_settings([]).model_folders) == ["a", "x"]
+    assert list(read_settings([]).models) == ["a", "x"]
 
 
 def test_without_a_model_the_embedded_one_is_served() -> None:
-    assert list(read_settings([]).model_folders) == ["pocket"]
+    assert list(read_settings([]).models) == ["pocket"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ def test_help_shows_what_a_user_would_type(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         read_settings(["--help"])
     usage = capsys.readouterr().out
-    assert "--model [ID=]DIR" in usage
+    assert "--model [ID=]MODEL" in usage
     assert "--tool-format [ID=]NAME" in usage
     assert not re.search(r"tuple|\bstr\b|\bint\b|\bfloat\b|\bPath\b|None|\(\)", usage)
 

@@ -4,6 +4,7 @@ import ipaddress
 import os
 from argparse import Action, ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
@@ -13,6 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict
 
 from onward_server.settings.failpoint import Failpoint
+from onward_server.settings.model_reference import ModelReference
 from onward_server.settings.variables import CLIENT_VARIABLES, PREFIX, unknown_variables
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -22,7 +24,8 @@ _EMBEDDED_MODEL_FOLDERS = (_PACKAGE / "pocket", _PACKAGE.parents[1] / "models" /
 MIB = 1 << 20
 
 _METAVARS = {
-    "--model": "[ID=]DIR",
+    "--model": "[ID=]MODEL",
+    "--model-file": "[ID=]PATH",
     "--chat-template": "[ID=]FILE",
     "--failpoint": "PART=FAULT[@N]",
     "tuple[str,...]": "[ID=]NAME",
@@ -50,8 +53,14 @@ class Settings(BaseSettings):
     )
 
     model: Annotated[tuple[str, ...], NoDecode] = ()
-    """Model folder to serve, as `DIR` or `ID=DIR`. Repeat the flag, or separate folders with commas, to serve several
-    models; the first one is the default model. Default: the embedded model `pocket`."""
+    """Model to serve, as `FOLDER[:VARIANT]`, `FILE.onnx`, or `OWNER/NAME[@REVISION][:VARIANT]` for a repository of the
+    Hugging Face hub, with `ID=` before it to set its id. VARIANT is a precision such as `q4`, a subfolder or a file. A
+    path that exists is a path. docs/models.md describes how a graph is chosen. Repeat the flag, or separate models with
+    commas, to serve several; the first one is the default model. Default: the embedded model `pocket`."""
+    model_file: Annotated[tuple[str, ...], NoDecode] = ()
+    """ONNX file to serve instead of the one that is chosen by default, as `PATH` for all models or `ID=PATH` for one
+    model. PATH is relative to the model's folder or repository. Repeat the flag, or separate values with commas, to set
+    several. Default: docs/models.md describes how a graph is chosen."""
     chat_template: Annotated[tuple[str, ...], NoDecode] = ()
     """Chat template to use instead of the model's, as `FILE` for all models or `ID=FILE` for one model. FILE is a Jinja
     file, or `deepseek_r1` or `deepseek_v31`, which show tools to these models, unlike the models' own templates.
@@ -123,7 +132,9 @@ class Settings(BaseSettings):
     supervisors react. Parts are `run`, `sampler` and `delivery`; faults are `hang`, `panic`, `error` and `crash`.
     Repeat the flag, or separate values with commas, to inject several. Default: none."""
 
-    @field_validator("model", "chat_template", "tool_format", "reasoning_format", "failpoint", mode="before")
+    @field_validator(
+        "model", "model_file", "chat_template", "tool_format", "reasoning_format", "failpoint", mode="before"
+    )
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         """Splits `a,b` of an environment variable. Repeated flags arrive joined in the same way."""
@@ -134,12 +145,10 @@ class Settings(BaseSettings):
     @field_validator("model")
     @classmethod
     def _check_model_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        ids = [_model_id_and_folder(source)[0] for source in value]
+        ids = [ModelReference.parse(text).model_id for text in value]
         for model_id in ids:
-            if not model_id or not model_id.isprintable() or " " in model_id:
-                raise ValueError(f"{model_id!r} is not a model id, which is printable and has no spaces; use ID=DIR")
             if ids.count(model_id) > 1:
-                raise ValueError(f"two models have the id {model_id!r}; give each an id of its own with ID=DIR")
+                raise ValueError(f"two models have the id {model_id!r}; give each an id of its own with ID=MODEL")
         return value
 
     @field_validator("failpoint")
@@ -176,13 +185,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_format_ids(self) -> Self:
         for flag, ids in (
-            ("--chat-template", [_model_id_and_template(value)[0] for value in self.chat_template]),
+            ("--model-file", [_model_id_and_file(value)[0] for value in self.model_file]),
+            ("--chat-template", [_model_id_and_file(value)[0] for value in self.chat_template]),
             ("--tool-format", [_model_id_and_format(value)[0] for value in self.tool_format]),
             ("--reasoning-format", [_model_id_and_format(value)[0] for value in self.reasoning_format]),
         ):
             for model_id in ids:
-                if model_id is not None and model_id not in self.model_folders:
-                    served = ", ".join(self.model_folders)
+                if model_id is not None and model_id not in self.models:
+                    served = ", ".join(self.models)
                     raise ValueError(
                         f"{flag} names the model {model_id!r}, which is not served; the served models are {served}"
                     )
@@ -192,11 +202,16 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def model_folders(self) -> dict[str, Path]:
-        """Model id to folder for every model to serve, the default model first."""
-        if not self.model:
-            return {"pocket": next((f for f in _EMBEDDED_MODEL_FOLDERS if f.is_dir()), _EMBEDDED_MODEL_FOLDERS[-1])}
-        return dict(_model_id_and_folder(source) for source in self.model)
+    def models(self) -> dict[str, ModelReference]:
+        """Model id to what `--model` and `--model-file` name, for every model to serve; the default model first."""
+        references = [ModelReference.parse(text) for text in self.model] or [_embedded_model()]
+        files = dict(map(_model_id_and_file, self.model_file))
+        return {
+            reference.model_id: replace(
+                reference, variant=files.get(reference.model_id, files.get(None, reference.variant))
+            )
+            for reference in references
+        }
 
     @property
     def tool_formats(self) -> dict[str | None, str]:
@@ -211,7 +226,7 @@ class Settings(BaseSettings):
     @property
     def chat_templates(self) -> dict[str | None, str]:
         """Model id to the file or name of its chat template; the key None stands for all other models."""
-        return dict(map(_model_id_and_template, self.chat_template))
+        return dict(map(_model_id_and_file, self.chat_template))
 
     def chat_template_of(self, model_id: str) -> str | None:
         """The file or name of a model's chat template; None: the one in its folder."""
@@ -318,15 +333,12 @@ def _problem(found: ErrorDetails) -> str:
     return f"--{name.replace('_', '-')} (or ONWARD_{name.upper()}): {message}"
 
 
-def _model_id_and_folder(source: str) -> tuple[str, Path]:
-    """Splits `ID=DIR` or `DIR`. The default id is the name of the folder, with hyphens for white space."""
-    model_id, equals, folder = source.partition("=")
-    if equals and "/" not in model_id:  # an equals sign after a slash belongs to DIR
-        return model_id, Path(folder)
-    return "-".join(Path(source).resolve().name.split()), Path(source)
+def _embedded_model() -> ModelReference:
+    folder = next((folder for folder in _EMBEDDED_MODEL_FOLDERS if folder.is_dir()), _EMBEDDED_MODEL_FOLDERS[-1])
+    return ModelReference(model_id="pocket", location=folder)
 
 
-def _model_id_and_template(value: str) -> tuple[str | None, str]:
+def _model_id_and_file(value: str) -> tuple[str | None, str]:
     """Splits `ID=FILE` or `FILE`."""
     model_id, equals, file = value.partition("=")
     if equals and "/" not in model_id:  # an equals sign after a slash belongs to FILE

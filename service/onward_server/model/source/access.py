@@ -1,7 +1,7 @@
 """Checks that a model folder and its files can be read, before they are parsed."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onward_server.errors import ModelFolderError
@@ -9,6 +9,8 @@ from onward_server.file_errors import unreadable
 
 _SUFFIXES = (".json", ".jinja", ".onnx")
 _SUBFOLDERS = ("onnx", "additional_chat_templates")
+_MAX_DEPTH = 4
+_MAX_ENTRIES = 10_000
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -45,6 +47,38 @@ def require_readable_file(path: Path) -> None:
             f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or download the "
             "file again"
         )
+
+
+def list_files(folder: Path) -> Mapping[str, int]:
+    """Maps the path of each file to its size in bytes; paths are relative and have slashes.
+
+    Hidden folders and those below `_MAX_DEPTH` levels are left out.
+
+    Raises:
+        ModelFolderError: The folder cannot be listed, or has too many entries to be that of a model.
+    """
+    files: dict[str, int] = {}
+    folders = [(folder, 1)]
+    num_entries = 0
+    for parent, depth in folders:  # grows while it is read
+        for path in _entries(parent):
+            num_entries += 1
+            if num_entries > _MAX_ENTRIES:
+                raise ModelFolderError(f"{folder} holds more than {_MAX_ENTRIES:,} files; name the folder of one model")
+            if path.is_dir():
+                if depth < _MAX_DEPTH and not path.name.startswith("."):
+                    folders.append((path, depth + 1))
+            else:
+                files[path.relative_to(folder).as_posix()] = _size(path)
+    return files
+
+
+def _size(path: Path) -> int:
+    """The size of a file in bytes; 0 for a link without its target, which reading reports."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _entries(folder: Path) -> Sequence[Path]:

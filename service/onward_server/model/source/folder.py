@@ -1,11 +1,11 @@
 """Reads a model folder and checks it before its weights are loaded.
 
-Files: `model.onnx` (or `onnx/model.onnx`, or the only `.onnx` file) with external data beside it; `config.json` or
-`genai_config.json`; optionally `generation_config.json`. External data must lie inside the folder and must not be
-truncated.
+Files: an `.onnx` file, which `choice` chooses, with external data beside it; `config.json` or `genai_config.json`;
+optionally `generation_config.json`. External data must lie inside the folder and must not be truncated.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,8 @@ from typing import cast
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.json_file import JsonObject, read_json_object
-from onward_server.model.source.access import require_readable_file, require_readable_folder
+from onward_server.model.source.access import list_files, require_readable_file, require_readable_folder
+from onward_server.model.source.choice import Choice, choose_graph
 from onward_server.model.source.onnx_file import ExternalTensor, OnnxFile
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 
@@ -35,7 +36,10 @@ class ModelFolder:
     """The description of a model in its folder."""
 
     path: Path
+    """The folder with the configuration and the tokenizer."""
     onnx_path: Path
+    choice: Choice | None
+    """How the graph was chosen; None: the user named the file."""
     onnx_file: OnnxFile
     config: JsonObject
     context_length: int
@@ -44,22 +48,29 @@ class ModelFolder:
     weight_bytes: int
 
     @classmethod
-    def read(cls, path: Path) -> "ModelFolder":
+    def read(cls, location: Path, variant: str | None = None) -> "ModelFolder":
         """Reads and checks a folder.
+
+        Args:
+            location: A folder, or an ONNX file. The other files of a file's model are in its folder or the one above.
+            variant: Which graph of a folder: see `choose_graph`. None: the rule chooses.
 
         Raises:
             ModelFolderError: A file is missing, unreadable, truncated or malformed, or lies outside the folder.
         """
+        onnx_path, root, choice = _chosen_graph(location, variant)
+        path = _folder_of_description(onnx_path, root)
         require_readable_folder(path)
-        onnx_path = _onnx_path(path)
+        require_readable_file(onnx_path)
         onnx_file = OnnxFile.read(onnx_path)
-        external = {_checked_file(onnx_path.parent, path, tensor) for tensor in onnx_file.external_tensors}
+        external = {_checked_file(onnx_path.parent, root, tensor) for tensor in onnx_file.external_tensors}
         config, genai = read_json_object(path / "config.json"), read_json_object(path / "genai_config.json")
         generation = read_json_object(path / "generation_config.json")
         genai_model, genai_search = _object(genai.get("model")), _object(genai.get("search"))
         return cls(
             path=path,
             onnx_path=onnx_path,
+            choice=choice,
             onnx_file=onnx_file,
             config={**_object(genai_model.get("decoder")), **config},
             context_length=_context_length(path, config, genai_model),
@@ -78,7 +89,7 @@ class ModelFolder:
         for part in parts:
             digest.update(part.encode() + b"\0")
         for file in sorted(_served_files(self)):
-            digest.update(file.relative_to(self.path).as_posix().encode() + b"\0")
+            digest.update(os.path.relpath(file, self.path).encode() + b"\0")
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return f"fp_{digest.hexdigest()[:16]}"
@@ -90,15 +101,37 @@ def _served_files(folder: ModelFolder) -> Iterator[Path]:
     yield from (file for pattern in _OTHER_FILES for file in folder.path.glob(pattern))
 
 
-def _onnx_path(folder: Path) -> Path:
-    for candidate in (folder / "model.onnx", folder / "onnx" / "model.onnx"):
-        if candidate.is_file():
-            return candidate
-    others = sorted(folder.glob("*.onnx"))
-    if len(others) == 1:
-        return others[0]
-    found = "none" if not others else ", ".join(file.name for file in others)
-    raise ModelFolderError(f"{folder} has no model.onnx (other .onnx files: {found})")
+def _chosen_graph(location: Path, variant: str | None) -> tuple[Path, Path, Choice | None]:
+    """The graph, the folder that all files of the model must lie in, and how the graph was chosen."""
+    if location.suffix == ".onnx" and not location.is_dir():
+        require_readable_file(location)
+        folder = location.parent
+        above = not _describes_a_model(folder) and _describes_a_model(folder.parent)
+        return location, folder.parent if above else folder, None
+    choice = choose_graph(
+        list_files(location),
+        source=str(location),
+        wanted=variant,
+        named_by_genai=lambda path: _named_by_genai(location / path),
+    )
+    return location / choice.graph.path, location, choice
+
+
+def _named_by_genai(path: Path) -> str | None:
+    decoder = _object(_object(read_json_object(path).get("model")).get("decoder"))
+    filename = decoder.get("filename")
+    return filename if isinstance(filename, str) else None
+
+
+def _folder_of_description(onnx_path: Path, root: Path) -> Path:
+    """The folder, from the root down to that of the graph, that has the tokenizer and the configuration."""
+    folders = [folder for folder in (onnx_path.parent, *onnx_path.parent.parents) if folder.is_relative_to(root)]
+    return next((folder for folder in reversed(folders) if _describes_a_model(folder)), root)
+
+
+def _describes_a_model(folder: Path) -> bool:
+    has_configuration = any((folder / name).exists() for name in ("config.json", "genai_config.json"))
+    return has_configuration and (folder / "tokenizer.json").exists()
 
 
 def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path:

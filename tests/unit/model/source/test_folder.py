@@ -61,7 +61,7 @@ def link_weights_outside(folder: Path) -> None:
 
 
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no model": (remove("model.onnx"), "has no model.onnx"),
+    "no model": (remove("model.onnx"), "has no .onnx file"),
     "an empty model": (write("model.onnx", b""), "is truncated or not an ONNX model"),
     "no ONNX at all": (write("model.onnx", b"hello, this is text"), "ONNX model"),
     "a truncated model": (truncate("model.onnx", by=7), "is truncated or not an ONNX model"),
