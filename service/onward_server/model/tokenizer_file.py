@@ -8,8 +8,12 @@ from typing import cast
 
 from onward_server.errors import ModelFolderError
 from onward_server.json_value import Json
-from onward_server.model.json_file import read_json_object
+from onward_server.model.json_file import parse_json_object
+from onward_server.model.source.access import is_present, read_text
 
+_MAX_BYTES = 128 << 20
+_MAX_VALUES = 8_000_000
+"""Both are four times what the largest public files have: 33 MB, 262,144 tokens and 580,604 merges."""
 _MAX_TOKEN_ID = 1 << 24
 """Tables in memory have an entry for each id up to the highest."""
 
@@ -20,11 +24,14 @@ def read_tokenizer_file(path: Path) -> str:
     Raises:
         ModelFolderError: The file is missing, is not a JSON object, or has contents that the library cannot handle.
     """
-    if not path.is_file():
+    if not is_present(path):
         raise ModelFolderError(f"{path.parent} has no tokenizer.json; export the model together with its tokenizer")
-    if fault := next(_faults(cast(Json, read_json_object(path))), None):
+    text = read_text(path, _MAX_BYTES)
+    if sum(map(text.count, ",[{")) > _MAX_VALUES:  # each value takes a hundred bytes when it is parsed
+        raise ModelFolderError(f"{path} cannot be used as a tokenizer: it has more than {_MAX_VALUES:,} values")
+    if fault := next(_faults(cast(Json, parse_json_object(path, text))), None):
         raise ModelFolderError(f"{path} cannot be used as a tokenizer: {fault}")
-    return path.read_text(encoding="utf-8")
+    return text
 
 
 def _faults(state: Json) -> Iterator[str]:

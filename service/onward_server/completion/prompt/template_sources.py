@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import cast
 
 from onward_server.errors import ModelFolderError, StartupError
-from onward_server.file_errors import unreadable
 from onward_server.model.json_file import read_json_object
+from onward_server.model.source.access import is_present, read_text
 
 _OWN_TEMPLATES = Path(__file__).parent / "templates"
+_MAX_BYTES = 1 << 20
+"""Maximum size of a template file; public ones have at most a tenth of it."""
 
 
 def own_template_names() -> list[str]:
@@ -26,21 +28,22 @@ def named_template(name: str) -> str:
         return (_OWN_TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
     path = Path(name)
     try:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise StartupError(f"--chat-template: {path} is not UTF-8 text: {error}") from error
-    except OSError as error:
-        raise StartupError(f"--chat-template: {unreadable(path, error)}") from error
+        if is_present(path):
+            return read_text(path, _MAX_BYTES)
+    except ModelFolderError as error:
+        raise StartupError(f"--chat-template: {error}") from error
     names = ", ".join(own_template_names())
     raise StartupError(f"--chat-template: {name!r} is neither a file nor one of {names}")
 
 
 def folder_templates(folder: Path) -> Mapping[str, str]:
     """Returns the templates by name: from .jinja files, else tokenizer_config.json, else chat_template.json."""
-    files = {path.stem: _read_file(path) for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))}
-    if (path := folder / "chat_template.jinja").is_file():
-        files["default"] = _read_file(path)
+    files = {
+        path.stem: read_text(path, _MAX_BYTES)
+        for path in sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    }
+    if is_present(path := folder / "chat_template.jinja"):
+        files["default"] = read_text(path, _MAX_BYTES)
     if files:
         return files
     for name in ("tokenizer_config.json", "chat_template.json"):
@@ -62,10 +65,3 @@ def _named(path: Path, template: object) -> Mapping[str, str]:
                     f"{path}: chat_template must be a string, or a list of objects with name and template"
                 )
     return named
-
-
-def _read_file(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelFolderError(f"{path} is not UTF-8 text: {error}") from error

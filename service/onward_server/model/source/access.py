@@ -1,7 +1,13 @@
-"""Checks that a model folder and its files can be read, before they are parsed."""
+"""Opens and reads the files of a model, and checks beforehand that they can be read.
 
+Only regular files are read, and those that are read at once only up to a stated size.
+"""
+
+import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from onward_server.errors import ModelFolderError
@@ -12,6 +18,13 @@ _SUBFOLDERS = ("onnx", "additional_chat_templates")
 _MAX_DEPTH = 4
 _MAX_ENTRIES = 10_000
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_KINDS: Sequence[tuple[Callable[[int], bool], str]] = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def require_readable_folder(folder: Path) -> None:
@@ -25,28 +38,117 @@ def require_readable_folder(folder: Path) -> None:
         if _is_folder(folder / name):
             paths += _entries(folder / name)
     for path in paths:
-        if path.suffix in _SUFFIXES:
+        if path.suffix in _SUFFIXES and not _is_folder(path):
             require_readable_file(path)
 
 
 def require_readable_file(path: Path) -> None:
-    """Reads the start of a regular file.
+    """Reads the start of a file.
 
     Raises:
-        ModelFolderError: It cannot be read, or is a pointer that Git LFS left in place of the file.
+        ModelFolderError: It cannot be read, is not a regular file, or is a pointer that Git LFS left in its place.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return
-        with path.open("rb") as file:
-            start = file.read(len(_LFS_POINTER))
-    except OSError as error:
-        raise ModelFolderError(unreadable(path, error)) from None
+    with open_file(path) as file:
+        start = file.read(len(_LFS_POINTER))
     if start == _LFS_POINTER:
         raise ModelFolderError(
             f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or download the "
             "file again"
         )
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The contents of a file.
+
+    Raises:
+        ModelFolderError: It cannot be read, is not a regular file, or is larger than `max_bytes`.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(max_bytes + 1)  # a file may grow, and those of /proc have no size
+    if len(data) > max_bytes:
+        raise ModelFolderError(f"{path} has {max(size, len(data)):,} bytes; it may have {max_bytes:,} at most")
+    return data
+
+
+def read_text(path: Path, max_bytes: int) -> str:
+    """The text in a UTF-8 file, with a line feed at the end of each line.
+
+    Raises:
+        ModelFolderError: It cannot be read, is not a regular file, is larger than `max_bytes`, or is not UTF-8.
+    """
+    try:
+        text = read_file(path, max_bytes).decode()
+    except UnicodeDecodeError as error:
+        raise ModelFolderError(f"{path} is not UTF-8 text: {error}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_present(path: Path) -> bool:
+    """Whether there is a file, a folder or a link at a path. Nothing that cannot be read counts as absent.
+
+    Raises:
+        ModelFolderError: This cannot be found out.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ModelFolderError(unreadable(path, error)) from None
+    return True
+
+
+@contextmanager
+def open_file(path: Path) -> Generator[BufferedReader]:
+    """Opens a regular file, or a link to one, for reading.
+
+    A named pipe would block whoever opens it, and some devices act when they are opened. So the kind of the file is
+    checked first, and again when it is open, in case that it was replaced in between.
+
+    Raises:
+        ModelFolderError: It cannot be opened or read, or is not a regular file.
+    """
+    try:
+        _require_regular(path, path.stat().st_mode)
+        with open(os.open(path, _OPEN_FLAGS), "rb") as file:  # noqa: PTH123  takes a descriptor
+            _require_regular(path, os.fstat(file.fileno()).st_mode)
+            yield file
+    except OSError as error:
+        raise ModelFolderError(unreadable(path, error)) from None
+
+
+def require_no_link_outside(path: Path, folder: Path) -> None:
+    """Checks that all hard links to a file are in the model's folder.
+
+    A link elsewhere is another name of somebody's file. Only for files that the graph names: what the operator named
+    may be linked anywhere, as package managers and deduplicating tools do.
+
+    Raises:
+        ModelFolderError: There is a link outside the folder.
+    """
+    found = path.stat()
+    if found.st_nlink == 1:
+        return
+    names = {entry.resolve() for entry in folder.resolve().rglob("*") if _is_same_file(entry, found)}
+    if len(names) < found.st_nlink:
+        raise ModelFolderError(
+            f"{path} has {found.st_nlink} hard links, {found.st_nlink - len(names)} of them outside {folder}, so it "
+            "may be a file of somebody else; replace it with a copy of its own"
+        )
+
+
+def _is_same_file(path: Path, found: os.stat_result) -> bool:
+    other = path.lstat()
+    return (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
+        raise ModelFolderError(f"{path} is {kind}; the files of a model must be regular files")
 
 
 def list_files(folder: Path) -> Mapping[str, int]:

@@ -13,7 +13,14 @@ from typing import cast
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.json_file import JsonObject, read_json_object
-from onward_server.model.source.access import list_files, require_readable_file, require_readable_folder
+from onward_server.model.source.access import (
+    is_present,
+    list_files,
+    open_file,
+    require_no_link_outside,
+    require_readable_file,
+    require_readable_folder,
+)
 from onward_server.model.source.choice import Choice, choose_graph
 from onward_server.model.source.onnx_file import ExternalTensor, OnnxFile
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
@@ -90,7 +97,7 @@ class ModelFolder:
             digest.update(part.encode() + b"\0")
         for file in sorted(_served_files(self)):
             digest.update(os.path.relpath(file, self.path).encode() + b"\0")
-            with file.open("rb") as stream:
+            with open_file(file) as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return f"fp_{digest.hexdigest()[:16]}"
 
@@ -142,7 +149,7 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
             f"{folder}: the model refers to external data at {tensor.location!r}, which must lie inside the folder"
         )
     file = directory / location
-    if not file.is_file() and not file.is_symlink():
+    if not is_present(file):
         raise ModelFolderError(f"{folder}: the external data file {tensor.location} is missing")
     if not file.resolve().is_relative_to(folder.resolve()):
         raise ModelFolderError(
@@ -150,6 +157,7 @@ def _checked_file(directory: Path, folder: Path, tensor: ExternalTensor) -> Path
             "replace it with the file itself"
         )
     require_readable_file(file)
+    require_no_link_outside(file, folder)
     size = file.stat().st_size
     end = tensor.offset + (tensor.num_bytes or 0)
     if tensor.offset < 0 or (tensor.num_bytes or 0) < 0 or end > size:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from onward_server.errors import ModelFolderError
+from onward_server.model.source.access import open_file
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
@@ -51,7 +52,7 @@ class OnnxFile:
         """
         onnx_file = cls()
         try:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 view = memoryview(data)
                 try:
                     onnx_file._walk("model", view, 0, len(view), 0)

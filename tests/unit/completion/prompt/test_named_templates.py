@@ -1,5 +1,6 @@
 """Chat templates that the operator names instead of the model's: files, and those that come with the server."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_a_named_template_that_the_user_may_not_read_is_rejected_with_the_user_a
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(os, "open", refuse)
 
     with pytest.raises(StartupError, match=rf"^--chat-template: uid \d+ may not read {path} "):
         named_template(str(path))

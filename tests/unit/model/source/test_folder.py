@@ -9,23 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, external_data_helper, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.onnx_file import OnnxFile
 from testing.tiny_model import write_tiny_model
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A whole model folder whose weights lie beside the model."""
-    path = write_tiny_model(tmp_path / "tiny")
-    model = onnx.ModelProto.FromString((path / "model.onnx").read_bytes())
-    external_data_helper.convert_model_to_external_data(model, location="weights.bin", size_threshold=64)
-    external_data_helper.write_external_data_tensors(model, str(path))
-    (path / "model.onnx").write_bytes(model.SerializeToString())
-    return path
 
 
 def edit_json(path: Path, **changes: object) -> None:
