@@ -7,8 +7,6 @@ import logging
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.decoder_io import DecoderIO
@@ -19,6 +17,7 @@ from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.graph_in_place import GraphInPlace
+from onward_server.model.source.precision import precision_of
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ def load_model(
     return LoadedModel(
         causal_lm=causal_lm,
         deterministic=deterministic,
-        precision=_precision(folder, io),
+        precision=precision_of(folder.onnx_file),
         execution_provider=session.execution_provider,
     )
 
@@ -107,7 +106,7 @@ def _in_place(folder: ModelFolder) -> GraphInPlace | None:
 
 def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
     """`SlotCausalLM` if GroupQueryAttention alone reads every cache, `GrowingCausalLM` if it reads none."""
-    readers = [folder.onnx_file.consumers.get(cache.past_name, set[str]()) for cache in io.caches]
+    readers = [folder.onnx_file.readers(cache.past_name) for cache in io.caches]
     shared = [ops == {"GroupQueryAttention"} for ops in readers]
     if all(shared):
         return SlotCausalLM
@@ -143,11 +142,3 @@ def _require_whole_context(folder: ModelFolder, causal_lm: SlotCausalLM | Growin
             f"{folder.path}: the model does not run at the end of its context of {causal_lm.context_length} tokens; "
             f"correct the length in config.json or genai_config.json, or lower --context-length ({error})"
         ) from error
-
-
-def _precision(folder: ModelFolder, io: DecoderIO) -> str:
-    if folder.onnx_file.weight_bits:
-        return f"int{min(folder.onnx_file.weight_bits)}"
-    if folder.onnx_file.op_types & {"MatMulInteger", "DynamicQuantizeLinear", "DynamicQuantizeMatMul"}:
-        return "int8"
-    return "fp16" if io.caches[0].element_type.numpy == np.float16 else "fp32"

@@ -5,8 +5,9 @@ memory map and skips unneeded fields. So even a file of many gigabytes needs lit
 depend on the `onnx` package. Field numbers are those of onnx.proto.
 """
 
+import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,14 @@ from onward_server.model.source.access import open_file
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _MAX_DEPTH = 32
+_MAX_RANK = 64
+
+_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
+_VALUE_NAME = 1
+_ATTRIBUTE_TENSOR = 5
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
+
+_BITS = frozenset({"bits", "expert_weight_bits"})
 
 FieldValue: TypeAlias = int | tuple[int, int]
 """The integer of a field, or the span of its length-delimited or fixed-size value."""
@@ -32,16 +41,40 @@ class ExternalTensor:
     """None: up to the end of that file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant:
+    """Type and size of an initializer, or of the output of a Constant node."""
+
+    data_type: int
+    """A value of `TensorProto.DataType`."""
+    num_elements: int
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeInput:
+    """A place that a value is used at."""
+
+    op_type: str
+    index: int
+    bits: int | None
+    """Width of packed integers, from an attribute of the node; None: it has no such attribute."""
+
+
 @dataclass(slots=True)
 class OnnxFile:
     """The parts of a model file that the server needs."""
 
+    inputs: list[str] = field(default_factory=list[str])
+    """Names of the inputs of the main graph that are not initializers."""
+    outputs: list[str] = field(default_factory=list[str])
+    """Names of the outputs of the main graph."""
+    constants: dict[str, Constant] = field(default_factory=dict[str, Constant])
+    """Maps the name of a value that the file holds to its type and size."""
+    uses: dict[str, list[NodeInput]] = field(default_factory=dict[str, list[NodeInput]])
+    """Maps the name of a value to the node inputs that it is bound to, in all graphs."""
     op_types: set[str] = field(default_factory=set[str])
-    consumers: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    """Maps the name of a value to the types of the operators that read it."""
     external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
-    weight_bits: set[int] = field(default_factory=set[int])
-    """Bits per weight of the MatMulNBits nodes."""
 
     @classmethod
     def read(cls, path: Path) -> "OnnxFile":
@@ -62,7 +95,12 @@ class OnnxFile:
             raise ModelFolderError(f"{path} is truncated or not an ONNX model: {error}") from error
         if not onnx_file.op_types:
             raise ModelFolderError(f"{path} is not an ONNX model: it has no nodes")
+        onnx_file.inputs = [name for name in onnx_file.inputs if name not in onnx_file.constants]
         return onnx_file
+
+    def readers(self, name: str) -> set[str]:
+        """The types of the operators that read a value."""
+        return {use.op_type for use in self.uses.get(name, ())}
 
     def _walk(self, kind: str, data: memoryview, start: int, end: int, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -73,30 +111,48 @@ class OnnxFile:
         if kind == "tensor":
             self._tensor(data, start, end)
             return
+        is_main_graph = kind == "graph" and depth == 1
         for number, value in fields(data, start, end):
-            child = _CHILDREN[kind].get(number)
-            if child and isinstance(value, tuple):
+            if not isinstance(value, tuple):
+                continue
+            if is_main_graph and number == _GRAPH_INPUT:
+                self.inputs.append(_text_of_field(data, value, _VALUE_NAME))
+            elif is_main_graph and number == _GRAPH_OUTPUT:
+                self.outputs.append(_text_of_field(data, value, _VALUE_NAME))
+            elif child := _CHILDREN[kind].get(number):
                 self._walk(child, data, *value, depth + 1)
+                if child == "tensor" and kind == "graph":
+                    self.constants[_text_of_field(data, value, _TENSOR_NAME)] = _constant(data, value)
 
     def _node(self, data: memoryview, start: int, end: int, depth: int) -> None:
         inputs: list[str] = []
+        outputs: list[str] = []
         bits: list[int] = []
+        constants: list[Constant] = []
         op_type = ""
         for number, value in fields(data, start, end):
             if not isinstance(value, tuple):
                 continue
             if number == 1:
                 inputs.append(_text(data, value))
+            elif number == 2:
+                outputs.append(_text(data, value))
             elif number == 4:
                 op_type = _text(data, value)
             elif number == 5:
-                bits += _integer_attribute(data, value, "bits")
+                bits += _integer_attribute(data, value, _BITS)
+                constants += [
+                    _constant(data, span)
+                    for field, span in fields(data, *value)
+                    if field == _ATTRIBUTE_TENSOR and isinstance(span, tuple)
+                ]
                 self._walk("attribute", data, *value, depth + 1)
         self.op_types.add(op_type)
-        if op_type == "MatMulNBits":
-            self.weight_bits |= set(bits or [4])
-        for name in inputs:
-            self.consumers.setdefault(name, set()).add(op_type)
+        if op_type == "Constant":
+            self.constants.update(zip(outputs, constants, strict=False))
+        for index, name in enumerate(inputs):
+            use = NodeInput(op_type=op_type, index=index, bits=bits[0] if bits else None)
+            self.uses.setdefault(name, []).append(use)
 
     def _tensor(self, data: memoryview, start: int, end: int) -> None:
         entries: dict[str, str] = {}
@@ -176,11 +232,35 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     raise ValueError(f"the integer before byte {position} has more than {_MAX_VARINT_BYTES} bytes")
 
 
-def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: str) -> list[int]:
+def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: Collection[str]) -> list[int]:
     """The integer value of an attribute as a list; empty if the attribute has another name."""
     found = list(fields(data, *span))
     names = [_text(data, value) for number, value in found if number == 1 and isinstance(value, tuple)]
-    return [value for number, value in found if number == 3 and isinstance(value, int) and names == [wanted]]
+    return [value for number, value in found if number == 3 and isinstance(value, int) and set(names) <= set(wanted)]
+
+
+def _constant(data: memoryview, span: tuple[int, int]) -> Constant:
+    data_type, sizes = 0, list[int]()
+    for number, value in fields(data, *span):
+        if number == _TENSOR_TYPE and isinstance(value, int):
+            data_type = value
+        elif number == _TENSOR_DIMS:
+            sizes += [value] if isinstance(value, int) else _varints(data, *value)
+            if len(sizes) > _MAX_RANK:
+                raise ValueError(f"a tensor has more than {_MAX_RANK} axes")
+    return Constant(data_type=data_type, num_elements=math.prod(sizes), rank=len(sizes))
+
+
+def _varints(data: memoryview, start: int, end: int) -> Iterator[int]:
+    """The integers of a packed field."""
+    while start < end:
+        value, start = _varint(data, start, end)
+        yield value
+
+
+def _text_of_field(data: memoryview, span: tuple[int, int], wanted: int) -> str:
+    found = [value for number, value in fields(data, *span) if number == wanted and isinstance(value, tuple)]
+    return _text(data, found[-1]) if found else ""
 
 
 def _text(data: memoryview, span: tuple[int, int]) -> str:

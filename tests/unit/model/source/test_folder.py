@@ -154,7 +154,7 @@ def test_external_data_is_found_wherever_an_onnx_file_can_hide_it(tmp_path: Path
     names = {"in_subgraph", "in_attribute", "in_initializer", "in_values", "in_indices"}
     onnx_file = OnnxFile.read(path)
     assert {tensor.location for tensor in onnx_file.external_tensors} == {f"{name}.bin" for name in names}
-    assert onnx_file.consumers["condition"] == {"If"}
+    assert onnx_file.readers("condition") == {"If"}
 
 
 def test_a_truncated_or_altered_model_file_is_read_or_rejected_but_never_crashes(tmp_path: Path) -> None:
