@@ -29,10 +29,12 @@ class FakeCausalLM:
         num_slots: int = 4,
         context_length: int = 64,
         vocabulary_size: int = 100,
+        fixed_chunk: int | None = None,
     ) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = vocabulary_size
+        self.fixed_chunk = fixed_chunk
         self.slots: list[list[int]] = [[] for _ in range(num_slots)]
         self.runs: list[tuple[str, int]] = []
         """Kind of each run and its number of tokens."""

@@ -60,7 +60,7 @@ class Engine:
         self.num_slots = model.num_slots
         self._model = model
         self._num_sampleable = num_sampleable or model.vocabulary_size
-        self._scheduler = Scheduler(model.num_slots)
+        self._scheduler = Scheduler(model.num_slots, fixed_chunk=model.fixed_chunk)
         self._masks = MaskRows(
             num_slots=model.num_slots, vocabulary_size=model.vocabulary_size, num_threads=num_mask_threads
         )

@@ -35,8 +35,10 @@ class PrefillChunk:
 class Scheduler:
     """Holds every group from arrival until its last sequence finishes."""
 
-    def __init__(self, num_slots: int) -> None:
+    def __init__(self, num_slots: int, *, fixed_chunk: int | None = None) -> None:
+        """Takes the number of slots, and `CausalLM.fixed_chunk`."""
         self.slots = KvSlots(num_slots)
+        self._fixed_chunk = fixed_chunk
         self._waiting: deque[SequenceGroup] = deque()
         self._running: dict[str, SequenceGroup] = {}
 
@@ -71,7 +73,10 @@ class Scheduler:
         ]
 
     def next_chunk(self, budget: int) -> PrefillChunk | None:
-        """The chunk to prefill next, of about `budget` tokens (see `_chunk_size`); None: no prompt is left."""
+        """The chunk to prefill next, of about `budget` tokens (see `_chunk_size`); None: no prompt is left.
+
+        With a fixed chunk its size depends on the prompt alone, whatever the budget.
+        """
         groups = [group for group in self._running.values() if group.num_prompt_left]
         if not groups:
             return None
@@ -80,7 +85,8 @@ class Scheduler:
             group.num_passed_over += 1
         chosen.num_passed_over = 0
         start = chosen.num_prefilled
-        return PrefillChunk(chosen, start, start + _chunk_size(chosen.num_prompt_left, budget))
+        size = _chunk_size(chosen.num_prompt_left, self._fixed_chunk or budget)
+        return PrefillChunk(chosen, start, start + size)
 
     def find(self, request_id: str) -> SequenceGroup | None:
         """The group of a waiting or running request; None: it has finished."""

@@ -34,6 +34,14 @@ class CausalLM(Protocol):
         """Width V of the logits."""
         ...
 
+    @property
+    def fixed_chunk(self) -> int | None:
+        """Number of tokens in each prefill run of a prompt but its last; None: prompts may be cut anywhere.
+
+        Set if the result of a run depends on which tokens it contains.
+        """
+        ...
+
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """Appends `token_ids` (S,) to one slot and returns the logits (V,) after the last of them.
 

@@ -17,6 +17,7 @@ from onward_server.engine.generation import (
 from onward_server.engine.scheduler import Scheduler
 from onward_server.engine.sequence import Sequence
 from onward_server.errors import EngineFailed
+from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.sampling import SamplingParams
 from tests.fakes import FakeCausalLM
 
@@ -136,6 +137,52 @@ def test_a_prompt_is_prefilled_in_chunks_that_never_leave_one_token(budget: int,
     assert min(chunks) >= 2 or chunks == [1]
     assert max(chunks) <= max(budget, 3)
     assert tokens(events) == [length + 1]
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (1, [1]),
+        (2, [2]),
+        (16, [16]),
+        (17, [15, 2]),
+        (18, [16, 2]),
+        (32, [16, 16]),
+        (33, [16, 15, 2]),
+        (50, [16] * 3 + [2]),
+    ],
+)
+def test_a_fixed_chunk_cuts_each_prompt_at_the_same_positions_whatever_else_runs(
+    length: int, expected: list[int]
+) -> None:
+    for budget in (1, 2, 7, 15, 16, 31, 48, ALL):
+        alone = FakeCausalLM(fixed_chunk=16)
+        run(Engine(alone), request("a", list(range(length)), max_tokens=1), budget=budget)
+        assert [size for _, size in alone.runs] == expected
+        assert prefilled_beside_others(length, budget) == expected
+
+
+def prefilled_beside_others(length: int, budget: int) -> list[int]:
+    """Chunks of the prompt of three choices, while a request decodes, another is prefilled and a third is aborted."""
+    model = FakeCausalLM(num_slots=6, fixed_chunk=16)
+    engine = Engine(model)
+    engine.add(request("decoding", max_tokens=40))
+    engine.step(ALL)
+    engine.add(request("aborted", list(range(40))))
+    engine.step(budget)
+    engine.abort("aborted")
+    sizes: list[int] = []
+    prefill = model.prefill
+
+    def record(slot: int, token_ids: TokenIds) -> Logits:
+        if token_ids[0] >= 50:
+            sizes.append(len(token_ids))
+        return prefill(slot, token_ids)
+
+    model.prefill = record
+    wanted = request("wanted", list(range(50, 50 + length)), num_choices=3)
+    run(engine, wanted, request("other", list(range(30))), budget=budget)
+    return sizes
 
 
 def test_decoding_continues_while_a_long_prompt_is_prefilled() -> None:
