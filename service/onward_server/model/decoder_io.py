@@ -1,80 +1,93 @@
 """The inputs and outputs of a decoder graph, read from its session.
 
-Known inputs: `input_ids` and `position_ids` (B, S), `attention_mask` (B, total), `num_logits_to_keep` (), and per layer
-`past_key_values.{i}.key|value` (B, H_kv, past, D). Outputs: `logits` (B, S, V) and `present.{i}.key|value`.
+Known inputs, of any integer, float or Boolean type: `input_ids` and `position_ids` (B, S), `attention_mask` (B, total),
+`cache_position` (S,), `use_cache_branch` (1,), `num_logits_to_keep` or `logits_to_keep` () or (1,), and the caches of
+each layer, such as `past_key_values.{i}.key|value` (B, H_kv, past, D). Outputs: `logits` (B, S, V), or (B, 1, V) or
+(B, V) for the last token alone, and the extended caches, such as `present.{i}.key|value`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from onward_server.errors import ModelFolderError
+from onward_server.model.cache_tensor import CacheTensor, config_numbers
 from onward_server.model.json_file import JsonObject
 from onward_server.model.onnx_session import ElementType, OnnxSession, TensorInfo
 
-_PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
-_KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "position_ids", "num_logits_to_keep"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheTensor:
-    """The keys or the values of one layer."""
-
-    past_name: str
-    present_name: str
-    num_heads: int
-    head_dim: int
-    element_type: ElementType
-
-    @property
-    def token_bytes(self) -> int:
-        """Bytes for one token."""
-        return self.num_heads * self.head_dim * self.element_type.numpy.itemsize
+_PAST = re.compile(
+    r"past(?:_key_values)?[._](?:(?P<kind>key|value)_)?(?P<layer>\d+)(?:[._](?P<part>key_value|key|value))?"
+)
+_NUM_AXES = {
+    "input_ids": (2,),
+    "attention_mask": (2,),
+    "position_ids": (2,),
+    "cache_position": (1,),
+    "use_cache_branch": (0, 1),
+    "num_logits_to_keep": (0, 1),
+    "logits_to_keep": (0, 1),
+}
+"""The known inputs that are not caches, and how many axes each may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderIO:
-    """A decoder's inputs and outputs."""
+    """A decoder's inputs and outputs. An input that the graph does not have is None."""
 
     caches: tuple[CacheTensor, ...]
     vocabulary_size: int
-    logits_type: ElementType
-    has_mask: bool
-    has_positions: bool
-    has_num_logits: bool
+    logits: TensorInfo
+    token_ids: TensorInfo
+    mask: TensorInfo | None
+    positions: TensorInfo | None
+    cache_position: TensorInfo | None
+    num_logits: TensorInfo | None
+    """Takes the number of last tokens that get logits."""
+    cache_branch: TensorInfo | None
+    """Chooses between two graphs in one file: true reads the caches and takes one token, false starts a prompt."""
 
     @classmethod
-    def of(cls, session: OnnxSession, config: JsonObject) -> "DecoderIO":
-        """Reads them from a session; sizes that the graph leaves open come from config.json.
+    def of(
+        cls, session: OnnxSession, config: JsonObject, cache_windows: Mapping[str, int] | None = None
+    ) -> "DecoderIO":
+        """Reads them from a session.
+
+        Args:
+            session: The session of the graph.
+            config: Gives the sizes that the graph leaves open.
+            cache_windows: Attention window of each cache, by the name of its input, that only holds a window.
 
         Raises:
             ModelFolderError: An input is unknown, or a required input, output or size is missing.
         """
-        past = {name: match for name in session.inputs if (match := _PAST.fullmatch(name))}
-        unknown = sorted(set(session.inputs) - past.keys() - _KNOWN_INPUTS)
-        if unknown:
-            raise ModelFolderError(
-                f"the model has inputs that are not supported: {', '.join(unknown)}; export it as a causal decoder"
-            )
-        if "input_ids" not in session.inputs or "logits" not in session.outputs:
-            raise ModelFolderError(
-                "the model has no input input_ids or no output logits; export it as a causal decoder"
-            )
-        if not past:
-            raise ModelFolderError(
-                "the model has no past_key_values inputs; export it with a KV cache (text-generation-with-past)"
-            )
-        logits = session.outputs["logits"]
+        inputs, outputs = session.inputs, session.outputs
+        past = {name: match for name in inputs if (match := _PAST.fullmatch(name))}
+        _require_causal_decoder(inputs, outputs, past.keys())
+        windows = cache_windows or {}
+        names = sorted(
+            past, key=lambda name: (int(past[name]["layer"]), past[name]["kind"] or past[name]["part"] or "")
+        )
+        vocabulary_size = outputs["logits"].shape[-1]
+        if not isinstance(vocabulary_size, int) or vocabulary_size <= 0:
+            vocabulary_size = next(iter(config_numbers(config, "vocab_size")), None)
+        if vocabulary_size is None:
+            raise ModelFolderError("neither the graph nor config.json gives the size of the last axis of logits")
         return cls(
             caches=tuple(
-                _cache(session.inputs[name], f"present.{past[name][1]}.{past[name][2]}", session.outputs, config)
-                for name in sorted(past, key=lambda name: (int(past[name][1]), past[name][2]))
+                CacheTensor.of(inputs[name], _present(name, outputs), config, window=windows.get(name, 0))
+                for name in names
             ),
-            vocabulary_size=_dimension(logits, -1, _config_numbers(config, "vocab_size")),
-            logits_type=logits.element_type,
-            has_mask="attention_mask" in session.inputs,
-            has_positions="position_ids" in session.inputs,
-            has_num_logits="num_logits_to_keep" in session.inputs,
+            vocabulary_size=vocabulary_size,
+            logits=_checked(outputs["logits"]),
+            token_ids=_checked(inputs["input_ids"]),
+            mask=_optional(inputs, "attention_mask"),
+            positions=_optional(inputs, "position_ids"),
+            cache_position=_optional(inputs, "cache_position"),
+            num_logits=_optional(inputs, "num_logits_to_keep") or _optional(inputs, "logits_to_keep"),
+            cache_branch=_optional(inputs, "use_cache_branch"),
         )
 
     @property
@@ -82,47 +95,88 @@ class DecoderIO:
         """Bytes of keys and values for one token over all layers."""
         return sum(cache.token_bytes for cache in self.caches)
 
+    @property
+    def logits_type(self) -> ElementType:
+        """Element type of the logits."""
+        return self.logits.element_type
+
+    @property
+    def has_last_logits_only(self) -> bool:
+        """Whether a run gives the logits of its last token alone, whatever the number of tokens."""
+        return len(self.logits.shape) == 2 or (self.logits.shape[1] == 1 and not self.takes_single_tokens)
+
+    @property
+    def takes_single_tokens(self) -> bool:
+        """Whether a run takes one token a row, also of a prompt."""
+        return self.token_ids.shape[1] == 1
+
+    @property
+    def takes_single_rows(self) -> bool:
+        """Whether a run takes one row, or several of the same length, which `cache_position` supposes."""
+        return self.token_ids.shape[0] == 1 or self.cache_position is not None
+
+    def num_logits_of(self, num_tokens: int, num_wanted: int) -> int:
+        """Number of last tokens that get logits in a run of `num_tokens` tokens a row, of which `num_wanted` matter."""
+        if self.has_last_logits_only:
+            return 1
+        return num_tokens if self.num_logits is None else num_wanted
+
+    def new_logits(self, num_rows: int, num_logits: int) -> npt.NDArray[np.generic]:
+        """An array for the logits of a run, (rows, logits, V) or as the graph has it."""
+        middle = () if len(self.logits.shape) == 2 else (num_logits,)
+        return np.empty((num_rows, *middle, self.vocabulary_size), self.logits_type.numpy)
+
     def logits_bytes(self, *, num_slots: int, prefill_chunk: int) -> int:
         """Maximum bytes of logits in a step.
 
         There is a row for each slot, each token of a chunk, and the spare token of a prefill run (see
         `slot_causal_lm`).
         """
-        num_prefill = 2 if self.has_num_logits else prefill_chunk + 1
+        num_prefill = self.num_logits_of(prefill_chunk + 1, 2)
         return (num_slots + num_prefill) * self.vocabulary_size * self.logits_type.numpy.itemsize
 
 
-def _cache(info: TensorInfo, present_name: str, outputs: Mapping[str, TensorInfo], config: JsonObject) -> CacheTensor:
-    if present_name not in outputs:
-        raise ModelFolderError(f"the model has the input {info.name} but no output {present_name}")
-    if len(info.shape) != 4:
+def _require_causal_decoder(
+    inputs: Mapping[str, TensorInfo], outputs: Mapping[str, TensorInfo], past: Collection[str]
+) -> None:
+    unknown = sorted(set(inputs) - set(past) - _NUM_AXES.keys())
+    if any("encoder" in name or ".decoder." in name for name in unknown):
         raise ModelFolderError(
-            f"the model's {info.name} has {len(info.shape)} axes; it must have 4: batch, heads, length and head size"
+            f"the model is the decoder of an encoder-decoder model, which is not supported: it has the input "
+            f"{unknown[0]}; use a causal decoder (text-generation-with-past)"
         )
-    heads = _config_numbers(config, "num_attention_heads", "n_head")
-    hidden = _config_numbers(config, "hidden_size", "n_embd")
-    head_dims = _config_numbers(config, "head_dim", "head_size") or [
-        h // n for h, n in zip(hidden, heads, strict=False)
-    ]
-    return CacheTensor(
-        past_name=info.name,
-        present_name=present_name,
-        num_heads=_dimension(info, 1, _config_numbers(config, "num_key_value_heads") or heads),
-        head_dim=_dimension(info, 3, head_dims),
-        element_type=info.element_type,
-    )
+    if unknown:
+        raise ModelFolderError(
+            f"the model has inputs that are not supported: {', '.join(unknown)}; export it as a causal decoder"
+        )
+    if "input_ids" not in inputs or "logits" not in outputs:
+        raise ModelFolderError("the model has no input input_ids or no output logits; export it as a causal decoder")
+    if not past:
+        raise ModelFolderError(
+            "the model has no past_key_values inputs; export it with a KV cache (text-generation-with-past)"
+        )
+    if len(outputs["logits"].shape) not in (2, 3):
+        raise ModelFolderError(f"the model's logits have {len(outputs['logits'].shape)} axes; they must have 2 or 3")
 
 
-def _dimension(info: TensorInfo, axis: int, fallback: Sequence[int]) -> int:
-    size = info.shape[axis]
-    if isinstance(size, int) and size > 0:
-        return size
-    if fallback:
-        return fallback[0]
-    raise ModelFolderError(
-        f"neither the graph nor config.json gives the size of axis {axis} of the model's {info.name}"
-    )
+def _present(past_name: str, outputs: Mapping[str, TensorInfo]) -> TensorInfo:
+    names = [past_name.replace("past_key_values", "present"), past_name.replace("past", "present")]
+    for name in names:
+        if name in outputs:
+            return outputs[name]
+    raise ModelFolderError(f"the model has the input {past_name} but no output {names[0]}")
 
 
-def _config_numbers(config: JsonObject, *keys: str) -> list[int]:
-    return [value for key in keys if isinstance(value := config.get(key), int) and value > 0]
+def _optional(inputs: Mapping[str, TensorInfo], name: str) -> TensorInfo | None:
+    return _checked(inputs[name]) if name in inputs else None
+
+
+def _checked(info: TensorInfo) -> TensorInfo:
+    """The same tensor, after checking its type and its number of axes."""
+    _ = info.element_type
+    allowed = _NUM_AXES.get(info.name, ())
+    if allowed and len(info.shape) not in allowed:
+        raise ModelFolderError(
+            f"the model's {info.name} has {len(info.shape)} axes; it must have {' or '.join(map(str, allowed))}"
+        )
+    return info

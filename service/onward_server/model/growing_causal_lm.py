@@ -1,8 +1,8 @@
-"""A CausalLM for decomposed exports (Optimum, transformers.js), whose KV caches grow by concatenation.
+"""A CausalLM for graphs whose KV caches grow by concatenation, as the decomposed exports of Optimum.
 
-A run has one row. Each slot has two flat buffers for the keys and two for the values of each layer, each as large as
-the context. A run reads the past `(1, H_kv, length, D)` from one and writes the present `(1, H_kv, length + S, D)` to
-the other. Then they swap.
+A run has one row. Each slot has two flat buffers for each cache, each as large as the context. A run reads the past,
+such as `(1, H_kv, length, D)`, from one and writes the present, such as `(1, H_kv, length + S, D)`, to the other. Then
+they swap.
 """
 
 from collections.abc import Sequence
@@ -11,30 +11,36 @@ import numpy as np
 
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
-from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession
+from onward_server.model.onnx_session import Binding, DeviceBuffer, OnnxSession
+from onward_server.model.row_run import bind_row, to_float32
 
 
 class GrowingCausalLM:
-    """Implements `CausalLM` for a decomposed export."""
+    """Implements `CausalLM` for a graph that returns each cache as a new tensor."""
 
-    def __init__(self, session: OnnxSession, io: DecoderIO, *, num_slots: int, context_length: int) -> None:
+    def __init__(
+        self,
+        session: OnnxSession,
+        io: DecoderIO,
+        *,
+        num_slots: int,
+        context_length: int,
+        fixed_chunk: int | None = None,
+    ) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
+        # A graph that chooses between starting a prompt and adding one token must get a prompt in one run.
+        self.fixed_chunk = fixed_chunk if io.cache_branch is None else context_length
         self._session = session
         self._io = io
         self._caches = [  # row 2 * slot + side
-            DeviceBuffer(
-                session, (2 * num_slots, cache.num_heads * context_length * cache.head_dim), cache.element_type
-            )
+            DeviceBuffer(session, (2 * num_slots, cache.token_size * context_length), cache.element_type)
             for cache in io.caches
         ]
         self._lengths = [0] * num_slots
         self._sides = [0] * num_slots
-        self._positions = np.arange(context_length, dtype=np.int64)
         self._binding = Binding(session)
-        if io.has_num_logits:
-            self._binding.bind_host_input("num_logits_to_keep", np.array(1, np.int64))
 
     @staticmethod
     def cache_bytes(io: DecoderIO, *, num_slots: int, context_length: int) -> int:
@@ -43,7 +49,9 @@ class GrowingCausalLM:
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """See `CausalLM.prefill`."""
-        return self._run(slot, token_ids)
+        if not self._io.takes_single_tokens:
+            return self._run(slot, token_ids)
+        return [self._run(slot, token_ids[position : position + 1]) for position in range(len(token_ids))][-1]
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
@@ -54,10 +62,11 @@ class GrowingCausalLM:
 
     def copy(self, source: int, target: int) -> None:
         """See `CausalLM.copy`."""
-        for cache in self._caches:
-            cache.copy_row(2 * source + self._sides[source], 2 * target)
+        length = self._lengths[source]
+        for cache, buffer in zip(self._io.caches, self._caches, strict=True):
+            buffer.copy_row(2 * source + self._sides[source], 2 * target, cache.token_size * length)
         self._sides[target] = 0
-        self._lengths[target] = self._lengths[source]
+        self._lengths[target] = length
 
     def release(self, slot: int) -> None:
         """See `CausalLM.release`."""
@@ -81,27 +90,9 @@ class GrowingCausalLM:
         binding = self._binding
         for cache, buffer in zip(self._io.caches, self._caches, strict=True):
             past, present = buffer.row_pointer(2 * slot + side), buffer.row_pointer(2 * slot + 1 - side)
-            binding.bind_device_input(
-                cache.past_name, past, (1, cache.num_heads, start, cache.head_dim), cache.element_type
-            )
-            binding.bind_device_output(
-                cache.present_name, present, (1, cache.num_heads, total, cache.head_dim), cache.element_type
-            )
-        logits = self._bind_tokens(token_ids, start)
+            binding.bind_device_input(cache.past_name, past, cache.shape(1, start), cache.element_type)
+            binding.bind_device_output(cache.present_name, present, cache.shape(1, total), cache.element_type)
+        logits = bind_row(self._io, binding, token_ids, start)
         self._session.run(binding)
         self._lengths[slot], self._sides[slot] = total, 1 - side
-        return logits[0, -1].astype(np.float32, copy=False)
-
-    def _bind_tokens(self, token_ids: TokenIds, start: int) -> AnyArray:
-        """Binds all inputs and outputs except the caches; returns the array for the logits, (1, S or 1, V)."""
-        size = len(token_ids)
-        self._binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])
-        if self._io.has_mask:
-            self._binding.bind_host_input("attention_mask", np.ones((1, start + size), np.int64))
-        if self._io.has_positions:
-            self._binding.bind_host_input(
-                "position_ids", np.ascontiguousarray(self._positions[None, start : start + size])
-            )
-        logits = np.empty((1, 1 if self._io.has_num_logits else size, self.vocabulary_size), self._io.logits_type.numpy)
-        self._binding.bind_host_output("logits", logits)
-        return logits
+        return to_float32(logits[0, -1], self._io.logits_type)

@@ -33,7 +33,7 @@ def _probe(model: CausalLM, num_rows: int) -> Logits:
 
 
 def _is_chunk_invariant(model: CausalLM) -> bool:
-    if model.context_length < 4:
+    if model.context_length < 4 or model.fixed_chunk is not None:
         return True
     token_ids = _token_ids(model, min(7, model.context_length), salt=0)
     whole = model.prefill(0, token_ids).copy()

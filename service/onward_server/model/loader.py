@@ -5,12 +5,15 @@ Chooses the cache layout, checks memory, and measures whether the output depends
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.growing_causal_lm import GrowingCausalLM
+from onward_server.model.layout import choose_layout, fixed_chunk_of
 from onward_server.model.load_independence import measure_load_independence
 from onward_server.model.memory import gib, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
@@ -61,10 +64,10 @@ def load_model(
     session = OnnxSession(folder.onnx_path, options, _in_place(folder))
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
-    layout = _layout(folder, io)
+    layout, fixed_chunk = choose_layout(folder.onnx_file, io), fixed_chunk_of(folder.onnx_file)
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
-        chunk = min(prefill_chunk, context_length)
+        chunk = min(max(prefill_chunk, fixed_chunk or 0), context_length)
         require_memory(
             f"the KV cache ({num_slots} slots of {context_length} tokens) and the logits of {chunk} tokens at once",
             cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
@@ -77,7 +80,8 @@ def load_model(
         cache_bytes / 2**20,
         "; this may take several seconds per GiB" if cache_bytes > _QUICK_BYTES else "",
     )
-    causal_lm = _allocate(layout, session, io, num_slots=num_slots, context_length=context_length)
+    allocate = partial(layout, session, io, num_slots=num_slots, context_length=context_length, fixed_chunk=fixed_chunk)
+    causal_lm = _allocate(allocate, cache_bytes, num_slots=num_slots, context_length=context_length)
     started_s = time.perf_counter()
     try:
         deterministic = measure_load_independence(causal_lm)
@@ -104,32 +108,14 @@ def _in_place(folder: ModelFolder) -> GraphInPlace | None:
     return graph if graph.num_external == len(tensors) else None
 
 
-def _layout(folder: ModelFolder, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
-    """`SlotCausalLM` if GroupQueryAttention alone reads every cache, `GrowingCausalLM` if it reads none."""
-    readers = [folder.onnx_file.readers(cache.past_name) for cache in io.caches]
-    shared = [ops == {"GroupQueryAttention"} for ops in readers]
-    if all(shared):
-        return SlotCausalLM
-    if any(shared) or any("PagedAttention" in ops for ops in readers):
-        op_types = ", ".join(sorted(set[str]().union(*readers)))
-        raise ModelFolderError(f"{folder.path}: no layout supports these readers of the KV cache together: {op_types}")
-    return GrowingCausalLM
-
-
 def _allocate(
-    layout: type[SlotCausalLM] | type[GrowingCausalLM],
-    session: OnnxSession,
-    io: DecoderIO,
-    *,
-    num_slots: int,
-    context_length: int,
+    allocate: Callable[[], SlotCausalLM | GrowingCausalLM], cache_bytes: int, *, num_slots: int, context_length: int
 ) -> SlotCausalLM | GrowingCausalLM:
     try:
-        return layout(session, io, num_slots=num_slots, context_length=context_length)
+        return allocate()
     except MemoryError as error:
-        asked = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
         raise StartupError(
-            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {gib(asked)}, which could not be "
+            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {gib(cache_bytes)}, which could not be "
             f"allocated: {error}; lower --slots or --context-length"
         ) from error
 

@@ -60,13 +60,21 @@ class ElementType:
     onnx: int
     numpy: np.dtype[np.generic]
 
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether the type is bfloat16, which numpy lacks: its arrays hold the same bits as uint16."""
+        return self.onnx == 16
+
 
 _ELEMENT_TYPES = {
     "tensor(float)": ElementType(1, np.dtype(np.float32)),
+    "tensor(uint8)": ElementType(2, np.dtype(np.uint8)),
+    "tensor(int8)": ElementType(3, np.dtype(np.int8)),
     "tensor(int32)": ElementType(6, np.dtype(np.int32)),
     "tensor(int64)": ElementType(7, np.dtype(np.int64)),
     "tensor(bool)": ElementType(9, np.dtype(np.bool_)),
     "tensor(float16)": ElementType(10, np.dtype(np.float16)),
+    "tensor(bfloat16)": ElementType(16, np.dtype(np.uint16)),
 }
 
 
@@ -123,12 +131,12 @@ class DeviceBuffer:
         return self.pointer + row * self.row_bytes
 
     def copy_row(self, source: int, target: int, length: int | None = None) -> None:
-        """Copies `[source, :, :length]` to `[target, :, :length]`, or the whole row.
+        """Copies `[source, :, :length]` to `[target, :, :length]`, the same of flat rows, or the whole row.
 
         On CUDA it copies the whole row through the host, whatever `length` is.
         """
         if self.host is not None:
-            region = np.s_[...] if length is None else np.s_[:, :length]
+            region = np.s_[...] if length is None else np.s_[:length] if self.host.ndim == 2 else np.s_[:, :length]
             self.host[target][region] = self.host[source][region]
             return
         row_shape = (1, *self.shape[1:])
@@ -159,10 +167,10 @@ class Binding:
             for name, array in self._host_inputs.items():
                 self._bind_host_input(name, array)
 
-    def bind_host_output(self, name: str, array: AnyArray) -> None:
+    def bind_host_output(self, name: str, array: AnyArray, element_type: ElementType) -> None:
         """Binds a C-contiguous array in host memory, which each run fills."""
         self._host_outputs[name] = array
-        self.raw.bind_output(name, self._cpu, array.dtype.type, list(array.shape), array.ctypes.data)
+        self.raw.bind_output(name, self._cpu, element_type.onnx, list(array.shape), array.ctypes.data)
 
     def bind_device_input(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
         """Binds memory on the session's device, from which each run reads the input."""

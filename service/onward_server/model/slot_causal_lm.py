@@ -13,6 +13,9 @@ A prefill run therefore appends a spare token where there is room; its position 
 A row in [0, B) whose slot does not decode is idle. It writes one position past its own length, which is overwritten
 before it is read. A full slot is never idle, because its sequence ends in the step that filled it. The row of a slot
 can change: rows in use are kept at the front of the buffer by moving the last one into a gap.
+
+A graph whose runs depend on the tokens in them (see `CausalLM.fixed_chunk`) decodes one row a run, and its prefill runs
+have no spare token.
 """
 
 from collections.abc import Sequence
@@ -23,7 +26,8 @@ import numpy.typing as npt
 
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
-from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession
+from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession, TensorInfo
+from onward_server.model.row_run import bind_num_logits, bind_row, to_float32
 
 _BUCKET = 64
 """Total lengths of decode runs are rounded up to a multiple of this, so that many steps share a mask."""
@@ -32,40 +36,52 @@ _BUCKET = 64
 @dataclass(slots=True)
 class _DecodeBinding:
     binding: Binding
-    token_ids: npt.NDArray[np.int64]  # (B, 1)
-    positions: npt.NDArray[np.int64]  # (B, 1)
-    logits: AnyArray  # (B, 1, V)
-    mask: npt.NDArray[np.int64]  # (B, bucketed total)
+    token_ids: AnyArray  # (B, 1)
+    positions: AnyArray  # (B, 1)
+    logits: AnyArray  # (B, V)
+    mask: AnyArray  # (B, bucketed total)
 
 
 class SlotCausalLM:
     """Implements `CausalLM` for a GroupQueryAttention export."""
 
-    def __init__(self, session: OnnxSession, io: DecoderIO, *, num_slots: int, context_length: int) -> None:
+    def __init__(
+        self,
+        session: OnnxSession,
+        io: DecoderIO,
+        *,
+        num_slots: int,
+        context_length: int,
+        fixed_chunk: int | None = None,
+    ) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
+        self.fixed_chunk = fixed_chunk
         self.min_decode_rows = 1
         """Smallest number of rows of a decode run: 2 if a single row uses another kernel, as with int4."""
+        self._has_single_rows = fixed_chunk is not None or io.takes_single_rows
         self._session = session
         self._io = io
         self._capacity = _round_up(context_length)
         self._num_rows = max(num_slots, 2)
         self._caches = [
-            DeviceBuffer(session, (self._num_rows, cache.num_heads, self._capacity, cache.head_dim), cache.element_type)
+            DeviceBuffer(session, cache.shape(self._num_rows, max(self._capacity, cache.window)), cache.element_type)
             for cache in io.caches
         ]
         self._row_lengths = np.zeros(self._num_rows, np.int64)
         self._rows = list(range(num_slots))  # slot to row
         self._positions = np.arange(self._capacity, dtype=np.int64)
-        self._logits = np.empty((self._num_rows, 1, io.vocabulary_size), io.logits_type.numpy)  # of decode runs
+        self._logits = io.new_logits(self._num_rows, 1)  # of decode runs
         self._decode_bindings: dict[int, _DecodeBinding] = {}
         self._prefill_bindings: dict[int, Binding] = {}
 
     @staticmethod
     def cache_bytes(io: DecoderIO, *, num_slots: int, context_length: int) -> int:
         """Bytes of KV memory that the constructor allocates."""
-        return io.token_bytes * max(num_slots, 2) * _round_up(context_length)
+        capacity = _round_up(context_length)
+        row_bytes = sum(cache.token_bytes * max(capacity, cache.window) for cache in io.caches)
+        return max(num_slots, 2) * row_bytes
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """See `CausalLM.prefill`."""
@@ -74,15 +90,24 @@ class SlotCausalLM:
         room = self.context_length - start - size
         if room < 0 or (start and size < 2):
             raise AssertionError(f"a chunk of {size} tokens at {start} of {self.context_length}")
-        if room:
+        if self.fixed_chunk is not None:
+            return self._prefill_row(row, start, token_ids, num_spare=0)
+        if room and not self._io.has_last_logits_only:
             return self._prefill_row(row, start, np.append(token_ids, 0), num_spare=1)
-        if size > 3:  # no position is left for a spare token, so the last run has two tokens
-            self._prefill_row(row, start, token_ids[:-1], num_spare=1)
+        # The logits of a spare token would replace those of the last one, or there is no position for a spare token:
+        # so the last run has two tokens.
+        if size > 2:
+            self._prefill_row(row, start, np.append(token_ids[:-2], 0), num_spare=1)
             start, token_ids = start + size - 2, token_ids[-2:]
         return self._prefill_row(row, start, token_ids, num_spare=0)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
+        if self._has_single_rows:
+            rows = [(self._rows[slot], token_id) for slot, token_id in zip(slots, token_ids, strict=True)]
+            return np.stack(
+                [self._prefill_row(row, int(self._row_lengths[row]), [token_id], num_spare=0) for row, token_id in rows]
+            )
         self._close_gaps(slots)
         rows = [self._rows[slot] for slot in slots]
         run = self._decode_binding(max(self.min_decode_rows, max(rows) + 1))
@@ -93,10 +118,10 @@ class SlotCausalLM:
         self._set_mask(run, lengths)
         self._session.run(run.binding)
         self._row_lengths[rows] += 1
-        logits = run.logits[:, 0]
+        logits = run.logits
         if rows != list(range(len(rows))):
             logits = logits[rows]
-        return logits[: len(rows)].astype(np.float32, copy=False)
+        return to_float32(logits[: len(rows)], self._io.logits_type)
 
     def copy(self, source: int, target: int) -> None:
         """See `CausalLM.copy`."""
@@ -116,21 +141,13 @@ class SlotCausalLM:
         self.decode([0], [0])
         self.release(0)
 
-    def _prefill_row(self, row: int, start: int, token_ids: TokenIds, *, num_spare: int) -> Logits:
-        """Prefills tokens; returns the logits (V,) after the last token that is not spare."""
-        size = len(token_ids)
-        total = start + size
+    def _prefill_row(self, row: int, start: int, token_ids: TokenIds | Sequence[int], *, num_spare: int) -> Logits:
+        """Prefills tokens; returns the logits (V,) after the last token that is not spare, if the graph gives them."""
         binding = self._prefill_binding(row)
-        binding.bind_host_input("input_ids", np.ascontiguousarray(token_ids, np.int64)[None])
-        self._bind_optional(binding, mask=np.ones((1, total), np.int64), positions=self._positions[None, start:total])
-        num_logits = 1 + num_spare if self._io.has_num_logits else size
-        if self._io.has_num_logits:
-            binding.bind_host_input("num_logits_to_keep", np.array(num_logits, np.int64))
-        logits = np.empty((1, num_logits, self.vocabulary_size), self._io.logits_type.numpy)
-        binding.bind_host_output("logits", logits)
+        logits = bind_row(self._io, binding, token_ids, start, num_logits=1 + num_spare)
         self._session.run(binding)
-        self._row_lengths[row] = total - num_spare
-        return logits[0, -1 - num_spare].astype(np.float32, copy=False)
+        self._row_lengths[row] = start + len(token_ids) - num_spare
+        return to_float32(logits[0, max(-1 - num_spare, -logits.shape[1])], self._io.logits_type)
 
     def _close_gaps(self, slots: Sequence[int]) -> None:
         """Moves decoding rows into empty rows before them, so that a decode run has few idle rows."""
@@ -155,23 +172,28 @@ class SlotCausalLM:
         self._row_lengths[target] = length
 
     def _set_mask(self, run: _DecodeBinding, lengths: npt.NDArray[np.int64]) -> None:
+        if self._io.mask is None:
+            return
         total = min(_round_up(int(lengths.max()) + 1), self.context_length)
         if run.mask.shape[1] != total:
-            run.mask = np.empty((len(lengths), total), np.int64)
-            self._bind_optional(run.binding, mask=run.mask, positions=run.positions)
+            run.mask = np.empty((len(lengths), total), self._io.mask.element_type.numpy)
+            run.binding.bind_host_input(self._io.mask.name, run.mask)
         run.mask[...] = self._positions[:total] <= lengths[:, None]
 
     def _decode_binding(self, num_rows: int) -> _DecodeBinding:
         if num_rows not in self._decode_bindings:
             run = _DecodeBinding(
                 binding=self._bound_to_rows(0, num_rows),
-                token_ids=np.zeros((num_rows, 1), np.int64),
-                positions=np.zeros((num_rows, 1), np.int64),
-                logits=self._logits[:num_rows],
-                mask=np.empty((num_rows, 0), np.int64),
+                token_ids=_column(num_rows, self._io.token_ids),
+                positions=_column(num_rows, self._io.positions),
+                logits=self._logits[:num_rows].reshape(num_rows, -1),
+                mask=np.empty((num_rows, 0)),
             )
-            run.binding.bind_host_input("input_ids", run.token_ids)
-            run.binding.bind_host_output("logits", run.logits)
+            run.binding.bind_host_input(self._io.token_ids.name, run.token_ids)
+            if self._io.positions is not None:
+                run.binding.bind_host_input(self._io.positions.name, run.positions)
+            bind_num_logits(self._io, run.binding, 1)
+            run.binding.bind_host_output(self._io.logits.name, self._logits[:num_rows], self._io.logits_type)
             self._decode_bindings[num_rows] = run
         return self._decode_bindings[num_rows]
 
@@ -187,17 +209,11 @@ class SlotCausalLM:
             pointer = buffer.row_pointer(first)
             binding.bind_device_input(cache.past_name, pointer, shape, cache.element_type)
             binding.bind_device_output(cache.present_name, pointer, shape, cache.element_type)
-        if self._io.has_num_logits:
-            binding.bind_host_input("num_logits_to_keep", np.array(1, np.int64))
         return binding
 
-    def _bind_optional(
-        self, binding: Binding, *, mask: npt.NDArray[np.int64], positions: npt.NDArray[np.int64]
-    ) -> None:
-        if self._io.has_mask:
-            binding.bind_host_input("attention_mask", mask)
-        if self._io.has_positions:
-            binding.bind_host_input("position_ids", np.ascontiguousarray(positions))
+
+def _column(num_rows: int, info: TensorInfo | None) -> AnyArray:
+    return np.zeros((num_rows, 1), np.int64 if info is None else info.element_type.numpy)
 
 
 def _round_up(length: int) -> int:
