@@ -167,10 +167,11 @@ class Binding:
             for name, array in self._host_inputs.items():
                 self._bind_host_input(name, array)
 
-    def bind_host_output(self, name: str, array: AnyArray, element_type: ElementType) -> None:
-        """Binds a C-contiguous array in host memory, which each run fills."""
+    def bind_host_output(self, name: str, array: AnyArray, element_type: ElementType | None = None) -> None:
+        """Binds a C-contiguous array in host memory, which each run fills; its own type is the default."""
         self._host_outputs[name] = array
-        self.raw.bind_output(name, self._cpu, element_type.onnx, list(array.shape), array.ctypes.data)
+        type_ = array.dtype.type if element_type is None else element_type.onnx
+        self.raw.bind_output(name, self._cpu, type_, list(array.shape), array.ctypes.data)
 
     def bind_device_input(self, name: str, pointer: int, shape: Sequence[int], element_type: ElementType) -> None:
         """Binds memory on the session's device, from which each run reads the input."""
