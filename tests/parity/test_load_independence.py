@@ -25,7 +25,11 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def load(folder: Path) -> LoadedModel:
     return load_model(
-        ModelFolder.read(folder), SessionOptions(spinning=False), num_slots=NUM_SLOTS, max_context_length=None, prefill_chunk=512
+        ModelFolder.read(folder),
+        SessionOptions(spinning=False),
+        num_slots=NUM_SLOTS,
+        max_context_length=None,
+        prefill_chunk=512,
     )
 
 
