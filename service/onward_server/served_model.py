@@ -21,6 +21,7 @@ from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.loading_steps import LoadingSteps
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
+from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.runtime.watchdog import RunDurations, measure
@@ -62,7 +63,7 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
 
 
 def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
-    model_id = reference.model_id
+    model_id, digests = reference.model_id, FileDigests()
     with steps.step(f"{model_id}: reading {reference.location}"):
         folder = ModelFolder.read(_local_path(reference), reference.variant)
         tokenizer = Tokenizer.load(folder.path)
@@ -83,7 +84,8 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
     with steps.step(f"{model_id}: computing the fingerprint"):
         environment = (VERSION, runtime_version(), loaded.execution_provider)
         overrides = [template.source] if template and settings.chat_template_of(model_id) else []
-        fingerprint = folder.fingerprint(*environment, *output_format.names, *overrides)
+        parts = (*environment, loaded.graph_digest, *output_format.names, *overrides)
+        fingerprint = folder.fingerprint(digests, *parts)
     tools_fault = _tools_fault(template, tool_format)
     card = ModelCard(
         id=model_id,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.model.causal_lm import CausalLM
@@ -17,9 +18,10 @@ from onward_server.model.layout import choose_layout, fixed_chunk_of
 from onward_server.model.load_independence import measure_load_independence
 from onward_server.model.memory import gib, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
+from onward_server.model.rewriting.rewriter import Rewriter
+from onward_server.model.served_graph import served_graph
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
-from onward_server.model.source.graph_in_place import GraphInPlace
 from onward_server.model.source.precision import precision_of
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,15 @@ class LoadedModel:
     """Whether a probe gave the same bits alone, beside other sequences and in chunks."""
     precision: str
     execution_provider: str
+    origin: str
+    """How the graph relates to the one in the folder, as the end of a sentence."""
+    graph_digest: str
+    """A digest of a rewritten graph; empty if the one in the folder is served."""
+
+    @property
+    def layout(self) -> Literal["slots", "growing"]:
+        """How the caches of keys and values lie in memory. Only with slots do sequences share runs."""
+        return "slots" if isinstance(self.causal_lm, SlotCausalLM) else "growing"
 
 
 def load_model(
@@ -46,6 +57,7 @@ def load_model(
     num_slots: int,
     max_context_length: int | None,
     prefill_chunk: int,
+    rewriter: Rewriter | None = None,
 ) -> LoadedModel:
     """Opens the session and allocates the KV memory of all slots.
 
@@ -55,16 +67,18 @@ def load_model(
         num_slots: Sequences that decode at the same time.
         max_context_length: Limit of the context in tokens; None: the model's own.
         prefill_chunk: Maximum number of tokens in one `prefill`; their logits need memory, too.
+        rewriter: Rewrites the graph where that helps; None: the graph in the folder is served.
 
     Raises:
         StartupError: The model does not fit in memory, or the execution provider cannot be used.
         ModelFolderError: The graph is not supported, or its first run failed.
     """
     require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
-    session = OnnxSession(folder.onnx_path, options, _in_place(folder))
+    served = served_graph(folder, options, rewriter, prefill_chunk=prefill_chunk)
+    session = OnnxSession(folder.onnx_path, options, served.graph)
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
-    layout, fixed_chunk = choose_layout(folder.onnx_file, io), fixed_chunk_of(folder.onnx_file)
+    layout, fixed_chunk = choose_layout(served.onnx_file, io), fixed_chunk_of(served.onnx_file)
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
         chunk = min(max(prefill_chunk, fixed_chunk or 0), context_length)
@@ -98,14 +112,9 @@ def load_model(
         deterministic=deterministic,
         precision=precision_of(folder.onnx_file),
         execution_provider=session.execution_provider,
+        origin=served.origin,
+        graph_digest=served.digest,
     )
-
-
-def _in_place(folder: ModelFolder) -> GraphInPlace | None:
-    """The graph with its weights in the file; None if external data of subgraphs needs the file itself."""
-    tensors = folder.onnx_file.external_tensors
-    graph = GraphInPlace.read(folder.onnx_path, {tensor.location for tensor in tensors})
-    return graph if graph.num_external == len(tensors) else None
 
 
 def _allocate(

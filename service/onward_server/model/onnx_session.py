@@ -243,6 +243,12 @@ def usable_processors() -> int:
     return processors
 
 
+def uses_cpu(options: SessionOptions) -> bool:
+    """Whether a session with these options runs on the CPU, also where CUDA could run another model."""
+    asked = options.execution_provider
+    return asked is ExecutionProvider.CPU or (asked is ExecutionProvider.AUTO and not _has_cuda_device())
+
+
 def runtime_version() -> str:
     """Version of onnxruntime."""
     return str(ort.__version__)
@@ -250,7 +256,7 @@ def runtime_version() -> str:
 
 def _load(path: Path, options: SessionOptions, graph: GraphInPlace | None) -> ort.InferenceSession:
     asked = options.execution_provider
-    if asked is ExecutionProvider.CUDA or (asked is ExecutionProvider.AUTO and _has_cuda_device()):
+    if not uses_cpu(options):
         try:
             return _load_on_cuda(path, options)
         except StartupError as error:

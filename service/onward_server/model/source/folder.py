@@ -16,12 +16,12 @@ from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.source.access import (
     is_present,
     list_files,
-    open_file,
     require_no_link_outside,
     require_readable_file,
     require_readable_folder,
 )
 from onward_server.model.source.choice import Choice, choose_graph
+from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.onnx_file import ExternalTensor, OnnxFile
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 
@@ -90,21 +90,25 @@ class ModelFolder:
             weight_bytes=sum(file.stat().st_size for file in {onnx_path, *external}),
         )
 
-    def fingerprint(self, *parts: str) -> str:
+    @property
+    def weight_files(self) -> list[Path]:
+        """The ONNX file, and the files of its external data."""
+        external = {self.onnx_path.parent / tensor.location for tensor in self.onnx_file.external_tensors}
+        return [self.onnx_path, *sorted(external - {self.onnx_path})]
+
+    def fingerprint(self, digests: FileDigests, *parts: str) -> str:
         """A digest of all that affects the output: the files of the folder, and `parts` such as versions."""
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part.encode() + b"\0")
         for file in sorted(_served_files(self)):
             digest.update(os.path.relpath(file, self.path).encode() + b"\0")
-            with open_file(file) as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(digests.of(file))
         return f"fp_{digest.hexdigest()[:16]}"
 
 
 def _served_files(folder: ModelFolder) -> Iterator[Path]:
-    external = {folder.onnx_path.parent / tensor.location for tensor in folder.onnx_file.external_tensors}
-    yield from {folder.onnx_path, *external}
+    yield from folder.weight_files
     yield from (file for pattern in _OTHER_FILES for file in folder.path.glob(pattern))
 
 

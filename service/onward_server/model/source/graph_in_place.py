@@ -12,6 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from onward_server.errors import ModelFolderError
+from onward_server.model.source.access import open_file
 from onward_server.model.source.onnx_file import FieldValue, fields, read_field
 
 _MODEL_GRAPH, _GRAPH_INITIALIZER = 7, 5
@@ -63,7 +64,7 @@ class GraphInPlace:
             moved={location: target.relative_to(folder).as_posix() for location, target in files.items()},
         )
         try:
-            with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            with open_file(file) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 view = memoryview(data)
                 try:
                     model = b"".join(writer.model(view))

@@ -83,18 +83,27 @@ class OnnxFile:
         Raises:
             ModelFolderError: The file is empty, truncated or not an ONNX model.
         """
-        onnx_file = cls()
         try:
             with open_file(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 view = memoryview(data)
                 try:
-                    onnx_file._walk("model", view, 0, len(view), 0)
+                    return cls.parse(view)
                 finally:
                     view.release()
         except (ValueError, UnicodeDecodeError) as error:
             raise ModelFolderError(f"{path} is truncated or not an ONNX model: {error}") from error
+
+    @classmethod
+    def parse(cls, data: memoryview) -> "OnnxFile":
+        """Reads the content of a file.
+
+        Raises:
+            ValueError: It is truncated or not an ONNX model.
+        """
+        onnx_file = cls()
+        onnx_file._walk("model", data, 0, len(data), 0)
         if not onnx_file.op_types:
-            raise ModelFolderError(f"{path} is not an ONNX model: it has no nodes")
+            raise ValueError("it has no nodes")
         onnx_file.inputs = [name for name in onnx_file.inputs if name not in onnx_file.constants]
         return onnx_file
 

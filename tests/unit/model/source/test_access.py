@@ -12,6 +12,7 @@ from onward_server.errors import ModelFolderError, StartupError
 from onward_server.model.json_file import read_json_object
 from onward_server.model.source import access
 from onward_server.model.source.access import open_file, read_file, read_text, require_no_link_outside
+from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.tokenizer import Tokenizer
 
@@ -50,7 +51,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 def read_everything(folder: Path) -> None:
     """As a start does, but for the session."""
-    ModelFolder.read(folder).fingerprint()
+    ModelFolder.read(folder).fingerprint(FileDigests())
     Tokenizer.load(folder)
     folder_templates(folder)
 

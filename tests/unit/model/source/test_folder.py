@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onward_server.errors import ModelFolderError
+from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.onnx_file import OnnxFile
 from testing.tiny_model import write_tiny_model
@@ -119,13 +120,13 @@ def test_the_fingerprint_changes_with_every_file_that_affects_the_output(folder:
     (folder / name).parent.mkdir(exist_ok=True)
     if name.endswith("jinja"):
         (folder / name).write_text("{{ messages }}")
-    before = ModelFolder.read(folder).fingerprint("1.0")
-    assert ModelFolder.read(folder).fingerprint("1.0") == before
-    assert ModelFolder.read(folder).fingerprint("1.1") != before
+    before = ModelFolder.read(folder).fingerprint(FileDigests(), "1.0")
+    assert ModelFolder.read(folder).fingerprint(FileDigests(), "1.0") == before
+    assert ModelFolder.read(folder).fingerprint(FileDigests(), "1.1") != before
     data = (folder / name).read_bytes()
     changed = data + b"\n" if name.endswith(("json", "jinja")) else bytes([data[0] ^ 1]) + data[1:]
     (folder / name).write_bytes(changed)
-    assert ModelFolder.read(folder).fingerprint("1.0") != before
+    assert ModelFolder.read(folder).fingerprint(FileDigests(), "1.0") != before
 
 
 def test_external_data_is_found_wherever_an_onnx_file_can_hide_it(tmp_path: Path) -> None:

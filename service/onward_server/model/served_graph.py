@@ -1,0 +1,76 @@
+"""The graph that is served for a model: the one in its ONNX file, or a rewritten one."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from onward_server.model.onnx_session import SessionOptions, uses_cpu
+from onward_server.model.rewriting.outcome import Kept, Outcome, Rewritten
+from onward_server.model.rewriting.rewriter import Rewriter
+from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.graph_in_place import GraphInPlace
+from onward_server.model.source.onnx_file import OnnxFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedGraph:
+    """A graph, and how it came about."""
+
+    graph: GraphInPlace | None
+    """None: the ONNX file itself."""
+    onnx_file: OnnxFile
+    """The structure of the graph."""
+    origin: str
+    """How it relates to the ONNX file, as the end of a sentence for the log."""
+    digest: str
+    """A digest of a rewritten graph; empty for the one in the file."""
+
+
+def served_graph(
+    folder: ModelFolder, options: SessionOptions, rewriter: Rewriter | None, *, prefill_chunk: int
+) -> ServedGraph:
+    """Rewrites the graph of a folder where that helps.
+
+    Args:
+        folder: The model folder.
+        options: How the session will be made.
+        rewriter: Rewrites it; None: the original is served.
+        prefill_chunk: Maximum number of tokens in one `prefill`.
+
+    Raises:
+        ModelFolderError: The ONNX file has changed since it was checked.
+    """
+    graph = _in_place(folder)
+    outcome = _outcome(folder, graph, options, rewriter, prefill_chunk=prefill_chunk)
+    if graph is not None and isinstance(outcome, Rewritten):
+        return ServedGraph(
+            graph=replace(graph, model=outcome.model),
+            onnx_file=OnnxFile.parse(memoryview(outcome.model)),
+            origin=f"rewritten: {outcome.changes}",
+            digest=hashlib.sha256(outcome.model).hexdigest(),
+        )
+    reason = f", because {outcome.reason}" if isinstance(outcome, Kept) else ""
+    return ServedGraph(graph=graph, onnx_file=folder.onnx_file, origin=f"as exported{reason}", digest="")
+
+
+def _outcome(
+    folder: ModelFolder,
+    graph: GraphInPlace | None,
+    options: SessionOptions,
+    rewriter: Rewriter | None,
+    *,
+    prefill_chunk: int,
+) -> Outcome:
+    if rewriter is None:
+        return Kept(reason="rewriting is off")
+    if not uses_cpu(options):
+        return Kept(reason="graphs are rewritten for the CPU only")
+    if graph is None:
+        return Kept(reason="its subgraphs have external data")
+    return rewriter.rewrite(folder, graph, options, prefill_chunk=prefill_chunk)
+
+
+def _in_place(folder: ModelFolder) -> GraphInPlace | None:
+    """The graph with its weights in their files; None if external data of subgraphs needs the ONNX file itself."""
+    tensors = folder.onnx_file.external_tensors
+    graph = GraphInPlace.read(folder.onnx_path, {tensor.location for tensor in tensors})
+    return graph if graph.num_external == len(tensors) else None
