@@ -1,0 +1,261 @@
+"""What the attention of a layer computes, read by experiment.
+
+Exporters write scales, masks and soft caps in many ways. So they are not read from the operators: the part of the graph
+between query, keys, values and output is evaluated for chosen numbers, and the parameters of GroupQueryAttention follow
+from the results. At last, the part must compute what that operator computes with them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from onward_server.model.rewriting.graph import Array, Graph, NotEvaluable, Sizes
+from onward_server.model.rewriting.refusal import NotRewritable
+from onward_server.model.rewriting.region import PROBE, Region
+
+Floats = npt.NDArray[np.float64]
+
+_MASKED = -9000.0
+"""Below this, relative to the logit of a token itself, the logit of another token is masked."""
+_LARGE_SCORE = 3e4
+"""A score that any soft cap caps, and that float16 can hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """The sizes of an attention."""
+
+    num: int
+    num_kv: int
+    size: int
+    element_type: int
+    """Of queries, keys and values, as the number that ONNX gives it."""
+    dtype: np.dtype[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """The attention of a layer, as GroupQueryAttention describes it."""
+
+    region: Region
+    heads: Heads
+    scale: float
+    softcap: float | None
+    window: int | None
+    """Number of tokens that a token sees, itself among them; None: all before it."""
+    sinks: Floats | None
+    """(H,), a logit of each head that takes weight and gives nothing."""
+    slopes: Floats | None
+    """(H,), what ALiBi subtracts from a logit for each token of distance."""
+    output: str
+    """(B, S, H * D)"""
+
+
+def read_attention(graph: Graph, region: Region, context_length: int) -> Attention:
+    """Reads what a part of the graph computes.
+
+    Raises:
+        NotRewritable: It is not an attention that GroupQueryAttention can compute.
+    """
+    try:
+        probe = _Probe(graph, region, _heads(graph, region))
+        scale, softcap = _read_scale(probe)
+        bias = _bias(probe, PROBE)
+        attention = Attention(
+            region=region,
+            heads=probe.heads,
+            scale=scale,
+            softcap=softcap,
+            window=_read_window(probe, context_length),
+            sinks=_read_sinks(probe),
+            slopes=_read_slopes(bias),
+            output=region.outputs[0],
+        )
+        _require_mask(probe, attention, PROBE)
+        if attention.window is not None:
+            _require_mask(probe, attention, Sizes(batch=2, new=3, past=max(attention.window - 2, 0)))
+        return _with_output(probe, attention)
+    except NotEvaluable as error:
+        raise NotRewritable(
+            f"the attention of layer {region.layer} depends on more than its inputs: {error}"
+        ) from error
+
+
+class _Probe:
+    """Evaluates the attention of a layer for chosen numbers."""
+
+    def __init__(self, graph: Graph, region: Region, heads: Heads) -> None:
+        self.region = region
+        self.heads = heads
+        self._graph = graph
+        self._zeros = self.arrays(PROBE)
+
+    def arrays(self, sizes: Sizes) -> tuple[Array, Array, Array]:
+        """Zeros for a query, keys and values."""
+        heads = self.heads
+        return (
+            np.zeros((sizes.batch, heads.num, sizes.new, heads.size), heads.dtype),
+            np.zeros((sizes.batch, heads.num_kv, sizes.total, heads.size), heads.dtype),
+            np.zeros((sizes.batch, heads.num_kv, sizes.total, heads.size), heads.dtype),
+        )
+
+    def run(self, name: str, query: Array, keys: Array, values: Array) -> Array:
+        """A value in the run `PROBE`."""
+        region = self.region
+        given = {region.query: query, region.keys.whole: keys, region.values.whole: values}
+        return self._evaluate(name, given, PROBE)
+
+    def unscored(self, sizes: Sizes) -> Floats:
+        """The logits (B, H, S, T) of scores that are zero; with a sink T + 1 of them."""
+        shape = self._scores_shape(sizes)
+        logits = self._evaluate(self.region.logits, {self.region.scores: np.zeros(shape, self.heads.dtype)}, sizes)
+        return logits.astype(np.float64).reshape(sizes.batch, self.heads.num, sizes.new, -1)
+
+    def _scores_shape(self, sizes: Sizes) -> tuple[int, ...]:
+        query, keys, values = self._zeros
+        num_axes = self.run(self.region.scores, query, keys, values).ndim
+        rows = (sizes.batch, self.heads.num) if num_axes == 4 else (sizes.batch * self.heads.num,)
+        return (*rows, sizes.new, sizes.total)
+
+    def _evaluate(self, name: str, given: Mapping[str, Array], sizes: Sizes) -> Array:
+        positions = np.arange(sizes.past, sizes.total) + np.zeros((sizes.batch, 1), np.int64)
+        inputs: dict[str, Array] = {
+            "attention_mask": np.ones((sizes.batch, sizes.total), np.int64),
+            "position_ids": positions,
+        }
+        return self._graph.evaluate([name], {**inputs, **given}, sizes)[0]
+
+
+def _heads(graph: Graph, region: Region) -> Heads:
+    keys, values, scores = (
+        graph.tensor_type(name, PROBE) for name in (region.keys.whole, region.values.whole, region.scores)
+    )
+    query = graph.tensor_type(region.query, PROBE)
+    if not keys or not values or not keys.shape or keys.shape != values.shape:
+        raise NotRewritable(f"keys and values of layer {region.layer} differ in shape")
+    for candidate in (query, scores):
+        if candidate and candidate.shape and len(candidate.shape) == 4 and candidate.shape[1]:
+            num = candidate.shape[1]
+            break
+    else:
+        raise NotRewritable(f"the number of heads of layer {region.layer} is unknown")
+    _, num_kv, _, size = keys.shape
+    if not num_kv or not size or num % num_kv or size % 8:
+        raise NotRewritable(
+            f"layer {region.layer} has {num} heads and {num_kv} for keys, of size {size}; GroupQueryAttention needs a "
+            "multiple, and a size that 8 divides"
+        )
+    return Heads(num=num, num_kv=num_kv, size=size, element_type=keys.element_type, dtype=keys.dtype)
+
+
+def _read_scale(probe: _Probe) -> tuple[float, float | None]:
+    """The factor of the scores, and their soft cap."""
+    if probe.region.tanh is None:
+        return _of_last_score(probe, probe.region.logits, 1.0), None
+    softcap = _of_last_score(probe, probe.region.logits, _LARGE_SCORE)
+    return softcap * _of_last_score(probe, probe.region.tanh, 1.0), softcap
+
+
+def _of_last_score(probe: _Probe, name: str, score: float) -> float:
+    """What a score of the last token with itself adds to a value that is computed from the scores."""
+    query, keys, values = probe.arrays(PROBE)
+    query[..., 0] = score
+    without = _last_two(probe, probe.run(name, query, keys, values))
+    keys[:, :, -1, 0] = 1
+    changes = _last_two(probe, probe.run(name, query, keys, values)) - without
+    if np.ptp(changes) > 0:
+        raise NotRewritable(f"the heads of layer {probe.region.layer} have different scales")
+    return float(changes[0])
+
+
+def _last_two(probe: _Probe, logits: Array) -> Floats:
+    """The difference, for each head, between the last token's logit of itself and that of the token before."""
+    rows = logits.astype(np.float64).reshape(PROBE.batch * probe.heads.num, PROBE.new, -1)[:, -1]
+    difference: Floats = rows[:, PROBE.total - 1] - rows[:, PROBE.total - 2]  # a shift of the whole row cancels
+    return difference
+
+
+def _bias(probe: _Probe, sizes: Sizes) -> Floats:
+    """What is added to the logits (B, H, S, T), relative to that of a token itself."""
+    logits = probe.unscored(sizes)[..., : sizes.total]
+    own = np.arange(sizes.new)
+    return logits - logits[:, :, own, sizes.past + own][..., None]
+
+
+def _read_window(probe: _Probe, context_length: int) -> int | None:
+    """How many tokens the last token of the context sees."""
+    sizes = Sizes(batch=1, new=1, past=context_length - 1)
+    num_seen = int((_bias(probe, sizes)[0, 0, 0] > _MASKED).sum())
+    return num_seen if num_seen < context_length else None
+
+
+def _read_sinks(probe: _Probe) -> Floats | None:
+    logits = probe.unscored(PROBE)[0, :, -1]
+    if logits.shape[-1] == PROBE.total:
+        return None
+    return logits[:, -1] - logits[:, PROBE.total - 1]
+
+
+def _read_slopes(bias: Floats) -> Floats | None:
+    slopes = -bias[0, :, -1, PROBE.total - 2]
+    return slopes if np.abs(slopes).max() > 0 else None
+
+
+def _require_mask(probe: _Probe, attention: Attention, sizes: Sizes) -> None:
+    """Requires that the mask is that of a window, and that ALiBi or nothing is added to what it leaves."""
+    bias = _bias(probe, sizes)
+    distance = _distance(sizes)
+    expected = np.zeros_like(bias)
+    if attention.slopes is not None:
+        expected -= attention.slopes[:, None, None] * distance
+    seen = _seen(attention, sizes)
+    if (bias[..., ~seen] > _MASKED).any() or not np.allclose(
+        bias[..., seen], expected[..., seen], rtol=1e-3, atol=1e-5
+    ):
+        raise NotRewritable(
+            f"layer {attention.region.layer} does not see the last {attention.window or 'of all'} tokens alike"
+        )
+
+
+def _with_output(probe: _Probe, attention: Attention) -> Attention:
+    """The attention with its output, which must be what GroupQueryAttention computes."""
+    generator = np.random.default_rng(0)
+    query, keys, values = (generator.normal(size=each.shape).astype(each.dtype) for each in probe.arrays(PROBE))
+    expected = _attend(attention, query, keys, values)
+    tolerance = np.abs(expected).max() * (1e-4 if probe.heads.dtype == np.float32 else 1e-2)
+    for name in attention.region.outputs:
+        output = probe.run(name, query, keys, values)
+        if output.shape == expected.shape:
+            if np.abs(output.astype(np.float64) - expected).max() > tolerance:
+                break
+            return replace(attention, output=name)
+    raise NotRewritable(f"layer {attention.region.layer} computes more than an attention of its cache")
+
+
+def _attend(attention: Attention, query: Array, keys: Array, values: Array) -> Floats:
+    """What GroupQueryAttention computes in the run `PROBE`: (B, S, H * D)."""
+    group = attention.heads.num // attention.heads.num_kv
+    keys, values = (np.repeat(each.astype(np.float64), group, axis=1) for each in (keys, values))
+    logits = query.astype(np.float64) @ keys.swapaxes(-1, -2) * attention.scale
+    if attention.softcap is not None:
+        logits = attention.softcap * np.tanh(logits / attention.softcap)
+    if attention.slopes is not None:
+        logits -= attention.slopes[:, None, None] * _distance(PROBE)
+    weights = np.exp(np.where(_seen(attention, PROBE), logits, -np.inf))
+    total = weights.sum(axis=-1, keepdims=True)
+    if attention.sinks is not None:
+        total += np.exp(attention.sinks)[:, None, None]
+    mixed: Floats = (weights / total) @ values
+    return mixed.swapaxes(1, 2).reshape(PROBE.batch, PROBE.new, -1)
+
+
+def _distance(sizes: Sizes) -> npt.NDArray[np.int64]:
+    """How many tokens lie between (S, T)."""
+    return np.arange(sizes.past, sizes.total)[:, None] - np.arange(sizes.total)
+
+
+def _seen(attention: Attention, sizes: Sizes) -> npt.NDArray[np.bool_]:
+    distance = _distance(sizes)
+    return (distance >= 0) & (distance < (attention.window or sizes.total))

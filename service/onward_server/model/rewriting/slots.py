@@ -1,0 +1,138 @@
+"""Rewrites a decomposed decoder into one whose sequences share slots.
+
+In each layer, one GroupQueryAttention takes the place of what stands between the query, the new keys and values, and
+the output. Position embeddings stay as they are. The mask is left without readers, and is removed.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from onward_server.model.rewriting.attention import Attention, read_attention
+from onward_server.model.rewriting.graph import CONTRIB, Graph
+from onward_server.model.rewriting.last_logits import keep_last_logits
+from onward_server.model.rewriting.positions import count_by_row
+from onward_server.model.rewriting.refusal import NotRewritable
+from onward_server.model.rewriting.region import CacheInput, Region
+from onward_server.model.rewriting.rows import PREFIX, RowValues
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRewriting:
+    """What was rewritten."""
+
+    layers: tuple[Attention, ...]
+
+    @property
+    def windows(self) -> list[int]:
+        """The lengths of the windows, each once, in order."""
+        return sorted({layer.window for layer in self.layers if layer.window is not None})
+
+    def __str__(self) -> str:
+        """The facts in words, for the log."""
+        heads = self.layers[0].heads
+        facts = [f"{len(self.layers)} layers, {heads.num} heads, {heads.num_kv} KV heads of size {heads.size}"]
+        if self.windows:
+            facts.append(f"windows of {', '.join(map(str, self.windows))} tokens")
+        for fact, has in (
+            ("soft cap", any(layer.softcap is not None for layer in self.layers)),
+            ("attention sinks", any(layer.sinks is not None for layer in self.layers)),
+            ("ALiBi", any(layer.slopes is not None for layer in self.layers)),
+        ):
+            facts += [fact] * has
+        return ", ".join(facts)
+
+
+def to_slots(graph: Graph, *, context_length: int) -> SlotRewriting:
+    """Rewrites a graph in place.
+
+    Args:
+        graph: The graph. If the function raises, it is left half rewritten.
+        context_length: Number of tokens of the model's context. A longer window is no window.
+
+    Raises:
+        NotRewritable: The graph has a form that is not recognized.
+    """
+    num_layers = sum(name.startswith("past_key_values.") and name.endswith(".key") for name in graph.inputs)
+    if not num_layers or "attention_mask" not in graph.inputs or "input_ids" not in graph.inputs:
+        raise NotRewritable("the graph has no input_ids, no attention_mask or no past_key_values")
+    layers = tuple(read_attention(graph, Region.find(graph, layer), context_length) for layer in range(num_layers))
+    rows = RowValues.add_to(graph)
+    for attention in layers:
+        _write(graph, rows, attention)
+    count_by_row(graph, rows)
+    keep_last_logits(graph)
+    graph.prune()
+    return SlotRewriting(layers=layers)
+
+
+def _write(graph: Graph, rows: RowValues, attention: Attention) -> None:
+    """Puts GroupQueryAttention in the place of a layer's attention."""
+    region, heads = attention.region, attention.heads
+    name = f"{PREFIX}{region.layer}"
+    inputs = [
+        _flat(graph, region.query, f"{name}/query"),
+        _flat(graph, region.keys.new, f"{name}/key"),
+        _flat(graph, region.values.new, f"{name}/value"),
+        region.keys.past,
+        region.values.past,
+        rows.last_positions,
+        rows.total,
+        "",
+        "",
+        "",
+        _alibi(graph, rows, attention),
+        _sinks(graph, attention),
+    ]
+    while not inputs[-1]:
+        inputs.pop()
+    for cache in (region.keys, region.values):
+        _use_slots(graph, cache, attention)
+    graph.replace_uses(attention.output, f"{name}/output")
+    graph.add_node(
+        "GroupQueryAttention",
+        inputs,
+        [f"{name}/output", region.keys.present, region.values.present],
+        domain=CONTRIB,
+        num_heads=heads.num,
+        kv_num_heads=heads.num_kv,
+        scale=attention.scale,
+        softcap=attention.softcap or 0.0,
+        local_window_size=attention.window or -1,
+        do_rotary=0,
+    )
+
+
+def _flat(graph: Graph, name: str, output: str) -> str:
+    """(B, H, S, D) as (B, S, H * D)."""
+    by_token = graph.compute("Transpose", [name], f"{output}/by_token", perm=[0, 2, 1, 3])
+    shape = graph.add_constant(f"{PREFIX}flat", np.array([0, 0, -1], np.int64))
+    return graph.compute("Reshape", [by_token, shape], output)
+
+
+def _use_slots(graph: Graph, cache: CacheInput, attention: Attention) -> None:
+    """Makes room for the output that GroupQueryAttention writes."""
+    heads = attention.heads
+    graph.rename_output(cache.present, f"{PREFIX}{cache.present}")
+    graph.add_input(cache.past, heads.element_type, ["batch_size", heads.num_kv, "capacity", heads.size])
+    graph.set_output(cache.present, heads.element_type, ["batch_size", heads.num_kv, "capacity", heads.size])
+
+
+def _alibi(graph: Graph, rows: RowValues, attention: Attention) -> str:
+    """(B, H, S, T), what ALiBi adds to the logits; empty without it."""
+    if attention.slopes is None:
+        return ""
+    slopes = attention.slopes.astype(attention.heads.dtype)[:, None, None]
+    name = f"{PREFIX}alibi/{zlib.crc32(slopes.tobytes())}"  # most often the same in each layer
+    if graph.producer(name) is None:
+        distances = rows.distances(graph, attention.heads.element_type)
+        graph.compute("Mul", [distances, graph.add_constant(f"{name}/slopes", slopes)], name)
+    return name
+
+
+def _sinks(graph: Graph, attention: Attention) -> str:
+    """(H,), the logits of the attention sinks; empty without them."""
+    if attention.sinks is None:
+        return ""
+    return graph.add_constant(f"{PREFIX}{attention.region.layer}/sinks", attention.sinks.astype(attention.heads.dtype))
