@@ -107,6 +107,7 @@ class WatchedModel:
         self.num_slots = model.num_slots
         self.context_length = model.context_length
         self.vocabulary_size = model.vocabulary_size
+        self.fixed_chunk = model.fixed_chunk
         self.copy = model.copy
         self.release = model.release
         self._model = model
