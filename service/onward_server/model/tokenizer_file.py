@@ -10,6 +10,7 @@ from onward_server.errors import ModelFolderError
 from onward_server.json_value import Json
 from onward_server.model.json_file import parse_json_object
 from onward_server.model.source.access import is_present, read_text
+from onward_server.model.source.other_formats import absence_of_tokenizer
 
 _MAX_BYTES = 128 << 20
 _MAX_VALUES = 8_000_000
@@ -25,7 +26,7 @@ def read_tokenizer_file(path: Path) -> str:
         ModelFolderError: The file is missing, is not a JSON object, or has contents that the library cannot handle.
     """
     if not is_present(path):
-        raise ModelFolderError(f"{path.parent} has no tokenizer.json; export the model together with its tokenizer")
+        raise ModelFolderError(absence_of_tokenizer(path.parent))
     text = read_text(path, _MAX_BYTES)
     if sum(map(text.count, ",[{")) > _MAX_VALUES:  # each value takes a hundred bytes when it is parsed
         raise ModelFolderError(f"{path} cannot be used as a tokenizer: it has more than {_MAX_VALUES:,} values")

@@ -14,7 +14,7 @@ _HUB_NAME_START = re.compile(rf"{_WORD}/{_WORD}[@:]")
 _ADDRESS = re.compile(
     rf"(?:https?://)?(?:[\w.-]+\.)?(?:huggingface\.co|hf\.co)/({_WORD}/{_WORD})\S*|hf://({_WORD}/{_WORD})\S*"
 )
-_CACHED_REPOSITORY = re.compile(r"models--[^/]+?--(?P<name>[^/]+)/snapshots/[^/]+(?:/onnx)?$")
+_CACHED_REPOSITORY = re.compile(r"models--[^/]+?--(?P<name>[^/]+)(?:/snapshots/[^/]+(?:/onnx)?)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

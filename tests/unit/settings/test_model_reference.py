@@ -38,6 +38,7 @@ PATHS = {
     "gpt2": ("gpt2", "gpt2", None),
     "/missing/a/folder": ("folder", "/missing/a/folder", None),
     "./missing/folder": ("folder", "missing/folder", None),
+    "hub/models--Own--Nam.e": ("Nam.e", "hub/models--Own--Nam.e", None),
     "hub/models--Own--Nam.e/snapshots/1f3a": ("Nam.e", "hub/models--Own--Nam.e/snapshots/1f3a", None),
     "hub/models--Own--Nam.e/snapshots/1f3a/onnx/model.onnx": (
         "Nam.e",

@@ -13,8 +13,8 @@ from pathlib import Path
 from onward_server.errors import ModelFolderError
 from onward_server.file_errors import unreadable
 
-_SUFFIXES = (".json", ".jinja", ".onnx")
-_SUBFOLDERS = ("onnx", "additional_chat_templates")
+_DESCRIPTIONS = (".json", ".jinja")
+_TEMPLATES = "additional_chat_templates"
 _MAX_DEPTH = 4
 _MAX_ENTRIES = 10_000
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -28,17 +28,14 @@ _KINDS: Sequence[tuple[Callable[[int], bool], str]] = (
 
 
 def require_readable_folder(folder: Path) -> None:
-    """Checks the folder and every file in it that may be read later. External data is checked where it is found.
+    """Checks the folder and every file in it that may be read later, apart from the graph and its data.
 
     Raises:
         ModelFolderError: It is not a folder, or a file cannot be read or is only a pointer to one.
     """
-    paths = list(_entries(folder))
-    for name in _SUBFOLDERS:
-        if _is_folder(folder / name):
-            paths += _entries(folder / name)
+    paths = [*_entries(folder), *(_entries(folder / _TEMPLATES) if _is_folder(folder / _TEMPLATES) else ())]
     for path in paths:
-        if path.suffix in _SUFFIXES and not _is_folder(path):
+        if path.suffix in _DESCRIPTIONS and not _is_folder(path):
             require_readable_file(path)
 
 
@@ -46,10 +43,13 @@ def require_readable_file(path: Path) -> None:
     """Reads the start of a file.
 
     Raises:
-        ModelFolderError: It cannot be read, is not a regular file, or is a pointer that Git LFS left in its place.
+        ModelFolderError: It cannot be read, is empty or not a regular file, or is a pointer that Git LFS left in its
+            place.
     """
     with open_file(path) as file:
         start = file.read(len(_LFS_POINTER))
+    if not start:
+        raise ModelFolderError(f"{path} is empty; download or copy it again")
     if start == _LFS_POINTER:
         raise ModelFolderError(
             f"{path} is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or download the "
@@ -186,10 +186,6 @@ def _size(path: Path) -> int:
 def _entries(folder: Path) -> Sequence[Path]:
     try:
         return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelFolderError(
-            f"{folder} is not a folder; --model needs a folder with model.onnx, config.json and tokenizer.json"
-        ) from None
     except OSError as error:
         raise ModelFolderError(unreadable(folder, error)) from None
 

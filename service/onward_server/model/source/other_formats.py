@@ -1,24 +1,166 @@
-"""Says what a folder or repository without an ONNX graph holds instead, and what to do."""
+"""Says what a file or folder is that holds no ONNX graph, and what to do."""
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from onward_server.errors import ModelFolderError
+from onward_server.model.source.access import open_file
 
 _EXPORT = (
-    "export them to ONNX, for example with `optimum-cli export onnx --task text-generation-with-past "
-    "--model {source} OUTPUT` (pip install optimum-onnx)"
+    "export it to ONNX, for example with `optimum-cli export onnx --task text-generation-with-past --model {source} "
+    "OUTPUT` (pip install optimum-onnx)"
 )
+_USE_AN_EXPORT = "serve an ONNX export of the same model"
+_USE_THE_ORIGINAL = "serve the .onnx file that it was made from"
+_CONVERT_TOKENIZER = (
+    'convert it with `python -c "from transformers import AutoTokenizer as T; '
+    "T.from_pretrained('{folder}').save_pretrained('{folder}')\"` (pip install transformers {libraries})"
+)
+_TOKENIZERS = (
+    (r"^(tekken\.json|tokenizer\.model\.v\d+)$", "mistral-common"),
+    (r"^(.*\.tiktoken|tiktoken\.model)$", "tiktoken"),
+    (r"^(tokenizer|spiece|sentencepiece.*|.*\.sp)\.model$", "sentencepiece protobuf"),
+    (r"^(vocab\.json|merges\.txt|vocab\.txt)$", ""),
+)
+"""Names of files of other tokenizers, and the packages that are needed to convert them."""
+_START_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Format:
+    """A format other than ONNX."""
+
+    what: str
+    """With an article: `a GGUF file`."""
+    files: str | None
+    """Pattern of the names of its files; None: the name does not tell."""
+    start: bytes | None
+    """Pattern of the first bytes of its files; None: they do not tell."""
+    remedy: str
+
+
 _FORMATS = (
-    (r"\.gguf$", "holds a GGUF file, the format of llama.cpp, and no .onnx file; serve an ONNX export of this model"),
-    (r"\.safetensors$", f"holds safetensors weights and no .onnx file; {_EXPORT}"),
-    (r"(^|/)(pytorch_model|consolidated)[^/]*\.(bin|pth?)$", f"holds PyTorch weights and no .onnx file; {_EXPORT}"),
-    (r"\.ort$", "holds a model in ORT format and no .onnx file; serve the .onnx file that it was converted from"),
-    ("", "has no .onnx file; --model needs an ONNX export, with its config.json and tokenizer.json"),
+    _Format(
+        what="a GGUF file, the format of llama.cpp",
+        files=r"\.gguf$",
+        start=rb"GGUF",
+        remedy=_USE_AN_EXPORT,
+    ),
+    _Format(
+        what="a safetensors file",
+        files=r"\.safetensors$",
+        start=rb".{8}\{\s*\"",
+        remedy=_EXPORT,
+    ),
+    _Format(
+        what="a PyTorch file",
+        files=r"(^|/)(pytorch_model|consolidated)[^/]*\.bin$|\.(pt|pth|ckpt|pt2)$",
+        start=rb"\x80[\x02-\x05]|PK\x03\x04.{26}[^/]*/(data\.pkl|version|byteorder)",
+        remedy=_EXPORT,
+    ),
+    _Format(
+        what="a file in ORT format",
+        files=r"\.ort$",
+        start=rb".{4}ORTM",
+        remedy=_USE_THE_ORIGINAL,
+    ),
+    _Format(
+        what="a TensorRT engine, which runs on one kind of GPU",
+        files=r"\.(engine|plan|trt)$",
+        start=rb"(ftrt|ptrt)",
+        remedy=_USE_THE_ORIGINAL,
+    ),
+    _Format(
+        what="an OpenVINO model",
+        files=r"(^|/)openvino[^/]*\.xml$",
+        start=rb"<\?xml[^>]*>\s*<net\b",
+        remedy=_USE_AN_EXPORT,
+    ),
+    _Format(
+        what="a Core ML model",
+        files=r"\.(mlmodel|mlpackage|mlmodelc)(/|$)",
+        start=None,
+        remedy=_USE_AN_EXPORT,
+    ),
+    _Format(
+        what="a TensorFlow Lite model",
+        files=r"\.(tflite|litertlm|task)$",
+        start=rb".{4}TFL3",
+        remedy=_USE_AN_EXPORT,
+    ),
+    _Format(
+        what="a TensorFlow, Keras or Flax file",
+        files=r"\.(h5|keras|msgpack|pb)$",
+        start=rb"\x89HDF",
+        remedy=_EXPORT,
+    ),
+    _Format(
+        what="an archive",
+        files=r"\.(zip|tar|gz|tgz|xz|bz2|zst|7z|rar|whl)$",
+        start=rb"PK\x03\x04|\x1f\x8b|\xfd7zXZ|BZh|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|.{257}ustar",
+        remedy="unpack it, and name the folder with the .onnx file",
+    ),
+    _Format(
+        what="a web page, not the file itself",
+        files=None,
+        start=rb"\s*<(!doctype html|html|head)",
+        remedy="download the file again; its address on the Hugging Face hub has /resolve/ instead of /blob/",
+    ),
+    _Format(
+        what="JSON text, not a model",
+        files=None,
+        start=rb"\s*[\{\[]\s*[\"\{\[]",
+        remedy="name the .onnx file or its folder, or download the file again",
+    ),
 )
-"""Patterns of file names, and what a folder that holds such a file is, the most telling first."""
+"""The most telling first."""
+
+
+def require_onnx_content(path: Path, *, source: Path) -> None:
+    """Checks the start of a file.
+
+    Args:
+        path: The file.
+        source: What the user named, for the command that would export it.
+
+    Raises:
+        ModelFolderError: The file is in another format.
+    """
+    with open_file(path) as file:
+        start = file.read(_START_BYTES)
+    for other in _FORMATS:
+        if other.start and re.match(other.start, start, re.DOTALL | re.IGNORECASE):
+            raise ModelFolderError(_sentence(other, f"{path} is", source=source))
+
+
+def other_file(path: Path) -> str:
+    """Returns the sentence for a file whose name does not end in `.onnx`."""
+    found = next((other for other in _FORMATS if other.files and re.search(other.files, path.name)), None)
+    if found is not None:
+        return _sentence(found, f"{path} is", source=path.parent)
+    return f"{path} is not an .onnx file; --model needs one, or a folder that has one"
 
 
 def absence_of_graphs(files: Iterable[str], *, source: str) -> str:
     """Returns the sentence for a folder or repository whose `files` include no .onnx file."""
-    names = ["", *files]
-    said = next(text for pattern, text in _FORMATS if any(re.search(pattern, name) for name in names))
-    return f"{source} {said.format(source=source)}"
+    names = list(files)
+    for other in _FORMATS:
+        if other.files and any(re.search(other.files, name) for name in names):
+            return _sentence(other, f"{source} has no .onnx file, but", source=source)
+    return f"{source} has no .onnx file; --model needs an ONNX export, with its config.json and tokenizer.json"
+
+
+def absence_of_tokenizer(folder: Path) -> str:
+    """Returns the sentence for a folder without tokenizer.json."""
+    names = [path.name for path in sorted(folder.iterdir())]
+    for pattern, libraries in _TOKENIZERS:
+        if found := next((name for name in names if re.match(pattern, name)), None):
+            remedy = _CONVERT_TOKENIZER.format(folder=folder, libraries=libraries).replace(" )", ")")
+            return f"{folder} has no tokenizer.json, but {found}, a tokenizer in another format; {remedy}"
+    return f"{folder} has no tokenizer.json; copy it from the repository of the model"
+
+
+def _sentence(other: _Format, beginning: str, *, source: str | Path) -> str:
+    return f"{beginning} {other.what}; {other.remedy.format(source=source)}"

@@ -52,18 +52,21 @@ def link_weights_outside(folder: Path) -> None:
 
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no model": (remove("model.onnx"), "has no .onnx file"),
-    "an empty model": (write("model.onnx", b""), "is truncated or not an ONNX model"),
+    "an empty model": (write("model.onnx", b""), "model.onnx is empty; download or copy it again"),
     "no ONNX at all": (write("model.onnx", b"hello, this is text"), "ONNX model"),
     "a truncated model": (truncate("model.onnx", by=7), "is truncated or not an ONNX model"),
-    "no weights": (remove("weights.bin"), "weights.bin is missing"),
-    "truncated weights": (truncate("weights.bin", by=4), "weights.bin is truncated"),
-    "a path upwards": (lambda f: point_weights_at(f, location="../outside.bin"), "must lie inside the folder"),
-    "an absolute path": (lambda f: point_weights_at(f, location="/etc/passwd"), "must lie inside the folder"),
-    "no path": (lambda f: point_weights_at(f, location=""), "must lie inside the folder"),
-    "a link outwards": (link_weights_outside, "is a link to a place outside the folder"),
+    "no weights": (
+        remove("weights.bin"),
+        "weights.bin, with weights of model.onnx, is missing; download or copy it, too",
+    ),
+    "truncated weights": (truncate("weights.bin", by=4), "weights.bin, with weights of model.onnx, is truncated"),
+    "a path upwards": (lambda f: point_weights_at(f, location="../outside.bin"), "must lie in its folder or below"),
+    "an absolute path": (lambda f: point_weights_at(f, location="/etc/passwd"), "must lie in its folder or below"),
+    "no path": (lambda f: point_weights_at(f, location=""), "must lie in its folder or below"),
+    "a link outwards": (link_weights_outside, "outside.bin, outside the folder; replace it with the file itself"),
     "an offset beyond the end": (lambda f: point_weights_at(f, offset="999999999"), "is truncated"),
     "an offset that is no number": (lambda f: point_weights_at(f, offset="x"), "is truncated or not an ONNX model"),
-    "a negative offset": (lambda f: point_weights_at(f, offset="-8"), "is truncated"),
+    "a negative offset": (lambda f: point_weights_at(f, offset="-8"), "neither may be negative"),
     "a broken config.json": (write("config.json", b"{"), "is not valid JSON"),
     "a config.json that is a list": (write("config.json", b"[]"), "must hold a JSON object"),
     "a text as end of sequence": (lambda f: edit_json(f / "config.json", eos_token_id="x"), "is not a token id"),
@@ -83,7 +86,9 @@ def test_a_bad_folder_is_rejected_with_a_reason(folder: Path, name: str) -> None
 
 
 def test_a_folder_that_does_not_exist_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(ModelFolderError, match="is not a folder"):
+    with pytest.raises(
+        ModelFolderError, match="nothing does not exist; correct the path, or mount the folder that holds it"
+    ):
         ModelFolder.read(tmp_path / "nothing")
 
 

@@ -1,0 +1,91 @@
+"""Finds the graph that a path names, and the folder with the configuration and the tokenizer of its model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onward_server.errors import ModelFolderError
+from onward_server.file_errors import unreadable
+from onward_server.model.source.access import is_present, list_files, read_text, require_readable_file
+from onward_server.model.source.choice import Choice, choose_graph
+from onward_server.model.source.description import decoder_named_by
+from onward_server.model.source.other_formats import other_file, require_onnx_content
+
+_DESCRIPTION = (("config.json", "genai_config.json"), ("tokenizer.json",))
+"""Files that describe a model: one of each group."""
+_MAX_REF_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedGraph:
+    """A graph on this machine."""
+
+    path: Path
+    folder: Path
+    """The folder with the configuration and the tokenizer."""
+    choice: Choice | None
+    """How the graph was chosen; None: its file was named."""
+
+    @classmethod
+    def find(cls, location: Path, variant: str | None = None) -> "LocatedGraph":
+        """Finds the graph.
+
+        Args:
+            location: An ONNX file, whose model is described in its folder or in the one above; or a folder, which may
+                be a repository in the Hugging Face cache.
+            variant: Which graph of a folder: see `choose_graph`.
+
+        Raises:
+            ModelFolderError: There is no such graph, it cannot be read, or its content is not ONNX.
+        """
+        _require_present(location)
+        if not location.is_dir():
+            _require_onnx_file(location, source=location.parent)
+            folders = [location.parent, location.absolute().parent.parent]
+            return cls(path=location, folder=_most_descriptive(folders), choice=None)
+        root = _snapshot(location)
+        choice = choose_graph(
+            list_files(root),
+            source=str(location),
+            wanted=variant,
+            named_by_genai=lambda path: decoder_named_by(root / path),
+        )
+        path = root / choice.graph.path
+        _require_onnx_file(path, source=root)
+        folders = [folder for folder in reversed(path.parents) if folder.is_relative_to(root)]
+        return cls(path=path, folder=_most_descriptive(folders), choice=choice)
+
+
+def _require_present(location: Path) -> None:
+    if is_present(location):
+        return
+    if len(location.parts) == 1:
+        raise ModelFolderError(
+            f"{location} is neither a folder nor a file here; a repository of the Hugging Face hub has an owner, as in "
+            f"OWNER/{location}"
+        )
+    raise ModelFolderError(unreadable(location, FileNotFoundError()))
+
+
+def _require_onnx_file(path: Path, *, source: Path) -> None:
+    require_readable_file(path)
+    require_onnx_content(path, source=source)
+    if path.suffix != ".onnx":
+        raise ModelFolderError(other_file(path))
+
+
+def _snapshot(folder: Path) -> Path:
+    """The current snapshot, if the folder is that of a repository in the Hugging Face cache, or else the folder."""
+    main = folder / "refs" / "main"
+    if not (main.is_file() and (folder / "snapshots").is_dir()):
+        return folder
+    snapshot = folder / "snapshots" / read_text(main, _MAX_REF_BYTES).strip()
+    return snapshot if snapshot.is_dir() else folder
+
+
+def _most_descriptive(folders: Sequence[Path]) -> Path:
+    """The folder that has most of the files that describe a model; the first of several."""
+    return max(
+        folders,
+        key=lambda folder: sum(any(is_present(folder / name) for name in group) for group in _DESCRIPTION),
+    )
