@@ -14,14 +14,21 @@ ALL = 10_000
 Tokens = list[tuple[int, RawLogprobs | None]]
 
 
-def request(name: str, length: int, *, temperature: float = 1.0, num_choices: int = 1) -> GenerationRequest:
+def request(
+    name: str, length: int, *, temperature: float = 1.0, num_choices: int = 1, penalties: bool = True
+) -> GenerationRequest:
     """A seeded request whose prompt depends on its name alone."""
     generator = random.Random(name)
     return GenerationRequest(
         id=name,
         prompt_ids=[generator.randrange(3, 500) for _ in range(length)],
         sampling=SamplingParams(
-            temperature=temperature, top_p=0.95, max_tokens=24, seed=7, frequency_penalty=0.2, repetition_penalty=1.1
+            temperature=temperature,
+            top_p=0.95,
+            max_tokens=24,
+            seed=7,
+            frequency_penalty=0.2 if penalties else 0.0,
+            repetition_penalty=1.1 if penalties else 1.0,
         ),
         seeds=tuple(range(7, 7 + num_choices)),
         top_logprobs=4,

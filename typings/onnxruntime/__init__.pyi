@@ -23,6 +23,7 @@ class NodeArg:
 class SessionOptions:
     intra_op_num_threads: int
     inter_op_num_threads: int
+    enable_mem_pattern: bool
     log_severity_level: int
     enable_profiling: bool
     profile_file_prefix: str

@@ -91,7 +91,8 @@ def _length_axis(past: TensorInfo, present: TensorInfo) -> int:
     """The axis that grows: by its name, else by a name that differs in the output, else the third of four."""
     axes = [axis for axis, size in enumerate(past.shape) if _is_open(size) and "batch" not in str(size)]
     named = [axis for axis in axes if _LENGTH.search(str(past.shape[axis]))]
-    changed = [axis for axis in axes if present.shape[axis : axis + 1] != past.shape[axis : axis + 1]]
+    grown = present.shape if len(present.shape) == len(past.shape) else past.shape
+    changed = [axis for axis in axes if _is_open(grown[axis]) and grown[axis] != past.shape[axis]]
     for candidates in (named, changed):
         if len(candidates) == 1:
             return candidates[0]

@@ -12,7 +12,7 @@ import numpy as np
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import Binding, DeviceBuffer, OnnxSession
-from onward_server.model.row_run import bind_row, to_float32
+from onward_server.model.row_run import RowLogits, bind_row, to_float32
 
 
 class GrowingCausalLM:
@@ -41,6 +41,7 @@ class GrowingCausalLM:
         self._lengths = [0] * num_slots
         self._sides = [0] * num_slots
         self._binding = Binding(session)
+        self._row_logits = RowLogits(io)
 
     @staticmethod
     def cache_bytes(io: DecoderIO, *, num_slots: int, context_length: int) -> int:
@@ -56,7 +57,8 @@ class GrowingCausalLM:
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
         rows = [
-            self._run(slot, np.array([token_id], np.int64)) for slot, token_id in zip(slots, token_ids, strict=True)
+            self._run(slot, np.array([token_id], np.int64)).copy()
+            for slot, token_id in zip(slots, token_ids, strict=True)
         ]
         return np.stack(rows)
 
@@ -92,7 +94,7 @@ class GrowingCausalLM:
             past, present = buffer.row_pointer(2 * slot + side), buffer.row_pointer(2 * slot + 1 - side)
             binding.bind_device_input(cache.past_name, past, cache.shape(1, start), cache.element_type)
             binding.bind_device_output(cache.present_name, present, cache.shape(1, total), cache.element_type)
-        logits = bind_row(self._io, binding, token_ids, start)
+        logits = bind_row(self._io, binding, token_ids, start, self._row_logits)
         self._session.run(binding)
         self._lengths[slot], self._sides[slot] = total, 1 - side
         return to_float32(logits[0, -1], self._io.logits_type)

@@ -19,6 +19,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+from onward_server.model.host_memory import zeros_on_demand
 from onward_server.model.source.graph_in_place import GraphInPlace
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class TensorInfo:
 
 
 class DeviceBuffer:
-    """Zeroed memory on the device of a session, owned by this object."""
+    """Zeroed memory on the device of a session, owned by this object. On the CPU, it is taken as it is written."""
 
     def __init__(self, session: "OnnxSession", shape: Sequence[int], element_type: ElementType) -> None:
         """Allocates the memory.
@@ -114,8 +115,7 @@ class DeviceBuffer:
         self._value: ort.OrtValue | None = None
         self._session = session
         if session.is_cpu:
-            self.host = np.empty(self.shape, element_type.numpy)
-            self.host.fill(0)  # touches every page, so that the memory is really allocated
+            self.host = zeros_on_demand(self.shape, element_type.numpy)
             self.pointer = int(self.host.ctypes.data)
         else:
             self._value = _zeros_on_cuda(self.shape, element_type, session.device_id)
@@ -330,6 +330,7 @@ def _session_options(options: SessionOptions, provider: str) -> ort.SessionOptio
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.num_threads or usable_processors()
     session_options.inter_op_num_threads = 1
+    session_options.enable_mem_pattern = False  # it keeps a plan, and memory, for each new length of a run
     session_options.log_severity_level = 3
     session_options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))

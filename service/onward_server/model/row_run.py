@@ -10,11 +10,26 @@ from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import AnyArray, Binding, ElementType, TensorInfo
 
 
+class RowLogits:
+    """Memory for the logits of a run of one row. All runs of a model share it, and it grows to the largest of them."""
+
+    def __init__(self, io: DecoderIO) -> None:
+        self._io = io
+        self._memory = io.new_logits(1, 1)
+
+    def array(self, num_logits: int) -> AnyArray:
+        """An array for the logits of the next run, as the graph has them. Its values last until the run after it."""
+        if self._memory.size < num_logits * self._io.vocabulary_size:
+            self._memory = self._io.new_logits(1, num_logits)
+        return self._memory[:, :num_logits] if self._memory.ndim == 3 else self._memory
+
+
 def bind_row(
     io: DecoderIO,
     binding: Binding,
     token_ids: npt.NDArray[np.int64] | Sequence[int],
     start: int,
+    memory: RowLogits,
     *,
     num_logits: int = 1,
 ) -> AnyArray:
@@ -33,7 +48,7 @@ def bind_row(
     if io.cache_branch is not None:
         _bind(binding, io.cache_branch, np.full((1,) * len(io.cache_branch.shape), start > 0))
     bind_num_logits(io, binding, num_logits)
-    logits = io.new_logits(1, io.num_logits_of(size, num_logits))
+    logits = memory.array(io.num_logits_of(size, num_logits))
     binding.bind_host_output(io.logits.name, logits, io.logits_type)
     return logits.reshape(1, -1, io.vocabulary_size)
 

@@ -27,10 +27,12 @@ import numpy.typing as npt
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession, TensorInfo
-from onward_server.model.row_run import bind_num_logits, bind_row, to_float32
+from onward_server.model.row_run import RowLogits, bind_num_logits, bind_row, to_float32
 
 _BUCKET = 64
 """Total lengths of decode runs are rounded up to a multiple of this, so that many steps share a mask."""
+_MAX_BINDINGS = 64
+"""Bindings of each kind that are kept. A binding takes some 40 KiB, and binding anew costs less than a step."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class _DecodeBinding:
     token_ids: AnyArray  # (B, 1)
     positions: AnyArray  # (B, 1)
     logits: AnyArray  # (B, V)
-    mask: AnyArray  # (B, bucketed total)
+    mask: AnyArray  # (B, bucketed total), in memory that all bindings share
 
 
 class SlotCausalLM:
@@ -73,6 +75,8 @@ class SlotCausalLM:
         self._rows = list(range(num_slots))  # slot to row
         self._positions = np.arange(self._capacity, dtype=np.int64)
         self._logits = io.new_logits(self._num_rows, 1)  # of decode runs
+        self._row_logits = RowLogits(io)
+        self._mask = np.empty(self._num_rows * self._capacity, io.mask.element_type.numpy if io.mask else np.int64)
         self._decode_bindings: dict[int, _DecodeBinding] = {}
         self._prefill_bindings: dict[int, Binding] = {}
 
@@ -106,7 +110,10 @@ class SlotCausalLM:
         if self._has_single_rows:
             rows = [(self._rows[slot], token_id) for slot, token_id in zip(slots, token_ids, strict=True)]
             return np.stack(
-                [self._prefill_row(row, int(self._row_lengths[row]), [token_id], num_spare=0) for row, token_id in rows]
+                [
+                    self._prefill_row(row, int(self._row_lengths[row]), [token_id], num_spare=0).copy()
+                    for row, token_id in rows
+                ]
             )
         self._close_gaps(slots)
         rows = [self._rows[slot] for slot in slots]
@@ -144,7 +151,7 @@ class SlotCausalLM:
     def _prefill_row(self, row: int, start: int, token_ids: TokenIds | Sequence[int], *, num_spare: int) -> Logits:
         """Prefills tokens; returns the logits (V,) after the last token that is not spare, if the graph gives them."""
         binding = self._prefill_binding(row)
-        logits = bind_row(self._io, binding, token_ids, start, num_logits=1 + num_spare)
+        logits = bind_row(self._io, binding, token_ids, start, self._row_logits, num_logits=1 + num_spare)
         self._session.run(binding)
         self._row_lengths[row] = start + len(token_ids) - num_spare
         return to_float32(logits[0, max(-1 - num_spare, -logits.shape[1])], self._io.logits_type)
@@ -176,12 +183,14 @@ class SlotCausalLM:
             return
         total = min(_round_up(int(lengths.max()) + 1), self.context_length)
         if run.mask.shape[1] != total:
-            run.mask = np.empty((len(lengths), total), self._io.mask.element_type.numpy)
+            run.mask = self._mask[: len(lengths) * total].reshape(-1, total)
             run.binding.bind_host_input(self._io.mask.name, run.mask)
         run.mask[...] = self._positions[:total] <= lengths[:, None]
 
     def _decode_binding(self, num_rows: int) -> _DecodeBinding:
         if num_rows not in self._decode_bindings:
+            if len(self._decode_bindings) == _MAX_BINDINGS:
+                self._decode_bindings.clear()
             run = _DecodeBinding(
                 binding=self._bound_to_rows(0, num_rows),
                 token_ids=_column(num_rows, self._io.token_ids),
@@ -199,6 +208,8 @@ class SlotCausalLM:
 
     def _prefill_binding(self, row: int) -> Binding:
         if row not in self._prefill_bindings:
+            if len(self._prefill_bindings) == _MAX_BINDINGS:
+                self._prefill_bindings.clear()
             self._prefill_bindings[row] = self._bound_to_rows(row, 1)
         return self._prefill_bindings[row]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +17,7 @@ class FakeSession:
     outputs: Mapping[str, TensorInfo]
 
 
-def tensor(name: str, *shape: int | str, type_name: str = "tensor(float)") -> dict[str, TensorInfo]:
+def tensor(name: str, *shape: int | str | None, type_name: str = "tensor(float)") -> dict[str, TensorInfo]:
     return {name: TensorInfo(name=name, type_name=type_name, shape=shape)}
 
 
@@ -26,14 +26,50 @@ LOGITS = tensor("logits", "B", "S", 512)
 PAST, PRESENT = (tensor(f"{kind}.0.key", "B", 2, "T", 16) for kind in ("past_key_values", "present"))
 
 
-def read(inputs: Mapping[str, TensorInfo], outputs: Mapping[str, TensorInfo]) -> DecoderIO:
-    return DecoderIO.of(cast(OnnxSession, FakeSession(inputs, outputs)), {})
+def read(
+    inputs: Mapping[str, TensorInfo], outputs: Mapping[str, TensorInfo], config: dict[str, Any] | None = None
+) -> DecoderIO:
+    return DecoderIO.of(cast(OnnxSession, FakeSession(inputs, outputs)), config or {})
 
 
 def test_sizes_are_those_of_the_graph() -> None:
     io = read({**IDS, **PAST}, {**LOGITS, **PRESENT})
     (cache,) = io.caches
     assert (cache.sizes, io.vocabulary_size, io.token_bytes) == ((1, 2, 1, 16), 512, 128)
+
+
+def test_layers_may_have_caches_of_different_sizes() -> None:
+    wide, present_of_wide = (tensor(f"{kind}.11.key", "B", 1, "T", 64) for kind in ("past_key_values", "present"))
+    io = read({**IDS, **wide, **PAST}, {**LOGITS, **present_of_wide, **PRESENT})
+    assert [(cache.past_name, cache.shape(3, 5)) for cache in io.caches] == [
+        ("past_key_values.0.key", (3, 2, 5, 16)),
+        ("past_key_values.11.key", (3, 1, 5, 64)),
+    ]
+    assert io.token_bytes == (2 * 16 + 64) * 4
+
+
+@pytest.mark.parametrize(
+    ("past_shape", "present_shape", "shape"),
+    [
+        (("batch_size", 2, "past_sequence_length", 16), ("batch_size", 2, "total", 16), (3, 2, 5, 16)),
+        (("batch_size", "past_sequence_length", 2, 16), ("batch_size", "total", 2, 16), (3, 5, 2, 16)),
+        ((None, None, None, None), (None, None, None, None), (3, 2, 5, 8)),
+        (("b", "h", "p", "d"), ("b", "h", "t", "d"), (3, 2, 5, 8)),
+        ((1, 2, "p", 16), (1, 2, "t", 16), (3, 2, 5, 16)),
+        (("batch_size * num_heads", 16, "p"), ("batch_size * num_heads", 16, "t"), (6, 16, 5)),
+        (("batch_size", "p", 32), ("batch_size", "t", 32), (3, 5, 32)),
+        ((2, "batch_size", 2, "past_seq_len", 16), (2, "batch_size", 2, "total_seq_len", 16), (2, 3, 2, 5, 16)),
+        ((2, "b", 2, "p", 16), (2, "b", 2, "t", 16), (2, 3, 2, 5, 16)),
+    ],
+)
+def test_the_axes_of_a_cache_are_known_by_their_names_and_by_what_changes(
+    past_shape: tuple[int | str | None, ...], present_shape: tuple[int | str | None, ...], shape: tuple[int, ...]
+) -> None:
+    inputs = {**IDS, **tensor("past_key_values.0.key", *past_shape)}
+    outputs = {**LOGITS, **tensor("present.0.key", *present_shape)}
+    config = {"num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32}
+    (cache,) = read(inputs, outputs, config).caches
+    assert cache.shape(3, 5) == shape
 
 
 @pytest.mark.parametrize(
@@ -53,8 +89,53 @@ def test_sizes_are_those_of_the_graph() -> None:
             {**LOGITS, **PRESENT},
             r"has type tensor\(double\), which is not supported",
         ),
+        (
+            {**IDS, **tensor("past_key_values.0.key", "B", 2, 64, 16)},
+            {**LOGITS, **PRESENT},
+            r"past_key_values\.0\.key has a fixed length of 64 tokens; export it with a dynamic length",
+        ),
+        (
+            {**IDS, **tensor("past_key_values.0.key", 4, 2, "T", 16)},
+            {**LOGITS, **PRESENT},
+            "takes 4 rows a run; export it with a dynamic batch size",
+        ),
+        (
+            {**IDS, **tensor("past_key_values.0.key", "B", "H", "T", 16)},
+            {**LOGITS, **PRESENT},
+            "neither the graph nor config.json gives the size of axis 1",
+        ),
+        (
+            {**IDS, **PAST, **tensor("attention_mask", "B", 1, "S", "T")},
+            {**LOGITS, **PRESENT},
+            "attention_mask has 4 axes; it must have 2",
+        ),
+        (
+            {**IDS, **PAST, **tensor("encoder_hidden_states", "B", "S", 16)},
+            {**LOGITS, **PRESENT},
+            "decoder of an encoder-decoder model, .* it has the input encoder_hidden_states",
+        ),
+        (
+            {**IDS, **PAST},
+            {**tensor("logits", "B", "S", "V"), **PRESENT},
+            "neither the graph nor config.json gives the size of the last axis of logits",
+        ),
+        ({**IDS, **PAST}, {**tensor("logits", 512), **PRESENT}, "logits have 1 axes; they must have 2 or 3"),
     ],
-    ids=["no ids", "no logits", "no cache", "no present", "three axes", "double"],
+    ids=[
+        "no ids",
+        "no logits",
+        "no cache",
+        "no present",
+        "three axes",
+        "double",
+        "fixed length",
+        "fixed batch",
+        "open heads",
+        "additive mask",
+        "encoder-decoder",
+        "open vocabulary",
+        "flat logits",
+    ],
 )
 def test_a_graph_that_is_no_decoder_is_rejected(
     inputs: Mapping[str, TensorInfo], outputs: Mapping[str, TensorInfo], reason: str

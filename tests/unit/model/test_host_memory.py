@@ -1,0 +1,81 @@
+"""KV memory takes pages when they are written, and memory for runs does not add up."""
+
+import mmap
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onward_server.model.decoder_io import DecoderIO
+from onward_server.model.growing_causal_lm import GrowingCausalLM
+from onward_server.model.host_memory import zeros_on_demand
+from onward_server.model.onnx_session import OnnxSession, SessionOptions
+from onward_server.model.slot_causal_lm import SlotCausalLM
+from onward_server.model.source.folder import ModelFolder
+from testing.tiny_model import write_tiny_model
+
+MIB = 2**20
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds. The figures of other files of /proc lag behind."""
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError
+
+
+@linux_only
+def test_memory_is_taken_when_it_is_written_and_reading_it_takes_none() -> None:
+    before = resident_bytes()
+    array = zeros_on_demand((64, MIB), np.dtype(np.uint8))
+    assert not array[:, :: mmap.PAGESIZE].any()
+    assert resident_bytes() - before < 4 * MIB
+    array[:32] = 1
+    assert 30 * MIB < resident_bytes() - before < 36 * MIB
+
+
+def test_memory_beyond_the_address_space_raises_memory_error() -> None:
+    with pytest.raises(MemoryError, match="bytes of address space are not available"):
+        zeros_on_demand((2**31, 2**31), np.dtype(np.float32))
+
+
+@linux_only
+@pytest.mark.parametrize("layout", [SlotCausalLM, GrowingCausalLM])
+def test_a_thousand_slots_take_memory_only_when_they_are_used(
+    tmp_path: Path, layout: type[SlotCausalLM] | type[GrowingCausalLM]
+) -> None:
+    """They took 23 s to start, because each page was written."""
+    folder = ModelFolder.read(
+        write_tiny_model(tmp_path / "tiny", layout="slots" if layout is SlotCausalLM else "growing")
+    )
+    session = OnnxSession(folder.onnx_path, SessionOptions(num_threads=1))
+    io = DecoderIO.of(session, folder.config)
+    before = resident_bytes()
+    causal_lm = layout(session, io, num_slots=1000, context_length=256)
+    assert layout.cache_bytes(io, num_slots=1000, context_length=256) > 60 * MIB
+    assert resident_bytes() - before < 16 * MIB
+    empty = resident_bytes()
+    for slot in range(100):
+        causal_lm.prefill(slot, np.arange(3, 230))
+    assert resident_bytes() - empty > 3 * MIB
+
+
+@linux_only
+def test_the_logits_of_prefill_runs_do_not_add_up_over_slots(tmp_path: Path) -> None:
+    """Each slot kept the logits of its last prompt: 96 MiB for 512 tokens of a vocabulary of 49,152."""
+    folder = ModelFolder.read(write_tiny_model(tmp_path / "tiny"))
+    session = OnnxSession(folder.onnx_path, SessionOptions(num_threads=1))
+    io = DecoderIO.of(session, folder.config)
+    num_slots, size = 120, 240
+    assert io.num_logits_of(size + 1, 2) * io.vocabulary_size * 4 > MIB // 3
+    causal_lm = SlotCausalLM(session, io, num_slots=num_slots, context_length=256)
+    causal_lm.prefill(0, np.arange(3, 3 + size))
+    before = resident_bytes()
+    for slot in range(1, num_slots):
+        causal_lm.prefill(slot, np.arange(3, 3 + size))
+    kv_bytes = SlotCausalLM.cache_bytes(io, num_slots=num_slots, context_length=256)
+    assert resident_bytes() - before < kv_bytes + 16 * MIB
