@@ -18,6 +18,7 @@ from onward_server.domain import ModelCapabilities, ModelCard
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
+from onward_server.load_report import log_graph
 from onward_server.loading_steps import LoadingSteps
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
@@ -79,6 +80,7 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
         loaded = _load_weights(settings, folder)
         _require_matching_tokenizer(folder, tokenizer, loaded)
         durations = measure(loaded.causal_lm)
+    log_graph(model_id, folder, loaded)
     with steps.step(f"{model_id}: preparing the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with steps.step(f"{model_id}: computing the fingerprint"):

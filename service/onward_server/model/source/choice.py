@@ -145,7 +145,7 @@ def _choose_in_folder(
         return _chosen(decoders[0], "the only graph" if len(below) == 1 else "the only decoder", below)
     if near is below:
         raise ModelFolderError(f"{source} has its graphs in several folders; {_how_to_choose(decoders, source)}")
-    return _most_preferred(decoders, near, source, "the first in the order of preference")
+    return _most_preferred(decoders, near, source, f"the first of {len(decoders)} by precision and name")
 
 
 def _choose_precision(wanted: str, graphs: Sequence[Graph], source: str) -> Choice:

@@ -1,0 +1,50 @@
+"""The log says which graph is served and how, and how to serve another one."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from onward_server.served_model import load_models
+from onward_server.settings.server import Settings
+from testing.tiny_model import write_tiny_model
+
+
+def logged(caplog: pytest.LogCaptureFixture, model: str) -> list[str]:
+    with caplog.at_level(logging.INFO, "onward_server.load_report"):
+        load_models(Settings.model_validate({"model": (model,), "slots": 2}))
+    return [record.getMessage() for record in caplog.records if record.name == "onward_server.load_report"]
+
+
+def test_the_graph_is_logged_with_the_reason_and_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_tiny_model(tmp_path / "tiny")
+    shutil.copy(write_tiny_model(tmp_path / "int4", bits=4) / "model.onnx", folder / "model_q4.onnx")
+
+    served, others = logged(caplog, str(folder))
+
+    assert served.startswith(
+        f"model tiny: serving {folder}/model.onnx (named by genai_config.json), fp32, 0.6 MiB, layout slots: "
+        "sequences share runs, as exported"
+    )
+    assert others == (
+        f"model tiny: --model {folder}:VARIANT or --model-file PATH chooses another graph: model_q4.onnx (q4, 0.1 MiB)"
+    )
+
+
+def test_a_variant_is_logged_with_its_own_precision(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_tiny_model(tmp_path / "tiny")
+    shutil.copy(write_tiny_model(tmp_path / "int4", bits=4) / "model.onnx", folder / "model_q4.onnx")
+
+    assert logged(caplog, f"{folder}:q4")[0].startswith(
+        f"model tiny: serving {folder}/model_q4.onnx (the q4 variant), int4, "
+    )
+
+
+def test_a_file_is_logged_without_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_tiny_model(tmp_path / "tiny")
+    shutil.copy(folder / "model.onnx", folder / "model_q4.onnx")
+
+    (served,) = logged(caplog, f"{folder}/model_q4.onnx")
+
+    assert served.startswith(f"model tiny: serving {folder}/model_q4.onnx (named by --model), fp32, ")
