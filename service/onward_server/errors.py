@@ -10,7 +10,9 @@ OnwardError
 ├── EngineFailed          a run of the model, or the engine itself, failed; another server may succeed
 │   └── LogitsNotFinite   the model returned logits that are not finite, as it would on any server
 └── StartupError          the server cannot start; the message says why and what to do
-    └── ModelFolderError  a model folder cannot be served
+    ├── ModelFolderError  a model folder cannot be served
+    └── HubError          a model cannot be had from the Hugging Face hub
+        └── HubUnreachable   the hub does not answer now; it may later
 """
 
 from collections.abc import Mapping, Sequence
@@ -126,3 +128,23 @@ class StartupError(OnwardError):
 
 class ModelFolderError(StartupError):
     """A model folder cannot be served."""
+
+
+class HubError(StartupError):
+    """A model cannot be had from the Hugging Face hub."""
+
+
+class HubUnreachable(HubError):
+    """The hub does not answer, or asks to come back later."""
+
+    def __init__(self, message: str, *, is_busy: bool = False, retry_after_s: float | None = None) -> None:
+        """Takes what the hub says, if it answers.
+
+        Args:
+            message: One sentence.
+            is_busy: Whether it answers that it cannot serve the request now.
+            retry_after_s: The time that it asks for; None: it asks for none.
+        """
+        self.is_busy = is_busy
+        self.retry_after_s = retry_after_s
+        super().__init__(message)

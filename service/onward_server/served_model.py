@@ -24,6 +24,7 @@ from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.pull_progress import ProgressLines
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.runtime.watchdog import RunDurations, measure
 from onward_server.settings.model_reference import HubRepository, ModelReference
@@ -65,8 +66,9 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
 
 def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
     model_id, digests = reference.model_id, FileDigests()
-    with steps.step(f"{model_id}: reading {reference.location}"):
-        folder = ModelFolder.read(_local_path(reference), reference.variant)
+    location, variant = _local(reference, steps)
+    with steps.step(f"{model_id}: reading {location}"):
+        folder = ModelFolder.read(location, variant)
         tokenizer = Tokenizer.load(folder.path)
         template = ChatTemplate.load(folder.path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
@@ -138,12 +140,24 @@ def _load_weights(settings: Settings, folder: ModelFolder) -> LoadedModel:
     )
 
 
-def _local_path(reference: ModelReference) -> Path:
+def _local(reference: ModelReference, steps: LoadingSteps) -> tuple[Path, str | None]:
+    """The folder or file of a model, and the variant in it. Downloads a repository that is not in the cache.
+
+    Raises:
+        HubError: The repository is neither in the cache nor to be had.
+        ModelFolderError: The repository has no graph that can be served.
+    """
     match reference.location:
         case Path() as path:
-            return path
+            return path, reference.variant
         case HubRepository() as repository:
-            raise ModelFolderError(f"{repository} is not a folder, and repositories of the hub are not supported")
+            from onward_server.model.source.hub import Hub  # noqa: PLC0415  imports huggingface-hub
+            from onward_server.model.source.pull import Puller  # noqa: PLC0415  the same
+
+            progress = ProgressLines(partial(logger.info, "model %s: %s", reference.model_id))
+            with steps.step(f"{reference.model_id}: getting {repository}"):
+                pulled = Puller(Hub.from_environment(), progress).pull_unless_cached(repository, reference.variant)
+            return pulled.folder, pulled.choice.graph.path
 
 
 def _require_known_formats(settings: Settings) -> None:

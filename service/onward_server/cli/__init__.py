@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if misspelled := misspelled_client_variables():
             sys.stderr.writelines(f"onward: {problem}\n" for problem in misspelled)
             return ExitCode.WRONG_USAGE
+        if parsed.command == "pull":
+            from onward_server.cli import pull  # noqa: PLC0415  imports huggingface-hub
+
+            return pull.run(parsed)
         from onward_server.cli import client  # noqa: PLC0415  imports gRPC
 
         return client.run(parsed)
@@ -49,6 +53,7 @@ def _parser(settings: ClientSettings) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"onward {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve models; `onward serve --help` lists the settings")
+    arguments.add_pull(commands.add_parser("pull", help="download models from the Hugging Face hub"))
     arguments.add_complete(commands.add_parser("complete", help="complete a prompt"), settings)
     arguments.add_models(commands.add_parser("models", help="list the models that the server serves"), settings)
     arguments.add_health(commands.add_parser("health", help="check that the server accepts requests"), settings)

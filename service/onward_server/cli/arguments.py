@@ -1,10 +1,25 @@
-"""The flags of the client commands."""
+"""The flags of all commands but `serve`."""
 
 from argparse import ArgumentParser
 from pathlib import Path
 
 from onward_server.sampling import PARAMETERS
 from onward_server.settings.client import ClientSettings
+
+
+def add_pull(parser: ArgumentParser) -> None:
+    """Adds the arguments of `onward pull`."""
+    parser.description = (
+        "Downloads the files that a server needs to serve a model from the Hugging Face hub into its cache. Prints the "
+        "folder to stdout and the progress to stderr. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honored; "
+        "docs/models.md describes them."
+    )
+    parser.add_argument(
+        "model",
+        nargs="+",
+        metavar="OWNER/NAME[@REVISION][:VARIANT]",
+        help="a repository; REVISION is a branch, tag or commit, VARIANT a precision such as `q4`, a folder or a file",
+    )
 
 
 def add_complete(parser: ArgumentParser, settings: ClientSettings) -> None:

@@ -26,7 +26,9 @@ def read_tokenizer_file(path: Path) -> str:
         ModelFolderError: The file is missing, is not a JSON object, or has contents that the library cannot handle.
     """
     if not is_present(path):
-        raise ModelFolderError(absence_of_tokenizer(path.parent))
+        folder = str(path.parent)
+        names = [other.name for other in path.parent.iterdir()]
+        raise ModelFolderError(absence_of_tokenizer(names, source=folder, output=folder))
     text = read_text(path, _MAX_BYTES)
     if sum(map(text.count, ",[{")) > _MAX_VALUES:  # each value takes a hundred bytes when it is parsed
         raise ModelFolderError(f"{path} cannot be used as a tokenizer: it has more than {_MAX_VALUES:,} values")

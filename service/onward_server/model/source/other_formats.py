@@ -16,7 +16,7 @@ _USE_AN_EXPORT = "serve an ONNX export of the same model"
 _USE_THE_ORIGINAL = "serve the .onnx file that it was made from"
 _CONVERT_TOKENIZER = (
     'convert it with `python -c "from transformers import AutoTokenizer as T; '
-    "T.from_pretrained('{folder}').save_pretrained('{folder}')\"` (pip install transformers {libraries})"
+    "T.from_pretrained('{source}').save_pretrained('{output}')\"` (pip install transformers {libraries})"
 )
 _TOKENIZERS = (
     (r"^(tekken\.json|tokenizer\.model\.v\d+)$", "mistral-common"),
@@ -152,14 +152,20 @@ def absence_of_graphs(files: Iterable[str], *, source: str) -> str:
     return f"{source} has no .onnx file; --model needs an ONNX export, with its config.json and tokenizer.json"
 
 
-def absence_of_tokenizer(folder: Path) -> str:
-    """Returns the sentence for a folder without tokenizer.json."""
-    names = [path.name for path in sorted(folder.iterdir())]
+def absence_of_tokenizer(names: Iterable[str], *, source: str, output: str) -> str:
+    """Returns the sentence for a folder or repository without tokenizer.json.
+
+    Args:
+        names: The names of its files.
+        source: The folder or repository.
+        output: The folder for tokenizer.json in the command that converts another tokenizer.
+    """
+    found_names = sorted(names)
     for pattern, libraries in _TOKENIZERS:
-        if found := next((name for name in names if re.match(pattern, name)), None):
-            remedy = _CONVERT_TOKENIZER.format(folder=folder, libraries=libraries).replace(" )", ")")
-            return f"{folder} has no tokenizer.json, but {found}, a tokenizer in another format; {remedy}"
-    return f"{folder} has no tokenizer.json; copy it from the repository of the model"
+        if found := next((name for name in found_names if re.match(pattern, name)), None):
+            remedy = _CONVERT_TOKENIZER.format(source=source, output=output, libraries=libraries).replace(" )", ")")
+            return f"{source} has no tokenizer.json, but {found}, a tokenizer in another format; {remedy}"
+    return f"{source} has no tokenizer.json; copy it from the repository of the model"
 
 
 def _sentence(other: _Format, beginning: str, *, source: str | Path) -> str:

@@ -24,7 +24,7 @@ Spoil = Callable[[Path], str | None]
 
 def documented_sentences() -> dict[str, str]:
     """The rows of the table in docs/models.md."""
-    section = PAGE.read_text(encoding="utf-8").split("## What is refused")[1]
+    section = PAGE.read_text(encoding="utf-8").split("## What is refused")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE)
     return {what: sentence for what, sentence in rows if what not in ("What it is", "---")}
 

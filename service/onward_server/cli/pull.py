@@ -1,0 +1,60 @@
+"""`onward pull`: downloads models from the Hugging Face hub into its cache."""
+
+import argparse
+import shlex
+import sys
+
+from onward_server.cli.progress_bars import ProgressBars
+from onward_server.errors import StartupError
+from onward_server.exit_code import ExitCode
+from onward_server.model.source.hub import Hub
+from onward_server.model.source.pull import Puller
+from onward_server.model.source.pull_progress import ProgressLines
+from onward_server.settings.model_reference import HubRepository, ModelReference
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Downloads the models one after another and returns the exit code; failures are printed to stderr."""
+    try:
+        references = [_reference(text) for text in parsed.model]
+    except ValueError as error:
+        _say(str(error))
+        return ExitCode.WRONG_USAGE
+    hub = Hub.from_environment()
+    has_bars = sys.stderr.isatty() and hub.shows_progress_bars()
+    puller = Puller(hub, ProgressBars(_say) if has_bars else ProgressLines(_say))
+    code = ExitCode.OK
+    for text, (repository, variant) in zip(parsed.model, references, strict=True):
+        try:
+            pulled = puller.pull(repository, variant)
+        except StartupError as error:
+            _say(str(error))
+            code = ExitCode.FAILED
+        except KeyboardInterrupt:
+            _say("interrupted; what has arrived is kept, and the same command gets the rest")
+            return ExitCode.INTERRUPTED
+        else:
+            _say(f"serve it with `{shlex.join(['onward', 'serve', '--model', text])}`")
+            sys.stdout.write(f"{pulled.folder}\n")
+            sys.stdout.flush()
+    return code
+
+
+def _reference(text: str) -> tuple[HubRepository, str | None]:
+    """The repository and the variant.
+
+    Raises:
+        ValueError: The text is not the name of a repository.
+    """
+    reference = ModelReference.parse(text)
+    match reference.location:
+        case HubRepository() as repository:
+            return repository, reference.variant
+        case path:
+            what = "exists here and needs no download" if path.exists() else "is not the name of a repository"
+            raise ValueError(f"{text!r} {what}; use OWNER/NAME[@REVISION][:VARIANT]")
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"onward: {line}\n")
+    sys.stderr.flush()

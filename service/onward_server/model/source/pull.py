@@ -1,0 +1,202 @@
+"""Gets a model from the Hugging Face hub: one graph of one commit, and the files that describe it."""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from onward_server.errors import HubError, ModelFolderError
+from onward_server.model.json_file import read_json_object
+from onward_server.model.source.access import list_files
+from onward_server.model.source.choice import Choice, choose_graph
+from onward_server.model.source.description import decoder_named_by
+from onward_server.model.source.download import Downloader
+from onward_server.model.source.graph_kinds import require_causal_decoder
+from onward_server.model.source.hub import Hub
+from onward_server.model.source.hub_cache import HubCache
+from onward_server.model.source.needed_files import data_files, descriptions
+from onward_server.model.source.onnx_file import OnnxFile
+from onward_server.model.source.pull_progress import PullProgress
+from onward_server.model.source.remote_file import RemoteFile
+from onward_server.model.source.retries import Retries
+from onward_server.settings.model_reference import HubRepository
+
+_DEFAULT_BRANCH = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledModel:
+    """A model in the cache of the hub."""
+
+    commit: str
+    folder: Path
+    """The folder with the files of the commit."""
+    choice: Choice
+
+
+class Puller:
+    """Gets models from one hub."""
+
+    def __init__(self, hub: Hub, progress: PullProgress, pause: Callable[[float], None] = time.sleep) -> None:
+        """Sends nothing yet. `pause` waits some seconds before the hub is asked again."""
+        self._hub = hub
+        self._progress = progress
+        self._pause = pause
+
+    def pull(self, repository: HubRepository, variant: str | None) -> PulledModel:
+        """Gets the commit to which the revision points now, and checks the hashes of what was there already.
+
+        Offline, gets what is in the cache.
+
+        Raises:
+            HubError: The model cannot be had.
+            ModelFolderError: The repository has no graph that can be chosen, or the graph cannot be read.
+        """
+        if self._hub.is_offline:
+            return self._cached_only(repository, variant)
+        with self._writing():
+            commit = self._commit_of(repository, self._retries())
+            return self._complete(repository, variant, commit, check=True)
+
+    def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> PulledModel:
+        """Gets the commit that is in the cache, or else the one to which the revision points now.
+
+        A cached model needs no hub. If the revision points to another commit by now, a note says so.
+
+        Raises:
+            HubError: The model is not in the cache and cannot be had.
+            ModelFolderError: The repository has no graph that can be chosen, or the graph cannot be read.
+        """
+        if self._hub.is_offline:
+            return self._cached_only(repository, variant)
+        cached = self._cached(repository, variant)
+        if cached is None:
+            with self._writing():
+                commit = self._commit_of(repository, self._retries())
+                return self._complete(repository, variant, commit, check=False)
+        if cached.commit == repository.revision:
+            return cached
+        try:
+            commit = self._commit_of(repository, self._retries(limit=0))
+            if commit == cached.commit:
+                with self._writing():
+                    return self._complete(repository, variant, commit, check=False)
+        except HubError as error:
+            self._progress.note(f"{error}; using commit {cached.commit} of {repository}, which is in the cache")
+        else:
+            self._progress.note(
+                f"{repository} is at commit {commit} by now; using commit {cached.commit}, which is in the cache. "
+                f"`onward pull {repository}` gets the new one"
+            )
+        return cached
+
+    def _commit_of(self, repository: HubRepository, retries: Retries) -> str:
+        return retries.until_answered(lambda: self._hub.commit_of(_repo(repository), _revision(repository)))
+
+    def _retries(self, limit: int = 5) -> Retries:
+        return Retries(note=self._progress.note, limit=limit, pause=self._pause)
+
+    def _complete(self, repository: HubRepository, variant: str | None, commit: str, *, check: bool) -> PulledModel:
+        """Puts everything of the model that is missing into the cache."""
+        repo, source, retries = _repo(repository), str(repository), self._retries()
+        files = {file.path: file for file in retries.until_answered(lambda: self._hub.files(repo, commit))}
+        cache = HubCache(self._hub.cache_folder, repo)
+        downloader = Downloader(self._hub, cache, self._progress, retries, repo=repo, commit=commit)
+
+        def get(*paths: str) -> list[RemoteFile]:
+            wanted = [files[path] for path in paths]
+            downloader.get(wanted, check=check)
+            return wanted
+
+        def content(path: str) -> Path:
+            get(path)
+            return cache.existing(commit, files[path])
+
+        choice = choose_graph(
+            {path: file.num_bytes for path, file in files.items()},
+            source=source,
+            wanted=variant,
+            named_by_genai=lambda path: decoder_named_by(content(path)),
+        )
+        graph = choice.graph.path
+        described = descriptions(graph, files, source=source)
+        self._progress.note(f"{repository}: taking {graph} of commit {commit}: {choice.reason}")
+        needed = get(*described)
+        onnx_file = OnnxFile.read(content(graph))
+        configs = [read_json_object(content(path)) for path in described if PurePosixPath(path).name == "config.json"]
+        require_causal_decoder(Path(source) / graph, onnx_file, configs[-1] if configs else {})
+        needed += get(*data_files(graph, onnx_file, files, source=source))
+        if not downloader.num_downloaded:
+            self._progress.note(f"{repository}: all files are in the cache")
+        cache.link(commit, [*needed, files[graph]])  # in this order: a snapshot with a graph is complete
+        cache.set_commit(_revision(repository), commit)
+        return PulledModel(commit=commit, folder=cache.snapshot(commit), choice=choice)
+
+    def _cached(self, repository: HubRepository, variant: str | None) -> PulledModel | None:
+        """The model as far as it is in the cache; None: it is not there, or not all of it."""
+        cache = HubCache(self._hub.cache_folder, _repo(repository))
+        commit = cache.commit_of(_revision(repository))
+        if commit is None:
+            return None
+        folder = cache.snapshot(commit)
+        try:
+            files = {path: num_bytes for path, num_bytes in list_files(folder).items() if (folder / path).exists()}
+            choice = choose_graph(
+                files,
+                source=str(repository),
+                wanted=variant,
+                named_by_genai=lambda path: decoder_named_by(folder / path),
+            )
+            graph = choice.graph.path
+            descriptions(graph, files, source=str(repository))
+            data_files(graph, OnnxFile.read(folder / graph), files, source=str(repository))
+        except ModelFolderError:
+            return None
+        return PulledModel(commit=commit, folder=folder, choice=choice)
+
+    def _cached_only(self, repository: HubRepository, variant: str | None) -> PulledModel:
+        found = self._cached(repository, variant)
+        if found is None:
+            wanted = f"{repository}{f':{variant}' if variant else ''}"
+            raise HubError(
+                f"HF_HUB_OFFLINE is set, and {self._hub.cache_folder} does not have {wanted}, or not all of it; unset "
+                f"HF_HUB_OFFLINE, or run `onward pull {wanted}` where the hub can be reached"
+            )
+        self._progress.note(
+            f"HF_HUB_OFFLINE is set; using commit {found.commit} of {repository}, which is in the cache"
+        )
+        return found
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        """Converts errors of writing the cache."""
+        try:
+            yield
+        except OSError as error:
+            raise HubError(_unwritable(self._hub.cache_folder, error)) from error
+
+
+def _repo(repository: HubRepository) -> str:
+    return f"{repository.owner}/{repository.name}"
+
+
+def _revision(repository: HubRepository) -> str:
+    return repository.revision or _DEFAULT_BRANCH
+
+
+def _unwritable(cache: Path, error: OSError) -> str:
+    path = Path(error.filename) if isinstance(error.filename, str) else cache
+    remedy = "set HF_HOME to a folder that can be written"
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return (
+                f"the disk of {cache} is full: {error.strerror}; free some space, or set HF_HOME to a folder on "
+                "another disk. What has arrived is kept"
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"uid {os.geteuid()} may not write {path}: {error.strerror}; {remedy}"
+        case _:
+            return f"cannot write {path}: {error.strerror or error}; {remedy}"

@@ -1,0 +1,235 @@
+"""`onward pull` and `onward serve --model OWNER/NAME` as processes, with a look-alike of the Hugging Face hub."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from onward_client import Client, UnavailableError
+from tests.command import COMMAND, onward, onward_without_privileges
+from tests.hub_faults import Answer, Stall
+from tests.look_alike_hub import LookAlikeHub, look_alike_hub
+from tests.waiting import WAIT_S
+
+REPO = "owner/tiny"
+WITH_A_SMALL_DISK = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Replaces itself by a command that can write no file beyond 200,000 bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A machine with a home and an HF_HOME of its own, whose HF_ENDPOINT is the look-alike."""
+
+    hub: LookAlikeHub
+    home: Path
+    hf_home: Path
+    set_variable: Callable[[str, str], None]
+
+    def pull(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return onward("pull", *words)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @contextmanager
+    def serving(self, model: str) -> Generator[Iterator[str]]:
+        """Starts a server and gives its log, line by line, while the block runs."""
+        with self.start("serve", "--model", model, "--listen", "127.0.0.1:0") as process:
+            assert process.stderr is not None
+            try:
+                yield iter(process.stderr)
+            finally:
+                process.kill()
+
+    def unfinished_bytes(self) -> int:
+        """How much of a file an interrupted download has left."""
+        return sum(path.stat().st_size for path in self.hf_home.rglob("*.incomplete"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Machine]:
+    files = {path.name: path.read_bytes() for path in tiny_folder.iterdir()}
+    home, hf_home = tmp_path / "home", tmp_path / "hf"
+    home.mkdir()
+    with look_alike_hub() as hub:
+        hub.commit(REPO, files)
+        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {"HOME": str(home), "HF_HOME": str(hf_home), "HF_ENDPOINT": hub.url}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        yield Machine(hub=hub, home=home, hf_home=hf_home, set_variable=monkeypatch.setenv)
+
+
+def test_redirected_the_folder_goes_to_stdout_and_a_line_for_each_file_to_stderr(
+    machine: Machine, tiny_folder: Path
+) -> None:
+    pulled = machine.pull(REPO)
+    assert pulled.returncode == 0, pulled.stderr
+    folder = Path(pulled.stdout.removesuffix("\n"))
+    assert {path.name for path in folder.iterdir()} == {path.name for path in tiny_folder.iterdir()}
+    lines = pulled.stderr.splitlines()
+    assert any(line.startswith("onward: model.onnx: 587.5 KiB in ") for line in lines)
+    assert lines[-1] == f"onward: serve it with `onward serve --model {REPO}`"
+    assert "\r" not in pulled.stderr
+
+
+def test_no_file_is_written_outside_of_hf_home(machine: Machine) -> None:
+    assert machine.pull(REPO).returncode == 0
+    assert not list(machine.home.iterdir())
+    assert {path.name for path in machine.hf_home.iterdir()} == {"hub"}
+    assert {path.name for path in (machine.hf_home / "hub").iterdir()} == {"models--owner--tiny"}
+
+
+def test_hf_hub_cache_is_where_the_models_go(machine: Machine) -> None:
+    other = machine.hf_home.parent / "elsewhere"
+    machine.set_variable("HF_HUB_CACHE", str(other))
+    pulled = machine.pull(REPO)
+    assert Path(pulled.stdout.strip()).is_relative_to(other)
+    assert not machine.hf_home.exists()
+
+
+@pytest.mark.usefixtures("machine")
+def test_on_a_terminal_each_file_has_a_bar() -> None:
+    controller, terminal = pty.openpty()
+    with subprocess.Popen([*COMMAND, "pull", REPO], stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
+        os.close(terminal)
+        shown = b""
+        while chunk := _read(controller):
+            shown += chunk
+        assert process.stdout is not None
+        printed = process.stdout.read()
+    os.close(controller)
+    assert process.returncode == 0, shown
+    assert "model.onnx: 100%" in shown.decode()
+    assert Path(printed.strip(), "model.onnx").is_file()
+
+
+def _read(controller: int) -> bytes:
+    try:
+        return os.read(controller, 1 << 16)
+    except OSError:  # how Linux says that the other end is closed
+        return b""
+
+
+def test_ctrl_c_keeps_what_has_arrived_and_the_next_pull_goes_on_there(machine: Machine) -> None:
+    machine.hub.faults.append(Stall(path="model.onnx", after=300_000))
+    with machine.start("pull", REPO) as process:
+        machine.hub.wait_until(lambda hub: hub.is_stalled)
+        while not machine.unfinished_bytes():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, printed) == (130, "")
+    assert said.splitlines()[-1] == "onward: interrupted; what has arrived is kept, and the same command gets the rest"
+    kept = machine.unfinished_bytes()
+    machine.hub.release()
+    machine.hub.requests.clear()
+    assert machine.pull(REPO).returncode == 0
+    assert [request.start for request in machine.hub.requests if request.host == "cdn"] == [kept]
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_what_has_arrived_is_kept(machine: Machine) -> None:
+    pulled = subprocess.run(
+        [sys.executable, "-c", WITH_A_SMALL_DISK, *COMMAND, "pull", REPO],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert (pulled.returncode, pulled.stdout) == (1, "")
+    assert pulled.stderr.splitlines()[-1].startswith(f"onward: the disk of {machine.hf_home}/hub is full: ")
+    assert machine.unfinished_bytes() == 200_000
+    assert machine.pull(REPO).returncode == 0
+
+
+def test_an_hf_home_that_may_not_be_written_is_named(machine: Machine) -> None:
+    machine.hf_home.mkdir(mode=0o555)
+    pulled = onward_without_privileges("pull", REPO)
+    assert (pulled.returncode, pulled.stdout) == (1, "")
+    assert pulled.stderr.splitlines()[-1] == (
+        f"onward: uid {os.geteuid()} may not write {machine.hf_home}/hub: Permission denied; set HF_HOME to a folder "
+        "that can be written"
+    )
+
+
+def test_several_models_are_pulled_and_a_failure_does_not_stop_the_others(machine: Machine) -> None:
+    pulled = machine.pull("owner/none", REPO, "owner/other")
+    assert pulled.returncode == 1
+    assert Path(pulled.stdout.strip(), "model.onnx").is_file()
+    assert "has no repository owner/none" in pulled.stderr
+    assert "has no repository owner/other" in pulled.stderr
+
+
+@pytest.mark.parametrize("word", [".", "no-owner", "https://huggingface.co/owner/tiny", "owner/tiny@"])
+def test_a_word_that_is_no_repository_is_wrong_usage(machine: Machine, word: str) -> None:
+    pulled = machine.pull(word)
+    assert (pulled.returncode, pulled.stdout) == (2, "")
+    assert pulled.stderr.startswith(f"onward: {word!r} ")
+    assert not machine.hub.requests
+
+
+def test_a_server_downloads_its_model_while_it_says_that_it_loads(machine: Machine) -> None:
+    machine.hub.faults.append(Stall(path="model.onnx", after=1000))
+    with machine.serving(REPO) as log:
+        address = next(line for line in log if "listening on" in line).split("listening on ")[1].split(";")[0]
+        machine.hub.wait_until(lambda hub: hub.is_stalled)
+        with Client(address, max_retries=0) as client:
+            with pytest.raises(UnavailableError) as caught:
+                client.complete("Hello")
+            assert caught.value.reason == "MODEL_LOADING"
+            machine.hub.release()
+            assert any("; try: " in line for line in log)
+            assert client.complete("Hello", max_tokens=2).usage.completion_tokens == 2
+            assert [model.id for model in client.models()] == ["tiny"]
+
+
+@pytest.mark.parametrize("reason", ["HF_HUB_OFFLINE is set", "cannot be reached"])
+def test_a_server_without_a_hub_serves_the_cached_commit_and_says_so(machine: Machine, reason: str) -> None:
+    commit = Path(machine.pull(REPO).stdout.strip()).name
+    machine.hub.close()
+    if "OFFLINE" in reason:
+        machine.set_variable("HF_HUB_OFFLINE", "1")
+    with machine.serving(REPO) as log:
+        said = [line for line in until_served(log) if reason in line]
+    assert len(said) == 1
+    assert f"using commit {commit} of {REPO}, which is in the cache" in said[0]
+
+
+def test_a_server_that_cannot_get_its_model_ends_with_one_sentence(machine: Machine) -> None:
+    machine.set_variable("HF_HUB_OFFLINE", "1")
+    with machine.serving(REPO) as log:
+        said = list(log)[-1]
+    assert said.startswith(f"onward: HF_HUB_OFFLINE is set, and {machine.hf_home}/hub does not have {REPO}")
+
+
+def test_a_json_log_has_a_record_for_each_line_of_a_download(machine: Machine) -> None:
+    machine.hub.faults += [
+        Answer(path="revision/main", status=503, headers={"Retry-After": "0", "X-HF-Warning": "x;y"})
+    ]
+    machine.set_variable("ONWARD_LOG_FORMAT", "json")
+    with machine.serving(REPO) as log:
+        records = [json.loads(line) for line in until_served(log)]
+    assert any(record["message"].startswith("model tiny: model.onnx: 587.5 KiB in ") for record in records)
+
+
+def until_served(log: Iterable[str]) -> Generator[str]:
+    for line in log:
+        yield line
+        if "; try: " in line:
+            return
+    raise AssertionError("the server ended before it served")
