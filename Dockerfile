@@ -1,4 +1,5 @@
-# The server in a container: runs as a non-root user, from locked wheels, and writes only to /tmp.
+# The server in a container: runs as a non-root user, from locked wheels, and writes only to /tmp, where it keeps rewritten graphs; mount a volume and
+# set ONWARD_CACHE_DIR to keep them for the next container.
 # The base image is named by tag. To pin it, append the digest that this prints:
 #   docker buildx imagetools inspect python:3.12-slim
 FROM python:3.12-slim AS build
@@ -19,7 +20,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . clients/python
 
 FROM python:3.12-slim
 COPY --from=build /opt/onward /opt/onward
-ENV PATH=/opt/onward/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
+ENV PATH=/opt/onward/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1 ONWARD_CACHE_DIR=/tmp/onward
 USER 10001:10001
 EXPOSE 50051
 STOPSIGNAL SIGTERM

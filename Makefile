@@ -26,7 +26,7 @@ PARALLEL := -n auto --dist loadfile
 test: setup ## Run the tests; ARGS go to pytest, where -n0 runs them in one process
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-test-isolation: setup ## Test that a server sends nothing and writes no file; needs namespaces (as root or not), or strace
+test-isolation: setup ## Test that a server sends nothing and which files it writes; needs namespaces (as root or not), or strace
 	$(BIN)/python -m pytest tests/isolation $(ARGS)
 
 test-stress: setup ## Test with floods, hostile clients and rolling restarts; needs two idle processors

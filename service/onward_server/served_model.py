@@ -22,6 +22,8 @@ from onward_server.load_report import log_graph
 from onward_server.loading_steps import LoadingSteps
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
+from onward_server.model.rewriting.cache import RewritingCache
+from onward_server.model.rewriting.rewriter import Rewriter
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.pull_progress import ProgressLines
@@ -79,7 +81,7 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
     with steps.step(
         f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights and allocating {settings.slots} slots"
     ):
-        loaded = _load_weights(settings, folder)
+        loaded = _load_weights(settings, folder, digests)
         _require_matching_tokenizer(folder, tokenizer, loaded)
         durations = measure(loaded.causal_lm)
     log_graph(model_id, folder, loaded)
@@ -125,7 +127,7 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
     )
 
 
-def _load_weights(settings: Settings, folder: ModelFolder) -> LoadedModel:
+def _load_weights(settings: Settings, folder: ModelFolder, digests: FileDigests) -> LoadedModel:
     return load_model(
         folder,
         SessionOptions(
@@ -137,6 +139,7 @@ def _load_weights(settings: Settings, folder: ModelFolder) -> LoadedModel:
         num_slots=settings.slots,
         max_context_length=settings.context_length,
         prefill_chunk=settings.prefill_chunk,
+        rewriter=Rewriter(RewritingCache(settings.cache_folder), digests) if settings.rewrite else None,
     )
 
 

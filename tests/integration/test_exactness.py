@@ -44,16 +44,20 @@ async def test_the_golden_completions_are_the_same_in_company(serve: Serve) -> N
         await asyncio.gather(*others)
 
 
-@pytest.mark.parametrize("layout", ["slots", "growing"])
+@pytest.mark.parametrize(
+    ("layout", "rewrite"),
+    [("slots", False), ("growing", False), ("growing", True)],
+    ids=["slots", "growing", "growing, rewritten"],
+)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_decoder_of_random_weights_is_served_as_plain_numpy_computes_it(
-    serve: Serve, tmp_path: Path, layout: Layout, seed: int
+    serve: Serve, tmp_path: Path, layout: Layout, seed: int, *, rewrite: bool
 ) -> None:
     folder = write_tiny_model(tmp_path / "tiny", layout=layout, seed=seed)
     prompts = [[5, 6, 7], [300, 20, 411, 90], [4], list(range(40, 60))]
     expected = [reference_greedy(seed, prompt, 30) for prompt in prompts]
     assert min(margin for _, margin in expected) > NO_NEAR_TIE
-    async with serve(folder) as served:
+    async with serve(folder, rewrite=rewrite) as served:
         completions = await asyncio.gather(*(greedy_ids(served, prompt, 30) for prompt in prompts))
     assert completions == [ids for ids, _ in expected]
 

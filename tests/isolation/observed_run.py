@@ -2,6 +2,7 @@
 
     python -m tests.isolation.observed_run network|trace FOLDER CODE    runs `python -c CODE`
     python -m tests.isolation.observed_run network|trace FOLDER         starts a server, calls it, idles and stops it
+    python -m tests.isolation.observed_run network|trace FOLDER rewrite  the same with a model whose graph is rewritten
 
 `network` observes packets; it must run under `unshare --net --mount`. `trace` lists system calls with strace.
 """
@@ -17,11 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from testing.tiny_model import write_tiny_model
 from tests.isolation.every_method import call_every_method
 from tests.isolation.network import Traffic, empty_machine
 from tests.waiting import WAIT_S
 
 ROOT = Path(__file__).parents[2]
+REWRITE = "rewrite"
 IDLE_S = 15
 """ONNX Runtime sends its first events nine seconds after it is loaded."""
 _PROXY = "http://192.0.2.1:3128"
@@ -63,19 +66,23 @@ class Machine:
         return subprocess.Popen(command, cwd=working, env={**kept, **own}, stderr=subprocess.PIPE, text=True)
 
 
-def serve_and_call(machine: Machine) -> str:
-    """Starts a server, calls all its methods and each client command, waits, and stops it. Returns its address."""
-    with machine.run("-m", "onward_server", "serve", "--listen", "127.0.0.1:0") as server:
+def serve_and_call(machine: Machine, *arguments: str) -> str:
+    """Starts a server, calls it, and stops it. Returns its address.
+
+    A server without arguments is called by all methods, and idles before it is stopped.
+    """
+    with machine.run("-m", "onward_server", "serve", "--listen", "127.0.0.1:0", *arguments) as server:
         try:
             assert server.stderr is not None
             started = next(line for line in server.stderr if "; try: " in line)
             target = started.split(" on ")[-1].partition(";")[0]
-            call_every_method(target)
+            if not arguments:
+                call_every_method(target)
             for words in (["health"], ["models"], ["complete", "Hello"], ["complete", "--stream", "Hello"]):
                 with machine.run("-m", "onward_server", *words, "--target", target) as client:
                     said = client.communicate(timeout=WAIT_S)[1]
                 assert client.returncode == 0, f"onward {' '.join(words)}: {said}"
-            time.sleep(IDLE_S)
+            time.sleep(0 if arguments else IDLE_S)
             server.send_signal(signal.SIGTERM)
             server.communicate(timeout=WAIT_S)
         finally:
@@ -88,9 +95,13 @@ def main(kind: str, root: Path, code: str | None) -> None:
     """Runs one of the two forms, and prints the report."""
     machine = {"network": Machine.with_network, "trace": Machine.with_trace}[kind](root)
     watched = [*machine.folders, ROOT / "models/pocket/served"]
+    arguments: list[str] = []
+    if code == REWRITE:
+        watched.append(write_tiny_model(root / "model", layout="growing"))
+        arguments = ["--model", f"pocket={watched[-1]}"]
     before = _files(watched)
-    if code is None:
-        own_calls = {serve_and_call(machine)}
+    if code is None or code == REWRITE:
+        own_calls = {serve_and_call(machine, *arguments)}
     else:
         own_calls = set[str]()
         with machine.run("-c", code) as process:

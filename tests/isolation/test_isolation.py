@@ -1,6 +1,6 @@
-"""Nothing leaves the machine, and no file is written, while a server runs and every method is called.
+"""Nothing leaves the machine, and no file but a rewritten graph is written, while a server is called in every way.
 
-Run by `make test-isolation`. It takes 20 seconds for each way of observing, most of them idle: ONNX Runtime's telemetry
+Run by `make test-isolation`. It takes 30 seconds for each way of observing, most of them idle: ONNX Runtime's telemetry
 sends its first events after nine seconds. Namespaces show packets; where they are refused, strace shows system calls.
 """
 
@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.isolation.observed_run import REWRITE
 
 ROOT = Path(__file__).parents[2]
 _LIMIT_S = 300
@@ -68,6 +70,18 @@ def observe(kind: str, folder: Path, *code: str) -> Report:
 @pytest.mark.parametrize("kind", kinds())
 def test_a_server_that_is_called_idles_and_stops_sends_nothing_and_writes_no_file(kind: str, tmp_path: Path) -> None:
     assert observe(kind, tmp_path / "run") == Report(sent=[], changed=[])
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_server_that_rewrites_a_graph_writes_it_to_the_cache_folder_and_nothing_else(
+    kind: str, tmp_path: Path
+) -> None:
+    report = observe(kind, tmp_path / "run", REWRITE)
+    assert report.sent == []
+    cache = tmp_path / "run" / "home" / ".cache"
+    folders = [str(cache), str(cache / "onward"), str(cache / "onward" / "rewritten")]
+    assert report.changed[:3] == folders
+    assert [Path(path).suffix for path in report.changed[3:]] == [".graph"]
 
 
 @pytest.mark.parametrize("kind", kinds())

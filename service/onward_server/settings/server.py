@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode,
 
 from onward_server.settings.failpoint import Failpoint
 from onward_server.settings.model_reference import ModelReference
+from onward_server.settings.user_folders import user_cache_folder
 from onward_server.settings.variables import CLIENT_VARIABLES, PREFIX, unknown_variables
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -27,6 +28,7 @@ _METAVARS = {
     "--model": "[ID=]MODEL",
     "--model-file": "[ID=]PATH",
     "--chat-template": "[ID=]FILE",
+    "--cache-dir": "DIR",
     "--failpoint": "PART=FAULT[@N]",
     "tuple[str,...]": "[ID=]NAME",
     "str": "ADDRESS",
@@ -85,6 +87,13 @@ class Settings(BaseSettings):
     """CPU threads that run the model. Default: as many as there are processors available to this process."""
     spinning: bool = True
     """Let idle threads spin between operators. Makes steps faster and uses more processor time."""
+    rewrite: bool = True
+    """Serve a rewritten graph where that is faster or needs less memory, on the CPU. The first start with a model
+    compares its logits with those of the original, which takes longer than loading it, and keeps the rewritten graph in
+    `--cache-dir`. A graph that cannot be rewritten, or whose logits differ, is served as it is."""
+    cache_dir: Path | None = None
+    """Folder for rewritten graphs, which take less than a MiB for most models. Their folder belongs to the user who
+    runs the server. Default: `onward` in the user's cache folder, `$XDG_CACHE_HOME` or `~/.cache`."""
     slots: int = Field(default=8, ge=1, le=1024)
     """Sequences that decode at the same time. Each needs a KV slot; the memory of all slots is allocated at start."""
     context_length: int = Field(default=4096, ge=2)
@@ -227,6 +236,14 @@ class Settings(BaseSettings):
     def chat_templates(self) -> dict[str | None, str]:
         """Model id to the file or name of its chat template; the key None stands for all other models."""
         return dict(map(_model_id_and_file, self.chat_template))
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """Folder for what can be made again; None: there is none."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        folder = user_cache_folder()
+        return None if folder is None else folder / "onward"
 
     def chat_template_of(self, model_id: str) -> str | None:
         """The file or name of a model's chat template; None: the one in its folder."""

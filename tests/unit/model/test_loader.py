@@ -19,7 +19,11 @@ from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.load_independence import measure_load_independence
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
+from onward_server.model.rewriting.cache import RewritingCache
+from onward_server.model.rewriting.rewriter import Rewriter
+from onward_server.model.served_graph import served_graph
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
 from testing.tiny_model import write_tiny_model
 from tests.fakes import FakeCausalLM
@@ -262,3 +266,59 @@ def test_weights_inside_the_onnx_file_are_mapped_and_not_copied(tmp_path: Path) 
     loaded = load(folder)
     assert str((folder / "model.onnx").resolve()) in Path("/proc/self/maps").read_text()
     assert loaded.deterministic
+
+
+@pytest.fixture
+def rewriter(tmp_path: Path) -> Rewriter:
+    return Rewriter(RewritingCache(tmp_path / "cache"), FileDigests())
+
+
+def load_rewritten(folder: Path, rewriter: Rewriter | None) -> LoadedModel:
+    return load_model(
+        ModelFolder.read(folder),
+        SessionOptions(num_threads=1),
+        num_slots=4,
+        max_context_length=None,
+        prefill_chunk=64,
+        rewriter=rewriter,
+    )
+
+
+def test_a_decomposed_export_is_rewritten_into_slots(tmp_path: Path, rewriter: Rewriter) -> None:
+    folder = write_tiny_model(tmp_path / "tiny", layout="growing")
+    loaded = load_rewritten(folder, rewriter)
+    assert isinstance(loaded.causal_lm, SlotCausalLM)
+    assert (loaded.layout, loaded.deterministic) == ("slots", True)
+    assert loaded.origin.startswith("rewritten: slots (3 layers")
+    original = load_rewritten(folder, None)
+    assert (original.layout, original.origin) == ("growing", "as exported, because rewriting is off")
+    tokens = np.arange(3, 40, dtype=np.int64)
+    np.testing.assert_allclose(
+        loaded.causal_lm.prefill(0, tokens), original.causal_lm.prefill(0, tokens), rtol=1e-4, atol=1e-4
+    )
+    assert loaded.graph_digest
+    assert not original.graph_digest
+
+
+def test_a_decomposed_export_that_is_not_recognized_is_served_as_it_is(tmp_path: Path, rewriter: Rewriter) -> None:
+    folder = write_tiny_model(tmp_path / "tiny", layout="growing")
+
+    def double_the_probabilities(model: onnx.ModelProto) -> None:
+        (first, *_) = (node for node in model.graph.node if node.op_type == "Softmax")
+        model.graph.node.insert(
+            list(model.graph.node).index(first) + 1,
+            helper.make_node("Add", ["probabilities", "probabilities"], [first.output[0]]),
+        )
+        first.output[0] = "probabilities"
+
+    loaded = load_rewritten(edit_model(folder, double_the_probabilities), rewriter)
+    assert isinstance(loaded.causal_lm, GrowingCausalLM)
+    assert loaded.origin.startswith("as exported, because ")
+
+
+def test_graphs_are_rewritten_for_the_cpu_only(tmp_path: Path, rewriter: Rewriter) -> None:
+    folder = ModelFolder.read(write_tiny_model(tmp_path / "tiny", layout="growing"))
+    options = SessionOptions(execution_provider=ExecutionProvider.CUDA)
+    served = served_graph(folder, options, rewriter, prefill_chunk=64)
+    assert served.origin == "as exported, because graphs are rewritten for the CPU only"
+    assert not (tmp_path / "cache").exists()

@@ -3,6 +3,9 @@
 The original computes each prompt alone: a prefill, then a few decode runs with its most likely tokens. The rewritten
 graph gets the same tokens in three ways: each prompt alone, each in chunks, and three of them together in decode runs,
 a short one beside the longest. So an error that only shows in a batch, in a chunk or beyond a window is found.
+
+If the original has slots, too, it also runs in these ways, and each logit is compared with its counterpart: what it
+computes may depend on them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,15 +60,28 @@ def expected_of(model: CausalLM, lengths: Sequence[int]) -> list[Expected]:
     return [_expected(model, _prompt(model, length)) for length in lengths]
 
 
-def largest_difference(model: CausalLM, expected: Sequence[Expected], tolerance: Tolerance) -> float:
+def counterparts(model: CausalLM, expected: Sequence[Expected]) -> list[Logits]:
+    """Runs the original in the ways in which `largest_difference` runs the rewritten graph; returns each row (V,)."""
+    return [run.logits.copy() for run in _runs(model, expected)]
+
+
+def largest_difference(
+    model: CausalLM, expected: Sequence[Expected], tolerance: Tolerance, wanted: Sequence[Logits] | None = None
+) -> float:
     """Runs the rewritten graph; returns the largest difference of a logit, as a part of the range of its row.
+
+    Args:
+        model: The rewritten graph.
+        expected: What the original gives for each prompt.
+        tolerance: How much logits may differ.
+        wanted: What the original gives in each run, from `counterparts`; None: what it gives for a prompt alone.
 
     Raises:
         NotServed: A next token differs, or a logit by more than the tolerance.
     """
     return max(
-        _checked(logits, case.logits[row], tolerance, f"a prompt of {len(case.prompt)} tokens {way}")
-        for way, case, row, logits in _rewritten(model, expected)
+        _checked(run.logits, run.alone if wanted is None else wanted[number], tolerance, run.place)
+        for number, run in enumerate(_runs(model, expected))
     )
 
 
@@ -83,22 +99,34 @@ def _expected(model: CausalLM, prompt: npt.NDArray[np.int64]) -> Expected:
     return Expected(prompt=prompt, decoded=decoded, logits=np.stack(rows))
 
 
-def _rewritten(model: CausalLM, expected: Sequence[Expected]) -> Iterator[tuple[str, Expected, int, Logits]]:
-    """The way in which each case runs, the case, and each row of `logits` of the case with its new logits."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """A row of a run."""
+
+    place: str
+    logits: Logits  # (V,), valid until the next run
+    alone: Logits  # (V,), of the original for the prompt alone
+
+    @classmethod
+    def of(cls, way: str, case: Expected, row: int, logits: Logits) -> "_Run":
+        return cls(place=f"a prompt of {len(case.prompt)} tokens {way}", logits=logits, alone=case.logits[row])
+
+
+def _runs(model: CausalLM, expected: Sequence[Expected]) -> Iterator[_Run]:
     for case in expected:
-        yield "alone", case, 0, _prefill(model, 0, case.prompt, _chunks(len(case.prompt)))
+        yield _Run.of("alone", case, 0, _prefill(model, 0, case.prompt, _chunks(len(case.prompt))))
         for row, logits in enumerate(_decoded(model, [case]), start=1):
-            yield "alone", case, row, logits[0]
+            yield _Run.of("alone", case, row, logits[0])
         model.release(0)
         if len(case.prompt) > sum(_ODD_CHUNKS):
-            yield "in chunks", case, 0, _prefill(model, 0, case.prompt, _odd_chunks(len(case.prompt)))
+            yield _Run.of("in chunks", case, 0, _prefill(model, 0, case.prompt, _odd_chunks(len(case.prompt))))
             model.release(0)
-    together = [expected[len(expected) // 2], expected[0], expected[-1]][:NUM_SLOTS]
+    together = [expected[len(expected) // 2], expected[0], expected[-1]]
     for slot, case in enumerate(together):
-        yield "beside others", case, 0, _prefill(model, slot, case.prompt, _chunks(len(case.prompt)))
+        yield _Run.of("beside others", case, 0, _prefill(model, slot, case.prompt, _chunks(len(case.prompt))))
     for row, logits in enumerate(_decoded(model, together), start=1):
         for slot, case in enumerate(together):
-            yield "beside others", case, row, logits[slot]
+            yield _Run.of("beside others", case, row, logits[slot])
     for slot in range(len(together)):
         model.release(slot)
 

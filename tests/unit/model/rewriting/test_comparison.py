@@ -9,6 +9,7 @@ from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.rewriting.comparison import (
     NUM_SLOTS,
     Tolerance,
+    counterparts,
     expected_of,
     largest_difference,
     prompt_lengths,
@@ -120,6 +121,15 @@ def test_an_error_in_chunks_alone_is_found() -> None:
     rewritten = ChunksMatterCausalLM(sum_of, num_slots=NUM_SLOTS, context_length=1024)
     with pytest.raises(NotServed, match="in chunks"):
         compared(rewritten)
+
+
+def test_an_original_whose_output_depends_on_chunks_is_compared_run_by_run() -> None:
+    original = ChunksMatterCausalLM(sum_of, num_slots=NUM_SLOTS, context_length=1024)
+    expected = expected_of(original, prompt_lengths(1024, [_WINDOW]))
+    wanted = counterparts(original, expected)
+    assert largest_difference(original, expected, _FP32, wanted) == 0
+    with pytest.raises(NotServed, match="in chunks"):
+        largest_difference(model(), expected, _FP32, wanted)
 
 
 def test_logits_that_are_not_finite_are_reported() -> None:
