@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from onward_server.model.rewriting.graph import Array, Graph, NotEvaluable, Sizes
+from onward_server.model.rewriting.graph import Array, Graph, NotEvaluable, Shape, Sizes, element_type_of
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.region import PROBE, Region
 
@@ -29,10 +29,13 @@ class Heads:
 
     num: int
     num_kv: int
-    size: int
-    element_type: int
-    """Of queries, keys and values, as the number that ONNX gives it."""
-    dtype: np.dtype[np.generic]
+    key_size: int
+    value_size: int
+
+    @property
+    def size(self) -> int:
+        """The size for GroupQueryAttention: the same for keys and values, and a multiple of 8."""
+        return -(-max(self.key_size, self.value_size) // 8) * 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,10 @@ class Attention:
     """(H,), what ALiBi subtracts from a logit for each token of distance."""
     output: str
     """(B, S, H * D)"""
+    cache_type: int
+    """Element type of keys and values."""
+    query_type: int
+    output_type: int
 
 
 def read_attention(graph: Graph, region: Region, context_length: int) -> Attention:
@@ -60,7 +67,7 @@ def read_attention(graph: Graph, region: Region, context_length: int) -> Attenti
         NotRewritable: It is not an attention that GroupQueryAttention can compute.
     """
     try:
-        probe = _Probe(graph, region, _heads(graph, region))
+        probe = _Probe(graph, region)
         scale, softcap = _read_scale(probe)
         bias = _bias(probe, PROBE)
         attention = Attention(
@@ -72,6 +79,9 @@ def read_attention(graph: Graph, region: Region, context_length: int) -> Attenti
             sinks=_read_sinks(probe),
             slopes=_read_slopes(bias),
             output=region.outputs[0],
+            cache_type=probe.types[1],
+            query_type=probe.types[0],
+            output_type=probe.types[0],
         )
         _require_mask(probe, attention, PROBE)
         if attention.window is not None:
@@ -86,19 +96,24 @@ def read_attention(graph: Graph, region: Region, context_length: int) -> Attenti
 class _Probe:
     """Evaluates the attention of a layer for chosen numbers."""
 
-    def __init__(self, graph: Graph, region: Region, heads: Heads) -> None:
+    def __init__(self, graph: Graph, region: Region) -> None:
         self.region = region
-        self.heads = heads
         self._graph = graph
-        self._zeros = self.arrays(PROBE)
+        self.heads = _heads(graph, region)
+        caches = [graph.tensor_type(cache.whole, PROBE) for cache in (region.keys, region.values)]
+        types = [graph.tensor_type(region.query, PROBE) or caches[0], *caches]
+        self.types = [each.element_type for each in types if each is not None]
+        """Element types of query, keys and values."""
+        self._dtypes = [each.dtype for each in types if each is not None]
 
-    def arrays(self, sizes: Sizes) -> tuple[Array, Array, Array]:
-        """Zeros for a query, keys and values."""
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Zeros for the query, the keys and the values of the run `PROBE`."""
         heads = self.heads
+        query, keys, values = self._dtypes
         return (
-            np.zeros((sizes.batch, heads.num, sizes.new, heads.size), heads.dtype),
-            np.zeros((sizes.batch, heads.num_kv, sizes.total, heads.size), heads.dtype),
-            np.zeros((sizes.batch, heads.num_kv, sizes.total, heads.size), heads.dtype),
+            np.zeros((PROBE.batch, heads.num, PROBE.new, heads.key_size), query),
+            np.zeros((PROBE.batch, heads.num_kv, PROBE.total, heads.key_size), keys),
+            np.zeros((PROBE.batch, heads.num_kv, PROBE.total, heads.value_size), values),
         )
 
     def run(self, name: str, query: Array, keys: Array, values: Array) -> Array:
@@ -109,15 +124,11 @@ class _Probe:
 
     def unscored(self, sizes: Sizes) -> Floats:
         """The logits (B, H, S, T) of scores that are zero; with a sink T + 1 of them."""
-        shape = self._scores_shape(sizes)
-        logits = self._evaluate(self.region.logits, {self.region.scores: np.zeros(shape, self.heads.dtype)}, sizes)
+        scores = self.run(self.region.scores, *self.arrays())
+        rows = (sizes.batch, self.heads.num) if scores.ndim == 4 else (sizes.batch * self.heads.num,)
+        zeros = np.zeros((*rows, sizes.new, sizes.total), scores.dtype)
+        logits = self._evaluate(self.region.logits, {self.region.scores: zeros}, sizes)
         return logits.astype(np.float64).reshape(sizes.batch, self.heads.num, sizes.new, -1)
-
-    def _scores_shape(self, sizes: Sizes) -> tuple[int, ...]:
-        query, keys, values = self._zeros
-        num_axes = self.run(self.region.scores, query, keys, values).ndim
-        rows = (sizes.batch, self.heads.num) if num_axes == 4 else (sizes.batch * self.heads.num,)
-        return (*rows, sizes.new, sizes.total)
 
     def _evaluate(self, name: str, given: Mapping[str, Array], sizes: Sizes) -> Array:
         positions = np.arange(sizes.past, sizes.total) + np.zeros((sizes.batch, 1), np.int64)
@@ -129,25 +140,23 @@ class _Probe:
 
 
 def _heads(graph: Graph, region: Region) -> Heads:
-    keys, values, scores = (
-        graph.tensor_type(name, PROBE) for name in (region.keys.whole, region.values.whole, region.scores)
-    )
-    query = graph.tensor_type(region.query, PROBE)
-    if not keys or not values or not keys.shape or keys.shape != values.shape:
-        raise NotRewritable(f"keys and values of layer {region.layer} differ in shape")
-    for candidate in (query, scores):
-        if candidate and candidate.shape and len(candidate.shape) == 4 and candidate.shape[1]:
-            num = candidate.shape[1]
-            break
-    else:
-        raise NotRewritable(f"the number of heads of layer {region.layer} is unknown")
-    _, num_kv, _, size = keys.shape
-    if not num_kv or not size or num % num_kv or size % 8:
+    _, num_kv, _, key_size = _four_axes(graph, region.keys.whole)
+    _, num_values, _, value_size = _four_axes(graph, region.values.whole)
+    rows = [graph.tensor_type(name, PROBE) for name in (region.query, region.scores)]
+    nums = [row.shape[1] for row in rows if row is not None and row.shape and len(row.shape) == 4 and row.shape[1]]
+    if not nums or not num_kv or num_kv != num_values or nums[0] % num_kv or not key_size or not value_size:
         raise NotRewritable(
-            f"layer {region.layer} has {num} heads and {num_kv} for keys, of size {size}; GroupQueryAttention needs a "
-            "multiple, and a size that 8 divides"
+            f"layer {region.layer} has {nums[:1]} heads, {num_kv} for keys of size {key_size} and {num_values} for "
+            f"values of size {value_size}"
         )
-    return Heads(num=num, num_kv=num_kv, size=size, element_type=keys.element_type, dtype=keys.dtype)
+    return Heads(num=nums[0], num_kv=num_kv, key_size=key_size, value_size=value_size)
+
+
+def _four_axes(graph: Graph, name: str) -> Shape:
+    found = graph.tensor_type(name, PROBE)
+    if found is None or found.shape is None or len(found.shape) != 4:
+        raise NotRewritable(f"the shape of {name} is unknown")
+    return found.shape
 
 
 def _read_scale(probe: _Probe) -> tuple[float, float | None]:
@@ -160,7 +169,7 @@ def _read_scale(probe: _Probe) -> tuple[float, float | None]:
 
 def _of_last_score(probe: _Probe, name: str, score: float) -> float:
     """What a score of the last token with itself adds to a value that is computed from the scores."""
-    query, keys, values = probe.arrays(PROBE)
+    query, keys, values = probe.arrays()
     query[..., 0] = score
     without = _last_two(probe, probe.run(name, query, keys, values))
     keys[:, :, -1, 0] = 1
@@ -222,15 +231,16 @@ def _require_mask(probe: _Probe, attention: Attention, sizes: Sizes) -> None:
 def _with_output(probe: _Probe, attention: Attention) -> Attention:
     """The attention with its output, which must be what GroupQueryAttention computes."""
     generator = np.random.default_rng(0)
-    query, keys, values = (generator.normal(size=each.shape).astype(each.dtype) for each in probe.arrays(PROBE))
+    query, keys, values = (generator.normal(size=each.shape).astype(each.dtype) for each in probe.arrays())
     expected = _attend(attention, query, keys, values)
-    tolerance = np.abs(expected).max() * (1e-4 if probe.heads.dtype == np.float32 else 1e-2)
+    is_single = all(each.dtype == np.float32 for each in (query, keys, values))
+    tolerance = np.abs(expected).max() * (1e-4 if is_single else 1e-2)
     for name in attention.region.outputs:
         output = probe.run(name, query, keys, values)
         if output.shape == expected.shape:
             if np.abs(output.astype(np.float64) - expected).max() > tolerance:
                 break
-            return replace(attention, output=name)
+            return replace(attention, output=name, output_type=element_type_of(output.dtype))
     raise NotRewritable(f"layer {attention.region.layer} computes more than an attention of its cache")
 
 

@@ -54,7 +54,7 @@ class TensorType:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """The element type as numpy's."""
-        return helper.tensor_dtype_to_np_dtype(self.element_type)
+        return dtype_of(self.element_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class Graph:
             self._initializers[name] = self._graph.initializer[-1]
         return name
 
-    def add_input(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
+    def set_input(self, name: str, element_type: int, shape: Sequence[int | str]) -> None:
         """Adds an input, or replaces the type of one."""
         value = next((value for value in self._graph.input if value.name == name), None) or self._graph.input.add()
         value.CopyFrom(helper.make_tensor_value_info(name, element_type, shape))
@@ -410,6 +410,16 @@ _KEEPS_SHAPE = frozenset(
     }
 )
 """Operators of ONNX Runtime whose first output has the shape of the first input."""
+
+
+def element_type_of(dtype: np.dtype[np.generic]) -> int:
+    """The number that ONNX gives an element type."""
+    return int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def dtype_of(element_type: int) -> np.dtype[np.generic]:
+    """The element type with a number of ONNX."""
+    return helper.tensor_dtype_to_np_dtype(element_type)
 
 
 def _run(part: ModelProto | Node, names: list[str], inputs: Mapping[str, Array]) -> list[Array]:

@@ -33,7 +33,7 @@ def keep_last_logits(graph: Graph) -> None:
         raise NotRewritable(f"{len(readers)} operators read {hidden}, from which the logits are computed")
     _slice(graph, hidden)
     logits = graph.output_type("logits")
-    graph.add_input(NUM_LOGITS, INT64, [])
+    graph.set_input(NUM_LOGITS, INT64, [])
     graph.set_output(
         "logits", logits.element_type, ["batch_size", NUM_LOGITS, (logits.shape or [None])[-1] or "vocabulary"]
     )

@@ -1,5 +1,8 @@
 """Makes the positions of tokens those of each row, where a graph counts them from the length of its past."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import numpy as np
 
 from onward_server.model.rewriting.graph import CONTRIB, Graph, NotEvaluable, Sizes
@@ -9,22 +12,32 @@ from onward_server.model.rewriting.rows import PREFIX, RowValues
 _PROBES = (Sizes(batch=2, new=3, past=5), Sizes(batch=2, new=4, past=9))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Positions:
+    """A value that counts the positions of the new tokens, the same for each row of a run."""
+
+    first: int
+    """The position after an empty past."""
+    axes: tuple[int, ...]
+    """Its shape for Reshape, when it has the positions of each row: 0 for the rows, -1 for the tokens, else 1."""
+
+
 def count_by_row(graph: Graph, rows: RowValues) -> None:
     """Replaces positions that are the same in each row.
 
     Raises:
         NotRewritable: Something else than attention and positions depends on the past.
     """
-    for num_axes in (2, 1):
+    for num_axes in ((2, 3, 4), (1,)):  # a vector is replaced only if its readers do not give it an axis for rows
         for name in _dependent(graph, num_axes):
-            first = _first_position(graph, name, num_axes)
-            if first is not None:
-                graph.replace_uses(name, _shifted(graph, rows, first))
-    if left := _dependent(graph, 0):
-        raise NotRewritable(f"the graph computes {left[-1]} from the past in a way that is not recognized")
+            positions = _positions(graph, name, num_axes)
+            if positions is not None:
+                graph.replace_uses(name, _by_row(graph, rows, positions))
+    if left := _dependent(graph, ()):
+        raise NotRewritable(f"the graph computes {left[0]} from the past in a way that is not recognized")
 
 
-def _dependent(graph: Graph, num_axes: int) -> list[str]:
+def _dependent(graph: Graph, num_axes: Collection[int]) -> list[str]:
     """Values that depend on the past or on the mask, other than through attention, up to positions."""
     names = {name for name in (*graph.inputs, *graph.outputs) if name.startswith(("past", "present"))}
     names.add("attention_mask")
@@ -33,33 +46,46 @@ def _dependent(graph: Graph, num_axes: int) -> list[str]:
         if node.domain == CONTRIB or node.output[0].startswith(PREFIX) or names.isdisjoint(node.input):
             continue
         found += node.output
-        if num_axes == 0 or _first_position(graph, node.output[0], num_axes) is None:
+        if _positions(graph, node.output[0], num_axes) is None:
             names |= set(node.output)
     return found
 
 
-def _first_position(graph: Graph, name: str, num_axes: int) -> int | None:
-    """The position that a value gives to the first token; None if it does not count positions."""
-    firsts: set[int] = set()
-    for sizes in _PROBES:
-        positions = np.arange(sizes.past, sizes.total)
-        mask = np.ones((sizes.batch, sizes.total), np.int64)
-        try:
-            value = graph.evaluate([name], {"attention_mask": mask}, sizes)[0]
-        except NotEvaluable:
-            return None
-        if value.dtype.kind != "i" or value.ndim != num_axes or value.shape[-1:] != positions.shape:
-            return None
-        shifts = np.unique(value.astype(np.int64) - positions)
-        if len(shifts) != 1:
-            return None
-        firsts.add(int(shifts[0]))
-    return firsts.pop() if len(firsts) == 1 else None
+def _positions(graph: Graph, name: str, num_axes: Collection[int]) -> _Positions | None:
+    """What a value with one of some numbers of axes counts; None if it does not count positions."""
+    found = {_positions_in(graph, name, num_axes, sizes) for sizes in _PROBES}
+    return found.pop() if len(found) == 1 else None
 
 
-def _shifted(graph: Graph, rows: RowValues, first: int) -> str:
-    if first == 0:
-        return rows.positions
-    shift = graph.add_constant(f"{PREFIX}{first}", np.array(first, np.int64))
-    name = f"{PREFIX}positions_from_{first}"
-    return name if graph.producer(name) else graph.compute("Add", [rows.positions, shift], name)
+def _positions_in(graph: Graph, name: str, num_axes: Collection[int], sizes: Sizes) -> _Positions | None:
+    mask = np.ones((sizes.batch, sizes.total), np.int64)
+    try:
+        value = graph.evaluate([name], {"attention_mask": mask}, sizes)[0]
+    except NotEvaluable:
+        return None
+    if value.dtype.kind != "i" or value.ndim not in num_axes or value.size == 0:
+        return None
+    tokens = [axis for axis, length in enumerate(value.shape) if length == sizes.new]
+    others = {length for axis, length in enumerate(value.shape) if axis and axis not in tokens}
+    if len(tokens) != 1 or others - {1} or (value.ndim > 1 and tokens == [0]):
+        return None
+    counted = np.moveaxis(value.astype(np.int64), tokens[0], -1) - np.arange(sizes.past, sizes.total)
+    if np.ptp(counted) != 0:
+        return None
+    axes = tuple(-1 if axis in tokens else min(axis, 1) for axis in range(value.ndim))
+    return _Positions(first=int(counted.flat[0]), axes=axes)
+
+
+def _by_row(graph: Graph, rows: RowValues, positions: _Positions) -> str:
+    """The positions of each row, in the shape that the readers expect."""
+    name = f"{PREFIX}positions"
+    value = rows.positions
+    if positions.first:
+        name = f"{name}/from_{positions.first}"
+        shift = graph.add_constant(f"{PREFIX}number/{positions.first}", np.array(positions.first, np.int64))
+        value = name if graph.producer(name) else graph.compute("Add", [value, shift], name)
+    if len(positions.axes) <= 2:
+        return value
+    name = f"{name}/{len(positions.axes)}_axes/{positions.axes.index(-1)}"
+    axes = graph.add_constant(f"{name}/shape", np.array(positions.axes, np.int64))
+    return name if graph.producer(name) else graph.compute("Reshape", [value, axes], name)

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onward_server.model.rewriting.attention import Attention, read_attention
-from onward_server.model.rewriting.graph import CONTRIB, Graph
+from onward_server.model.rewriting.attention import Attention, Heads, read_attention
+from onward_server.model.rewriting.graph import CONTRIB, Graph, dtype_of
 from onward_server.model.rewriting.last_logits import keep_last_logits
 from onward_server.model.rewriting.positions import count_by_row
 from onward_server.model.rewriting.refusal import NotRewritable
-from onward_server.model.rewriting.region import CacheInput, Region
+from onward_server.model.rewriting.region import Region
 from onward_server.model.rewriting.rows import PREFIX, RowValues
+
+_QUANTIZES_RUNS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,10 @@ def to_slots(graph: Graph, *, context_length: int) -> SlotRewriting:
     num_layers = sum(name.startswith("past_key_values.") and name.endswith(".key") for name in graph.inputs)
     if not num_layers or "attention_mask" not in graph.inputs or "input_ids" not in graph.inputs:
         raise NotRewritable("the graph has no input_ids, no attention_mask or no past_key_values")
+    if any(node.op_type in _QUANTIZES_RUNS for node in graph.nodes()):
+        raise NotRewritable(
+            "it quantizes activations with one scale for all rows of a run, so that sequences would affect each other"
+        )
     layers = tuple(read_attention(graph, Region.find(graph, layer), context_length) for layer in range(num_layers))
     rows = RowValues.add_to(graph)
     for attention in layers:
@@ -71,10 +77,11 @@ def _write(graph: Graph, rows: RowValues, attention: Attention) -> None:
     """Puts GroupQueryAttention in the place of a layer's attention."""
     region, heads = attention.region, attention.heads
     name = f"{PREFIX}{region.layer}"
+    query = _cast(graph, region.query, attention.query_type, attention.cache_type, f"{name}/query/cast")
     inputs = [
-        _flat(graph, region.query, f"{name}/query"),
-        _flat(graph, region.keys.new, f"{name}/key"),
-        _flat(graph, region.values.new, f"{name}/value"),
+        _by_token(graph, query, heads.size - heads.key_size, f"{name}/query"),
+        _by_token(graph, region.keys.new, heads.size - heads.key_size, f"{name}/key"),
+        _by_token(graph, region.values.new, heads.size - heads.value_size, f"{name}/value"),
         region.keys.past,
         region.values.past,
         rows.last_positions,
@@ -88,12 +95,13 @@ def _write(graph: Graph, rows: RowValues, attention: Attention) -> None:
     while not inputs[-1]:
         inputs.pop()
     for cache in (region.keys, region.values):
-        _use_slots(graph, cache, attention)
-    graph.replace_uses(attention.output, f"{name}/output")
+        graph.rename_output(cache.present, f"{PREFIX}{cache.present}")
+        for set_type, cached in ((graph.set_input, cache.past), (graph.set_output, cache.present)):
+            set_type(cached, attention.cache_type, ["batch_size", heads.num_kv, "capacity", heads.size])
     graph.add_node(
         "GroupQueryAttention",
         inputs,
-        [f"{name}/output", region.keys.present, region.values.present],
+        [f"{name}/mixed", region.keys.present, region.values.present],
         domain=CONTRIB,
         num_heads=heads.num,
         kv_num_heads=heads.num_kv,
@@ -102,31 +110,50 @@ def _write(graph: Graph, rows: RowValues, attention: Attention) -> None:
         local_window_size=attention.window or -1,
         do_rotary=0,
     )
+    output = _without_padding(graph, f"{name}/mixed", heads)
+    output = _cast(graph, output, attention.cache_type, attention.output_type, f"{name}/output")
+    graph.replace_uses(attention.output, output)
 
 
-def _flat(graph: Graph, name: str, output: str) -> str:
-    """(B, H, S, D) as (B, S, H * D)."""
-    by_token = graph.compute("Transpose", [name], f"{output}/by_token", perm=[0, 2, 1, 3])
-    shape = graph.add_constant(f"{PREFIX}flat", np.array([0, 0, -1], np.int64))
-    return graph.compute("Reshape", [by_token, shape], output)
+def _by_token(graph: Graph, name: str, padding: int, output: str) -> str:
+    """(B, H, S, D) as (B, S, H * D), each head padded with zeros."""
+    if padding:
+        pads = graph.add_constant(f"{PREFIX}pads/{padding}", np.array([0] * 7 + [padding], np.int64))
+        name = graph.compute("Pad", [name, pads], f"{output}/padded")
+    turned = graph.compute("Transpose", [name], f"{output}/turned", perm=[0, 2, 1, 3])
+    return graph.compute("Reshape", [turned, _flat(graph)], output)
 
 
-def _use_slots(graph: Graph, cache: CacheInput, attention: Attention) -> None:
-    """Makes room for the output that GroupQueryAttention writes."""
-    heads = attention.heads
-    graph.rename_output(cache.present, f"{PREFIX}{cache.present}")
-    graph.add_input(cache.past, heads.element_type, ["batch_size", heads.num_kv, "capacity", heads.size])
-    graph.set_output(cache.present, heads.element_type, ["batch_size", heads.num_kv, "capacity", heads.size])
+def _without_padding(graph: Graph, name: str, heads: Heads) -> str:
+    """(B, S, H * D) without the zeros after each head's values."""
+    if heads.size == heads.value_size:
+        return name
+    by_head = graph.add_constant(f"{PREFIX}by_head", np.array([0, 0, heads.num, heads.size], np.int64))
+    first, end, axis = (
+        graph.add_constant(f"{PREFIX}vector/{number}", np.array([number], np.int64))
+        for number in (0, heads.value_size, 3)
+    )
+    split = graph.compute("Reshape", [name, by_head], f"{name}/by_head")
+    values = graph.compute("Slice", [split, first, end, axis], f"{name}/values")
+    return graph.compute("Reshape", [values, _flat(graph)], f"{name}/flat")
+
+
+def _flat(graph: Graph) -> str:
+    return graph.add_constant(f"{PREFIX}flat", np.array([0, 0, -1], np.int64))
+
+
+def _cast(graph: Graph, name: str, source: int, target: int, output: str) -> str:
+    return name if source == target else graph.compute("Cast", [name], output, to=target)
 
 
 def _alibi(graph: Graph, rows: RowValues, attention: Attention) -> str:
     """(B, H, S, T), what ALiBi adds to the logits; empty without it."""
     if attention.slopes is None:
         return ""
-    slopes = attention.slopes.astype(attention.heads.dtype)[:, None, None]
+    slopes = attention.slopes.astype(dtype_of(attention.cache_type))[:, None, None]
     name = f"{PREFIX}alibi/{zlib.crc32(slopes.tobytes())}"  # most often the same in each layer
     if graph.producer(name) is None:
-        distances = rows.distances(graph, attention.heads.element_type)
+        distances = rows.distances(graph, attention.cache_type)
         graph.compute("Mul", [distances, graph.add_constant(f"{name}/slopes", slopes)], name)
     return name
 
@@ -135,4 +162,5 @@ def _sinks(graph: Graph, attention: Attention) -> str:
     """(H,), the logits of the attention sinks; empty without them."""
     if attention.sinks is None:
         return ""
-    return graph.add_constant(f"{PREFIX}{attention.region.layer}/sinks", attention.sinks.astype(attention.heads.dtype))
+    sinks = attention.sinks.astype(dtype_of(attention.cache_type))
+    return graph.add_constant(f"{PREFIX}{attention.region.layer}/sinks", sinks)
