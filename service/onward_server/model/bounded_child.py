@@ -76,6 +76,7 @@ def _limit(start: Start) -> None:
     processor_s = int(used.ru_utime + used.ru_stime) + 1 + start.processor_s
     _lower(resource.RLIMIT_CPU, processor_s, processor_s + 1)
     if sys.platform == "linux":
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # the first to be killed for memory
         # Unlike RLIMIT_AS, this leaves out mapped files and addresses that are only reserved.
         memory_bytes = _data_bytes() + start.memory_bytes
         _lower(resource.RLIMIT_DATA, memory_bytes, memory_bytes)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -31,6 +32,7 @@ _BOOTSTRAP = (
 _CHUNK_BYTES = 1 << 16
 _MAX_STDERR_BYTES = 1 << 16
 _POLL_S = 0.1
+_COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,7 @@ class _Streams:
 
     def log(self, module: str) -> None:
         """Logs what the child has written to stderr."""
-        for line in self.messages.decode(errors="backslashreplace").splitlines():
+        for line in _COLOR.sub(b"", self.messages).decode(errors="backslashreplace").splitlines():
             if line.strip():
                 logger.warning("%s: %s", module, line)
 

@@ -52,6 +52,8 @@ class SessionOptions:
     """None: as many as there are processors available to this process."""
     spinning: bool = True
     """Whether idle threads spin between operators: faster steps, more processor time."""
+    prepacking: bool = True
+    """Whether operators copy their weights into the order in which they read them: faster runs, slower loading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +336,7 @@ def _session_options(options: SessionOptions, provider: str) -> ort.SessionOptio
     session_options.log_severity_level = 3
     session_options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(options.spinning)))
+    session_options.add_session_config_entry("session.disable_prepacking", str(int(not options.prepacking)))
     if provider == _CUDA:
         session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return session_options

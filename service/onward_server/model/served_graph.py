@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 
+from onward_server.model.load_trial import LoadTrial
 from onward_server.model.onnx_session import SessionOptions, uses_cpu
 from onward_server.model.rewriting.outcome import Kept, Outcome, Rewritten
 from onward_server.model.rewriting.rewriter import Rewriter
@@ -28,7 +29,7 @@ class ServedGraph:
 def served_graph(
     folder: ModelFolder, options: SessionOptions, rewriter: Rewriter | None, *, prefill_chunk: int
 ) -> ServedGraph:
-    """Rewrites the graph of a folder where that helps.
+    """Rewrites the graph of a folder where that helps. A graph that is not plain is tried before anything loads it.
 
     Args:
         folder: The model folder.
@@ -37,10 +38,21 @@ def served_graph(
         prefill_chunk: Maximum number of tokens in one `prefill`.
 
     Raises:
-        ModelFolderError: The ONNX file has changed since it was checked.
+        ModelFolderError: The ONNX file has changed since it was checked, or the trial of its graph failed.
     """
     graph = _in_place(folder)
-    outcome = _outcome(folder, graph, options, rewriter, prefill_chunk=prefill_chunk)
+    trial = LoadTrial(folder, graph)
+    outcome: Outcome
+    if rewriter is None:
+        outcome = Kept(reason="rewriting is off")
+    elif not uses_cpu(options):
+        outcome = Kept(reason="graphs are rewritten for the CPU only")
+    elif graph is None:
+        outcome = Kept(reason="its subgraphs have external data")
+    else:
+        outcome = rewriter.rewrite(
+            folder, graph, options, prefill_chunk=prefill_chunk, before_running=trial.require_passed
+        )
     if graph is not None and isinstance(outcome, Rewritten):
         return ServedGraph(
             graph=replace(graph, model=outcome.model),
@@ -48,25 +60,9 @@ def served_graph(
             origin=f"rewritten: {outcome.changes}",
             digest=hashlib.sha256(outcome.model).hexdigest(),
         )
+    trial.require_passed()
     reason = f", because {outcome.reason}" if isinstance(outcome, Kept) else ""
     return ServedGraph(graph=graph, onnx_file=folder.onnx_file, origin=f"as exported{reason}", digest="")
-
-
-def _outcome(
-    folder: ModelFolder,
-    graph: GraphInPlace | None,
-    options: SessionOptions,
-    rewriter: Rewriter | None,
-    *,
-    prefill_chunk: int,
-) -> Outcome:
-    if rewriter is None:
-        return Kept(reason="rewriting is off")
-    if not uses_cpu(options):
-        return Kept(reason="graphs are rewritten for the CPU only")
-    if graph is None:
-        return Kept(reason="its subgraphs have external data")
-    return rewriter.rewrite(folder, graph, options, prefill_chunk=prefill_chunk)
 
 
 def _in_place(folder: ModelFolder) -> GraphInPlace | None:

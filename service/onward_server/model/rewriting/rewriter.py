@@ -5,7 +5,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,7 +41,13 @@ class Rewriter:
         self._process = process
 
     def rewrite(
-        self, folder: ModelFolder, graph: GraphInPlace, options: SessionOptions, *, prefill_chunk: int
+        self,
+        folder: ModelFolder,
+        graph: GraphInPlace,
+        options: SessionOptions,
+        *,
+        prefill_chunk: int,
+        before_running: Callable[[], None] = lambda: None,
     ) -> Outcome:
         """Returns the rewritten graph of a model, or why the original is served.
 
@@ -52,6 +58,7 @@ class Rewriter:
             graph: The graph of its ONNX file.
             options: How the model is served.
             prefill_chunk: Maximum number of tokens in one `prefill`.
+            before_running: Called before the other process is started.
         """
         change = _wanted_change(folder, prefill_chunk)
         if isinstance(change, Kept):
@@ -69,6 +76,7 @@ class Rewriter:
         key = self._key(folder, job)
         outcome = self._cache.find(key)
         if outcome is None:
+            before_running()
             outcome, is_final = self._run(folder, job)
             if is_final:
                 self._cache.keep(key, outcome)

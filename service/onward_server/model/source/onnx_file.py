@@ -7,8 +7,9 @@ depend on the `onnx` package. Field numbers are those of onnx.proto.
 
 import math
 import mmap
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +20,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10
 _MAX_DEPTH = 32
 _MAX_RANK = 64
+_MAX_FIELDS = 1_000_000
+"""Reading takes 3 s for so many. A decomposed decoder has up to 4,000 in a layer."""
 
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME = 1
@@ -29,6 +32,10 @@ _BITS = frozenset({"bits", "expert_weight_bits"})
 
 FieldValue: TypeAlias = int | tuple[int, int]
 """The integer of a field, or the span of its length-delimited or fixed-size value."""
+
+
+class _TooLarge(ValueError):
+    """A file has too many parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +68,23 @@ class NodeInput:
     """Width of packed integers, from an attribute of the node; None: it has no such attribute."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node of a graph, or of a graph inside it."""
+
+    op_type: str
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+
 @dataclass(slots=True)
 class OnnxFile:
     """The parts of a model file that the server needs."""
 
+    nodes: list[Node] = field(default_factory=list[Node])
+    """The nodes of all graphs, and of functions."""
+    grows_when_loaded: bool = False
+    """Whether it has functions, which become copies of their nodes, or sparse tensors, which become dense."""
     inputs: list[str] = field(default_factory=list[str])
     """Names of the inputs of the main graph that are not initializers."""
     outputs: list[str] = field(default_factory=list[str])
@@ -75,6 +95,7 @@ class OnnxFile:
     """Maps the name of a value to the node inputs that it is bound to, in all graphs."""
     op_types: set[str] = field(default_factory=set[str])
     external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
+    _num_fields: int = 0
 
     @classmethod
     def read(cls, path: Path) -> "OnnxFile":
@@ -90,6 +111,8 @@ class OnnxFile:
                     return cls.parse(view)
                 finally:
                     view.release()
+        except _TooLarge as error:
+            raise ModelFolderError(f"{path} {error}") from error
         except (ValueError, UnicodeDecodeError) as error:
             raise ModelFolderError(f"{path} is truncated or not an ONNX model: {error}") from error
 
@@ -121,17 +144,26 @@ class OnnxFile:
             self._tensor(data, start, end)
             return
         is_main_graph = kind == "graph" and depth == 1
-        for number, value in fields(data, start, end):
+        interface = {_GRAPH_INPUT: self.inputs, _GRAPH_OUTPUT: self.outputs} if is_main_graph else {}
+        for number, value in self._fields(data, start, end):
             if not isinstance(value, tuple):
                 continue
-            if is_main_graph and number == _GRAPH_INPUT:
-                self.inputs.append(_text_of_field(data, value, _VALUE_NAME))
-            elif is_main_graph and number == _GRAPH_OUTPUT:
-                self.outputs.append(_text_of_field(data, value, _VALUE_NAME))
+            if (names := interface.get(number)) is not None:
+                self._walk("value", data, *value, depth + 1)
+                names.append(_text_of_field(data, value, _VALUE_NAME))
             elif child := _CHILDREN[kind].get(number):
+                self.grows_when_loaded |= child in _GROWING
                 self._walk(child, data, *value, depth + 1)
                 if child == "tensor" and kind == "graph":
                     self.constants[_text_of_field(data, value, _TENSOR_NAME)] = _constant(data, value)
+
+    def _fields(self, data: memoryview, start: int, end: int) -> Iterator[tuple[int, FieldValue]]:
+        """As `fields`, but for a bounded number of them in a file."""
+        for each in fields(data, start, end):
+            self._num_fields += 1
+            if self._num_fields > _MAX_FIELDS:
+                raise _TooLarge(f"has more than {_MAX_FIELDS:,} fields, besides its weights; no decoder needs so many")
+            yield each
 
     def _node(self, data: memoryview, start: int, end: int, depth: int) -> None:
         inputs: list[str] = []
@@ -139,7 +171,7 @@ class OnnxFile:
         bits: list[int] = []
         constants: list[Constant] = []
         op_type = ""
-        for number, value in fields(data, start, end):
+        for number, value in self._fields(data, start, end):
             if not isinstance(value, tuple):
                 continue
             if number == 1:
@@ -149,14 +181,15 @@ class OnnxFile:
             elif number == 4:
                 op_type = _text(data, value)
             elif number == 5:
+                self._walk("attribute", data, *value, depth + 1)
                 bits += _integer_attribute(data, value, _BITS)
                 constants += [
                     _constant(data, span)
-                    for field, span in fields(data, *value)
+                    for field, span in self._fields(data, *value)
                     if field == _ATTRIBUTE_TENSOR and isinstance(span, tuple)
                 ]
-                self._walk("attribute", data, *value, depth + 1)
         self.op_types.add(op_type)
+        self.nodes.append(Node(op_type=op_type, inputs=inputs, outputs=outputs))
         if op_type == "Constant":
             self.constants.update(zip(outputs, constants, strict=False))
         for index, name in enumerate(inputs):
@@ -166,9 +199,9 @@ class OnnxFile:
     def _tensor(self, data: memoryview, start: int, end: int) -> None:
         entries: dict[str, str] = {}
         is_external = False
-        for number, value in fields(data, start, end):
+        for number, value in self._fields(data, start, end):
             if number == 13 and isinstance(value, tuple):
-                pair = {key: _text(data, span) for key, span in fields(data, *value) if isinstance(span, tuple)}
+                pair = {key: _text(data, span) for key, span in self._fields(data, *value) if isinstance(span, tuple)}
                 entries[pair.get(1, "")] = pair.get(2, "")
             elif number == 14:
                 is_external = value == 1
@@ -190,8 +223,12 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
+    "value": {},
 }
 """The fields to descend into: for each kind of message, maps a field number to the kind of message in that field."""
+
+
+_GROWING = frozenset({"function", "sparse"})
 
 
 def fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, FieldValue]]:
@@ -254,7 +291,7 @@ def _constant(data: memoryview, span: tuple[int, int]) -> Constant:
         if number == _TENSOR_TYPE and isinstance(value, int):
             data_type = value
         elif number == _TENSOR_DIMS:
-            sizes += [value] if isinstance(value, int) else _varints(data, *value)
+            sizes += [value] if isinstance(value, int) else list(islice(_varints(data, *value), _MAX_RANK + 1))
             if len(sizes) > _MAX_RANK:
                 raise ValueError(f"a tensor has more than {_MAX_RANK} axes")
     return Constant(data_type=data_type, num_elements=math.prod(sizes), rank=len(sizes))
