@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from onward_server.model.rewriting.graph import Array, Graph, NotEvaluable, Shape, Sizes, element_type_of
+from onward_server.model.rewriting.graph.evaluation import NotEvaluable
+from onward_server.model.rewriting.graph.model_graph import Graph
+from onward_server.model.rewriting.graph.tensor_types import Array, Shape, Sizes, element_type_of
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.region import PROBE, Region
 

@@ -6,7 +6,8 @@ and the logits of a long prompt take much memory.
 
 import numpy as np
 
-from onward_server.model.rewriting.graph import INT64, Graph, Node
+from onward_server.model.rewriting.graph.model_graph import Graph
+from onward_server.model.rewriting.graph.tensor_types import INT64, Node
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.rows import PREFIX
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onward_server.model.rewriting.graph import CONTRIB, Graph, NotEvaluable, Sizes
+from onward_server.model.rewriting.graph.evaluation import NotEvaluable
+from onward_server.model.rewriting.graph.model_graph import CONTRIB, Graph
+from onward_server.model.rewriting.graph.tensor_types import Sizes
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.rows import PREFIX, RowValues
 

@@ -19,7 +19,7 @@ from onward_server.model.rewriting.comparison import (
     largest_difference,
     prompt_lengths,
 )
-from onward_server.model.rewriting.graph import Graph
+from onward_server.model.rewriting.graph.model_graph import Graph
 from onward_server.model.rewriting.job import Job
 from onward_server.model.rewriting.last_logits import keep_last_logits
 from onward_server.model.rewriting.outcome import NotServed, Rewritten

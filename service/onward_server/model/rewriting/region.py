@@ -9,7 +9,9 @@ Every decomposed attention has the same skeleton, whatever an exporter writes be
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onward_server.model.rewriting.graph import Graph, Node, NotEvaluable, Sizes
+from onward_server.model.rewriting.graph.evaluation import NotEvaluable
+from onward_server.model.rewriting.graph.model_graph import Graph
+from onward_server.model.rewriting.graph.tensor_types import Node, Sizes
 from onward_server.model.rewriting.refusal import NotRewritable
 
 _RENAMES = frozenset({"Cast", "Identity"})

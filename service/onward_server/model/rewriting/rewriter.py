@@ -144,5 +144,5 @@ def _code_digest() -> str:
 
 
 def _sources() -> Iterator[bytes]:
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         yield path.read_bytes()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onward_server.model.rewriting.graph import INT32, INT64, Graph
+from onward_server.model.rewriting.graph.model_graph import Graph
+from onward_server.model.rewriting.graph.tensor_types import INT32, INT64
 
 PREFIX = "onward/"
 """Names of added values begin with it."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from onward_server.model.rewriting.attention import Attention, Heads, read_attention
-from onward_server.model.rewriting.graph import CONTRIB, Graph, dtype_of
+from onward_server.model.rewriting.graph.model_graph import CONTRIB, Graph
+from onward_server.model.rewriting.graph.tensor_types import dtype_of
 from onward_server.model.rewriting.last_logits import keep_last_logits
 from onward_server.model.rewriting.positions import count_by_row
 from onward_server.model.rewriting.refusal import NotRewritable

@@ -8,7 +8,7 @@ import pytest
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.load_independence import measure_load_independence
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
-from onward_server.model.rewriting.graph import Graph
+from onward_server.model.rewriting.graph.model_graph import Graph
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.slots import SlotRewriting, to_slots
 from onward_server.model.slot_causal_lm import SlotCausalLM

@@ -1,60 +1,35 @@
-"""The only importer of onnx: a decoder graph that can be searched, evaluated in part, and changed.
-
-Weights may be external data. Their values are read only if a part of the graph that is evaluated needs them.
-"""
+"""A decoder graph that can be searched, evaluated in part, and changed."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from onnx.shape_inference import infer_shapes
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-Array = npt.NDArray[np.generic]
-Node = NodeProto
-Shape = tuple[int | None, ...]
+from onward_server.model.rewriting.graph.evaluation import (
+    NotEvaluable,
+    evaluate_nodes,
+    names_read,
+    value_of_constant,
+)
+from onward_server.model.rewriting.graph.tensor_types import (
+    LENGTHS,
+    Array,
+    Node,
+    Sizes,
+    TensorType,
+    dtype_of,
+    infer_types,
+    type_of,
+)
 
 CONTRIB = "com.microsoft"
 """Domain of the operators of ONNX Runtime."""
-INT32, INT64 = int(TensorProto.INT32), int(TensorProto.INT64)
 _MAX_CONSTANT_BYTES = 1 << 26
 """Largest external tensor whose values are read."""
-
-
-class NotEvaluable(Exception):
-    """A value depends on an input that was not given, or on an operator that cannot be evaluated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """The lengths of a run for which shapes are inferred and values are evaluated."""
-
-    batch: int
-    new: int
-    past: int
-
-    @property
-    def total(self) -> int:
-        """Past and new tokens."""
-        return self.past + self.new
-
-
-@dataclass(frozen=True, slots=True)
-class TensorType:
-    """Element type, as its ONNX number, and shape; None for an axis of unknown length."""
-
-    element_type: int
-    shape: Shape | None
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """The element type as numpy's."""
-        return dtype_of(self.element_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +43,16 @@ class _Index:
     def of(cls, nodes: Sequence[Node]) -> "_Index":
         index = cls({name: node for node in nodes for name in node.output if name}, {})
         for node in nodes:
-            for name in dict.fromkeys(_reads(node)):
+            for name in dict.fromkeys(names_read(node)):
                 index.consumers.setdefault(name, []).append(node)
         return index
 
 
 class Graph:
-    """The main graph of an ONNX model."""
+    """The main graph of an ONNX model.
+
+    Weights may be external data. Their values are read only if a part of the graph that is evaluated needs them.
+    """
 
     def __init__(self, model: ModelProto, folder: Path) -> None:
         """Takes ownership of a model.
@@ -134,7 +112,7 @@ class Graph:
         node = self.producer(name)
         if node is None or node.op_type != "Constant":
             return None
-        return _run(node, [node.output[0]], {})[0]
+        return value_of_constant(node)
 
     def is_initializer(self, name: str) -> bool:
         """Whether a value is stored in the model."""
@@ -142,11 +120,11 @@ class Graph:
 
     def input_type(self, name: str) -> TensorType:
         """Type of an input, with None for axes that have a name instead of a length."""
-        return _type_of(next(value for value in self._graph.input if value.name == name))
+        return type_of(next(value for value in self._graph.input if value.name == name))
 
     def output_type(self, name: str) -> TensorType:
         """Type of an output, with None for axes that have a name instead of a length."""
-        return _type_of(next(value for value in self._graph.output if value.name == name))
+        return type_of(next(value for value in self._graph.output if value.name == name))
 
     def tensor_type(self, name: str, sizes: Sizes) -> TensorType | None:
         """Type of any value in a run of some lengths; None if it cannot be inferred."""
@@ -168,13 +146,8 @@ class Graph:
         wanted = [name for name in dict.fromkeys(names) if name not in given]
         if not wanted:
             return [np.asarray(given[name]) for name in names]
-        part = self._part(wanted, given, sizes)
-        try:
-            with np.errstate(all="ignore"):
-                values = _run(part, wanted, {value.name: given[value.name] for value in part.graph.input})
-        except Exception as error:  # the evaluator raises whatever numpy does
-            raise NotEvaluable(f"{', '.join(wanted)}: {error}") from error
-        computed = dict(zip(wanted, values, strict=True))
+        nodes, values = self._part(wanted, given, sizes)
+        computed = dict(zip(wanted, evaluate_nodes(self._model, nodes, wanted, values), strict=True))
         return [np.asarray(computed.get(name, given.get(name))) for name in names]
 
     def add_node(
@@ -235,7 +208,7 @@ class Graph:
     def prune(self) -> None:
         """Removes what no output needs, and puts the nodes into an order in which they can run."""
         ordered = self.nodes()
-        needed = {name for node in ordered for name in _reads(node)} | set(self.outputs)
+        needed = {name for node in ordered for name in names_read(node)} | set(self.outputs)
         initializers = [tensor for tensor in self._graph.initializer if tensor.name in needed]
         infos = [value for value in self._graph.value_info if value.name in needed]
         del self._graph.node[:], self._graph.initializer[:], self._graph.value_info[:]
@@ -268,34 +241,31 @@ class Graph:
                 yield node
             else:
                 stack.append((name, True))
-                stack.extend((read, False) for read in _reads(node))
+                stack.extend((read, False) for read in names_read(node))
 
-    def _part(self, wanted: Sequence[str], given: Mapping[str, Array], sizes: Sizes) -> ModelProto:
-        """A model that computes some values from given ones."""
+    def _part(
+        self, wanted: Sequence[str], given: Mapping[str, Array], sizes: Sizes
+    ) -> tuple[list[Node], dict[str, Array]]:
+        """The nodes that compute some values, and the values that these nodes read."""
         shapes: dict[str, Array] = {}
 
         def is_given(name: str) -> bool:
             node = self.producer(name)
-            if node is not None and node.op_type == "Shape" and not node.attribute and node.input[0] not in given:
+            if node is not None and node.op_type == "Shape" and node.input[0] not in given:
                 shape = self._known_shape(node.input[0], sizes)
                 if shape is not None:
-                    shapes[name] = shape
+                    ends = {attribute.name: attribute.i for attribute in node.attribute}
+                    shapes[name] = shape[ends.get("start") : ends.get("end")]
             return name in given or name in shapes
 
         nodes = list(self._ordered(wanted, is_given))
         computed = {name for node in nodes for name in node.output}
-        read = {name for node in nodes for name in _reads(node)} | set(wanted)
-        constants = [
-            numpy_helper.from_array(shapes[name] if name in shapes else self._stored(name), name)
-            for name in sorted(read - computed - given.keys())
-        ]
-        inputs = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(given[name].dtype), None)
-            for name in sorted(read & given.keys())
-        ]
-        outputs = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in wanted]
-        part = helper.make_graph(nodes, "part", inputs, outputs, constants)
-        return helper.make_model(part, opset_imports=self._model.opset_import, ir_version=self._model.ir_version)
+        read = {name for node in nodes for name in names_read(node)} | set(wanted)
+        values: dict[str, Array] = {}
+        for name in sorted(read - computed):
+            value = given.get(name, shapes.get(name))
+            values[name] = self._stored(name) if value is None else value
+        return nodes, values
 
     def _known_shape(self, name: str, sizes: Sizes) -> npt.NDArray[np.int64] | None:
         known = self.tensor_type(name, sizes)
@@ -313,7 +283,7 @@ class Graph:
         if tensor.data_location != TensorProto.EXTERNAL:
             return numpy_helper.to_array(tensor)
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        dtype = dtype_of(tensor.data_type)
         return np.fromfile(
             self._folder / entries["location"], dtype, math.prod(tensor.dims), offset=int(entries.get("offset", "0"))
         ).reshape(tuple(tensor.dims))
@@ -322,7 +292,7 @@ class Graph:
         """Infers all types, with the help of values that decide shapes and that the inference of onnx leaves open."""
         known: dict[str, Array] = {}
         while True:
-            self._types[sizes] = self._inferred(sizes, known)
+            self._types[sizes] = infer_types(self._model, sizes, known)
             found = {
                 name: value
                 for name in self._open_lengths(sizes)
@@ -336,8 +306,8 @@ class Graph:
         """Computed values that decide the shapes that are not known."""
         names: list[str] = []
         for node in self._graph.node:
-            if node.op_type in _LENGTHS and self._known_shape(node.output[0], sizes) is None:
-                names += [name for name in _LENGTHS[node.op_type](node) if self.producer(name) is not None]
+            if node.op_type in LENGTHS and self._known_shape(node.output[0], sizes) is None:
+                names += [name for name in LENGTHS[node.op_type](node) if self.producer(name) is not None]
         return names
 
     def _value_of_shapes(self, name: str, sizes: Sizes) -> Array | None:
@@ -347,119 +317,6 @@ class Graph:
         except NotEvaluable:
             return None
 
-    def _inferred(self, sizes: Sizes, known: Mapping[str, Array]) -> dict[str, TensorType]:
-        model = ModelProto()
-        model.CopyFrom(self._model)
-        for value in (*model.graph.input, *model.graph.output):
-            _set_lengths(value, sizes)
-        stand_ins = [self._stand_in(node) for node in model.graph.node if node.output[0] not in known]
-        del model.graph.node[:], model.graph.value_info[:]
-        model.graph.node.extend(node for nodes, _ in stand_ins for node in nodes)
-        model.graph.input.extend(value for _, value in stand_ins if value is not None)
-        model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in known.items())
-        inferred = infer_shapes(model, data_prop=True).graph
-        types = {value.name: _type_of(value) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
-        return types | {
-            tensor.name: TensorType(tensor.data_type, tuple(tensor.dims)) for tensor in model.graph.initializer
-        }
-
-    def _stand_in(self, node: Node) -> tuple[list[Node], ValueInfoProto | None]:
-        """Nodes of ONNX whose outputs have the shapes of those of an operator of ONNX Runtime, and their new input."""
-        attributes = {attribute.name: attribute.i for attribute in node.attribute if attribute.type == attribute.INT}
-        weight = self._initializers.get(node.input[1]) if len(node.input) > 1 else None
-        shape: tuple[int, ...]
-        match node.op_type:
-            case "MatMulNBits" | "MatMulBnb4":
-                op_type, shape = "MatMul", (attributes["K"], attributes["N"])
-            case "GatherBlockQuantized":
-                scales = self._initializers[node.input[2]].dims
-                op_type, shape = "Gather", (scales[0], scales[-1] * attributes.get("block_size", 128))
-            case "FusedMatMul" | "DynamicQuantizeMatMul" | "MatMulIntegerToFloat" if weight is not None:
-                op_type, shape = "MatMul", tuple(weight.dims)
-            case "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization":
-                outputs = [node.output[index] for index in (0, 3) if index < len(node.output)]
-                return [helper.make_node("Identity", node.input[:1], [name]) for name in outputs if name], None
-            case name if name in _KEEPS_SHAPE:
-                return [helper.make_node("Identity", node.input[:1], node.output[:1])], None
-            case _:
-                return [node], None
-        dummy = helper.make_tensor_value_info(f"{node.output[0]}/weight", TensorProto.FLOAT, shape)
-        inputs = [dummy.name, node.input[1]] if op_type == "Gather" else [node.input[0], dummy.name]
-        return [helper.make_node(op_type, inputs, node.output[:1])], dummy
-
-
-_LENGTHS: Mapping[str, Callable[[Node], Sequence[str]]] = {
-    "ConstantOfShape": lambda node: node.input,
-    "Expand": lambda node: node.input[1:],
-    "Range": lambda node: node.output,
-    "Reshape": lambda node: node.input[1:],
-    "Slice": lambda node: node.input[1:],
-    "Tile": lambda node: node.input[1:],
-}
-"""Operators whose shapes follow from values, with these values."""
-
-_KEEPS_SHAPE = frozenset(
-    {
-        "BiasGelu",
-        "FastGelu",
-        "Gelu",
-        "GroupQueryAttention",
-        "QuickGelu",
-        "RotaryEmbedding",
-        "SimplifiedLayerNormalization",
-    }
-)
-"""Operators of ONNX Runtime whose first output has the shape of the first input."""
-
-
-def element_type_of(dtype: np.dtype[np.generic]) -> int:
-    """The number that ONNX gives an element type."""
-    return int(helper.np_dtype_to_tensor_dtype(dtype))
-
-
-def dtype_of(element_type: int) -> np.dtype[np.generic]:
-    """The element type with a number of ONNX."""
-    return helper.tensor_dtype_to_np_dtype(element_type)
-
-
-def _run(part: ModelProto | Node, names: list[str], inputs: Mapping[str, Array]) -> list[Array]:
-    evaluator = ReferenceEvaluator(part)
-    values = evaluator.run(names, dict(inputs))  # pyright: ignore[reportUnknownMemberType]
-    return cast("list[Array]", values)
-
-
-def _reads(node: Node) -> list[str]:
-    """Names that a node reads, those that its subgraphs take from outside among them."""
-    names = [name for name in node.input if name]
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            inside = {name for each in attribute.g.node for name in each.output}
-            inside |= {tensor.name for tensor in attribute.g.initializer} | {value.name for value in attribute.g.input}
-            reads = [name for each in attribute.g.node for name in _reads(each)]
-            reads += [value.name for value in attribute.g.output]
-            names += [name for name in reads if name not in inside]
-    return names
-
-
-def _type_of(value: ValueInfoProto) -> TensorType:
-    tensor = value.type.tensor_type
-    shape = tuple(each.dim_value if each.HasField("dim_value") else None for each in tensor.shape.dim)
-    return TensorType(tensor.elem_type, shape if tensor.HasField("shape") else None)
-
-
-def _set_lengths(value: ValueInfoProto, sizes: Sizes) -> None:
-    """Gives a known input or output its lengths; those of logits are inferred."""
-    axes = value.type.tensor_type.shape.dim
-    if value.name == "logits":
-        value.type.tensor_type.ClearField("shape")
-    elif value.name.startswith(("past", "present")) and len(axes) == 4:
-        axes[0].dim_value, axes[2].dim_value = sizes.batch, sizes.past
-        if value.name.startswith("present"):
-            axes[2].dim_value = sizes.total
-    elif len(axes) == 2:
-        lengths = {"attention_mask": sizes.total}
-        axes[0].dim_value, axes[1].dim_value = sizes.batch, lengths.get(value.name, sizes.new)
-
 
 def _num_bytes(tensor: TensorProto) -> int:
-    return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return math.prod(tensor.dims) * dtype_of(tensor.data_type).itemsize
