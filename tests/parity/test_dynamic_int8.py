@@ -7,12 +7,15 @@ import onnx
 import pytest
 
 from models.export.decoder_graph import Layout
-from onward_server.model import layout as layouts
+from onward_server.model import loader
 from onward_server.model.causal_lm import CausalLM
+from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.load_independence import measure_load_independence
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import SessionOptions
+from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.onnx_file import OnnxFile
 from testing.dynamic_int8 import quantize_dynamically
 from testing.tiny_model import write_tiny_model
 from tests.crowds import NUM_SLOTS, neighbors, request, tokens_of
@@ -37,14 +40,18 @@ def folder(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> LoadedModel:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layouts, "_DYNAMIC_CHUNK", CHUNK)
-        return load_model(
-            ModelFolder.read(folder),
-            SessionOptions(spinning=False),
-            num_slots=NUM_SLOTS,
-            max_context_length=None,
-            prefill_chunk=512,
-        )
+        patch.setattr(loader, "MAX_ISOLATION_CHUNK", CHUNK)
+        return load(folder)
+
+
+def load(folder: Path) -> LoadedModel:
+    return load_model(
+        ModelFolder.read(folder),
+        SessionOptions(spinning=False),
+        num_slots=NUM_SLOTS,
+        max_context_length=None,
+        prefill_chunk=512,
+    )
 
 
 def test_the_loaded_model_is_measured_as_load_independent(loaded: LoadedModel) -> None:
@@ -78,11 +85,20 @@ def greedy(model: CausalLM, prompt: list[int], num_tokens: int) -> list[int]:
     return token_ids
 
 
-def test_the_same_graph_without_these_rules_is_measured_as_dependent(
-    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, layout: Layout
+def test_the_same_graph_is_measured_as_dependent_and_isolated_though_no_operator_tells(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The probe must find what the rules prevent."""
-    monkeypatch.setattr(loaded.causal_lm, "fixed_chunk", None)
-    if layout == "slots":
-        monkeypatch.setattr(loaded.causal_lm, "_has_single_rows", False)
-    assert not measure_load_independence(loaded.causal_lm)
+    """The probe must find what isolation prevents."""
+
+    def tell_nothing(_: OnnxFile) -> bool:
+        return False
+
+    monkeypatch.setattr(loader, "quantizes_dynamically", tell_nothing)
+    causal_lm = load(folder).causal_lm
+    assert isinstance(causal_lm, SlotCausalLM | GrowingCausalLM)
+    assert (measure_load_independence(causal_lm), causal_lm.fixed_chunk) == (True, 256)
+    monkeypatch.setattr(causal_lm, "fixed_chunk", None)
+    monkeypatch.setattr(causal_lm, "isolate_runs", lambda: False)
+    if isinstance(causal_lm, SlotCausalLM):
+        monkeypatch.setattr(causal_lm, "_has_single_rows", False)
+    assert not measure_load_independence(causal_lm)

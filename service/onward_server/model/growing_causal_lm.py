@@ -8,6 +8,7 @@ they swap.
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
@@ -25,13 +26,14 @@ class GrowingCausalLM:
         *,
         num_slots: int,
         context_length: int,
-        fixed_chunk: int | None = None,
+        isolation_chunk: int = 256,
     ) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
         # A graph that chooses between starting a prompt and adding one token must get a prompt in one run.
-        self.fixed_chunk = fixed_chunk if io.cache_branch is None else context_length
+        self.fixed_chunk = None if io.cache_branch is None else context_length
+        self._isolation_chunk = isolation_chunk
         self._session = session
         self._io = io
         self._caches = [  # row 2 * slot + side
@@ -74,6 +76,31 @@ class GrowingCausalLM:
         """See `CausalLM.release`."""
         self._lengths[slot] = 0
 
+    def isolate_runs(self) -> bool:
+        """Prefills in runs of a fixed size; returns whether that changes anything. On CUDA it does not."""
+        if self.fixed_chunk is not None or not self._session.is_cpu:
+            return False
+        self.fixed_chunk = self._isolation_chunk
+        return True
+
+    def probe_length(self, token_ids: TokenIds) -> npt.NDArray[np.float32]:
+        """Runs two tokens that end the context, but the first is said to stand at position 0. Slot 0 must be empty.
+
+        Returns:
+            The first layer's entry in the cache for the first token, which depends on the length of the run only if
+            the graph computes positions in another way there; empty if positions cannot be given.
+        """
+        io, buffer = self._io, self._caches[0]
+        if io.positions is None or io.takes_single_tokens or io.cache_branch is not None or buffer.host is None:
+            return np.empty(0, np.float32)
+        cache, total = io.caches[0], self.context_length
+        self._lengths[0] = total - 2
+        self._run(0, token_ids[:2], positions=[0, total - 1])
+        present = buffer.host[self._sides[0], : cache.token_size * total].reshape(cache.shape(1, total))
+        entry = np.take(present, [total - 2], axis=cache.length_axis)
+        self.release(0)
+        return to_float32(entry, cache.element_type)
+
     def run_at_end(self) -> None:
         """Decodes at the last position of the context, with all slots empty before and after.
 
@@ -84,7 +111,7 @@ class GrowingCausalLM:
         self.decode([0], [0])
         self.release(0)
 
-    def _run(self, slot: int, token_ids: TokenIds) -> Logits:
+    def _run(self, slot: int, token_ids: TokenIds, positions: Sequence[int] | None = None) -> Logits:
         start, side, size = self._lengths[slot], self._sides[slot], len(token_ids)
         total = start + size
         if total > self.context_length:
@@ -94,7 +121,7 @@ class GrowingCausalLM:
             past, present = buffer.row_pointer(2 * slot + side), buffer.row_pointer(2 * slot + 1 - side)
             binding.bind_device_input(cache.past_name, past, cache.shape(1, start), cache.element_type)
             binding.bind_device_output(cache.present_name, present, cache.shape(1, total), cache.element_type)
-        logits = bind_row(self._io, binding, token_ids, start, self._row_logits)
+        logits = bind_row(self._io, binding, token_ids, start, self._row_logits, positions=positions)
         self._session.run(binding)
         self._lengths[slot], self._sides[slot] = total, 1 - side
         return to_float32(logits[0, -1], self._io.logits_type)

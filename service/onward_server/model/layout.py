@@ -1,4 +1,4 @@
-"""Chooses how a graph is run: the layout of its caches, and the chunks of its prompts."""
+"""Chooses how a graph is run: the layout of its caches, and whether its runs are isolated."""
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.decoder_io import DecoderIO
@@ -7,9 +7,9 @@ from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.onnx_file import OnnxFile
 
 _DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"})
-"""Operators that quantize a tensor with one scale, so that each token depends on all others in the run."""
-_DYNAMIC_CHUNK = 256
-"""Tokens in a prefill run of a graph with such operators: see decision 0029."""
+"""Operators that quantize a tensor with one scale, so that the result for a token depends on all others in the run."""
+MAX_ISOLATION_CHUNK = 256
+"""Maximum number of tokens in a prefill run whose result depends on them: see decision 0029."""
 
 
 def choose_layout(onnx_file: OnnxFile, io: DecoderIO) -> type[SlotCausalLM] | type[GrowingCausalLM]:
@@ -36,6 +36,6 @@ def choose_layout(onnx_file: OnnxFile, io: DecoderIO) -> type[SlotCausalLM] | ty
     return GrowingCausalLM
 
 
-def fixed_chunk_of(onnx_file: OnnxFile) -> int | None:
-    """The fixed chunk of prompts (see `CausalLM.fixed_chunk`) that the operators of a graph require; None: none."""
-    return _DYNAMIC_CHUNK if onnx_file.op_types & _DYNAMIC else None
+def quantizes_dynamically(onnx_file: OnnxFile) -> bool:
+    """Whether a token's result depends on the other tokens in its run."""
+    return bool(onnx_file.op_types & _DYNAMIC)

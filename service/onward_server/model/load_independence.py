@@ -1,22 +1,79 @@
-"""Measures whether the output of a model depends on the batch."""
+"""Measures whether the output of a model depends on the other sequences, and up to which length it does not.
+
+Runs at a great length are cheap: a slot is said to hold that many tokens, whose keys and values are zeros.
+"""
 
 import numpy as np
+import numpy.typing as npt
 
 from onward_server.model.causal_lm import CausalLM, Logits
+from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.slot_causal_lm import SlotCausalLM
+
+_TOLERANCE = 1e-3
+"""Share of the range of values up to which a difference is a matter of rounding."""
+_SHORT = 16
+
+
+def run_once(model: CausalLM) -> None:
+    """Prefills and decodes, with all slots empty before and after.
+
+    Raises:
+        EngineFailed: The graph does not run.
+    """
+    _probe(model, 1)
+
+
+def longest_consistent_context(model: SlotCausalLM | GrowingCausalLM) -> int:
+    """The context length up to which a run computes the same whatever the lengths of its rows.
+
+    A graph may compute positions in another way once a run is long, as long-rope graphs do (see decision 0031). Then
+    the rows of a run change each other, and the keys in the cache do not fit the new ones. All slots are empty before
+    and after.
+
+    Raises:
+        EngineFailed: The graph does not support the last position of the context.
+    """
+    model.run_at_end()
+    whole = model.context_length
+    if model.fixed_chunk is not None or whole <= _SHORT:
+        return whole
+    expected = _values_at(model, _SHORT)
+
+    def agrees(length: int) -> bool:
+        difference = np.abs(_values_at(model, length) - expected)
+        return bool(difference.max() <= _TOLERANCE * np.ptp(expected))
+
+    if not expected.size or agrees(whole):
+        return whole
+    low, high = _SHORT, whole
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if agrees(middle) else (low, middle)
+    return low
 
 
 def measure_load_independence(model: CausalLM) -> bool:
-    """Returns whether a probe gives the same bits alone, in batches of 2, 8 and all slots, and in chunks.
+    """Returns whether a probe gives the same bits alone, in batches of 2, 8 and all slots, in chunks and in long runs.
 
-    If a SlotCausalLM gives other bits for a single row, its runs are padded to two rows from then on. All slots are
-    empty before and after.
+    If a SlotCausalLM gives other bits for a single row, its runs are padded to two rows from then on. If that is not
+    enough, its runs are isolated (see `SlotCausalLM.isolate_runs`). All slots are empty before and after.
     """
-    crowded = _probe(model, model.num_slots)
-    if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), crowded):
+    if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), _probe(model, model.num_slots)):
         model.min_decode_rows = 2
+    if _is_independent(model):
+        return True
+    return isinstance(model, SlotCausalLM | GrowingCausalLM) and model.isolate_runs() and _is_independent(model)
+
+
+def _is_independent(model: CausalLM) -> bool:
+    crowded = _probe(model, model.num_slots)
     sizes = {min(num_rows, model.num_slots) for num_rows in (1, 2, 8)}
-    return all(np.array_equal(_probe(model, size), crowded) for size in sizes) and _is_chunk_invariant(model)
+    return (
+        all(np.array_equal(_probe(model, size), crowded) for size in sizes)
+        and _is_chunk_invariant(model)
+        and _is_independent_of_lengths(model)
+    )
 
 
 def _probe(model: CausalLM, num_rows: int) -> Logits:
@@ -42,6 +99,21 @@ def _is_chunk_invariant(model: CausalLM) -> bool:
     chunked = model.prefill(0, token_ids[2:]).copy()
     model.release(0)
     return np.array_equal(whole, chunked)
+
+
+def _is_independent_of_lengths(model: CausalLM) -> bool:
+    if not isinstance(model, SlotCausalLM | GrowingCausalLM) or model.context_length <= _SHORT:
+        return True
+    return np.array_equal(_values_at(model, _SHORT), _values_at(model, model.context_length))
+
+
+def _values_at(model: SlotCausalLM | GrowingCausalLM, length: int) -> npt.NDArray[np.float32]:
+    """What the model computes in a run of that length for a token near the start of its sequence."""
+    whole, model.context_length = model.context_length, length
+    try:
+        return model.probe_length(_token_ids(model, 8, salt=0))
+    finally:
+        model.context_length = whole
 
 
 def _prompt_length(model: CausalLM) -> int:

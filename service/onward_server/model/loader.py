@@ -14,8 +14,12 @@ from onward_server.errors import EngineFailed, ModelFolderError, StartupError
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.growing_causal_lm import GrowingCausalLM
-from onward_server.model.layout import choose_layout, fixed_chunk_of
-from onward_server.model.load_independence import measure_load_independence
+from onward_server.model.layout import MAX_ISOLATION_CHUNK, choose_layout, quantizes_dynamically
+from onward_server.model.load_independence import (
+    longest_consistent_context,
+    measure_load_independence,
+    run_once,
+)
 from onward_server.model.memory import gib, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.rewriting.rewriter import Rewriter
@@ -78,10 +82,10 @@ def load_model(
     session = OnnxSession(folder.onnx_path, options, served.graph)
     io = DecoderIO.of(session, folder.config)
     context_length = min(folder.context_length, max_context_length or folder.context_length)
-    layout, fixed_chunk = choose_layout(served.onnx_file, io), fixed_chunk_of(served.onnx_file)
+    layout = choose_layout(served.onnx_file, io)
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
-        chunk = min(max(prefill_chunk, fixed_chunk or 0), context_length)
+        chunk = context_length if io.cache_branch is not None else min(prefill_chunk, context_length)
         require_memory(
             f"the KV cache ({num_slots} slots of {context_length} tokens) and the logits of {chunk} tokens at once",
             cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
@@ -94,19 +98,18 @@ def load_model(
         cache_bytes / 2**20,
         "; this may take several seconds per GiB" if cache_bytes > _QUICK_BYTES else "",
     )
-    allocate = partial(layout, session, io, num_slots=num_slots, context_length=context_length, fixed_chunk=fixed_chunk)
-    causal_lm = _allocate(allocate, cache_bytes, num_slots=num_slots, context_length=context_length)
-    started_s = time.perf_counter()
-    try:
-        deterministic = measure_load_independence(causal_lm)
-    except EngineFailed as error:
-        raise ModelFolderError(f"{folder.path}: the model loads, but its first run failed: {error}") from error
-    _require_whole_context(folder, causal_lm)
-    logger.info(
-        "output independent of the batch: %s, measured in %.1f s",
-        "yes" if deterministic else "no",
-        time.perf_counter() - started_s,
+    allocate = partial(
+        layout,
+        session,
+        io,
+        num_slots=num_slots,
+        context_length=context_length,
+        isolation_chunk=min(prefill_chunk, MAX_ISOLATION_CHUNK),
     )
+    causal_lm = _allocate(allocate, cache_bytes, num_slots=num_slots, context_length=context_length)
+    if quantizes_dynamically(served.onnx_file):
+        causal_lm.isolate_runs()
+    deterministic = _measure(folder, causal_lm)
     return LoadedModel(
         causal_lm=causal_lm,
         deterministic=deterministic,
@@ -129,11 +132,31 @@ def _allocate(
         ) from error
 
 
-def _require_whole_context(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> None:
+def _measure(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> bool:
+    """Runs the model for the first time, caps its context if need be, and measures whether it is load-independent."""
+    started_s = time.perf_counter()
     try:
-        causal_lm.run_at_end()
+        run_once(causal_lm)
+    except EngineFailed as error:
+        raise ModelFolderError(f"{folder.path}: the model loads, but its first run failed: {error}") from error
+    whole = causal_lm.context_length
+    try:
+        causal_lm.context_length = longest_consistent_context(causal_lm)
     except EngineFailed as error:
         raise ModelFolderError(
-            f"{folder.path}: the model does not run at the end of its context of {causal_lm.context_length} tokens; "
+            f"{folder.path}: the model does not run at the end of its context of {whole} tokens; "
             f"correct the length in config.json or genai_config.json, or lower --context-length ({error})"
         ) from error
+    if causal_lm.context_length < whole:
+        logger.warning(
+            "the context ends at %d tokens instead of %d: the graph computes positions in another way in longer runs",
+            causal_lm.context_length,
+            whole,
+        )
+    deterministic = measure_load_independence(causal_lm)
+    logger.info(
+        "output independent of the batch: %s, measured in %.1f s",
+        "yes" if deterministic else "no",
+        time.perf_counter() - started_s,
+    )
+    return deterministic

@@ -32,19 +32,19 @@ def bind_row(
     memory: RowLogits,
     *,
     num_logits: int = 1,
+    positions: Sequence[int] | None = None,
 ) -> AnyArray:
-    """Binds `token_ids` (S,) at positions [start, start + S).
+    """Binds `token_ids` (S,) after `start` tokens, at positions [start, start + S) unless others are given.
 
     Returns:
         The array that the run fills with logits, (1, n, V): n is `num_logits`, or S or 1 if the graph decides.
     """
     size = len(token_ids)
     total = start + size
-    positions = np.arange(start, total)
     _bind(binding, io.token_ids, np.asarray(token_ids)[None])
     _bind(binding, io.mask, np.ones((1, total)))
-    _bind(binding, io.positions, positions[None])
-    _bind(binding, io.cache_position, positions)
+    _bind(binding, io.positions, np.asarray(range(start, total) if positions is None else positions)[None])
+    _bind(binding, io.cache_position, np.arange(start, total))
     if io.cache_branch is not None:
         _bind(binding, io.cache_branch, np.full((1,) * len(io.cache_branch.shape), start > 0))
     bind_num_logits(io, binding, num_logits)

@@ -14,8 +14,8 @@ A row in [0, B) whose slot does not decode is idle. It writes one position past 
 before it is read. A full slot is never idle, because its sequence ends in the step that filled it. The row of a slot
 can change: rows in use are kept at the front of the buffer by moving the last one into a gap.
 
-A graph whose runs depend on the tokens in them (see `CausalLM.fixed_chunk`) decodes one row a run, and its prefill runs
-have no spare token.
+A graph whose runs depend on the tokens in them is isolated: it decodes one row a run, and prefills in runs of a fixed
+size without a spare token.
 """
 
 from collections.abc import Sequence
@@ -54,15 +54,16 @@ class SlotCausalLM:
         *,
         num_slots: int,
         context_length: int,
-        fixed_chunk: int | None = None,
+        isolation_chunk: int = 256,
     ) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
-        self.fixed_chunk = fixed_chunk
+        self.fixed_chunk: int | None = None
         self.min_decode_rows = 1
         """Smallest number of rows of a decode run: 2 if a single row uses another kernel, as with int4."""
-        self._has_single_rows = fixed_chunk is not None or io.takes_single_rows
+        self._has_single_rows = io.takes_single_rows
+        self._isolation_chunk = isolation_chunk
         self._session = session
         self._io = io
         self._capacity = _round_up(context_length)
@@ -117,18 +118,7 @@ class SlotCausalLM:
             )
         self._close_gaps(slots)
         rows = [self._rows[slot] for slot in slots]
-        run = self._decode_binding(max(self.min_decode_rows, max(rows) + 1))
-        num_rows = len(run.token_ids)
-        lengths = self._row_lengths[:num_rows]
-        run.token_ids[rows, 0] = token_ids
-        run.positions[:, 0] = lengths
-        self._set_mask(run, lengths)
-        self._session.run(run.binding)
-        self._row_lengths[rows] += 1
-        logits = run.logits
-        if rows != list(range(len(rows))):
-            logits = logits[rows]
-        return to_float32(logits[: len(rows)], self._io.logits_type)
+        return self._decode_rows(rows, token_ids, num_rows=max(self.min_decode_rows, max(rows) + 1))
 
     def copy(self, source: int, target: int) -> None:
         """See `CausalLM.copy`."""
@@ -137,6 +127,31 @@ class SlotCausalLM:
     def release(self, slot: int) -> None:
         """See `CausalLM.release`."""
         self._row_lengths[self._rows[slot]] = 0
+
+    def isolate_runs(self) -> bool:
+        """Makes each run independent of what else runs (see above); returns whether that changes anything.
+
+        On CUDA it changes nothing, because there even isolated runs give other bits, and batches are needed.
+        """
+        if self.fixed_chunk is not None or not self._session.is_cpu:
+            return False
+        self.fixed_chunk = self._isolation_chunk
+        self._has_single_rows = True
+        return True
+
+    def probe_length(self, token_ids: TokenIds) -> Logits:
+        """Decodes a short sequence beside a row of zeros that ends the context, with all slots empty before and after.
+
+        Returns:
+            The logits (V,) after the sequence; empty if rows never share a run.
+        """
+        if self._has_single_rows:
+            return np.empty(0, np.float32)
+        self.prefill(self._rows.index(0), token_ids[:-1])
+        self._row_lengths[1] = self.context_length - 1
+        logits = self._decode_rows([0], [int(token_ids[-1])], num_rows=2)[0].copy()
+        self._row_lengths[:2] = 0
+        return logits
 
     def run_at_end(self) -> None:
         """Decodes at the last position of the context, with all slots empty before and after.
@@ -147,6 +162,20 @@ class SlotCausalLM:
         self._row_lengths[self._rows[0]] = self.context_length - 1
         self.decode([0], [0])
         self.release(0)
+
+    def _decode_rows(self, rows: list[int], token_ids: Sequence[int], *, num_rows: int) -> Logits:
+        """Decodes some of the first `num_rows` rows; the others are idle."""
+        run = self._decode_binding(num_rows)
+        lengths = self._row_lengths[:num_rows]
+        run.token_ids[rows, 0] = token_ids
+        run.positions[:, 0] = lengths
+        self._set_mask(run, lengths)
+        self._session.run(run.binding)
+        self._row_lengths[rows] += 1
+        logits = run.logits
+        if rows != list(range(len(rows))):
+            logits = logits[rows]
+        return to_float32(logits[: len(rows)], self._io.logits_type)
 
     def _prefill_row(self, row: int, start: int, token_ids: TokenIds | Sequence[int], *, num_spare: int) -> Logits:
         """Prefills tokens; returns the logits (V,) after the last token that is not spare, if the graph gives them."""
