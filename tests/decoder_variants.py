@@ -189,6 +189,53 @@ def branch(body: GraphProto, name: str) -> GraphProto:
     return made
 
 
+def long_rope(threshold: int) -> Edit:
+    """Rotates more slowly as soon as a run is longer than the threshold, as the exports of Phi-3 128k."""
+
+    def edit(model: ModelProto) -> None:
+        graph = model.graph
+        tables = [tensor for tensor in graph.initializer if tensor.name in ("cos_cache", "sin_cache")]
+        branches: list[GraphProto] = []
+        for name, stride in (("long", 3), ("short", 1)):
+            made = GraphProto(name=name)
+            for tensor in tables:
+                table = numpy_helper.to_array(tensor)
+                rows = np.arange(len(table)) // stride
+                value = numpy_helper.from_array(table[rows], f"{name}.{tensor.name}")
+                made.node.append(helper.make_node("Constant", [], [value.name], value=value))
+                made.output.append(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, table.shape))
+            branches.append(made)
+        names = [tensor.name for tensor in tables]
+        for tensor in tables:
+            graph.initializer.remove(tensor)
+        takes_positions = "position_ids" in {value.name for value in graph.input}
+        limit = constant(graph, "rope.limit", np.array(threshold - takes_positions, np.int64))
+        last = constant(graph, "rope.axis", np.array(1, np.int64))
+        choice = helper.make_node("If", ["rope.is_long"], names, then_branch=branches[0], else_branch=branches[1])
+        made_nodes = [node("Greater", ["rope.length", limit], "rope.is_long"), choice]
+        if takes_positions:
+            made_nodes.insert(0, node("ReduceMax", ["position_ids"], "rope.length", keepdims=0))
+        else:
+            made_nodes.insert(0, node("Gather", ["rope.mask", last], "rope.length"))
+            made_nodes.insert(0, node("Shape", ["attention_mask"], "rope.mask"))
+        for item in reversed(made_nodes):
+            graph.node.insert(0, item)
+
+    return edit
+
+
+def windows(size: int, *, keeps_window_only: bool) -> Edit:
+    """Lets the odd layers attend to the last tokens only, and keep only those in their caches."""
+
+    def edit(model: ModelProto) -> None:
+        attention = [item for item in model.graph.node if item.op_type == "GroupQueryAttention"]
+        for item in attention[1::2]:
+            item.attribute.append(helper.make_attribute("local_window_size", size))
+            item.attribute.append(helper.make_attribute("sliding_window_cache", int(keeps_window_only)))
+
+    return edit
+
+
 def node(kind: str, inputs: Sequence[str], output: str, **attributes: int | Sequence[int]) -> NodeProto:
     made = helper.make_node(kind, inputs, [output])
     made.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())

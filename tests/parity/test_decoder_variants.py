@@ -1,25 +1,18 @@
 """Graphs with the inputs and outputs of many exporters give the tokens of a simple loop over the same decoder."""
 
-import json
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
-from onnx import ModelProto, TensorProto
+from onnx import TensorProto
 
-from models.export.decoder_graph import Layout, build_decoder
+from models.export.decoder_graph import Layout
 from onward_server.errors import ModelFolderError
 from onward_server.model.growing_causal_lm import GrowingCausalLM
-from onward_server.model.loader import LoadedModel, load_model
-from onward_server.model.onnx_session import SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
-from onward_server.model.source.folder import ModelFolder
-from testing.tiny_model import TINY, tiny_weights, write_tiny_tokenizer
 from tests import decoder_variants as variants
-from tests.crowds import NUM_SLOTS, neighbors, request, tokens_of
-from tests.decoder_variants import Edit, edited
-from tests.naive_decoder import NaiveDecoder
+from tests.crowds import neighbors, request, tokens_of
+from tests.decoder_variants import Edit
+from tests.variant_loading import expected, load_variant
 
 LENGTHS = (1, 2, 3, 40, 232)  # 232 and 24 more fill the context
 
@@ -52,7 +45,10 @@ GROWING: dict[str, Edit] = {
     "caches (B, H, T, 2 * D)": variants.keys_beside_values,
     "two graphs in a file": variants.two_graphs,
 }
-ROUNDED = {"float16 logits": TensorProto.FLOAT16, "bfloat16 logits": TensorProto.BFLOAT16}
+ROUNDED = {
+    "float16 logits": variants.rounded_logits(TensorProto.FLOAT16),
+    "bfloat16 logits": variants.rounded_logits(TensorProto.BFLOAT16),
+}
 CASES = [
     *(pytest.param("slots", edit, ROUNDED.get(name), id=f"{name}, slots") for name, edit in BOTH.items()),
     *(
@@ -62,67 +58,27 @@ CASES = [
 ]
 
 
-@cache
-def original(layout: Layout) -> ModelProto:
-    return build_decoder(TINY, tiny_weights(TINY, seed=0), layout=layout)
-
-
-@cache
-def expected(layout: Layout, length: int, logits_type: int | None = None) -> list[int]:
-    model = original(layout)
-    if logits_type is not None:
-        model = edited(model, variants.rounded_logits(logits_type))
-    return NaiveDecoder(model.SerializeToString()).greedy(list(prompt(length)), 24)
-
-
-def prompt(length: int) -> tuple[int, ...]:
-    return tuple(request("prompt", length).prompt_ids)
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Callable[[Layout, Edit], LoadedModel]:
-    def load(layout: Layout, edit: Edit) -> LoadedModel:
-        (tmp_path / "model.onnx").write_bytes(edited(original(layout), edit).SerializeToString())
-        config = {
-            "max_position_embeddings": TINY.max_positions,
-            "num_attention_heads": TINY.num_heads,
-            "num_key_value_heads": TINY.num_kv_heads,
-            "vocab_size": TINY.vocab_size,
-        }
-        (tmp_path / "config.json").write_text(json.dumps(config))
-        write_tiny_tokenizer(tmp_path)
-        return load_model(
-            ModelFolder.read(tmp_path),
-            SessionOptions(num_threads=1, spinning=False),
-            num_slots=NUM_SLOTS,
-            max_context_length=None,
-            prefill_chunk=64,
-        )
-
-    return load
-
-
-@pytest.mark.parametrize(("layout", "edit", "logits_type"), CASES)
+@pytest.mark.parametrize(("layout", "edit", "reference"), CASES)
 def test_a_variant_gives_the_tokens_of_the_loop_alone_and_in_a_crowd(
-    load: Callable[[Layout, Edit], LoadedModel], layout: Layout, edit: Edit, logits_type: int | None
+    tmp_path: Path, layout: Layout, edit: Edit, reference: Edit | None
 ) -> None:
-    loaded = load(layout, edit)
+    loaded = load_variant(tmp_path, layout, edit)
     assert isinstance(loaded.causal_lm, SlotCausalLM if layout == "slots" else GrowingCausalLM)
     assert loaded.deterministic
     for length in LENGTHS:
         wanted = request("prompt", length, temperature=0.0, penalties=False)
         alone = tokens_of(loaded.causal_lm, wanted)
-        assert [token_id for token_id, _ in alone] == expected(layout, length, logits_type), f"{length} tokens"
+        assert [token_id for token_id, _ in alone] == expected(layout, length, reference), f"{length} tokens"
     wanted = request("prompt", 40, temperature=0.0)
     alone = tokens_of(loaded.causal_lm, wanted)
     assert tokens_of(loaded.causal_lm, wanted, before=neighbors()[:3], budget=24) == alone
 
 
 def test_attention_by_one_operator_over_caches_of_other_kinds_is_served_row_by_row(
-    load: Callable[[Layout, Edit], LoadedModel],
+    tmp_path: Path,
 ) -> None:
     """GroupQueryAttention also takes caches that do not share memory."""
-    loaded = load("slots", variants.fixed_axis(1))
+    loaded = load_variant(tmp_path, "slots", variants.fixed_axis(1))
     assert isinstance(loaded.causal_lm, GrowingCausalLM)
     alone = tokens_of(loaded.causal_lm, request("prompt", 40, temperature=0.0, penalties=False))
     assert [token_id for token_id, _ in alone] == expected("slots", 40)
@@ -140,8 +96,6 @@ def test_attention_by_one_operator_over_caches_of_other_kinds_is_served_row_by_r
     ],
     ids=["encoder-decoder", "unknown names", "double mask"],
 )
-def test_a_graph_that_no_layout_serves_is_rejected_with_the_reason(
-    load: Callable[[Layout, Edit], LoadedModel], edit: Edit, reason: str
-) -> None:
+def test_a_graph_that_no_layout_serves_is_rejected_with_the_reason(tmp_path: Path, edit: Edit, reason: str) -> None:
     with pytest.raises(ModelFolderError, match=reason):
-        load("growing", edit)
+        load_variant(tmp_path, "growing", edit)

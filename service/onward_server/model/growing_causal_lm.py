@@ -13,7 +13,10 @@ import numpy.typing as npt
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import Binding, DeviceBuffer, OnnxSession
-from onward_server.model.row_run import RowLogits, bind_row, to_float32
+from onward_server.model.row_run import RowLogits, bind_positions, bind_row, to_float32
+
+_EARLY = 8
+"""A position that any context has, and that rotates keys: position 0 does not."""
 
 
 class GrowingCausalLM:
@@ -84,7 +87,7 @@ class GrowingCausalLM:
         return True
 
     def probe_length(self, token_ids: TokenIds) -> npt.NDArray[np.float32]:
-        """Runs two tokens that end the context, but the first is said to stand at position 0. Slot 0 must be empty.
+        """Runs two tokens that end the context, but the first is said to stand early. Slot 0 must be empty.
 
         Returns:
             The first layer's entry in the cache for the first token, which depends on the length of the run only if
@@ -95,7 +98,7 @@ class GrowingCausalLM:
             return np.empty(0, np.float32)
         cache, total = io.caches[0], self.context_length
         self._lengths[0] = total - 2
-        self._run(0, token_ids[:2], positions=[0, total - 1])
+        self._run(0, token_ids[:2], positions=[_EARLY, total - 1])
         present = buffer.host[self._sides[0], : cache.token_size * total].reshape(cache.shape(1, total))
         entry = np.take(present, [total - 2], axis=cache.length_axis)
         self.release(0)
@@ -121,7 +124,9 @@ class GrowingCausalLM:
             past, present = buffer.row_pointer(2 * slot + side), buffer.row_pointer(2 * slot + 1 - side)
             binding.bind_device_input(cache.past_name, past, cache.shape(1, start), cache.element_type)
             binding.bind_device_output(cache.present_name, present, cache.shape(1, total), cache.element_type)
-        logits = bind_row(self._io, binding, token_ids, start, self._row_logits, positions=positions)
+        logits = bind_row(self._io, binding, token_ids, start, self._row_logits)
+        if positions is not None:
+            bind_positions(self._io, binding, positions)
         self._session.run(binding)
         self._lengths[slot], self._sides[slot] = total, 1 - side
         return to_float32(logits[0, -1], self._io.logits_type)

@@ -23,6 +23,7 @@ from onward_server.model.load_independence import (
 from onward_server.model.memory import gib, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.rewriting.rewriter import Rewriter
+from onward_server.model.rope_limit import rope_limit
 from onward_server.model.served_graph import served_graph
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
@@ -80,8 +81,8 @@ def load_model(
     require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
     served = served_graph(folder, options, rewriter, prefill_chunk=prefill_chunk)
     session = OnnxSession(folder.onnx_path, options, served.graph)
-    io = DecoderIO.of(session, folder.config)
-    context_length = min(folder.context_length, max_context_length or folder.context_length)
+    io = DecoderIO.of(session, folder.config, served.onnx_file.cache_windows)
+    context_length = _context_length(folder, max_context_length)
     layout = choose_layout(served.onnx_file, io)
     cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
     if session.is_cpu:
@@ -118,6 +119,21 @@ def load_model(
         origin=served.origin,
         graph_digest=served.digest,
     )
+
+
+def _context_length(folder: ModelFolder, max_context_length: int | None) -> int:
+    length = min(folder.context_length, max_context_length or folder.context_length)
+    limit = rope_limit(folder.config)
+    if limit is None or limit.num_tokens >= length:
+        return length
+    logger.warning(
+        "the context ends at %d tokens instead of %d: config.json has rope_scaling of type %s, so all tokens of a "
+        "longer sequence need other keys",
+        limit.num_tokens,
+        length,
+        limit.kind,
+    )
+    return limit.num_tokens
 
 
 def _allocate(

@@ -32,9 +32,8 @@ def bind_row(
     memory: RowLogits,
     *,
     num_logits: int = 1,
-    positions: Sequence[int] | None = None,
 ) -> AnyArray:
-    """Binds `token_ids` (S,) after `start` tokens, at positions [start, start + S) unless others are given.
+    """Binds `token_ids` (S,) at positions [start, start + S).
 
     Returns:
         The array that the run fills with logits, (1, n, V): n is `num_logits`, or S or 1 if the graph decides.
@@ -43,7 +42,7 @@ def bind_row(
     total = start + size
     _bind(binding, io.token_ids, np.asarray(token_ids)[None])
     _bind(binding, io.mask, np.ones((1, total)))
-    _bind(binding, io.positions, np.asarray(range(start, total) if positions is None else positions)[None])
+    bind_positions(io, binding, range(start, total))
     _bind(binding, io.cache_position, np.arange(start, total))
     if io.cache_branch is not None:
         _bind(binding, io.cache_branch, np.full((1,) * len(io.cache_branch.shape), start > 0))
@@ -51,6 +50,11 @@ def bind_row(
     logits = memory.array(io.num_logits_of(size, num_logits))
     binding.bind_host_output(io.logits.name, logits, io.logits_type)
     return logits.reshape(1, -1, io.vocabulary_size)
+
+
+def bind_positions(io: DecoderIO, binding: Binding, positions: Sequence[int]) -> None:
+    """Binds the positions (S,) of the tokens, if the graph takes them."""
+    _bind(binding, io.positions, np.asarray(positions)[None])
 
 
 def bind_num_logits(io: DecoderIO, binding: Binding, num_logits: int) -> None:

@@ -7,7 +7,7 @@ depend on the `onnx` package. Field numbers are those of onnx.proto.
 
 import math
 import mmap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,9 @@ _VALUE_NAME = 1
 _ATTRIBUTE_TENSOR = 5
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
 
-_BITS = frozenset({"bits", "expert_weight_bits"})
+_BITS = ("bits", "expert_weight_bits")
+_PAST_INPUTS = slice(3, 5)
+"""The inputs of GroupQueryAttention that are caches."""
 
 FieldValue: TypeAlias = int | tuple[int, int]
 """The integer of a field, or the span of its length-delimited or fixed-size value."""
@@ -93,6 +95,8 @@ class OnnxFile:
     """Maps the name of a value that the file holds to its type and size."""
     uses: dict[str, list[NodeInput]] = field(default_factory=dict[str, list[NodeInput]])
     """Maps the name of a value to the node inputs that it is bound to, in all graphs."""
+    cache_windows: dict[str, int] = field(default_factory=dict[str, int])
+    """Maps the name of a cache that only holds the last tokens of a sequence to how many its attention reads."""
     op_types: set[str] = field(default_factory=set[str])
     external_tensors: list[ExternalTensor] = field(default_factory=list[ExternalTensor])
     _num_fields: int = 0
@@ -168,7 +172,7 @@ class OnnxFile:
     def _node(self, data: memoryview, start: int, end: int, depth: int) -> None:
         inputs: list[str] = []
         outputs: list[str] = []
-        bits: list[int] = []
+        integers: dict[str, int] = {}
         constants: list[Constant] = []
         op_type = ""
         for number, value in self._fields(data, start, end):
@@ -182,7 +186,7 @@ class OnnxFile:
                 op_type = _text(data, value)
             elif number == 5:
                 self._walk("attribute", data, *value, depth + 1)
-                bits += _integer_attribute(data, value, _BITS)
+                integers |= _integer_attribute(data, value)
                 constants += [
                     _constant(data, span)
                     for field, span in self._fields(data, *value)
@@ -192,8 +196,11 @@ class OnnxFile:
         self.nodes.append(Node(op_type=op_type, inputs=inputs, outputs=outputs))
         if op_type == "Constant":
             self.constants.update(zip(outputs, constants, strict=False))
+        if integers.get("sliding_window_cache"):
+            self.cache_windows |= dict.fromkeys(inputs[_PAST_INPUTS], integers.get("local_window_size", 0))
+        bits = next((integers[name] for name in _BITS if name in integers), None)
         for index, name in enumerate(inputs):
-            use = NodeInput(op_type=op_type, index=index, bits=bits[0] if bits else None)
+            use = NodeInput(op_type=op_type, index=index, bits=bits)
             self.uses.setdefault(name, []).append(use)
 
     def _tensor(self, data: memoryview, start: int, end: int) -> None:
@@ -278,11 +285,12 @@ def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     raise ValueError(f"the integer before byte {position} has more than {_MAX_VARINT_BYTES} bytes")
 
 
-def _integer_attribute(data: memoryview, span: tuple[int, int], wanted: Collection[str]) -> list[int]:
-    """The integer value of an attribute as a list; empty if the attribute has another name."""
+def _integer_attribute(data: memoryview, span: tuple[int, int]) -> dict[str, int]:
+    """The integer of an attribute by the attribute's name; empty if its value is of another type."""
     found = list(fields(data, *span))
     names = [_text(data, value) for number, value in found if number == 1 and isinstance(value, tuple)]
-    return [value for number, value in found if number == 3 and isinstance(value, int) and set(names) <= set(wanted)]
+    values = [value for number, value in found if number == 3 and isinstance(value, int)]
+    return dict(zip(names, values, strict=False))
 
 
 def _constant(data: memoryview, span: tuple[int, int]) -> Constant:

@@ -1,0 +1,68 @@
+"""Graphs that behave in another way in long runs, or keep a window of the tokens, never give a wrong token."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from models.export.decoder_graph import Layout
+from onward_server.model.load_independence import measure_load_independence
+from onward_server.model.slot_causal_lm import SlotCausalLM
+from tests.crowds import neighbors, request, tokens_of
+from tests.decoder_variants import Edit, long_rope, windows
+from tests.variant_loading import NUM_TOKENS, expected, load_variant
+
+THRESHOLD = 100
+LONG_ROPE = long_rope(THRESHOLD)
+WINDOWS: dict[int, Edit] = {size: windows(size, keeps_window_only=False) for size in (3, 16, 100, 300)}
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_the_context_ends_where_a_graph_computes_positions_in_another_way(
+    tmp_path: Path, layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No file says so: the end is measured."""
+    with caplog.at_level(logging.WARNING):
+        loaded = load_variant(tmp_path, layout, LONG_ROPE)
+    assert loaded.deterministic
+    assert loaded.causal_lm.context_length == THRESHOLD
+    assert "the context ends at 100 tokens instead of 256: the graph computes positions in another way" in caplog.text
+    for length in (40, THRESHOLD - NUM_TOKENS + 1):  # the last token is not run
+        wanted = request("prompt", length, temperature=0.0, penalties=False)
+        alone = tokens_of(loaded.causal_lm, wanted)
+        assert [token_id for token_id, _ in alone] == expected(layout, length, LONG_ROPE)
+        others = [other for other in neighbors() if len(other.prompt_ids) < THRESHOLD - NUM_TOKENS]
+        assert tokens_of(loaded.causal_lm, wanted, before=others, budget=24) == alone
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_longer_sequences_would_have_given_other_tokens(layout: Layout) -> None:
+    assert expected(layout, THRESHOLD - 10, LONG_ROPE) != expected(layout, THRESHOLD - 10)
+
+
+def test_a_long_neighbor_shows_that_a_graph_depends_on_the_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    causal_lm = load_variant(tmp_path, "slots", LONG_ROPE).causal_lm
+    assert isinstance(causal_lm, SlotCausalLM)
+    monkeypatch.setattr(causal_lm, "isolate_runs", lambda: False)
+    assert measure_load_independence(causal_lm)
+    causal_lm.context_length = 256
+    assert not measure_load_independence(causal_lm)
+
+
+@pytest.mark.parametrize("num_slots", [1, 2])
+def test_a_graph_with_few_slots_has_the_same_context(tmp_path: Path, num_slots: int) -> None:
+    assert load_variant(tmp_path, "slots", LONG_ROPE, num_slots=num_slots).causal_lm.context_length == THRESHOLD
+
+
+@pytest.mark.parametrize("size", [3, 16, 100, 300])
+def test_caches_that_keep_a_window_give_the_tokens_of_caches_that_keep_all(tmp_path: Path, size: int) -> None:
+    loaded = load_variant(tmp_path, "slots", windows(size, keeps_window_only=True))
+    assert loaded.deterministic
+    assert isinstance(loaded.causal_lm, SlotCausalLM)
+    for length in (2, 40, 232):
+        wanted = request("prompt", length, temperature=0.0, penalties=False)
+        alone = tokens_of(loaded.causal_lm, wanted)
+        assert [token_id for token_id, _ in alone] == expected("slots", length, WINDOWS[size]), f"{length} tokens"
+        assert tokens_of(loaded.causal_lm, wanted, before=neighbors()[:3], budget=24) == alone
