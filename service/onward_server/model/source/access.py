@@ -15,7 +15,7 @@ from onward_server.file_errors import unreadable
 
 _DESCRIPTIONS = (".json", ".jinja")
 _TEMPLATES = "additional_chat_templates"
-_MAX_DEPTH = 4
+_MAX_DEPTH = 6
 _MAX_ENTRIES = 10_000
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

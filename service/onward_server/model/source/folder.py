@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onward_server.model.json_file import JsonObject
+from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.source.access import require_readable_folder
 from onward_server.model.source.choice import Choice
 from onward_server.model.source.description import Description
@@ -55,8 +55,8 @@ class ModelFolder:
         graph = LocatedGraph.find(location, variant)
         require_readable_folder(graph.folder)
         onnx_file = OnnxFile.read(graph.path)
+        require_causal_decoder(graph.path, onnx_file, read_json_object(graph.folder / "config.json"))
         description = Description.read(graph.folder)
-        require_causal_decoder(graph.path, onnx_file, description.config)
         external = external_files(graph.path, onnx_file.external_tensors, folder=graph.folder)
         return cls(
             path=graph.folder,

@@ -1,6 +1,7 @@
 """Finds the graph that a path names, and the folder with the configuration and the tokenizer of its model."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from onward_server.model.source.other_formats import other_file, require_onnx_co
 
 _DESCRIPTION = (("config.json", "genai_config.json"), ("tokenizer.json",))
 """Files that describe a model: one of each group."""
+_CACHED_REPOSITORY = re.compile(r"(models--[^/]+)/")
 _MAX_REF_BYTES = 1024
+_MAX_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,10 @@ class LocatedGraph:
             folders = [location.parent, location.absolute().parent.parent]
             return cls(path=location, folder=_most_descriptive(folders), choice=None)
         root = _snapshot(location)
+        files = list_files(root)
+        _require_one_repository(root, files)
         choice = choose_graph(
-            list_files(root),
+            files,
             source=str(location),
             wanted=variant,
             named_by_genai=lambda path: decoder_named_by(root / path),
@@ -81,6 +86,16 @@ def _snapshot(folder: Path) -> Path:
         return folder
     snapshot = folder / "snapshots" / read_text(main, _MAX_REF_BYTES).strip()
     return snapshot if snapshot.is_dir() else folder
+
+
+def _require_one_repository(folder: Path, files: Iterable[str]) -> None:
+    """Rejects the whole Hugging Face cache."""
+    repositories = sorted({found[1] for path in files if (found := _CACHED_REPOSITORY.match(path))})
+    if repositories:
+        listed = ", ".join(repositories[:_MAX_LISTED]) + (", ..." if len(repositories) > _MAX_LISTED else "")
+        raise ModelFolderError(
+            f"{folder} holds several repositories of the Hugging Face hub; name one of its folders: {listed}"
+        )
 
 
 def _most_descriptive(folders: Sequence[Path]) -> Path:

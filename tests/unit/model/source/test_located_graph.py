@@ -102,6 +102,13 @@ def test_a_model_in_the_cache_is_served_from_its_snapshot_its_file_or_its_reposi
         assert (found.path, found.onnx_path) == (snapshot, snapshot / "onnx" / "model.onnx")
 
 
+def test_the_whole_cache_is_rejected_with_the_folders_in_it(folder: Path) -> None:
+    """Choosing the only graph that is found there would be a guess."""
+    cache = to_cache(folder).parent
+    with pytest.raises(ModelFolderError, match=r"name one of its folders: models--owner--tiny$"):
+        ModelFolder.read(cache)
+
+
 def test_other_variants_that_are_pointers_or_empty_do_not_matter(folder: Path) -> None:
     """`git lfs pull --include model.onnx*` leaves them."""
     (folder / "model_q4.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1\n")
