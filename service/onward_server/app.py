@@ -19,6 +19,7 @@ from onward_server.exit_code import ExitCode
 from onward_server.loading_steps import LoadingSteps
 from onward_server.model.onnx_session import usable_processors
 from onward_server.native_lines import logged_native_lines
+from onward_server.program import program
 from onward_server.runtime import failpoints
 from onward_server.runtime.engine_thread import EngineThread
 from onward_server.runtime.failpoints import Parts
@@ -26,7 +27,7 @@ from onward_server.runtime.pacing import PrefillPacer
 from onward_server.runtime.watchdog import Watchdog, WatchedModel
 from onward_server.served_model import ServedModel, load_models
 from onward_server.settings.server import Settings
-from onward_server.start_line import program, start_line
+from onward_server.start_line import start_line
 from onward_server.telemetry import configure_logging, console, fields, log_uncaught_exceptions
 from onward_server.version import VERSION
 

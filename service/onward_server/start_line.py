@@ -2,8 +2,6 @@
 
 import ipaddress
 import shlex
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,14 +33,6 @@ def start_line(settings: Settings, address: str, program: Sequence[str] = ("onwa
         words += ["--api-key-file", str(settings.api_keys_file.resolve())]
     command = shlex.join([*words, "Hello"])
     return f"onward {VERSION} serves {', '.join(settings.models)} on {address}; try: {command}"
-
-
-def program() -> tuple[str, ...]:
-    """The words that start this program again from another folder."""
-    started, found = Path(sys.argv[0]), shutil.which("onward")
-    if found is not None and Path(found).resolve() == started.resolve():
-        return ("onward",)
-    return (str(started.absolute()),) if started.name == "onward" else (sys.executable, "-m", "onward_server")
 
 
 def _target(address: str) -> str:

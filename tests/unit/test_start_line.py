@@ -8,9 +8,9 @@ import pytest
 
 from onward_client.targets import is_loopback
 from onward_server.cli import _parser
+from onward_server.program import program as program_words
 from onward_server.settings.client import ClientSettings
 from onward_server.settings.server import Settings
-from onward_server.start_line import program as program_words
 from onward_server.start_line import start_line
 from onward_server.version import VERSION
 
