@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import external_data_helper
 
 from onward_client import Client, UnavailableError
 from tests.command import COMMAND, onward, onward_without_privileges
@@ -20,7 +23,7 @@ from tests.hub_faults import Answer, Stall
 from tests.look_alike_hub import LookAlikeHub, look_alike_hub
 from tests.waiting import WAIT_S
 
-REPO = "owner/tiny"
+REPO, WEIGHTS = "owner/tiny", "model.onnx.data"
 WITH_A_SMALL_DISK = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -59,9 +62,22 @@ class Machine:
         return sum(path.stat().st_size for path in self.hf_home.rglob("*.incomplete"))
 
 
+def with_external_data(folder: Path) -> dict[str, bytes]:
+    """The graph of a folder, and its large weights in a file of their own."""
+    model = onnx.ModelProto.FromString((folder / "model.onnx").read_bytes())
+    weights = bytearray()
+    for tensor in model.graph.initializer:
+        data = tensor.raw_data
+        if len(data) > 256:
+            external_data_helper.set_external_data(tensor, WEIGHTS, offset=len(weights), length=len(data))
+            tensor.ClearField("raw_data")
+            weights += data
+    return {"model.onnx": model.SerializeToString(), WEIGHTS: bytes(weights)}
+
+
 @pytest.fixture
 def machine(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Machine]:
-    files = {path.name: path.read_bytes() for path in tiny_folder.iterdir()}
+    files = {path.name: path.read_bytes() for path in tiny_folder.iterdir()} | with_external_data(tiny_folder)
     home, hf_home = tmp_path / "home", tmp_path / "hf"
     home.mkdir()
     with look_alike_hub() as hub:
@@ -80,10 +96,10 @@ def test_redirected_the_folder_goes_to_stdout_and_a_line_for_each_file_to_stderr
     pulled = machine.pull(REPO)
     assert pulled.returncode == 0, pulled.stderr
     folder = Path(pulled.stdout.removesuffix("\n"))
-    assert {path.name for path in folder.iterdir()} == {path.name for path in tiny_folder.iterdir()}
+    assert {path.name for path in folder.iterdir()} == {WEIGHTS, *(path.name for path in tiny_folder.iterdir())}
     lines = pulled.stderr.splitlines()
-    assert any(line.startswith("onward: model.onnx: 587.5 KiB in ") for line in lines)
-    assert lines[-1] == f"onward: serve it with `onward serve --model {REPO}`"
+    assert any(line.startswith(f"onward: {WEIGHTS}: 57") for line in lines)
+    assert lines[-1] == f"onward: serve it with `{shlex.join(COMMAND)} serve --model {REPO}`"
     assert "\r" not in pulled.stderr
 
 
@@ -114,7 +130,7 @@ def test_on_a_terminal_each_file_has_a_bar() -> None:
         printed = process.stdout.read()
     os.close(controller)
     assert process.returncode == 0, shown
-    assert "model.onnx: 100%" in shown.decode()
+    assert f"{WEIGHTS}: 100%" in shown.decode()
     assert Path(printed.strip(), "model.onnx").is_file()
 
 
@@ -126,7 +142,7 @@ def _read(controller: int) -> bytes:
 
 
 def test_ctrl_c_keeps_what_has_arrived_and_the_next_pull_goes_on_there(machine: Machine) -> None:
-    machine.hub.faults.append(Stall(path="model.onnx", after=300_000))
+    machine.hub.faults.append(Stall(path=WEIGHTS, after=300_000))
     with machine.start("pull", REPO) as process:
         machine.hub.wait_until(lambda hub: hub.is_stalled)
         while not machine.unfinished_bytes():
@@ -184,7 +200,7 @@ def test_a_word_that_is_no_repository_is_wrong_usage(machine: Machine, word: str
 
 
 def test_a_server_downloads_its_model_while_it_says_that_it_loads(machine: Machine) -> None:
-    machine.hub.faults.append(Stall(path="model.onnx", after=1000))
+    machine.hub.faults.append(Stall(path=WEIGHTS, after=1000))
     with machine.serving(REPO) as log:
         address = next(line for line in log if "listening on" in line).split("listening on ")[1].split(";")[0]
         machine.hub.wait_until(lambda hub: hub.is_stalled)
@@ -224,7 +240,8 @@ def test_a_json_log_has_a_record_for_each_line_of_a_download(machine: Machine) -
     machine.set_variable("ONWARD_LOG_FORMAT", "json")
     with machine.serving(REPO) as log:
         records = [json.loads(line) for line in until_served(log)]
-    assert any(record["message"].startswith("model tiny: model.onnx: 587.5 KiB in ") for record in records)
+    assert any(record["message"].startswith(f"model tiny: {WEIGHTS}: 57") for record in records)
+    assert not any("signature" in str(record) for record in records)
 
 
 def until_served(log: Iterable[str]) -> Generator[str]:

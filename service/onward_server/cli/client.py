@@ -1,7 +1,6 @@
 """`onward complete`, `models` and `health`, built on the Python client."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from google.protobuf.message import Message
 from onward.v1.model_service_pb2 import Model
 from onward_client import TLS, Client, CompleteOptions, Completion, MessageDict, Messages, OnwardError
 from onward_server.cli.prompt_input import UndecodablePrompt, read_prompt
-from onward_server.cli.standard_streams import escape_unencodable_output
+from onward_server.cli.standard_streams import drop_unwritable_stdout, escape_unencodable_output
 from onward_server.exit_code import ExitCode
 from onward_server.file_errors import unreadable
 from onward_server.sampling import PARAMETERS
@@ -30,8 +29,8 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         with _client(parsed) as client:
             return commands[parsed.command](parsed, client)
-    except BrokenPipeError:  # the reader is gone; without this Python prints a second error at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        drop_unwritable_stdout()
     except OSError as error:
         _say(unreadable(Path(error.filename), error) if error.filename else str(error))
     except (OnwardError, UndecodablePrompt) as error:

@@ -1,15 +1,19 @@
 """`onward pull`: downloads models from the Hugging Face hub into its cache."""
 
 import argparse
+import os
 import shlex
 import sys
+from pathlib import Path
 
 from onward_server.cli.progress_bars import ProgressBars
+from onward_server.cli.standard_streams import drop_unwritable_stdout
 from onward_server.errors import StartupError
 from onward_server.exit_code import ExitCode
 from onward_server.model.source.hub import Hub
 from onward_server.model.source.pull import Puller
 from onward_server.model.source.pull_progress import ProgressLines
+from onward_server.program import program
 from onward_server.settings.model_reference import HubRepository, ModelReference
 
 
@@ -26,17 +30,18 @@ def run(parsed: argparse.Namespace) -> int:
     code = ExitCode.OK
     for text, (repository, variant) in zip(parsed.model, references, strict=True):
         try:
-            pulled = puller.pull(repository, variant)
+            folder = puller.pull(repository, variant).folder
+            _say(f"serve it with `{shlex.join([*program(), 'serve', '--model', text])}`")
+            _print(folder)
         except StartupError as error:
             _say(str(error))
+            code = ExitCode.FAILED
+        except BrokenPipeError:
+            drop_unwritable_stdout()
             code = ExitCode.FAILED
         except KeyboardInterrupt:
             _say("interrupted; what has arrived is kept, and the same command gets the rest")
             return ExitCode.INTERRUPTED
-        else:
-            _say(f"serve it with `{shlex.join(['onward', 'serve', '--model', text])}`")
-            sys.stdout.write(f"{pulled.folder}\n")
-            sys.stdout.flush()
     return code
 
 
@@ -53,6 +58,12 @@ def _reference(text: str) -> tuple[HubRepository, str | None]:
         case path:
             what = "exists here and needs no download" if path.exists() else "is not the name of a repository"
             raise ValueError(f"{text!r} {what}; use OWNER/NAME[@REVISION][:VARIANT]")
+
+
+def _print(path: Path) -> None:
+    """Prints a path as the bytes that it is; its name need not be text."""
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.flush()
 
 
 def _say(line: str) -> None:

@@ -27,6 +27,11 @@ def drop_unwritable_stderr() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def drop_unwritable_stdout() -> None:
+    """Drops text for a reader that is gone. Python would print a second error at exit because of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def escape_unencodable_output() -> None:
     """Lets stdout escape characters that its encoding lacks, in place of an exception in the middle of the output."""
     if isinstance(cast(object, sys.stdout), io.TextIOWrapper):

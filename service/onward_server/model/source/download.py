@@ -55,7 +55,7 @@ class Downloader:
             return False
         if check and not _has_hash(path, file):
             self._progress.note(f"{file.path}: the file in the cache does not match its hash; it is downloaded again")
-            self._cache.discard(path)
+            self._cache.discard(self._commit, file)
             return False
         return True
 

@@ -32,6 +32,7 @@ from huggingface_hub.utils import (
 )
 
 from onward_server.errors import HubError, HubUnreachable
+from onward_server.file_errors import unreadable
 from onward_server.json_value import Json
 from onward_server.model.source.remote_file import RemoteFile
 from onward_server.version import VERSION
@@ -44,6 +45,9 @@ _MAX_QUOTED = 300
 
 # The library's own handler writes plain lines to stderr, also between the records of a JSON log.
 logging.getLogger("huggingface_hub").handlers.clear()
+# Records of each request hold addresses of the CDN, whose signatures let everyone download a gated file.
+for _name in ("httpx2", "httpcore2"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,14 @@ class Hub:
 
     def _headers(self) -> Mapping[str, str]:
         """The token and the name of this program."""
-        headers = build_hf_headers(token=self._token, library_name="onward", library_version=VERSION)
+        try:
+            headers = build_hf_headers(token=self._token, library_name="onward", library_version=VERSION)
+        except HfHubHTTPError:  # of refreshing the token; it is an OSError, too
+            raise
+        except (OSError, UnicodeDecodeError) as error:
+            path = Path(constants.HF_TOKEN_PATH)
+            reason = unreadable(path, error) if isinstance(error, OSError) else f"{path} holds no token"
+            raise HubError(f"the token cannot be read: {reason}, or set HF_TOKEN") from None
         if not headers.get("authorization", "").isascii():
             raise HubError("HF_TOKEN holds characters that no token has; set it again")
         return headers

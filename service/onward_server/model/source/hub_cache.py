@@ -98,21 +98,19 @@ class HubCache:
         os.fsync(stream.fileno())
         self._partial(file).replace(self._blob(file))
 
-    def discard(self, path: Path) -> None:
-        """Removes a damaged file: the link, and the blob that it leads to."""
-        blob = path.resolve()
-        path.unlink(missing_ok=True)
-        if blob.is_relative_to((self._folder / "blobs").resolve()):
-            blob.unlink(missing_ok=True)
+    def discard(self, commit: str, file: RemoteFile) -> None:
+        """Removes a damaged file."""
+        for path in (self.snapshot(commit) / file.path, self._blob(file)):
+            path.unlink(missing_ok=True)
 
     def link(self, commit: str, files: Sequence[RemoteFile]) -> None:
         """Makes the files visible in the folder of the commit, in this order."""
         for file in files:
             path, blob = self.snapshot(commit) / file.path, self._blob(file)
-            if path.exists():
+            if path.exists() and path.stat().st_size == file.num_bytes:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # a link to a blob that is gone
+            path.unlink(missing_ok=True)  # a link to a blob that is gone, or another content
             try:
                 path.symlink_to(os.path.relpath(blob, path.parent))
             except FileExistsError:  # another process was faster

@@ -429,6 +429,27 @@ def test_a_token_that_cannot_be_sent_is_named(machine: Machine) -> None:
     assert machine.refused() == "HF_TOKEN holds characters that no token has; set it again"
 
 
+def test_a_token_file_that_cannot_be_read_is_named(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path))
+    hub = Hub(endpoint=machine.hub.url, cache_folder=machine.cache_folder)
+    with pytest.raises(
+        HubError, match=r"^the token cannot be read: .* is a folder; name a file in it, or set HF_TOKEN$"
+    ):
+        Puller(hub, ProgressLines(machine.notes.append)).pull(REPOSITORY, None)
+
+
+def test_a_file_that_was_edited_in_the_cache_is_replaced(machine: Machine) -> None:
+    machine.hub.commit(REPO, FILES)
+    config = machine.pull().folder / "config.json"
+    config.unlink()
+    config.write_bytes(b"edited, and of another size")
+    assert contents(machine.get().folder) == wanted()
+
+
 def test_an_unknown_repository_is_named(machine: Machine) -> None:
     host = machine.hub.url.removeprefix("http://")
     assert machine.refused() == f"{host} has no repository owner/model that you may read; correct the name"
