@@ -95,8 +95,8 @@ def _default_id(location: Path | HubRepository) -> str:
     cached = _CACHED_REPOSITORY.search(folder.absolute().as_posix())
     if cached:
         return cached["name"]
-    if folder is not location and folder.name == "onnx":
-        folder = folder.parent
+    if folder is not location and folder.absolute().name == "onnx":
+        folder = folder.absolute().parent
     return "-".join(folder.resolve().name.split())
 
 

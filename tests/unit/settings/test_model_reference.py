@@ -94,6 +94,16 @@ def test_a_wrong_form_says_what_is_allowed(text: str) -> None:
     assert str(raised.value) == WRONG[text]
 
 
+def test_a_file_in_the_working_directory_has_the_name_of_its_folder(
+    working_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(working_directory / "phi" / "onnx")
+    assert ModelReference.parse("model_q4.onnx").model_id == "phi"
+    monkeypatch.chdir(working_directory / "phi")
+    assert ModelReference.parse("model.onnx").model_id == "phi"
+    assert ModelReference.parse(".").model_id == "phi"
+
+
 def test_the_home_folder_is_found_behind_an_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell leaves the tilde of `x=~/phi` as it is."""
     monkeypatch.setenv("HOME", str(tmp_path))

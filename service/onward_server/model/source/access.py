@@ -154,25 +154,35 @@ def _require_regular(path: Path, mode: int) -> None:
 def list_files(folder: Path) -> Mapping[str, int]:
     """Maps the path of each file to its size in bytes; paths are relative and have slashes.
 
-    Hidden folders and those below `_MAX_DEPTH` levels are left out.
+    Hidden entries and folders below `_MAX_DEPTH` levels are left out. So are folders that may not be read, such as
+    `lost+found`, if there is a graph elsewhere.
 
     Raises:
         ModelFolderError: The folder cannot be listed, or has too many entries to be that of a model.
     """
     files: dict[str, int] = {}
-    folders = [(folder, 1)]
-    num_entries = 0
-    for parent, depth in folders:  # grows while it is read
-        for path in _entries(parent):
-            num_entries += 1
-            if num_entries > _MAX_ENTRIES:
-                raise ModelFolderError(f"{folder} holds more than {_MAX_ENTRIES:,} files; name the folder of one model")
-            if path.is_dir():
-                if depth < _MAX_DEPTH and not path.name.startswith("."):
-                    folders.append((path, depth + 1))
-            else:
-                files[path.relative_to(folder).as_posix()] = _size(path)
+    subfolders = [(path, 2) for path in _list_into(files, folder, folder)]
+    unreadable_folder: ModelFolderError | None = None
+    for subfolder, depth in subfolders:  # grows while it is read
+        try:
+            deeper = _list_into(files, folder, subfolder)
+        except ModelFolderError as error:
+            unreadable_folder = unreadable_folder or error
+            continue
+        subfolders += [(path, depth + 1) for path in deeper if depth < _MAX_DEPTH]
+        if len(files) + len(subfolders) > _MAX_ENTRIES:
+            raise ModelFolderError(f"{folder} holds more than {_MAX_ENTRIES:,} files; name the folder of one model")
+    if unreadable_folder is not None and not any(path.endswith(".onnx") for path in files):
+        raise unreadable_folder
     return files
+
+
+def _list_into(files: dict[str, int], root: Path, folder: Path) -> list[Path]:
+    """Adds the files of a folder, and returns its subfolders."""
+    entries = [path for path in _entries(folder) if not path.name.startswith(".")]
+    subfolders = [path for path in entries if path.is_dir()]
+    files.update((path.relative_to(root).as_posix(), _size(path)) for path in entries if path not in set(subfolders))
+    return subfolders
 
 
 def _size(path: Path) -> int:

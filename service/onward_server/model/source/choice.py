@@ -174,7 +174,11 @@ def _chosen(graph: Graph, reason: str, others: Sequence[Graph]) -> Choice:
 
 
 def _graphs(files: Mapping[str, int]) -> list[Graph]:
-    sizes = {path: size for path, size in sorted(files.items()) if path.endswith(".onnx")}
+    sizes = {
+        path: size
+        for path, size in sorted(files.items())
+        if path.endswith(".onnx") and not PurePosixPath(path).name.startswith(".")  # macOS writes ._model.onnx
+    }
     for path, size in files.items():
         if (found := _DATA_FILE.fullmatch(path)) and found["graph"] in sizes:
             sizes[found["graph"]] += size

@@ -112,7 +112,7 @@ def _context_length(
     for source in (genai_model, config):
         for key in _CONTEXT_LENGTHS:
             value = source.get(key)
-            if isinstance(value, int) and value > 0:
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
     for value in (genai_search.get("max_length"), tokenizer.get("model_max_length")):
         if isinstance(value, int | float) and 0 < value <= _MAX_TOKENIZER_LENGTH:

@@ -71,7 +71,7 @@ _KINDS = (
     ),
     _Kind(
         inputs=r"conv|ssm|recurrent|mamba|rwkv|wkv|state",
-        op_types=r"^(linearattention|causalconvwithstate)$",
+        op_types=r"linearattention|convwithstate|gateddelta",
         what="keeps a recurrent state ({found}), as Mamba, RWKV, LFM2, Qwen3.5 and Granite 4 Hybrid do",
         remedy="serve a model with attention in all layers, whose only state is a KV cache",
     ),

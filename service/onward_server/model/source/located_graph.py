@@ -43,6 +43,11 @@ class LocatedGraph:
         """
         _require_present(location)
         if not location.is_dir():
+            if variant is not None:
+                raise ModelFolderError(
+                    f"{location} is a file, so {variant} cannot be chosen in it; name its folder in --model, or leave "
+                    "out --model-file"
+                )
             _require_onnx_file(location, source=location.parent)
             folders = [location.parent, location.absolute().parent.parent]
             return cls(path=location, folder=_most_descriptive(folders), choice=None)

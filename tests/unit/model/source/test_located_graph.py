@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -100,6 +101,50 @@ def test_a_model_in_the_cache_is_served_from_its_snapshot_its_file_or_its_reposi
     for location in (snapshot, snapshot / "onnx" / "model.onnx", repository):
         found = ModelFolder.read(location)
         assert (found.path, found.onnx_path) == (snapshot, snapshot / "onnx" / "model.onnx")
+
+
+def test_a_subfolder_that_may_not_be_read_matters_only_without_a_graph(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume has a `lost+found` that only root may read. Tests may run as root, so its refusal is a fake."""
+    (folder / "lost+found").mkdir()
+    list_folder = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return iter(list(list_folder(path)))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert ModelFolder.read(folder).onnx_path.name == "model.onnx"
+    (folder / "model.onnx").unlink()
+    with pytest.raises(ModelFolderError, match=r"may not read .*lost\+found"):
+        ModelFolder.read(folder)
+
+
+def test_hidden_files_are_no_graphs(folder: Path) -> None:
+    """Apple leaves `._model.onnx` beside each file that it copies to another file system."""
+    (folder / "._model.onnx").write_bytes(b"\0\5\x16\7")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "model.onnx").write_bytes(b"-")
+    choice = ModelFolder.read(folder).choice
+    assert choice is not None
+    assert choice.others == ()
+
+
+def test_a_variant_of_a_file_is_rejected(folder: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"is a file, so q4 cannot be chosen in it; name its folder in --model"):
+        ModelFolder.read(folder / "model.onnx", "q4")
+
+
+def test_a_folder_with_too_many_files_is_rejected(folder: Path) -> None:
+    """Somebody may name the root of a file system."""
+    for number in range(11):
+        (folder / str(number)).mkdir()
+        for name in range(1000):
+            (folder / str(number) / str(name)).touch()
+    with pytest.raises(ModelFolderError, match="holds more than 10,000 files; name the folder of one model"):
+        ModelFolder.read(folder)
 
 
 def test_the_whole_cache_is_rejected_with_the_folders_in_it(folder: Path) -> None:
