@@ -3,8 +3,9 @@
 import logging
 
 from onward_server.model.loader import LoadedModel
-from onward_server.model.source.choice import Graph
+from onward_server.model.source.choice import Choice, Graph
 from onward_server.model.source.folder import ModelFolder
+from onward_server.settings.model_reference import ModelReference
 
 logger = logging.getLogger(__name__)
 
@@ -15,12 +16,18 @@ _LAYOUTS = {
 }
 
 
-def log_graph(model_id: str, folder: ModelFolder, loaded: LoadedModel) -> None:
-    """Logs a line about the graph, and another one if there are others to choose from."""
-    choice = folder.choice
+def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice | None, loaded: LoadedModel) -> None:
+    """Logs a line about the graph, and another one if there are others to choose from.
+
+    Args:
+        reference: What the user named.
+        folder: The folder that it led to.
+        choice: How the graph was chosen; None: its file was named.
+        loaded: The loaded model.
+    """
     logger.info(
         "model %s: serving %s (%s), %s, %s, layout %s, %s",
-        model_id,
+        reference.model_id,
         folder.onnx_path,
         choice.reason if choice else "named by --model",
         loaded.precision,
@@ -32,8 +39,8 @@ def log_graph(model_id: str, folder: ModelFolder, loaded: LoadedModel) -> None:
         rest = len(choice.others) - _MAX_LISTED
         logger.info(
             "model %s: --model %s:VARIANT or --model-file PATH chooses another graph: %s%s",
-            model_id,
-            folder.path,
+            reference.model_id,
+            reference.location,
             ", ".join(map(_described, choice.others[:_MAX_LISTED])),
             f" and {rest} more" if rest > 0 else "",
         )

@@ -15,7 +15,7 @@ from onward_server.completion.prompt.template_sources import named_template
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from onward_server.domain import ModelCapabilities, ModelCard
-from onward_server.errors import ModelFolderError, StartupError
+from onward_server.errors import HubError, ModelFolderError, StartupError
 from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.load_report import log_graph
@@ -24,6 +24,7 @@ from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
 from onward_server.model.rewriting.cache import RewritingCache
 from onward_server.model.rewriting.rewriter import Rewriter
+from onward_server.model.source.choice import Choice
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.pull_progress import ProgressLines
@@ -68,9 +69,9 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
 
 def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
     model_id, digests = reference.model_id, FileDigests()
-    location, variant = _local(reference, steps)
-    with steps.step(f"{model_id}: reading {location}"):
-        folder = ModelFolder.read(location, variant)
+    local = _local(reference, steps)
+    with steps.step(f"{model_id}: reading {local.location}"):
+        folder = ModelFolder.read(local.location, local.variant)
         tokenizer = Tokenizer.load(folder.path)
         template = ChatTemplate.load(folder.path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
@@ -84,7 +85,7 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
         loaded = _load_weights(settings, folder, digests)
         _require_matching_tokenizer(folder, tokenizer, loaded)
         durations = measure(loaded.causal_lm)
-    log_graph(model_id, folder, loaded)
+    log_graph(reference, folder, local.choice or folder.choice, loaded)
     with steps.step(f"{model_id}: preparing the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with steps.step(f"{model_id}: computing the fingerprint"):
@@ -143,8 +144,18 @@ def _load_weights(settings: Settings, folder: ModelFolder, digests: FileDigests)
     )
 
 
-def _local(reference: ModelReference, steps: LoadingSteps) -> tuple[Path, str | None]:
-    """The folder or file of a model, and the variant in it. Downloads a repository that is not in the cache.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Local:
+    """Where a model is on this machine."""
+
+    location: Path
+    variant: str | None
+    choice: Choice | None = None
+    """How the graph was chosen in its repository."""
+
+
+def _local(reference: ModelReference, steps: LoadingSteps) -> _Local:
+    """Finds a model, and downloads a repository that is not in the cache.
 
     Raises:
         HubError: The repository is neither in the cache nor to be had.
@@ -152,15 +163,19 @@ def _local(reference: ModelReference, steps: LoadingSteps) -> tuple[Path, str | 
     """
     match reference.location:
         case Path() as path:
-            return path, reference.variant
+            return _Local(location=path, variant=reference.variant)
         case HubRepository() as repository:
             from onward_server.model.source.hub import Hub  # noqa: PLC0415  imports huggingface-hub
             from onward_server.model.source.pull import Puller  # noqa: PLC0415  the same
 
             progress = ProgressLines(partial(logger.info, "model %s: %s", reference.model_id))
             with steps.step(f"{reference.model_id}: getting {repository}"):
-                pulled = Puller(Hub.from_environment(), progress).pull_unless_cached(repository, reference.variant)
-            return pulled.folder, pulled.choice.graph.path
+                try:
+                    pulled = Puller(Hub.from_environment(), progress).pull_unless_cached(repository, reference.variant)
+                except HubError as error:
+                    folder = f"{repository.owner}/{repository.name}"
+                    raise HubError(f"{error} (there is no folder {folder} here)") from error
+            return _Local(location=pulled.folder, variant=pulled.choice.graph.path, choice=pulled.choice)
 
 
 def _require_known_formats(settings: Settings) -> None:

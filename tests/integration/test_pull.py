@@ -227,10 +227,12 @@ def test_a_server_without_a_hub_serves_the_cached_commit_and_says_so(machine: Ma
 
 
 def test_a_server_that_cannot_get_its_model_ends_with_one_sentence(machine: Machine) -> None:
+    """The sentence also helps those who meant a folder, and mistyped it."""
     machine.set_variable("HF_HUB_OFFLINE", "1")
     with machine.serving(REPO) as log:
         said = list(log)[-1]
     assert said.startswith(f"onward: HF_HUB_OFFLINE is set, and {machine.hf_home}/hub does not have {REPO}")
+    assert said.endswith(f" (there is no folder {REPO} here)\n")
 
 
 def test_a_json_log_has_a_record_for_each_line_of_a_download(machine: Machine) -> None:
