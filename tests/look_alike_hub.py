@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tests.hub_faults import Answer, Corrupt, Cut, Fault, Host, Move, NoRange, Request, Stall, applies, is_large
@@ -50,12 +51,12 @@ class LookAlikeHub:
     @property
     def url(self) -> str:
         """The value of HF_ENDPOINT."""
-        return f"http://127.0.0.1:{self._hub.server_port}"
+        return f"http://127.0.0.1:{self._hub.server_address[1]}"
 
     @property
     def cdn_url(self) -> str:
         """Where the hub redirects for large files."""
-        return f"http://127.0.0.1:{self._cdn.server_port}"
+        return f"http://127.0.0.1:{self._cdn.server_address[1]}"
 
     def commit(self, repo: str, files: Mapping[str, bytes], *, branch: str = "main", tag: str | None = None) -> str:
         """Makes a commit of these files, moves the branch there, and returns the commit's hash."""
@@ -97,14 +98,14 @@ class LookAlikeHub:
             server.shutdown()
             server.server_close()
 
-    def _listen(self, host: Host) -> ThreadingHTTPServer:
+    def _listen(self, host: Host) -> ThreadingTCPServer:
         look_alike = self
 
         class Handler(_Handler):
             hub = look_alike
 
         Handler.host = host
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = ThreadingTCPServer(("127.0.0.1", 0), Handler)  # HTTPServer looks up the name of the address
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server

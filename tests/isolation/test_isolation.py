@@ -29,6 +29,19 @@ except OSError:
     pass
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.2", 9))
 """
+_PULL = f"""
+import os, subprocess, sys
+sys.path.insert(0, {str(ROOT)!r})
+from onnx import TensorProto, helper
+from tests.look_alike_hub import look_alike_hub
+inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, [1]) for name in ("input_ids", "past_key")]
+graph = helper.make_graph([helper.make_node("Identity", ["input_ids"], ["logits"])], "g", inputs, [])
+model = helper.make_model(graph).SerializeToString()
+with look_alike_hub() as hub:
+    hub.commit("owner/model", {{"model.onnx": model, "config.json": b"{{}}", "tokenizer.json": b"{{}}"}})
+    os.environ.update(HF_ENDPOINT=hub.url, HF_HOME=os.path.expanduser("~/hf"), HF_TOKEN="hf", no_proxy="127.0.0.1")
+    subprocess.run([sys.executable, "-m", "onward_server", "pull", "owner/model"], check=True)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,15 @@ def test_a_server_that_rewrites_a_graph_writes_it_to_the_cache_folder_and_nothin
     folders = [str(cache), str(cache / "onward"), str(cache / "onward" / "rewritten")]
     assert report.changed[:3] == folders
     assert [Path(path).suffix for path in report.changed[3:]] == [".graph"]
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_pull_asks_the_hub_and_its_cdn_alone_and_writes_to_hf_home_alone(kind: str, tmp_path: Path) -> None:
+    report = observe(kind, tmp_path / "run", _PULL)
+    assert [target.rpartition(":")[0] for target in report.sent] == ["127.0.0.1"] * 2, report.sent
+    hf_home = tmp_path / "run" / "home" / "hf"
+    assert all(Path(path).is_relative_to(hf_home) for path in report.changed)
+    assert "model.onnx" in [Path(path).name for path in report.changed]
 
 
 @pytest.mark.parametrize("kind", kinds())

@@ -120,7 +120,8 @@ class Hub:
             entries, cursor = self._get_json(path, repo, commit)
             if not isinstance(entries, list):
                 raise self._not_a_hub(f"the list of the files of {repo} is not a list")
-            files += [self._file(repo, entry) for entry in entries if not _is_folder(entry)]
+            found = [self._file(repo, entry) for entry in entries if _is_file(entry)]
+            files += [file for file in found if file.path.isprintable()]  # they are shown on terminals
             if cursor is None:
                 return files
         raise self._not_a_hub(f"the list of the files of {repo} does not end")
@@ -138,7 +139,7 @@ class Hub:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with (
             self._errors(repo, commit, path),
-            get_session().stream("GET", url, headers={**self._headers(), **headers}, timeout=_timeout()) as response,
+            _session().stream("GET", url, headers={**self._headers(), **headers}, timeout=_timeout()) as response,
         ):
             hf_raise_for_status(response)
             is_rest = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -152,7 +153,7 @@ class Hub:
     def _get_json(self, path: str, repo: str, revision: str | None) -> tuple[Json, str | None]:
         """The value, and the cursor of the next page if there is one."""
         with self._errors(repo, revision, None):
-            response = get_session().get(f"{self.endpoint}{path}", headers=self._headers(), timeout=_timeout())
+            response = _session().get(f"{self.endpoint}{path}", headers=self._headers(), timeout=_timeout())
             hf_raise_for_status(response)
             try:
                 value: Json = response.json()
@@ -267,8 +268,8 @@ class Hub:
         return urlsplit(self.endpoint).netloc
 
 
-def _is_folder(entry: Json) -> bool:
-    return isinstance(entry, dict) and entry.get("type") == "directory"
+def _is_file(entry: Json) -> bool:
+    return not isinstance(entry, dict) or entry.get("type", "file") == "file"
 
 
 def _retry_after_s(response: httpx2.Response) -> float | None:
@@ -277,6 +278,14 @@ def _retry_after_s(response: httpx2.Response) -> float | None:
         return float(limit.reset_in_seconds)
     asked = response.headers.get("Retry-After", "").strip()
     return float(asked) if asked.isdecimal() else None
+
+
+def _session() -> httpx2.Client:
+    """The client of the library, which reads the proxies and certificates of the environment when it is made."""
+    try:
+        return get_session()
+    except (ImportError, OSError, ValueError) as error:
+        raise HubError(f"no request can be made: {_quoted(error)}; check HTTPS_PROXY and SSL_CERT_FILE") from None
 
 
 def _timeout() -> httpx2.Timeout:
@@ -289,6 +298,7 @@ def _reason(error: Exception) -> str:
 
 
 def _quoted(text: object) -> str:
-    """A text of another program in one line."""
-    line = " ".join(str(text).split())
+    """A text of another program in one line, which cannot control a terminal."""
+    line = "".join(character if character.isprintable() else " " for character in str(text))
+    line = " ".join(line.split())
     return line if len(line) <= _MAX_QUOTED else f"{line[:_MAX_QUOTED]}…"

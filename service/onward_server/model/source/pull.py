@@ -58,7 +58,7 @@ class Puller:
         if self._hub.is_offline:
             return self._cached_only(repository, variant)
         with self._writing():
-            commit = self._commit_of(repository, self._retries())
+            commit = self._commit_of(repository)
             return self._complete(repository, variant, commit, check=True)
 
     def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> PulledModel:
@@ -75,12 +75,12 @@ class Puller:
         cached = self._cached(repository, variant)
         if cached is None:
             with self._writing():
-                commit = self._commit_of(repository, self._retries())
+                commit = self._commit_of(repository)
                 return self._complete(repository, variant, commit, check=False)
         if cached.commit == repository.revision:
             return cached
         try:
-            commit = self._commit_of(repository, self._retries(limit=0))
+            commit = self._hub.commit_of(_repo(repository), _revision(repository))
             if commit == cached.commit:
                 with self._writing():
                     return self._complete(repository, variant, commit, check=False)
@@ -93,11 +93,11 @@ class Puller:
             )
         return cached
 
-    def _commit_of(self, repository: HubRepository, retries: Retries) -> str:
-        return retries.until_answered(lambda: self._hub.commit_of(_repo(repository), _revision(repository)))
+    def _commit_of(self, repository: HubRepository) -> str:
+        return self._retries().until_answered(lambda: self._hub.commit_of(_repo(repository), _revision(repository)))
 
-    def _retries(self, limit: int = 5) -> Retries:
-        return Retries(note=self._progress.note, limit=limit, pause=self._pause)
+    def _retries(self) -> Retries:
+        return Retries(note=self._progress.note, pause=self._pause)
 
     def _complete(self, repository: HubRepository, variant: str | None, commit: str, *, check: bool) -> PulledModel:
         """Puts everything of the model that is missing into the cache."""

@@ -1,7 +1,7 @@
 """Decides how long to wait before the hub is asked again, and when to stop asking."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,8 +18,8 @@ class Retries:
 
     note: Callable[[str], None]
     """Tells the user why nothing happens."""
-    limit: int = 5
-    """Attempts after the first that may fail in a row."""
+    waits_s: Sequence[float] = (0, 1, 2, 4, 8)
+    """How long to wait before each further attempt, if the hub does not say."""
     pause: Callable[[float], None] = time.sleep
     _failures: int = 0
 
@@ -45,16 +45,16 @@ class Retries:
                 return answer
 
     def wait_after(self, error: HubUnreachable) -> None:
-        """Waits as long as the hub asks for, or else twice as long as the last time.
+        """Waits as long as the hub asks for, or else longer than the last time.
 
         Raises:
             HubUnreachable: It was the last attempt, or the hub asks for more than two minutes.
         """
-        wait_s = error.retry_after_s if error.retry_after_s is not None else float(2**self._failures >> 1)
+        if self._failures == len(self.waits_s):
+            raise error
+        wait_s = error.retry_after_s if error.retry_after_s is not None else self.waits_s[self._failures]
         self._failures += 1
         if wait_s > _LONGEST_WAIT_S:
             raise HubUnreachable(f"{error}; it asks to come back in {wait_s:.0f} s") from None
-        if self._failures > self.limit:
-            raise error
         self.note(f"{error}; trying again {f'in {wait_s:.0f} s' if wait_s else 'now'}")
         self.pause(wait_s)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import close_session
 from onnx import TensorProto, helper
 
 from onward_server.errors import HubError, HubUnreachable, ModelFolderError, StartupError
@@ -585,6 +586,54 @@ def test_a_hub_that_stays_busy_is_given_up(machine: Machine) -> None:
     machine.hub.faults.append(Answer(path="revision/main", status=500, times=99))
     assert "is busy, status 500" in machine.refused(HubUnreachable)
     assert machine.pauses == [0, 1, 2, 4, 8]
+
+
+REFUSALS = {
+    "a disabled repository": (
+        Answer(path="main", status=403, headers={"X-Error-Message": "Access to this resource is disabled."}),
+        "owner/model is disabled (the hub says: Access to this resource is disabled.)",
+    ),
+    "a token without the right": (
+        Answer(path="main", status=403, body=b"your token\x1b[2J is\nread only"),
+        "{host} forbids reading owner/model; use a token that may read it (the hub says: your token [2J is read only)",
+    ),
+    "another status": (
+        Answer(path="main", status=418, body=b"tea"),
+        "{host} answers with status 418 when asked for owner/model (the hub says: tea)",
+    ),
+    "a file that is gone": (
+        Answer(path="config.json", status=404, headers={"X-Error-Code": "EntryNotFound"}),
+        "owner/model has no file config.json at commit {commit}; pull it again",
+    ),
+    "an address of the CDN that has expired": (
+        Answer(path="model.onnx_data", status=403, host="cdn", body=b"expired"),
+        "{host} forbids reading owner/model; use a token that may read it (the hub says: expired)",
+    ),
+    "redirects without end": (
+        Answer(path="main", status=302, headers={"Location": "main"}, times=99),
+        "the connection to {host} was lost: Exceeded maximum allowed redirects.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_what_the_hub_refuses_is_one_sentence(machine: Machine, what: str) -> None:
+    fault, said = REFUSALS[what]
+    commit = machine.hub.commit(REPO, FILES)
+    machine.hub.faults.append(fault)
+    assert machine.refused() == said.format(host=machine.hub.url.removeprefix("http://"), commit=commit)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    close_session()  # it has read the environment already
+    monkeypatch.setenv("http_proxy", proxy)
+    assert machine.refused().endswith("; check HTTPS_PROXY and SSL_CERT_FILE")
+
+
+def test_a_file_whose_name_could_control_a_terminal_is_not_seen(machine: Machine) -> None:
+    machine.hub.commit(REPO, {**FILES, "\x1b[2J.onnx": graph()})
+    assert contents(machine.pull().folder) == wanted()
 
 
 ENTRY = {"type": "file", "path": "model.onnx", "size": 1, "oid": "0" * 40}
