@@ -32,7 +32,7 @@ def keep_last_logits(graph: Graph) -> None:
     readers = [node for node in graph.consumers(hidden) if node.op_type != "Shape"]
     if len(readers) != 1:
         raise NotRewritable(f"{len(readers)} operators read {hidden}, from which the logits are computed")
-    _slice(graph, hidden)
+    _slice(graph, hidden, _unpruned(graph, hidden) or hidden)
     logits = graph.output_type("logits")
     graph.set_input(NUM_LOGITS, INT64, [])
     graph.set_output(
@@ -56,12 +56,28 @@ def _vocabulary_product(graph: Graph) -> Node:
     return next(iter(found.values()))
 
 
-def _slice(graph: Graph, hidden: str) -> None:
-    """Lets the readers of the hidden states (B, S, hidden) read those of the last tokens instead."""
+def _unpruned(graph: Graph, hidden: str) -> str | None:
+    """The hidden states of all tokens, of which an export with a pruned head takes those of the last one."""
+    node = graph.producer(hidden)
+    if node is not None and node.op_type == "Unsqueeze":
+        node = graph.producer(node.input[0])
+    if node is None or node.op_type not in ("Gather", "Slice"):
+        return None
+    place = graph.constant(node.input[1])
+    if place is None or place.size != 1 or int(place.flat[0]) != -1:
+        return None
+    axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
+    if node.op_type == "Slice" and len(node.input) > 3 and (constant := graph.constant(node.input[3])) is not None:
+        axes = [int(axis) for axis in constant.flat]
+    return node.input[0] if axes == [1] else None
+
+
+def _slice(graph: Graph, hidden: str, every: str) -> None:
+    """Lets the readers of hidden states (B, S, hidden) read those of the last tokens instead."""
     negative = graph.compute("Neg", [NUM_LOGITS], f"{PREFIX}first_logits")
     vector = graph.add_constant(f"{PREFIX}vector", np.array([1], np.int64))
     start = graph.compute("Reshape", [negative, vector], f"{PREFIX}first_logits_vector")
     end = graph.add_constant(f"{PREFIX}end", np.array([np.iinfo(np.int64).max], np.int64))
     last = f"{PREFIX}last_hidden"
     graph.replace_uses(hidden, last)
-    graph.compute("Slice", [hidden, start, end, vector], last)
+    graph.compute("Slice", [every, start, end, vector], last)
