@@ -31,24 +31,24 @@ def count_by_row(graph: Graph, rows: RowValues) -> None:
         NotRewritable: Something else than attention and positions depends on the past.
     """
     for num_axes in ((2, 3, 4), (1,)):  # a vector is replaced only if its readers do not give it an axis for rows
-        for name in _dependent(graph, num_axes):
-            positions = _positions(graph, name, num_axes)
+        for name, positions in _dependent(graph, num_axes).items():
             if positions is not None:
                 graph.replace_uses(name, _by_row(graph, rows, positions))
     if left := _dependent(graph, ()):
-        raise NotRewritable(f"the graph computes {left[0]} from the past in a way that is not recognized")
+        raise NotRewritable(f"the graph computes {next(iter(left))} from the past in a way that is not recognized")
 
 
-def _dependent(graph: Graph, num_axes: Collection[int]) -> list[str]:
+def _dependent(graph: Graph, num_axes: Collection[int]) -> dict[str, _Positions | None]:
     """Values that depend on the past or on the mask, other than through attention, up to positions."""
     names = {name for name in (*graph.inputs, *graph.outputs) if name.startswith(("past", "present"))}
     names.add("attention_mask")
-    found: list[str] = []
+    found: dict[str, _Positions | None] = {}
     for node in graph.nodes():
         if node.domain == CONTRIB or node.output[0].startswith(PREFIX) or names.isdisjoint(node.input):
             continue
-        found += node.output
-        if _positions(graph, node.output[0], num_axes) is None:
+        positions = _positions(graph, node.output[0], num_axes)
+        found |= dict.fromkeys(node.output, positions)
+        if positions is None:
             names |= set(node.output)
     return found
 

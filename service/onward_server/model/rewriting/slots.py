@@ -17,6 +17,7 @@ from onward_server.model.rewriting.positions import count_by_row
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.region import Region
 from onward_server.model.rewriting.rows import PREFIX, RowValues
+from onward_server.model.rewriting.tables import read_whole_tables
 
 _QUANTIZES_RUNS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
 
@@ -68,6 +69,7 @@ def to_slots(graph: Graph, *, context_length: int) -> SlotRewriting:
     rows = RowValues.add_to(graph)
     for attention in layers:
         _write(graph, rows, attention)
+    read_whole_tables(graph)
     count_by_row(graph, rows)
     keep_last_logits(graph)
     graph.prune()

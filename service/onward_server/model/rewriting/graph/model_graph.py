@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +31,32 @@ _MAX_CONSTANT_BYTES = 1 << 26
 """Largest external tensor whose values are read."""
 
 
-@dataclass(frozen=True, slots=True)
 class _Index:
     """The nodes by the values that they compute and read."""
 
-    producers: dict[str, Node]
-    consumers: dict[str, list[Node]]
-
-    @classmethod
-    def of(cls, nodes: Sequence[Node]) -> "_Index":
-        index = cls({name: node for node in nodes for name in node.output if name}, {})
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self.producers: dict[str, Node] = {}
+        self.consumers: dict[str, list[Node]] = {}
         for node in nodes:
-            for name in dict.fromkeys(names_read(node)):
-                index.consumers.setdefault(name, []).append(node)
-        return index
+            self.add(node)
+
+    def add(self, node: Node) -> None:
+        self.producers |= {name: node for name in node.output if name}
+        for name in dict.fromkeys(names_read(node)):
+            self.consumers.setdefault(name, []).append(node)
+
+    def rename_output(self, old: str, new: str) -> None:
+        node = self.producers[new] = self.producers.pop(old)
+        node.output[:] = [new if name == old else name for name in node.output]
+
+    def replace_uses(self, old: str, new: str) -> None:
+        readers = self.consumers.pop(old, [])
+        self.consumers[old] = [node for node in readers if old not in node.input]  # a subgraph reads it
+        others = self.consumers.setdefault(new, [])
+        known = {node.output[0] for node in others}
+        for node in readers:
+            node.input[:] = [new if name == old else name for name in node.input]
+        others += [node for node in readers if new in node.input and node.output[0] not in known]
 
 
 class Graph:
@@ -65,7 +76,7 @@ class Graph:
         self._graph = model.graph
         self._folder = folder
         self._initializers = {tensor.name: tensor for tensor in self._graph.initializer}
-        self._index: _Index | None = None
+        self._index = _Index(self._graph.node)
         self._types: dict[Sizes, dict[str, TensorType]] = {}
 
     @classmethod
@@ -98,11 +109,11 @@ class Graph:
 
     def producer(self, name: str) -> Node | None:
         """The node that computes a value; None for an input or an initializer."""
-        return self._indexed().producers.get(name)
+        return self._index.producers.get(name)
 
     def consumers(self, name: str) -> Sequence[Node]:
         """The nodes that read a value, each once."""
-        return self._indexed().consumers.get(name, [])
+        return self._index.consumers.get(name, [])
 
     def constant(self, name: str) -> Array | None:
         """The value of an initializer or of a Constant node; None for other values, and for large weights."""
@@ -114,9 +125,10 @@ class Graph:
             return None
         return value_of_constant(node)
 
-    def is_initializer(self, name: str) -> bool:
-        """Whether a value is stored in the model."""
-        return name in self._initializers
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is an initializer or the output of a Constant node."""
+        node = self.producer(name)
+        return name in self._initializers or (node is not None and node.op_type == "Constant")
 
     def input_type(self, name: str) -> TensorType:
         """Type of an input, with None for axes that have a name instead of a length."""
@@ -165,7 +177,8 @@ class Graph:
         if domain and all(opset.domain != domain for opset in self._model.opset_import):
             self._model.opset_import.append(helper.make_opsetid(domain, 1))
         self._graph.node.append(node)
-        self._changed()
+        self._index.add(self._graph.node[-1])
+        self._types.clear()
 
     def compute(self, op_type: str, inputs: Sequence[str], output: str, **attributes: float | Sequence[int]) -> str:
         """Adds a node with one output; returns the name of the output."""
@@ -191,19 +204,15 @@ class Graph:
         value.CopyFrom(helper.make_tensor_value_info(name, element_type, shape))
         self._types.clear()
 
-    def replace_uses(self, old: str, new: str, *, but: Iterable[Node] = ()) -> None:
-        """Lets the readers of a value read another one instead, except some of them."""
-        kept = {node.output[0] for node in but}
-        for node in self.consumers(old):
-            if node.output[0] not in kept:
-                node.input[:] = [new if name == old else name for name in node.input]
-        self._changed()
+    def replace_uses(self, old: str, new: str) -> None:
+        """Lets the readers of a value read another one instead."""
+        self._index.replace_uses(old, new)
+        self._types.clear()
 
     def rename_output(self, old: str, new: str) -> None:
         """Renames a value where it is computed, and not where it is read."""
-        node = self._indexed().producers[old]
-        node.output[:] = [new if name == old else name for name in node.output]
-        self._changed()
+        self._index.rename_output(old, new)
+        self._types.clear()
 
     def prune(self) -> None:
         """Removes what no output needs, and puts the nodes into an order in which they can run."""
@@ -216,16 +225,7 @@ class Graph:
         self._graph.initializer.extend(initializers)
         self._graph.value_info.extend(infos)
         self._initializers = {tensor.name: tensor for tensor in self._graph.initializer}
-        self._changed()
-
-    def _changed(self) -> None:
-        self._index = None
-        self._types.clear()
-
-    def _indexed(self) -> "_Index":
-        if self._index is None:
-            self._index = _Index.of(self._graph.node)
-        return self._index
+        self._index = _Index(self._graph.node)
 
     def _ordered(self, names: Iterable[str], is_given: Callable[[str], bool] = lambda _: False) -> Iterator[Node]:
         """The nodes that compute some values from given ones, each after those whose outputs it reads."""
@@ -290,22 +290,23 @@ class Graph:
 
     def _infer_types(self, sizes: Sizes) -> None:
         """Infers all types, with the help of values that decide shapes and that the inference of onnx leaves open."""
+        nodes = self.nodes()
         known: dict[str, Array] = {}
         while True:
-            self._types[sizes] = infer_types(self._model, sizes, known)
+            self._types[sizes] = infer_types(self._model, nodes, sizes, known)
             found = {
                 name: value
-                for name in self._open_lengths(sizes)
+                for name in self._open_lengths(nodes, sizes)
                 if name not in known and (value := self._value_of_shapes(name, sizes)) is not None
             }
             if not found:
                 return
             known |= found
 
-    def _open_lengths(self, sizes: Sizes) -> list[str]:
+    def _open_lengths(self, nodes: Iterable[Node], sizes: Sizes) -> list[str]:
         """Computed values that decide the shapes that are not known."""
         names: list[str] = []
-        for node in self._graph.node:
+        for node in nodes:
             if node.op_type in LENGTHS and self._known_shape(node.output[0], sizes) is None:
                 names += [name for name in LENGTHS[node.op_type](node) if self.producer(name) is not None]
         return names

@@ -1,6 +1,6 @@
 """Element types and shapes of the values of a graph, inferred for a run of some lengths."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,27 +66,34 @@ _KEEPS_SHAPE = frozenset(
 """Operators of ONNX Runtime whose first output has the shape of the first input."""
 
 
-def infer_types(original: ModelProto, sizes: Sizes, known: Mapping[str, Array]) -> dict[str, TensorType]:
+def infer_types(
+    original: ModelProto, nodes: Iterable[Node], sizes: Sizes, known: Mapping[str, Array]
+) -> dict[str, TensorType]:
     """Infers the types of all values for which that is possible.
 
     Args:
         original: The model.
+        nodes: Its nodes, each after those whose outputs it reads.
         sizes: Lengths of the run.
         known: Values of the graph that decide shapes, and that the inference of onnx does not compute itself.
     """
-    model = ModelProto()
-    model.CopyFrom(original)
-    for value in (*model.graph.input, *model.graph.output):
+    model = ModelProto(ir_version=original.ir_version, opset_import=original.opset_import)
+    graph = model.graph
+    graph.input.extend(original.graph.input)
+    graph.output.extend(original.graph.output)
+    for value in (*graph.input, *graph.output):
         _set_lengths(value, sizes)
-    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    stand_ins = [_stand_in(node, weights) for node in model.graph.node if node.output[0] not in known]
-    del model.graph.node[:], model.graph.value_info[:]
-    model.graph.node.extend(node for nodes, _ in stand_ins for node in nodes)
-    model.graph.input.extend(value for _, value in stand_ins if value is not None)
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in known.items())
+    graph.initializer.extend(original.graph.initializer)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in known.items())
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    for node in nodes:
+        if node.output[0] not in known:
+            stand_ins, weight = _stand_in(node, weights)
+            graph.node.extend(stand_ins)
+            graph.input.extend([weight] if weight is not None else [])
     inferred = infer_shapes(model, data_prop=True).graph
     types = {value.name: type_of(value) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
-    return types | {tensor.name: TensorType(tensor.data_type, tuple(tensor.dims)) for tensor in model.graph.initializer}
+    return types | {tensor.name: TensorType(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
 
 
 def element_type_of(dtype: np.dtype[np.generic]) -> int:
