@@ -61,8 +61,6 @@ class Tokenizer:
         Raises:
             UnsupportedDecoder: The bytes of a token depend on its neighbors.
         """
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.named_tokens = dict(named_tokens)
         """Text of `bos_token`, `eos_token` and so on, by that name."""
@@ -95,6 +93,8 @@ class Tokenizer:
         text = read_tokenizer_file(path)
         try:
             loaded = tokenizers.Tokenizer.from_str(text)
+            loaded.no_truncation()
+            loaded.no_padding()
             _register_special_tokens(loaded, named_tokens, config)
             loaded.encode(_TRIAL_TEXT, add_special_tokens=True)
             return cls(loaded, named_tokens)

@@ -1,8 +1,6 @@
 """Reads tokenizer.json, and rejects contents on which the tokenizers library panics, aborts or exhausts the memory."""
 
-import base64
-import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -11,10 +9,14 @@ from onward_server.json_value import Json
 from onward_server.model.json_file import parse_json_object
 from onward_server.model.source.access import is_present, read_text
 from onward_server.model.source.other_formats import absence_of_tokenizer
+from onward_server.model.tokenizer_growth import charsmap_of, growth_faults
+from onward_server.model.tokenizer_trial import require_patterns_to_be_harmless
 
 _MAX_BYTES = 128 << 20
 _MAX_VALUES = 8_000_000
 """Both are four times what the largest public files have: 33 MB, 262,144 tokens and 580,604 merges."""
+_MAX_TOKENS, _MAX_ADDED = 1 << 20, 1 << 18
+_MAX_TOKEN_LENGTH = 1 << 14
 _MAX_TOKEN_ID = 1 << 24
 """Tables in memory have an entry for each id up to the highest."""
 
@@ -32,12 +34,14 @@ def read_tokenizer_file(path: Path) -> str:
     text = read_text(path, _MAX_BYTES)
     if sum(map(text.count, ",[{")) > _MAX_VALUES:  # each value takes a hundred bytes when it is parsed
         raise ModelFolderError(f"{path} cannot be used as a tokenizer: it has more than {_MAX_VALUES:,} values")
-    if fault := next(_faults(cast(Json, parse_json_object(path, text))), None):
+    state = cast(dict[str, Json], parse_json_object(path, text))
+    if fault := next(_faults(state), None):
         raise ModelFolderError(f"{path} cannot be used as a tokenizer: {fault}")
+    require_patterns_to_be_harmless(path, state)
     return text
 
 
-def _faults(state: Json) -> Iterator[str]:
+def _faults(state: dict[str, Json]) -> Iterator[str]:
     match state:
         case {"model": {"continuing_subword_prefix": str(prefix), "merges": [*merges]}}:
             yield from _merge_faults(prefix, merges)
@@ -46,16 +50,29 @@ def _faults(state: Json) -> Iterator[str]:
     match state:
         case {"model": {"vocab": {**vocabulary}}}:
             yield from _id_faults(vocabulary.values())
+            yield from _size_faults(vocabulary)
+        case {"model": {"vocab": [*entries]}}:
+            yield from _size_faults([entry[0] for entry in entries if isinstance(entry, list) and entry])
         case _:
             pass
     match state:
         case {"added_tokens": [*added]}:
             yield from _id_faults(token.get("id") for token in added if isinstance(token, dict))
+            if len(added) > _MAX_ADDED:
+                yield f"it has {len(added):,} added tokens; {_MAX_ADDED:,} are allowed"
         case _:
             pass
-    if isinstance(state, dict):
-        yield from _template_faults(state.get("post_processor"))
-        yield from _normalizer_faults(state.get("normalizer"))
+    yield from _template_faults(state.get("post_processor"))
+    yield from _normalizer_faults(state.get("normalizer"))
+    yield from growth_faults(state)
+
+
+def _size_faults(vocabulary: Collection[Json]) -> Iterator[str]:
+    if len(vocabulary) > _MAX_TOKENS:
+        yield f"it has {len(vocabulary):,} tokens; {_MAX_TOKENS:,} are allowed"
+    longest = max((len(token) for token in vocabulary if isinstance(token, str)), default=0)
+    if longest > _MAX_TOKEN_LENGTH:
+        yield f"it has a token of {longest:,} characters; {_MAX_TOKEN_LENGTH:,} are allowed"
 
 
 def _merge_faults(prefix: str, merges: list[Json]) -> Iterator[str]:
@@ -92,19 +109,12 @@ def _template_faults(post_processor: Json) -> Iterator[str]:
 
 
 def _normalizer_faults(normalizer: Json) -> Iterator[str]:
-    """A compiled map of SentencePiece begins with the size of its first part, which the library allocates."""
     match normalizer:
         case {"type": "Sequence", "normalizers": [*steps]}:
             for step in steps:
                 yield from _normalizer_faults(step)
-        case {"type": "Precompiled", "precompiled_charsmap": str(encoded)}:
-            try:
-                charsmap = base64.b64decode(encoded, validate=True)
-            except (binascii.Error, ValueError):
-                yield "its normalizer has a precompiled_charsmap that is not base64"
-                return
-            size = int.from_bytes(charsmap[:4], "little")
-            if len(charsmap) < 4 or size > len(charsmap) - 4:
-                yield f"its normalizer has a precompiled_charsmap of {len(charsmap)} bytes, which is truncated"
         case _:
-            pass
+            try:
+                charsmap_of(normalizer)
+            except ValueError as error:
+                yield f"its normalizer has {error}"
