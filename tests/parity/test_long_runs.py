@@ -3,10 +3,12 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.export.decoder_graph import Layout
-from onward_server.model.load_independence import measure_load_independence
+from onward_server.model.causal_lm import Logits, TokenIds
+from onward_server.model.load_independence import LongRuns, measure_load_independence, measure_long_runs
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from tests.crowds import neighbors, request, tokens_of
 from tests.decoder_variants import Edit, long_rope, windows
@@ -40,15 +42,24 @@ def test_longer_sequences_would_have_given_other_tokens(layout: Layout) -> None:
     assert expected(layout, THRESHOLD - 10, LONG_ROPE) != expected(layout, THRESHOLD - 10)
 
 
-def test_a_long_neighbor_shows_that_a_graph_depends_on_the_load(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_that_are_not_exact_beside_a_long_row_are_isolated(tmp_path: Path) -> None:
     causal_lm = load_variant(tmp_path, "slots", LONG_ROPE).causal_lm
     assert isinstance(causal_lm, SlotCausalLM)
-    monkeypatch.setattr(causal_lm, "isolate_runs", lambda: False)
-    assert measure_load_independence(causal_lm)
-    causal_lm.context_length = 256
-    assert not measure_load_independence(causal_lm)
+    assert measure_long_runs(causal_lm) == LongRuns(context_length=THRESHOLD, are_exact=True)
+    assert measure_load_independence(causal_lm, are_long_runs_exact=False)
+    assert causal_lm.fixed_chunk == 64
+
+
+def test_a_difference_within_rounding_does_not_end_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    causal_lm = load_variant(tmp_path, "slots", windows(16, keeps_window_only=False)).causal_lm
+    assert isinstance(causal_lm, SlotCausalLM)
+    probe_length = causal_lm.probe_length
+
+    def rounded_in_long_runs(token_ids: TokenIds) -> Logits:
+        return probe_length(token_ids) + np.float32(1e-5 * (causal_lm.context_length > 200))
+
+    monkeypatch.setattr(causal_lm, "probe_length", rounded_in_long_runs)
+    assert measure_long_runs(causal_lm) == LongRuns(context_length=256, are_exact=False)
 
 
 @pytest.mark.parametrize("num_slots", [1, 2])

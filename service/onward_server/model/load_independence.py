@@ -3,6 +3,8 @@
 Runs at a great length are cheap: a slot is said to hold that many tokens, whose keys and values are zeros.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,8 +26,18 @@ def run_once(model: CausalLM) -> None:
     _probe(model, 1)
 
 
-def longest_consistent_context(model: SlotCausalLM | GrowingCausalLM) -> int:
-    """The context length up to which a run computes the same whatever the lengths of its rows.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongRuns:
+    """What runs of a great length showed."""
+
+    context_length: int
+    """The greatest length up to which a run computes the same whatever the lengths of its rows."""
+    are_exact: bool
+    """Whether it gives the same bits up to there."""
+
+
+def measure_long_runs(model: SlotCausalLM | GrowingCausalLM) -> LongRuns:
+    """Finds out up to which length the rows of a run do not depend on its length.
 
     A graph may compute positions in another way once a run is long, as long-rope graphs do (see decision 0031). Then
     the rows of a run change each other, and the keys in the cache do not fit the new ones. All slots are empty before
@@ -34,34 +46,31 @@ def longest_consistent_context(model: SlotCausalLM | GrowingCausalLM) -> int:
     Raises:
         EngineFailed: The graph does not support the last position of the context.
     """
-    model.run_at_end()
     whole = model.context_length
-    if model.fixed_chunk is not None or whole <= _SHORT:
-        return whole
-    expected = _values_at(model, _SHORT)
-
-    def agrees(length: int) -> bool:
-        difference = np.abs(_values_at(model, length) - expected)
-        return bool(difference.max() <= _TOLERANCE * np.ptp(expected))
-
-    if not expected.size or agrees(whole):
-        return whole
+    expected = _values_at(model, min(_SHORT, whole))
+    if whole <= _SHORT or model.fixed_chunk is not None or not expected.size:
+        model.run_at_end()
+        return LongRuns(context_length=whole, are_exact=True)
+    found = _values_at(model, whole)  # which also runs at the end of the context
+    if _are_close(found, expected):
+        return LongRuns(context_length=whole, are_exact=np.array_equal(found, expected))
     low, high = _SHORT, whole
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if agrees(middle) else (low, middle)
-    return low
+        low, high = (middle, high) if _are_close(_values_at(model, middle), expected) else (low, middle)
+    return LongRuns(context_length=low, are_exact=np.array_equal(_values_at(model, low), expected))
 
 
-def measure_load_independence(model: CausalLM) -> bool:
-    """Returns whether a probe gives the same bits alone, in batches of 2, 8 and all slots, in chunks and in long runs.
+def measure_load_independence(model: CausalLM, *, are_long_runs_exact: bool = True) -> bool:
+    """Returns whether a probe gives the same bits alone, in batches of 2, 8 and all slots, and in chunks.
 
     If a SlotCausalLM gives other bits for a single row, its runs are padded to two rows from then on. If that is not
-    enough, its runs are isolated (see `SlotCausalLM.isolate_runs`). All slots are empty before and after.
+    enough, or long runs are not exact (see `LongRuns`), its runs are isolated (see `SlotCausalLM.isolate_runs`). All
+    slots are empty before and after.
     """
     if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), _probe(model, model.num_slots)):
         model.min_decode_rows = 2
-    if _is_independent(model):
+    if are_long_runs_exact and _is_independent(model):
         return True
     return isinstance(model, SlotCausalLM | GrowingCausalLM) and model.isolate_runs() and _is_independent(model)
 
@@ -69,11 +78,7 @@ def measure_load_independence(model: CausalLM) -> bool:
 def _is_independent(model: CausalLM) -> bool:
     crowded = _probe(model, model.num_slots)
     sizes = {min(num_rows, model.num_slots) for num_rows in (1, 2, 8)}
-    return (
-        all(np.array_equal(_probe(model, size), crowded) for size in sizes)
-        and _is_chunk_invariant(model)
-        and _is_independent_of_lengths(model)
-    )
+    return all(np.array_equal(_probe(model, size), crowded) for size in sizes) and _is_chunk_invariant(model)
 
 
 def _probe(model: CausalLM, num_rows: int) -> Logits:
@@ -101,12 +106,6 @@ def _is_chunk_invariant(model: CausalLM) -> bool:
     return np.array_equal(whole, chunked)
 
 
-def _is_independent_of_lengths(model: CausalLM) -> bool:
-    if not isinstance(model, SlotCausalLM) or model.context_length <= _SHORT:
-        return True  # rows of other models do not share a run
-    return np.array_equal(_values_at(model, _SHORT), _values_at(model, model.context_length))
-
-
 def _values_at(model: SlotCausalLM | GrowingCausalLM, length: int) -> npt.NDArray[np.float32]:
     """What the model computes in a run of that length for a token near the start of its sequence."""
     whole, model.context_length = model.context_length, length
@@ -114,6 +113,10 @@ def _values_at(model: SlotCausalLM | GrowingCausalLM, length: int) -> npt.NDArra
         return model.probe_length(_token_ids(model, 8, salt=0))
     finally:
         model.context_length = whole
+
+
+def _are_close(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> bool:
+    return bool(np.abs(found - expected).max() <= _TOLERANCE * np.ptp(expected))
 
 
 def _prompt_length(model: CausalLM) -> int:

@@ -16,8 +16,8 @@ from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.layout import MAX_ISOLATION_CHUNK, choose_layout, quantizes_dynamically
 from onward_server.model.load_independence import (
-    longest_consistent_context,
     measure_load_independence,
+    measure_long_runs,
     run_once,
 )
 from onward_server.model.memory import gib, require_memory
@@ -157,19 +157,20 @@ def _measure(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> 
         raise ModelFolderError(f"{folder.path}: the model loads, but its first run failed: {error}") from error
     whole = causal_lm.context_length
     try:
-        causal_lm.context_length = longest_consistent_context(causal_lm)
+        long_runs = measure_long_runs(causal_lm)
     except EngineFailed as error:
         raise ModelFolderError(
             f"{folder.path}: the model does not run at the end of its context of {whole} tokens; "
             f"correct the length in config.json or genai_config.json, or lower --context-length ({error})"
         ) from error
-    if causal_lm.context_length < whole:
+    if long_runs.context_length < whole:
+        causal_lm.context_length = long_runs.context_length
         logger.warning(
             "the context ends at %d tokens instead of %d: the graph computes positions in another way in longer runs",
             causal_lm.context_length,
             whole,
         )
-    deterministic = measure_load_independence(causal_lm)
+    deterministic = measure_load_independence(causal_lm, are_long_runs_exact=long_runs.are_exact)
     logger.info(
         "output independent of the batch: %s, measured in %.1f s",
         "yes" if deterministic else "no",
