@@ -113,7 +113,7 @@ def _context_length(
         for key in _CONTEXT_LENGTHS:
             value = source.get(key)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                return value
+                return _checked_length(folder, key, value)
     for value in (genai_search.get("max_length"), tokenizer.get("model_max_length")):
         if isinstance(value, int | float) and 0 < value <= _MAX_TOKENIZER_LENGTH:
             return int(value)
@@ -121,6 +121,15 @@ def _context_length(
         f"{folder}: the context length is unknown; set max_position_embeddings in config.json, "
         "or context_length in genai_config.json"
     )
+
+
+def _checked_length(folder: Path, key: str, value: int) -> int:
+    """The context length; at least a token of a prompt and one of the output fit, and a run can count to it."""
+    if not 2 <= value <= _MAX_INT32:
+        raise ModelFolderError(
+            f"{folder}: {key} is {value}, outside [2, {_MAX_INT32}]; correct it in config.json or genai_config.json"
+        )
+    return value
 
 
 def _token_ids(folder: Path, value: object) -> Iterator[int]:
