@@ -53,6 +53,8 @@ class ModelReference:
         place = after if has_id else text
         if not place:
             raise ValueError(f"{text!r} names no model; use {FORMS}")
+        if not _is_utf8(place):
+            raise ValueError(f"{text!r} is a path that is not UTF-8 text; rename the file or folder")
         location, variant = _location_and_variant(place)
         model_id = before if has_id else _default_id(location)
         if not model_id or not model_id.isprintable() or " " in model_id:
@@ -98,6 +100,15 @@ def _default_id(location: Path | HubRepository) -> str:
     if folder is not location and folder.absolute().name == "onnx":
         folder = folder.absolute().parent
     return "-".join(folder.resolve().name.split())
+
+
+def _is_utf8(text: str) -> bool:
+    """False if the operating system's bytes were not UTF-8, which Python shows as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _exists(path: str) -> bool:

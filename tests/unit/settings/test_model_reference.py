@@ -80,6 +80,7 @@ WRONG = {
     "o/n@a@b": "'o/n@a@b' neither exists here nor is OWNER/NAME[@REVISION][:VARIANT]",
     "a b=phi": "'a b' is not a model id, which is printable and has no spaces; use ID=phi",
     "/": "'' is not a model id, which is printable and has no spaces; use ID=/",
+    "/m/caf\udce9": "'/m/caf\\udce9' is a path that is not UTF-8 text; rename the file or folder",
     "https://huggingface.co/o/n/tree/main": "'https://huggingface.co/o/n/tree/main' is an address; use the name of "
     "the repository, o/n",
     "hf.co/o/n": "'hf.co/o/n' is an address; use the name of the repository, o/n",

@@ -154,8 +154,8 @@ def _require_regular(path: Path, mode: int) -> None:
 def list_files(folder: Path) -> Mapping[str, int]:
     """Maps the path of each file to its size in bytes; paths are relative and have slashes.
 
-    Hidden entries and folders below `_MAX_DEPTH` levels are left out. So are folders that may not be read, such as
-    `lost+found`, if there is a graph elsewhere.
+    Hidden entries, unprintable names and folders below `_MAX_DEPTH` levels are left out. So are folders that may not be
+    read, such as `lost+found`, if there is a graph elsewhere.
 
     Raises:
         ModelFolderError: The folder cannot be listed, or has too many entries to be that of a model.
@@ -179,7 +179,7 @@ def list_files(folder: Path) -> Mapping[str, int]:
 
 def _list_into(files: dict[str, int], root: Path, folder: Path) -> list[Path]:
     """Adds the files of a folder, and returns its subfolders."""
-    entries = [path for path in _entries(folder) if not path.name.startswith(".")]
+    entries = [path for path in _entries(folder) if not path.name.startswith(".") and path.name.isprintable()]
     subfolders = [path for path in entries if path.is_dir()]
     files.update((path.relative_to(root).as_posix(), _size(path)) for path in entries if path not in set(subfolders))
     return subfolders

@@ -68,6 +68,7 @@ class LocatedGraph:
 
 def _require_present(location: Path) -> None:
     if is_present(location):
+        _require_utf8(location.absolute())
         return
     if len(location.parts) == 1:
         raise ModelFolderError(
@@ -75,6 +76,14 @@ def _require_present(location: Path) -> None:
             f"OWNER/{location}"
         )
     raise ModelFolderError(unreadable(location, FileNotFoundError()))
+
+
+def _require_utf8(path: Path) -> None:
+    """Rejects what ONNX Runtime cannot open. Bytes that are not UTF-8 are lone surrogates in Python."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ModelFolderError(f"{str(path)!a} is not UTF-8 text; rename the folder") from None
 
 
 def _require_onnx_file(path: Path, *, source: Path) -> None:

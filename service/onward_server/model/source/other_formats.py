@@ -98,7 +98,7 @@ _FORMATS = (
     ),
     _Format(
         what="an archive",
-        files=r"\.(zip|tar|gz|tgz|xz|bz2|zst|7z|rar|whl)$",
+        files=r"^[^/]+\.(zip|tar|gz|tgz|xz|bz2|zst|7z|rar|whl)$",
         start=rb"PK\x03\x04|\x1f\x8b|\xfd7zXZ|BZh|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|.{257}ustar",
         remedy="unpack it, and name the folder with the .onnx file",
     ),

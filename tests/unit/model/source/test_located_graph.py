@@ -132,6 +132,20 @@ def test_hidden_files_are_no_graphs(folder: Path) -> None:
     assert choice.others == ()
 
 
+def test_names_that_are_not_utf8_do_not_matter_unless_they_are_above_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime cannot open a path with such a name, and a log cannot show it."""
+    (folder / os.fsdecode(b"caf\xe9.onnx")).touch()
+    assert ModelFolder.read(folder).onnx_path.name == "model.onnx"
+    above = folder.parent / os.fsdecode(b"caf\xe9")
+    above.mkdir()
+    folder.rename(above / "tiny")
+    monkeypatch.chdir(above)
+    with pytest.raises(ModelFolderError, match=r"caf\\udce9/tiny' is not UTF-8 text; rename the folder"):
+        ModelFolder.read(Path("tiny"))
+
+
 def test_a_variant_of_a_file_is_rejected(folder: Path) -> None:
     with pytest.raises(ModelFolderError, match=r"is a file, so q4 cannot be chosen in it; name its folder in --model"):
         ModelFolder.read(folder / "model.onnx", "q4")
