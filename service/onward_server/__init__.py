@@ -5,5 +5,3 @@ import os
 # ONNX Runtime's wheels send usage data to Microsoft unless this variable is 1 when a module of this package loads the
 # library. Any other value is overridden, so no environment can turn telemetry on.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-# huggingface-hub otherwise asks the hub for a list of programs, and says in each request which of them runs it.
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -104,8 +104,10 @@ def test_redirected_the_folder_goes_to_stdout_and_a_line_for_each_file_to_stderr
 
 
 def test_no_file_is_written_outside_of_hf_home(machine: Machine) -> None:
+    machine.set_variable("HF_HUB_DISABLE_TELEMETRY", "0")
     assert machine.pull(REPO).returncode == 0
     assert not list(machine.home.iterdir())
+    assert not machine.hub.requests_of("agent-harnesses"), "the telemetry of huggingface-hub is on"
     assert {path.name for path in machine.hf_home.iterdir()} == {"hub"}
     assert {path.name for path in (machine.hf_home / "hub").iterdir()} == {"models--owner--tiny"}
 
@@ -118,8 +120,9 @@ def test_hf_hub_cache_is_where_the_models_go(machine: Machine) -> None:
     assert not machine.hf_home.exists()
 
 
-@pytest.mark.usefixtures("machine")
-def test_on_a_terminal_each_file_has_a_bar() -> None:
+@pytest.mark.parametrize("is_off", [False, True])
+def test_on_a_terminal_each_file_has_a_bar_unless_bars_are_off(machine: Machine, *, is_off: bool) -> None:
+    machine.set_variable("HF_HUB_DISABLE_PROGRESS_BARS", str(int(is_off)))
     controller, terminal = pty.openpty()
     with subprocess.Popen([*COMMAND, "pull", REPO], stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
         os.close(terminal)
@@ -130,7 +133,7 @@ def test_on_a_terminal_each_file_has_a_bar() -> None:
         printed = process.stdout.read()
     os.close(controller)
     assert process.returncode == 0, shown
-    assert f"{WEIGHTS}: 100%" in shown.decode()
+    assert (f"{WEIGHTS}: 100%" in shown.decode()) is not is_off
     assert Path(printed.strip(), "model.onnx").is_file()
 
 

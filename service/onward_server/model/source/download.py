@@ -13,6 +13,8 @@ from onward_server.model.source.remote_file import RemoteFile
 from onward_server.model.source.retries import Retries
 
 _CHUNK_BYTES = 1 << 20
+_LONG_CHECK_BYTES = 1 << 29
+"""Computing the hash of more than this takes seconds."""
 
 
 class Downloader:
@@ -53,11 +55,18 @@ class Downloader:
         path = self._cache.file(self._commit, file)
         if path is None:
             return False
-        if check and not _has_hash(path, file):
+        if not check:
+            return True
+        self._note_long_check(file, file.num_bytes)
+        if not _has_hash(path, file):
             self._progress.note(f"{file.path}: the file in the cache does not match its hash; it is downloaded again")
             self._cache.discard(self._commit, file)
             return False
         return True
+
+    def _note_long_check(self, file: RemoteFile, num_bytes: int) -> None:
+        if num_bytes > _LONG_CHECK_BYTES:
+            self._progress.note(f"{file.path}: checking the {size(num_bytes)} that are in the cache")
 
     def _require_space(self, num_bytes: int) -> None:
         folder = next(folder for folder in (self._cache.root, *self._cache.root.parents) if folder.exists())
@@ -72,6 +81,7 @@ class Downloader:
         with self._cache.partial(file, self._progress.note) as stream:
             if stream is None:
                 return
+            self._note_long_check(file, self._cache.partial_bytes(file))
             content = _Content(file, stream)
             for is_last in (False, True):
                 with self._progress.transfer(file, content.num_bytes) as advance:

@@ -43,6 +43,8 @@ _MAX_PAGES = 1000
 _MAX_QUOTED = 300
 """Characters of a text of the hub that an error quotes."""
 
+# Otherwise it asks the hub for a list of programs, and says in each request which of them runs it.
+constants.HF_HUB_DISABLE_TELEMETRY = True  # pyright: ignore[reportConstantRedefinition]
 # The library's own handler writes plain lines to stderr, also between the records of a JSON log.
 logging.getLogger("huggingface_hub").handlers.clear()
 # Records of each request hold addresses of the CDN, whose signatures let everyone download a gated file.

@@ -11,7 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import close_session
+from huggingface_hub import (
+    close_session,
+    snapshot_download,  # pyright: ignore[reportUnknownVariableType]
+    try_to_load_from_cache,
+)
 from onnx import TensorProto, helper
 
 from onward_server.errors import HubError, HubUnreachable, ModelFolderError, StartupError
@@ -204,6 +208,24 @@ def test_a_second_pull_downloads_nothing(machine: Machine) -> None:
     assert machine.pull() == first
     assert not [request for request in machine.hub.requests if "/resolve/" in request.path]
     assert machine.notes[-1] == "owner/model: all files are in the cache"
+
+
+def test_the_library_finds_what_was_pulled(machine: Machine) -> None:
+    machine.hub.commit(REPO, FILES)
+    folder = machine.pull().folder
+    for path in PULLED:
+        assert try_to_load_from_cache(REPO, path, cache_dir=machine.cache_folder) == str(folder / path)
+    assert try_to_load_from_cache(REPO, "README.md", cache_dir=machine.cache_folder) is None
+
+
+def test_what_the_library_has_downloaded_is_not_downloaded_again(machine: Machine) -> None:
+    """Its client also shows that the look-alike speaks as the hub does."""
+    machine.hub.commit(REPO, FILES)
+    downloaded = snapshot_download(REPO, endpoint=machine.hub.url, cache_dir=machine.cache_folder, token="hf_secret")
+    assert contents(Path(downloaded)) == FILES
+    machine.hub.requests.clear()
+    assert machine.pull().folder == Path(downloaded)
+    assert not [request for request in machine.hub.requests if "/resolve/" in request.path]
 
 
 def test_what_two_commits_have_in_common_is_downloaded_once(machine: Machine) -> None:
