@@ -162,6 +162,17 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_next_pull_goes_on_there(machine: 
     assert [request.start for request in machine.hub.requests if request.host == "cdn"] == [kept]
 
 
+def test_a_reader_that_is_gone_ends_the_command_without_a_traceback(machine: Machine) -> None:
+    with machine.start("pull", REPO) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said
+
+
 def test_a_disk_that_fills_up_is_one_sentence_and_what_has_arrived_is_kept(machine: Machine) -> None:
     pulled = subprocess.run(
         [sys.executable, "-c", WITH_A_SMALL_DISK, *COMMAND, "pull", REPO],

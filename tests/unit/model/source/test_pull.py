@@ -19,6 +19,7 @@ from huggingface_hub import (
 from onnx import TensorProto, helper
 
 from onward_server.errors import HubError, HubUnreachable, ModelFolderError, StartupError
+from onward_server.model.source import hub as hub_module
 from onward_server.model.source.hub import Hub
 from onward_server.model.source.hub_cache import HubCache
 from onward_server.model.source.pull import PulledModel, Puller
@@ -291,11 +292,12 @@ def test_a_content_whose_hash_stays_wrong_is_removed_and_the_error_shows_both_ha
     assert contents(machine.pull().folder) == wanted()
 
 
-def test_what_a_damaged_transfer_has_left_is_replaced(machine: Machine) -> None:
+@pytest.mark.parametrize("num_bytes", [5000, len(WEIGHTS), len(WEIGHTS) + 1])
+def test_what_a_damaged_transfer_has_left_is_replaced(machine: Machine, num_bytes: int) -> None:
     machine.hub.commit(REPO, FILES)
     left = machine.cache_folder / "models--owner--model/blobs" / hashlib.sha256(WEIGHTS).hexdigest()
     left.parent.mkdir(parents=True)
-    left.with_name(f"{left.name}.onward.incomplete").write_bytes(b"?" * 5000)
+    left.with_name(f"{left.name}.onward.incomplete").write_bytes(b"?" * num_bytes)
     assert contents(machine.pull().folder) == wanted()
 
 
@@ -484,6 +486,19 @@ def test_an_unknown_revision_lists_those_that_are_there(machine: Machine) -> Non
     assert machine.refused(revision="v2") == "owner/model has no revision v2; its branches and tags are main, dev, v1"
 
 
+def test_an_unknown_revision_is_named_if_the_others_are_not_known(machine: Machine) -> None:
+    machine.hub.commit(REPO, FILES)
+    machine.hub.faults.append(Answer(path="/refs", status=500))
+    assert machine.refused(revision="v2") == "owner/model has no revision v2; name one of its branches, tags or commits"
+
+
+def test_a_revision_leads_to_no_other_folder(machine: Machine) -> None:
+    machine.hub.commit(REPO, FILES)
+    (machine.pull().folder.parents[2] / "secret").write_text("a" * 40)
+    machine.is_offline = True
+    assert "does not have owner/model@../../secret" in machine.refused(revision="../../secret")
+
+
 def test_an_unknown_variant_lists_those_that_are_there(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     said = machine.refused(ModelFolderError, variant="q8")
@@ -564,6 +579,22 @@ def test_a_cache_that_cannot_be_written_is_named(machine: Machine) -> None:
     assert said.endswith("; set HF_HOME to a folder that can be written")
 
 
+def test_a_file_system_without_links_holds_the_files_themselves(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _target: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    machine.hub.commit(REPO, FILES)
+    folder = machine.pull().folder
+    assert contents(folder) == wanted()
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+    machine.hub.requests.clear()
+    assert machine.pull().folder == folder
+    assert not [request for request in machine.hub.requests if "/resolve/" in request.path]
+
+
 def test_a_complete_cache_is_not_written(machine: Machine) -> None:
     """A cache may be on a read-only file system."""
 
@@ -601,6 +632,23 @@ def test_a_hub_that_asks_for_an_hour_is_not_waited_for(machine: Machine) -> None
     machine.hub.faults.append(Answer(path="revision/main", status=503, headers={"Retry-After": "3600"}))
     assert machine.refused(HubUnreachable).endswith("; it asks to come back in 3600 s")
     assert not machine.pauses
+
+
+def test_a_list_of_files_that_does_not_end_is_given_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "_MAX_PAGES", 3)
+    commit = machine.hub.commit(REPO, FILES)
+    page = {"Link": f'<{machine.hub.url}/api/models/{REPO}/tree/{commit}?cursor=1>; rel="next"'}
+    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=200, body=b"[]", headers=page, times=9))
+    assert "does not end" in machine.refused()
+    assert len(machine.hub.requests_of(f"tree/{commit}")) == 3
+
+
+def test_the_address_of_the_next_page_is_not_followed_to_another_host(machine: Machine) -> None:
+    commit = machine.hub.commit(REPO, FILES)
+    page = {"Link": f'<{machine.hub.cdn_url}/elsewhere?cursor=0>; rel="next"'}
+    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=200, body=b"[]", headers=page))
+    machine.pull()
+    assert not machine.hub.requests_of("elsewhere")
 
 
 def test_a_hub_that_stays_busy_is_given_up(machine: Machine) -> None:
