@@ -149,7 +149,10 @@ class Trial:
 async def measure(folder: Path, output: int) -> Result:
     """Runs the neighbors alone, then again while every hostile constraint is sent in turn."""
     words = ("onward_server", "serve", "--model", str(folder), *_FLAGS)
-    async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with (
+        server_process(sys.executable, "-m", *words) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
         trial = Trial(server, CompletionServiceStub(channel), output=output)
         alone = await trial.neighbors()
         before_mib = trial.memory_mib()

@@ -38,7 +38,10 @@ async def measure(arguments: argparse.Namespace) -> list[tuple[float, float]]:
     """Seconds for all calls in sequence and for all at once, by run, after one warm-up run."""
     jobs = requests(arguments.calls, prompt=arguments.prompt, output=arguments.output)
     words = ("onward_server", "serve", "--model", str(arguments.folder), "--listen", "127.0.0.1:0", *_SERVER_FLAGS)
-    async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with (
+        server_process(sys.executable, "-m", *words) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
         stub = completion_service_pb2_grpc.CompletionServiceStub(channel)
 
         async def call(job: completion_pb2.CompleteRequest) -> None:

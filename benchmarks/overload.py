@@ -128,7 +128,10 @@ async def measure(folder: Path | None, *, seconds: float, max_tokens: int) -> li
     if folder is not None:
         size = ("--slots", str(PACED_SLOTS), "--max-queue", str(PACED_QUEUE), "--context-length", "1024")
         words = ["onward_server", "serve", "--listen", "127.0.0.1:0", "--model", str(folder), *size]
-    async with server_process(*words) as server, grpc.aio.insecure_channel(server.address) as channel:
+    async with (
+        server_process(sys.executable, "-m", *words) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
         client = Client(channel, max_tokens=max_tokens)
         await client.at_once(PACED_SLOTS, 1.0)  # warm-up
         peak_per_s = _rate_per_s(await client.at_once(PACED_SLOTS + PACED_QUEUE // 2, seconds), seconds)

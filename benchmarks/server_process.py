@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -26,17 +25,20 @@ class ServerProcess:
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def peak_memory_bytes(self) -> int:
+        """The most memory that was resident. Linux only."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
 
 @asynccontextmanager
-async def server_process(*words: str) -> AsyncGenerator[ServerProcess]:
-    """Runs `python -m WORDS...` until the block ends.
+async def server_process(*command: str) -> AsyncGenerator[ServerProcess]:
+    """Runs a command that starts a server until the block ends.
 
     Raises:
         RuntimeError: the process ended before it printed an address.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *words, cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stderr=asyncio.subprocess.PIPE)
     if process.stderr is None:
         raise AssertionError
     drain: asyncio.Task[None] | None = None

@@ -75,7 +75,9 @@ async def measure(runs: int, calls: int) -> list[dict[str, object]]:
     async with AsyncExitStack() as stack:
         callers: dict[str, Caller] = {}
         for kind in KINDS:
-            server = await stack.enter_async_context(server_process("benchmarks.stub_server", kind))
+            server = await stack.enter_async_context(
+                server_process(sys.executable, "-m", "benchmarks.stub_server", kind)
+            )
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
             callers[kind] = Caller(server, channel)
         for run in range(runs + 1):
