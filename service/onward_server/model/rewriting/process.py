@@ -98,8 +98,9 @@ def _load(job: Job, model: bytes, context_length: int) -> SlotCausalLM | Growing
     graph = GraphInPlace(model=model, folder=Path(job.folder), num_embedded_bytes=0, num_external=0)
     options = SessionOptions(execution_provider=ExecutionProvider.CPU, num_threads=job.num_threads, spinning=False)
     session = OnnxSession(_NAME, options, graph)
-    io = DecoderIO.of(session, job.config)
+    onnx_file = OnnxFile.parse(memoryview(model))
+    io = DecoderIO.of(session, job.config, onnx_file.cache_windows)
     if io.has_last_logits_only:
         raise NotServed("it gives the logits of the last token only")
-    layout = choose_layout(OnnxFile.parse(memoryview(model)), io)
+    layout = choose_layout(onnx_file, io)
     return layout(session, io, num_slots=NUM_SLOTS, context_length=context_length)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from onward_server.model.bounded_process import ChildCrashed, ChildFailed, ChildRefused, Limits, run_bounded
+from onward_server.model.layout import quantizes_dynamically
 from onward_server.model.memory import available_memory
 from onward_server.model.onnx_session import SessionOptions, runtime_version, usable_processors
 from onward_server.model.rewriting.cache import RewritingCache
@@ -113,14 +114,12 @@ class Rewriter:
 
 
 def _wanted_change(folder: ModelFolder, prefill_chunk: int) -> Change | Kept:
-    op_types = folder.onnx_file.op_types
-    if "PagedAttention" in op_types:
-        return Kept(reason="it has paged caches")
-    if "GroupQueryAttention" not in op_types:
-        if op_types & {"DynamicQuantizeLinear", "DynamicQuantizeMatMul"}:
-            return Kept(reason="it quantizes all rows of a run with one scale, so that they would affect each other")
+    onnx_file = folder.onnx_file
+    if quantizes_dynamically(onnx_file):
+        return Kept(reason="it quantizes all tokens of a run with one scale, so other runs would give other logits")
+    if "GroupQueryAttention" not in onnx_file.op_types:
         return "slots"
-    if "num_logits_to_keep" in folder.onnx_file.inputs:
+    if "num_logits_to_keep" in onnx_file.inputs:
         return Kept(reason="it gives the logits that are wanted only")
     vocabulary_size = folder.config.get("vocab_size")
     if isinstance(vocabulary_size, int) and vocabulary_size * prefill_chunk * 4 < _MIN_LOGITS_BYTES:
