@@ -1,5 +1,6 @@
-"""Measures a server with a decomposed export (Optimum) against an older version that runs one sequence a run.
+"""Measures a server with a decomposed export against an older version that runs one sequence a run.
 
+    python benchmarks/optimum_llama.py FOLDER                   in an environment with Optimum
     python -m benchmarks.decomposed FOLDER --baseline ONWARD    ONWARD: the command of the older version
 
 Both servers run at the same time and are measured in turn, so that a slow moment of the machine affects both. Calls are
@@ -25,6 +26,7 @@ from benchmarks.load import requests
 from benchmarks.report import write_result
 from benchmarks.server_process import ServerProcess, server_process
 from onward.v1 import completion_pb2, completion_service_pb2_grpc, sampling_pb2
+from testing.tiny_model import write_tiny_tokenizer
 
 if TYPE_CHECKING:  # in the stubs only
     from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub
@@ -150,9 +152,12 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, and write the result."""
     arguments = _arguments()
+    folder: Path = arguments.folder
+    if not (folder / "tokenizer.json").is_file():
+        write_tiny_tokenizer(folder)
     found = asyncio.run(measure(arguments))
     lengths = {"prompt": arguments.prompt, "output": arguments.output}
-    result = {"model": arguments.folder.name, **lengths, "runs": arguments.runs, "server_flags": _FLAGS, **found}
+    result = {"model": folder.name, **lengths, "runs": arguments.runs, "server_flags": _FLAGS, **found}
     write_result("decomposed", sys.argv[1:], result)
 
 

@@ -169,10 +169,10 @@ def _checked(found: Logits, wanted: Logits, tolerance: Tolerance, where: str) ->
     difference = float(np.abs(found - wanted).max()) / spread
     if difference > tolerance.difference:
         raise NotServed(
-            f"a logit after {where} differs by {difference:.1g} of the range of its row, and "
-            f"{tolerance.difference:.0e} is allowed"
+            f"a logit after {where} differs by {difference:.2g} of the range of its row, and "
+            f"{tolerance.difference:.1g} is allowed"
         )
     token, other = int(np.argmax(wanted)), int(np.argmax(found))
-    if token != other and float(wanted[token] - wanted[other]) / spread > tolerance.tie:
+    if token != other and float(wanted[token] - wanted[other]) > tolerance.tie * spread:
         raise NotServed(f"the next token after {where} is {other} instead of {token}")
     return difference

@@ -30,9 +30,11 @@ from onward_server.model.source.graph_in_place import GraphInPlace
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.model.source.precision import precision_of
 
-_TOLERANCES = {"fp32": Tolerance(difference=1e-3, tie=1e-5)}
-_LOOSE = Tolerance(difference=2e-2, tie=2e-2)
-"""For all other precisions: see decision 0026."""
+_FP32 = Tolerance(difference=1e-3, tie=1e-5)
+_HALF = Tolerance(difference=1e-3, tie=1e-3)
+_QUANTIZED = Tolerance(difference=2e-2, tie=2e-2)
+"""By what a graph computes in: see decision 0026 for the measurements."""
+_HALF_TYPES = frozenset({10, 16})  # of `TensorProto.DataType`: FLOAT16 and BFLOAT16
 _MIN_CONTEXT_LENGTH = 8
 _ROOM = 16
 """Tokens after the longest prompt; more than are decoded."""
@@ -73,11 +75,17 @@ def compare(job: Job, model: bytes, windows: Sequence[int]) -> float:
     wanted = counterparts(original, expected) if isinstance(original, SlotCausalLM) else None
     del original
     rewritten = _load(job, model, context_length)
-    tolerance = _TOLERANCES.get(precision_of(OnnxFile.parse(memoryview(job.model))), _LOOSE)
+    tolerance = _tolerance(OnnxFile.parse(memoryview(job.model)))
     difference = largest_difference(rewritten, expected, tolerance, wanted)
     if wanted is None and not measure_load_independence(rewritten):
         raise NotServed("its output would depend on the other sequences of a run")
     return difference
+
+
+def _tolerance(onnx_file: OnnxFile) -> Tolerance:
+    if any(constant.data_type in _HALF_TYPES for constant in onnx_file.constants.values()):
+        return _HALF
+    return _FP32 if precision_of(onnx_file) == "fp32" else _QUANTIZED
 
 
 def _rewrite(job: Job) -> tuple[bytes, str, Sequence[int]]:
