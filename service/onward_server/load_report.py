@@ -1,11 +1,14 @@
-"""Logs which graph of a model is served and how, and which others there are."""
+"""Logs which graph of a model is served and how, which others there are, and the memory that all models take."""
 
 import logging
+from collections.abc import Sequence
 
 from onward_server.model.loader import LoadedModel
+from onward_server.model.memory import peak_memory, resident_memory, size_text
 from onward_server.model.source.choice import Choice, Graph
 from onward_server.model.source.folder import ModelFolder
 from onward_server.settings.model_reference import ModelReference
+from onward_server.telemetry import fields
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +34,7 @@ def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice | N
         folder.onnx_path,
         choice.reason if choice else "named by --model",
         loaded.precision,
-        _size(folder.weight_bytes),
+        size_text(folder.weight_bytes),
         _LAYOUTS[loaded.layout],
         loaded.origin,
     )
@@ -46,9 +49,17 @@ def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice | N
         )
 
 
+def log_memory(models: Sequence[LoadedModel]) -> None:
+    """Logs how much memory the process holds, and how much when it is full."""
+    held = resident_memory()
+    most = held + sum(model.remaining_bytes for model in models)
+    logger.info(
+        "memory: %s now, at most %s when all slots are full",
+        size_text(held),
+        size_text(max(most, peak_memory())),
+        extra=fields(resident_bytes=held, planned_bytes=max(most, peak_memory())),
+    )
+
+
 def _described(graph: Graph) -> str:
-    return f"{graph.path} ({graph.variant}, {_size(graph.num_bytes)})"
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.1f} MiB"
+    return f"{graph.path} ({graph.variant}, {size_text(graph.num_bytes)})"

@@ -18,9 +18,11 @@ from onward_server.domain import ModelCapabilities, ModelCard
 from onward_server.errors import HubError, ModelFolderError, StartupError
 from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
-from onward_server.load_report import log_graph
+from onward_server.load_report import log_graph, log_memory
 from onward_server.loading_steps import LoadingSteps
-from onward_server.model.loader import LoadedModel, load_model
+from onward_server.model.loader import LoadedModel, ModelLoader
+from onward_server.model.memory import size_text
+from onward_server.model.memory_plan import MemoryBudget
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
 from onward_server.model.rewriting.cache import RewritingCache
 from onward_server.model.rewriting.rewriter import Rewriter
@@ -58,16 +60,21 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
         StartupError: A model cannot be served.
     """
     _require_known_formats(settings)
+    budget = MemoryBudget(len(settings.models))
     try:
-        return [
-            _load(settings, reference, steps or LoadingSteps(), is_default=not index)
+        models = [
+            _load(settings, reference, steps or LoadingSteps(), budget, is_default=not index)
             for index, reference in enumerate(settings.models.values())
         ]
     except OSError as error:
         raise StartupError(unreadable(Path(error.filename or "a model"), error)) from error
+    log_memory([model.loaded for model in models])
+    return models
 
 
-def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *, is_default: bool) -> ServedModel:
+def _load(
+    settings: Settings, reference: ModelReference, steps: LoadingSteps, budget: MemoryBudget, *, is_default: bool
+) -> ServedModel:
     model_id, digests = reference.model_id, FileDigests()
     local = _local(reference, steps)
     with steps.step(f"{model_id}: reading {local.location}"):
@@ -79,10 +86,8 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
             template.write_calls_with(partial(written_calls, output_format.tools.frame))
         tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
     _log_formats(model_id, template, tool_format, output_format)
-    with steps.step(
-        f"{model_id}: loading {folder.weight_bytes / 2**20:.1f} MiB of weights and allocating {settings.slots} slots"
-    ):
-        loaded = _load_weights(settings, folder, digests)
+    with steps.step(f"{model_id}: loading {size_text(folder.weight_bytes)} of weights and fitting the slots"):
+        loaded = _load_weights(settings, folder, digests, budget)
         _require_matching_tokenizer(folder, tokenizer, loaded)
         durations = measure(loaded.causal_lm)
     log_graph(reference, folder, local.choice or folder.choice, loaded)
@@ -128,8 +133,9 @@ def _load(settings: Settings, reference: ModelReference, steps: LoadingSteps, *,
     )
 
 
-def _load_weights(settings: Settings, folder: ModelFolder, digests: FileDigests) -> LoadedModel:
-    return load_model(
+def _load_weights(settings: Settings, folder: ModelFolder, digests: FileDigests, budget: MemoryBudget) -> LoadedModel:
+    rewriter = Rewriter(RewritingCache(settings.cache_folder), digests) if settings.rewrite else None
+    return ModelLoader(budget, rewriter).load(
         folder,
         SessionOptions(
             execution_provider=ExecutionProvider(settings.execution_provider),
@@ -140,7 +146,6 @@ def _load_weights(settings: Settings, folder: ModelFolder, digests: FileDigests)
         num_slots=settings.slots,
         max_context_length=settings.context_length,
         prefill_chunk=settings.prefill_chunk,
-        rewriter=Rewriter(RewritingCache(settings.cache_folder), digests) if settings.rewrite else None,
     )
 
 

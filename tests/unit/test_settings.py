@@ -242,7 +242,7 @@ def test_the_variables_of_the_client_commands_are_known(monkeypatch: pytest.Monk
     monkeypatch.setenv("ONWARD_TARGET", "127.0.0.1:1")
     monkeypatch.setenv("ONWARD_API_KEY", "key")
 
-    assert read_settings([]).slots == 8
+    assert read_settings([]).max_queue == 64
 
 
 def test_a_name_that_is_nearly_a_client_variable_is_found_without_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,15 +104,23 @@ class GrowingCausalLM:
         self.release(0)
         return to_float32(entry, cache.element_type)
 
-    def run_at_end(self) -> None:
-        """Decodes at the last position of the context, with all slots empty before and after.
+    def run_at_end(self, num_tokens: int = 1) -> None:
+        """Runs the last tokens of the context, with all slots empty before and after.
 
         Raises:
-            EngineFailed: The graph does not support that position.
+            EngineFailed: The graph does not support their positions.
         """
-        self._lengths[0] = self.context_length - 1
-        self.decode([0], [0])
+        self._lengths[0] = self.context_length - num_tokens
+        if num_tokens == 1:
+            self.decode([0], [0])
+        else:
+            self.prefill(0, np.zeros(num_tokens, np.int64))
         self.release(0)
+
+    def clear(self) -> None:
+        """Gives the memory of all slots, which must be empty, back to the system until it is written again."""
+        for cache in self._caches:
+            cache.clear()
 
     def _run(self, slot: int, token_ids: TokenIds, positions: Sequence[int] | None = None) -> Logits:
         start, side, size = self._lengths[slot], self._sides[slot], len(token_ids)

@@ -5,22 +5,21 @@ Chooses the cache layout, checks memory, and measures whether the output depends
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+from onward_server.errors import EngineFailed, ModelFolderError
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.decoder_io import DecoderIO
-from onward_server.model.growing_causal_lm import GrowingCausalLM
-from onward_server.model.layout import MAX_ISOLATION_CHUNK, choose_layout, quantizes_dynamically
+from onward_server.model.fitting import AnyCausalLM, Fitter
+from onward_server.model.layout import choose_layout, quantizes_dynamically
 from onward_server.model.load_independence import (
     measure_load_independence,
     measure_long_runs,
     run_once,
 )
-from onward_server.model.memory import gib, require_memory
+from onward_server.model.memory import resident_memory, size_text
+from onward_server.model.memory_plan import MemoryBudget, WantedSize, require_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.rewriting.rewriter import Rewriter
 from onward_server.model.rope_limit import rope_limit
@@ -30,9 +29,6 @@ from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.precision import precision_of
 
 logger = logging.getLogger(__name__)
-
-_QUICK_BYTES = 1 << 30
-"""A KV cache up to this size is allocated quickly, so the log does not ask for patience."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +44,8 @@ class LoadedModel:
     """How the graph relates to the one in the folder, as the end of a sentence."""
     graph_digest: str
     """A digest of a rewritten graph; empty if the one in the folder is served."""
+    remaining_bytes: int
+    """Memory that it takes when all slots are full, beyond what it holds after loading."""
 
     @property
     def layout(self) -> Literal["slots", "growing"]:
@@ -55,69 +53,91 @@ class LoadedModel:
         return "slots" if isinstance(self.causal_lm, SlotCausalLM) else "growing"
 
 
+class ModelLoader:
+    """Loads a model within the memory that other models leave."""
+
+    def __init__(self, budget: MemoryBudget, rewriter: Rewriter | None) -> None:
+        """Takes what rewrites the graph where that helps; None: the graph in the folder is served."""
+        self._budget = budget
+        self._rewriter = rewriter
+
+    def load(
+        self,
+        folder: ModelFolder,
+        options: SessionOptions,
+        *,
+        num_slots: int | None,
+        max_context_length: int | None,
+        prefill_chunk: int,
+    ) -> LoadedModel:
+        """Opens the session and takes the address space for the KV memory of all slots.
+
+        Args:
+            folder: The model folder.
+            options: How to make the session.
+            num_slots: Sequences that decode at the same time; None: as many as fit and are of use.
+            max_context_length: Limit of the context in tokens; None: the model's own, or what fits.
+            prefill_chunk: Maximum number of tokens in one `prefill`; their logits need memory, too.
+
+        Raises:
+            StartupError: The model does not fit in memory, or the execution provider cannot be used.
+            ModelFolderError: The graph is not supported, or its first run failed.
+        """
+        require_memory(
+            "the weights", folder.weight_bytes, self._budget.available(), "serve a smaller or quantized export"
+        )
+        served = served_graph(folder, options, self._rewriter, prefill_chunk=prefill_chunk)
+        before = resident_memory()
+        session = OnnxSession(folder.onnx_path, options, served.graph)
+        logger.info("the weights take %s", size_text(resident_memory() - before))
+        io = DecoderIO.of(session, folder.config, served.onnx_file.cache_windows)
+        fitter = Fitter(
+            layout=choose_layout(served.onnx_file, io),
+            session=session,
+            io=io,
+            isolates_runs=quantizes_dynamically(served.onnx_file),
+            prefill_chunk=prefill_chunk,
+        )
+        wanted = WantedSize(
+            num_slots=num_slots,
+            max_context_length=max_context_length,
+            model_context_length=_context_length(folder, max_context_length),
+        )
+        try:
+            fitted = fitter.fit(wanted, self._budget)
+        except EngineFailed as error:
+            raise ModelFolderError(f"{folder.path}: the model loads, but its first run failed: {error}") from error
+        deterministic = _measure(folder, fitted.causal_lm)
+        fitted.causal_lm.clear()
+        remaining_bytes = fitted.remaining_bytes()
+        self._budget.take(remaining_bytes)
+        return LoadedModel(
+            causal_lm=fitted.causal_lm,
+            deterministic=deterministic,
+            precision=precision_of(folder.onnx_file),
+            execution_provider=session.execution_provider,
+            origin=served.origin,
+            graph_digest=served.digest,
+            remaining_bytes=remaining_bytes,
+        )
+
+
 def load_model(
     folder: ModelFolder,
     options: SessionOptions,
     *,
-    num_slots: int,
+    num_slots: int | None,
     max_context_length: int | None,
     prefill_chunk: int,
     rewriter: Rewriter | None = None,
 ) -> LoadedModel:
-    """Opens the session and allocates the KV memory of all slots.
-
-    Args:
-        folder: The model folder.
-        options: How to make the session.
-        num_slots: Sequences that decode at the same time.
-        max_context_length: Limit of the context in tokens; None: the model's own.
-        prefill_chunk: Maximum number of tokens in one `prefill`; their logits need memory, too.
-        rewriter: Rewrites the graph where that helps; None: the graph in the folder is served.
-
-    Raises:
-        StartupError: The model does not fit in memory, or the execution provider cannot be used.
-        ModelFolderError: The graph is not supported, or its first run failed.
-    """
-    require_memory("the weights", folder.weight_bytes, "; serve a smaller or quantized export")
-    served = served_graph(folder, options, rewriter, prefill_chunk=prefill_chunk)
-    session = OnnxSession(folder.onnx_path, options, served.graph)
-    io = DecoderIO.of(session, folder.config, served.onnx_file.cache_windows)
-    context_length = _context_length(folder, max_context_length)
-    layout = choose_layout(served.onnx_file, io)
-    cache_bytes = layout.cache_bytes(io, num_slots=num_slots, context_length=context_length)
-    if session.is_cpu:
-        chunk = context_length if io.cache_branch is not None else min(prefill_chunk, context_length)
-        require_memory(
-            f"the KV cache ({num_slots} slots of {context_length} tokens) and the logits of {chunk} tokens at once",
-            cache_bytes + io.logits_bytes(num_slots=num_slots, prefill_chunk=chunk),
-            "; lower --slots, --context-length or --prefill-chunk",
-        )
-    logger.info(
-        "allocating the KV cache: %d slots of %d tokens, %.1f MiB%s",
-        num_slots,
-        context_length,
-        cache_bytes / 2**20,
-        "; this may take several seconds per GiB" if cache_bytes > _QUICK_BYTES else "",
-    )
-    allocate = partial(
-        layout,
-        session,
-        io,
+    """Loads the only model of a process; see `ModelLoader.load`."""
+    return ModelLoader(MemoryBudget(), rewriter).load(
+        folder,
+        options,
         num_slots=num_slots,
-        context_length=context_length,
-        isolation_chunk=min(prefill_chunk, MAX_ISOLATION_CHUNK),
-    )
-    causal_lm = _allocate(allocate, cache_bytes, num_slots=num_slots, context_length=context_length)
-    if quantizes_dynamically(served.onnx_file):
-        causal_lm.isolate_runs()
-    deterministic = _measure(folder, causal_lm)
-    return LoadedModel(
-        causal_lm=causal_lm,
-        deterministic=deterministic,
-        precision=precision_of(folder.onnx_file),
-        execution_provider=session.execution_provider,
-        origin=served.origin,
-        graph_digest=served.digest,
+        max_context_length=max_context_length,
+        prefill_chunk=prefill_chunk,
     )
 
 
@@ -136,19 +156,7 @@ def _context_length(folder: ModelFolder, max_context_length: int | None) -> int:
     return limit.num_tokens
 
 
-def _allocate(
-    allocate: Callable[[], SlotCausalLM | GrowingCausalLM], cache_bytes: int, *, num_slots: int, context_length: int
-) -> SlotCausalLM | GrowingCausalLM:
-    try:
-        return allocate()
-    except MemoryError as error:
-        raise StartupError(
-            f"the KV cache ({num_slots} slots of {context_length} tokens) takes {gib(cache_bytes)}, which could not be "
-            f"allocated: {error}; lower --slots or --context-length"
-        ) from error
-
-
-def _measure(folder: ModelFolder, causal_lm: SlotCausalLM | GrowingCausalLM) -> bool:
+def _measure(folder: ModelFolder, causal_lm: AnyCausalLM) -> bool:
     """Runs the model for the first time, caps its context if need be, and measures whether it is load-independent."""
     started_s = time.perf_counter()
     try:

@@ -19,7 +19,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
-from onward_server.model.host_memory import zeros_on_demand
+from onward_server.model.host_memory import LazyZeros
 from onward_server.model.source.graph_in_place import GraphInPlace
 
 logger = logging.getLogger(__name__)
@@ -114,10 +114,12 @@ class DeviceBuffer:
         self.element_type = element_type
         self.host: AnyArray | None = None
         """The memory as an array if the device is the CPU, else None."""
+        self._pages: LazyZeros | None = None
         self._value: ort.OrtValue | None = None
         self._session = session
         if session.is_cpu:
-            self.host = zeros_on_demand(self.shape, element_type.numpy)
+            self._pages = LazyZeros(self.shape, element_type.numpy)
+            self.host = self._pages.array
             self.pointer = int(self.host.ctypes.data)
         else:
             self._value = _zeros_on_cuda(self.shape, element_type, session.device_id)
@@ -131,6 +133,11 @@ class DeviceBuffer:
     def row_pointer(self, row: int) -> int:
         """Address of one row of the first axis."""
         return self.pointer + row * self.row_bytes
+
+    def clear(self) -> None:
+        """Gives the memory that was written back to the system, on the CPU. The buffer is zeros again."""
+        if self._pages is not None:
+            self._pages.clear()
 
     def copy_row(self, source: int, target: int, length: int | None = None) -> None:
         """Copies `[source, :, :length]` to `[target, :, :length]`, the same of flat rows, or the whole row.

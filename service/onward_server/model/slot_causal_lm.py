@@ -153,15 +153,23 @@ class SlotCausalLM:
         self._row_lengths[:2] = 0
         return logits
 
-    def run_at_end(self) -> None:
-        """Decodes at the last position of the context, with all slots empty before and after.
+    def run_at_end(self, num_tokens: int = 1) -> None:
+        """Runs the last tokens of the context, with all slots empty before and after.
 
         Raises:
-            EngineFailed: The graph does not support that position.
+            EngineFailed: The graph does not support their positions.
         """
-        self._row_lengths[self._rows[0]] = self.context_length - 1
-        self.decode([0], [0])
+        self._row_lengths[self._rows[0]] = self.context_length - num_tokens
+        if num_tokens == 1:
+            self.decode([0], [0])
+        else:
+            self.prefill(0, np.zeros(num_tokens, np.int64))
         self.release(0)
+
+    def clear(self) -> None:
+        """Gives the memory of all slots, which must be empty, back to the system until it is written again."""
+        for cache in self._caches:
+            cache.clear()
 
     def _decode_rows(self, rows: list[int], token_ids: Sequence[int], *, num_rows: int) -> Logits:
         """Decodes some of the first `num_rows` rows; the others are idle."""

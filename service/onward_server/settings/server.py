@@ -94,11 +94,14 @@ class Settings(BaseSettings):
     cache_dir: Path | None = None
     """Folder for rewritten graphs, which take less than a MiB for most models. Their folder belongs to the user who
     runs the server. Default: `onward` in the user's cache folder, `$XDG_CACHE_HOME` or `~/.cache`."""
-    slots: int = Field(default=8, ge=1, le=1024)
-    """Sequences that decode at the same time. Each needs a KV slot; the memory of all slots is allocated at start."""
-    context_length: int = Field(default=4096, ge=2)
+    slots: int | None = Field(default=None, ge=1, le=1024)
+    """Sequences that decode at the same time. Each needs a KV slot, whose memory is taken as it is used. Default: as
+    many as fit in 80 % of the available memory, at most 32, and more than 8 only if larger steps decode more tokens a
+    second. On CUDA: 8."""
+    context_length: int | None = Field(default=None, ge=2)
     """Maximum tokens of a prompt and its output together, not counting the last output token. If the model's own limit
-    is lower, that limit applies."""
+    is lower, that limit applies. Default: the model's own limit, or what fits in 80 % of the available memory. On CUDA:
+    at most 4096."""
     max_queue: int = Field(default=64, ge=0)
     """Maximum number of choices that wait for a slot. Further requests are rejected with RESOURCE_EXHAUSTED."""
     prefill_chunk: int = Field(default=512, ge=2)

@@ -9,7 +9,8 @@ import pytest
 
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.growing_causal_lm import GrowingCausalLM
-from onward_server.model.host_memory import zeros_on_demand
+from onward_server.model.host_memory import LazyZeros
+from onward_server.model.memory import resident_memory
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
@@ -20,27 +21,23 @@ MIB = 2**20
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def resident_bytes() -> int:
-    """Memory that this process holds. The figures of other files of /proc lag behind."""
-    for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Rss:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
-
-
 @linux_only
 def test_memory_is_taken_when_it_is_written_and_reading_it_takes_none() -> None:
-    before = resident_bytes()
-    array = zeros_on_demand((64, MIB), np.dtype(np.uint8))
+    before = resident_memory()
+    memory = LazyZeros((64, MIB), np.dtype(np.uint8))
+    array = memory.array
     assert not array[:, :: mmap.PAGESIZE].any()
-    assert resident_bytes() - before < 4 * MIB
+    assert resident_memory() - before < 4 * MIB
     array[:32] = 1
-    assert 30 * MIB < resident_bytes() - before < 36 * MIB
+    assert 30 * MIB < resident_memory() - before < 36 * MIB
+    memory.clear()
+    assert resident_memory() - before < 4 * MIB
+    assert not array[:, :: mmap.PAGESIZE].any()
 
 
 def test_memory_beyond_the_address_space_raises_memory_error() -> None:
     with pytest.raises(MemoryError, match="bytes of address space are not available"):
-        zeros_on_demand((2**31, 2**31), np.dtype(np.float32))
+        LazyZeros((2**31, 2**31), np.dtype(np.float32))
 
 
 @linux_only
@@ -54,14 +51,14 @@ def test_a_thousand_slots_take_memory_only_when_they_are_used(
     )
     session = OnnxSession(folder.onnx_path, SessionOptions(num_threads=1))
     io = DecoderIO.of(session, folder.config)
-    before = resident_bytes()
+    before = resident_memory()
     causal_lm = layout(session, io, num_slots=1000, context_length=256)
     assert layout.cache_bytes(io, num_slots=1000, context_length=256) > 60 * MIB
-    assert resident_bytes() - before < 16 * MIB
-    empty = resident_bytes()
+    assert resident_memory() - before < 16 * MIB
+    empty = resident_memory()
     for slot in range(100):
         causal_lm.prefill(slot, np.arange(3, 230))
-    assert resident_bytes() - empty > 3 * MIB
+    assert resident_memory() - empty > 3 * MIB
 
 
 @linux_only
@@ -74,8 +71,8 @@ def test_the_logits_of_prefill_runs_do_not_add_up_over_slots(tmp_path: Path) -> 
     assert io.num_logits_of(size + 1, 2) * io.vocabulary_size * 4 > MIB // 3
     causal_lm = SlotCausalLM(session, io, num_slots=num_slots, context_length=256)
     causal_lm.prefill(0, np.arange(3, 3 + size))
-    before = resident_bytes()
+    before = resident_memory()
     for slot in range(1, num_slots):
         causal_lm.prefill(slot, np.arange(3, 3 + size))
     kv_bytes = SlotCausalLM.cache_bytes(io, num_slots=num_slots, context_length=256)
-    assert resident_bytes() - before < kv_bytes + 16 * MIB
+    assert resident_memory() - before < kv_bytes + 16 * MIB

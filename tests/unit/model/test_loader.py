@@ -13,12 +13,13 @@ from onnx import TensorProto, helper
 
 from models.export.decoder_graph import Layout
 from onward_server.errors import ModelFolderError, StartupError
-from onward_server.model import memory
+from onward_server.model import memory_plan
 from onward_server.model.causal_lm import CausalLM, Logits
 from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.load_independence import measure_load_independence
 from onward_server.model.loader import LoadedModel, load_model
-from onward_server.model.onnx_session import DeviceBuffer, ExecutionProvider, SessionOptions
+from onward_server.model.memory import Available
+from onward_server.model.onnx_session import DeviceBuffer, ElementType, ExecutionProvider, OnnxSession, SessionOptions
 from onward_server.model.rewriting.cache import RewritingCache
 from onward_server.model.rewriting.rewriter import Rewriter
 from onward_server.model.served_graph import served_graph
@@ -30,7 +31,7 @@ from tests.fakes import FakeCausalLM
 
 
 def load(
-    folder: Path, *, num_slots: int = 2, max_context_length: int | None = None, prefill_chunk: int = 512
+    folder: Path, *, num_slots: int | None = 2, max_context_length: int | None = None, prefill_chunk: int = 512
 ) -> LoadedModel:
     return load_model(
         ModelFolder.read(folder),
@@ -190,22 +191,46 @@ def test_a_context_that_the_graph_does_not_reach_is_rejected(tmp_path: Path, lay
     assert load(folder, max_context_length=256).deterministic
 
 
-def test_a_cache_that_does_not_fit_in_memory_says_how_much_is_missing(
+def only(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    """Leaves only this much memory."""
+    found = Available(num_bytes=num_bytes, limit="the memory of the machine")
+    monkeypatch.setattr(memory_plan, "available_memory", lambda: found)
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_a_cache_that_does_not_fit_is_rejected_with_values_that_fit(
+    tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_tiny_model(tmp_path / "tiny", layout=layout)
+    only(monkeypatch, 36 << 20)
+    with pytest.raises(
+        StartupError,
+        match=r"KV cache of 1000 slots of 256 tokens, .* need \S+ MiB of memory, but the memory of the machine leaves "
+        r"36 MiB; --slots \d+ --context-length 256 would need 3\d MiB",
+    ) as refused:
+        load(folder, num_slots=1000)
+    words = str(refused.value).partition("--slots ")[2].split()
+    assert load(folder, num_slots=int(words[0])).causal_lm.num_slots == int(words[0])
+
+
+def test_weights_that_do_not_fit_are_rejected_before_they_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 2_000_000)
-    with pytest.raises(
-        StartupError, match=r"KV cache \(64 slots of 256 tokens\) and the logits .* is missing; lower --slots"
-    ):
-        load(folder, num_slots=64)
+    only(monkeypatch, 100_000)
+    with pytest.raises(StartupError, match=r"the weights need 0\.\d MiB .* leaves 0\.1 MiB: .* smaller or quantized"):
+        load(folder)
 
 
-def test_the_logits_of_a_prefill_chunk_need_memory_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """512 tokens of a vocabulary of 150,000 take 300 MiB."""
-    monkeypatch.setattr(memory, "available_memory", lambda: 700_000)
-    assert load(folder, prefill_chunk=2).deterministic
-    with pytest.raises(StartupError, match=r"logits of 256 tokens.* or --prefill-chunk"):
-        load(folder, prefill_chunk=512)
+def test_slots_and_context_that_are_not_set_are_what_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, 1 << 30)
+    causal_lm = load(folder, num_slots=None).causal_lm
+    assert 8 <= causal_lm.num_slots <= 32
+    assert causal_lm.context_length == 256
+
+
+def test_a_server_in_a_small_container_starts_with_fewer_slots(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, 24 << 20)
+    assert 1 <= load(folder, num_slots=None).causal_lm.num_slots < 32
 
 
 @pytest.mark.parametrize("layout", ["slots", "growing"])
@@ -213,14 +238,17 @@ def test_a_cache_that_the_device_cannot_allocate_is_rejected_with_its_size(
     tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On CUDA the free memory is not known before."""
+    allocate = DeviceBuffer.__init__
 
-    def refuse(*_: object) -> None:
-        raise MemoryError("Failed to allocate memory for requested buffer of size 67108864")
+    def refuse(self: DeviceBuffer, session: OnnxSession, shape: Sequence[int], element_type: ElementType) -> None:
+        if shape[0] > 1000:
+            raise MemoryError("Failed to allocate memory for requested buffer of size 67108864")
+        allocate(self, session, shape, element_type)
 
     monkeypatch.setattr(DeviceBuffer, "__init__", refuse)
     with pytest.raises(
         StartupError,
-        match=r"KV cache \(1024 slots of 256 tokens\) takes 0\.\d\d GiB, .* of size 67108864; lower --slots",
+        match=r"KV cache \(1024 slots of 256 tokens\) takes \d+ MiB, .* of size 67108864; lower --slots",
     ):
         load(write_tiny_model(tmp_path / "tiny", layout=layout), num_slots=1024)
 

@@ -130,8 +130,9 @@ def _wanted_change(folder: ModelFolder, prefill_chunk: int) -> Change | Kept:
 def _limits(weight_bytes: int, num_threads: int) -> Limits:
     memory_bytes = _BASE_MEMORY + _MEMORY_PER_WEIGHT_BYTE * weight_bytes
     wall_s = _BASE_S + _S_PER_GIB * weight_bytes / 2**30
+    available = available_memory()
     return Limits(
-        memory_bytes=min(memory_bytes, available_memory() or memory_bytes),
+        memory_bytes=min(memory_bytes, available.num_bytes) if available else memory_bytes,
         processor_s=int(wall_s * num_threads),
         wall_s=wall_s,
     )
