@@ -236,6 +236,26 @@ def windows(size: int, *, keeps_window_only: bool) -> Edit:
     return edit
 
 
+def quantized_caches(bits: int) -> Edit:
+    """Keeps keys and values as integers of 8 bits, or of 4 bits in pairs, with one scale."""
+
+    def edit(model: ModelProto) -> None:
+        element_type, width = (TensorProto.INT8, WIDTH) if bits == 8 else (TensorProto.UINT8, WIDTH // 2)
+        for value in (*model.graph.input, *model.graph.output):
+            if value.name.startswith(("past", "present")):
+                value.type.tensor_type.elem_type = element_type
+                value.type.tensor_type.shape.dim[3].dim_value = width
+        scale = constant(model.graph, "cache.scale", np.array([6 / 2 ** (bits - 1)], np.float32))
+        for item in model.graph.node:
+            if item.op_type == "GroupQueryAttention":
+                item.input.extend([""] * (12 - len(item.input)) + [scale, scale])
+                for name in ("k_quant_type", "v_quant_type"):
+                    item.attribute.append(helper.make_attribute(name, "PER_TENSOR"))
+                item.attribute.append(helper.make_attribute("kv_cache_bit_width", bits))
+
+    return edit
+
+
 def node(kind: str, inputs: Sequence[str], output: str, **attributes: int | Sequence[int]) -> NodeProto:
     made = helper.make_node(kind, inputs, [output])
     made.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from onward_server.model import onnx_session
 
-Caches = list[NDArray[np.float32]]
+Caches = list[NDArray[Any]]
 
 _FATAL_ONLY = 4
+_CACHE_TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
 
 
 class NaiveDecoder:
@@ -22,14 +23,19 @@ class NaiveDecoder:
         options.log_severity_level = _FATAL_ONLY
         self.session: Any = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         shapes: dict[str, list[Any]] = {value.name: value.shape for value in self.session.get_inputs()}
+        types: dict[str, str] = {value.name: value.type for value in self.session.get_inputs()}
         self.past_names = [name for name in shapes if name.startswith("past_key_values.")]
         self.cache_shapes: list[tuple[int, int]] = [(shapes[name][1], shapes[name][3]) for name in self.past_names]
+        self._cache_types = [_CACHE_TYPES[types[name]] for name in self.past_names]
         self._takes_positions = "position_ids" in shapes
 
     def forward(self, token_ids: NDArray[np.int64], caches: Caches | None = None) -> tuple[NDArray[np.float32], Caches]:
         """Runs tokens (B, S) after rows of equal length; returns the logits (B, S, V) and the new caches."""
         batch, steps = token_ids.shape
-        past = caches or [np.zeros((batch, heads, 0, width), np.float32) for heads, width in self.cache_shapes]
+        past = caches or [
+            np.zeros((batch, heads, 0, width), type_)
+            for (heads, width), type_ in zip(self.cache_shapes, self._cache_types, strict=True)
+        ]
         total = past[0].shape[2] + steps
         feeds = {"input_ids": token_ids, "attention_mask": np.ones((batch, total), np.int64)}
         if self._takes_positions:

@@ -45,14 +45,19 @@ GROWING: dict[str, Edit] = {
     "caches (B, H, T, 2 * D)": variants.keys_beside_values,
     "two graphs in a file": variants.two_graphs,
 }
-ROUNDED = {
+SLOTS: dict[str, Edit] = {"int8 caches": variants.quantized_caches(8), "int4 caches": variants.quantized_caches(4)}
+REFERENCES = {
+    **SLOTS,
     "float16 logits": variants.rounded_logits(TensorProto.FLOAT16),
     "bfloat16 logits": variants.rounded_logits(TensorProto.BFLOAT16),
 }
 CASES = [
-    *(pytest.param("slots", edit, ROUNDED.get(name), id=f"{name}, slots") for name, edit in BOTH.items()),
     *(
-        pytest.param("growing", edit, ROUNDED.get(name), id=f"{name}, growing")
+        pytest.param("slots", edit, REFERENCES.get(name), id=f"{name}, slots")
+        for name, edit in {**BOTH, **SLOTS}.items()
+    ),
+    *(
+        pytest.param("growing", edit, REFERENCES.get(name), id=f"{name}, growing")
         for name, edit in {**BOTH, **GROWING}.items()
     ),
 ]
