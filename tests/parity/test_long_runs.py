@@ -11,7 +11,7 @@ from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.load_independence import LongRuns, measure_load_independence, measure_long_runs
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from tests.crowds import neighbors, request, tokens_of
-from tests.decoder_variants import Edit, long_rope, windows
+from tests.decoder_variants import Edit, layers_with_gaps, long_rope, windows
 from tests.variant_loading import NUM_TOKENS, expected, load_variant
 
 THRESHOLD = 100
@@ -60,6 +60,18 @@ def test_a_difference_within_rounding_does_not_end_the_context(tmp_path: Path, m
 
     monkeypatch.setattr(causal_lm, "probe_length", rounded_in_long_runs)
     assert measure_long_runs(causal_lm) == LongRuns(context_length=256, are_exact=False)
+
+
+@pytest.mark.parametrize("layout", ["slots", "growing"])
+def test_the_context_ends_at_the_original_length_of_the_configuration(
+    tmp_path: Path, layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An export may have one set of frequencies, so that nothing can be measured."""
+    scaling = {"type": "longrope", "original_max_position_embeddings": 128}
+    with caplog.at_level(logging.WARNING):
+        loaded = load_variant(tmp_path, layout, layers_with_gaps, rope_scaling=scaling)
+    assert loaded.causal_lm.context_length == 128
+    assert "the context ends at 128 tokens instead of 256: config.json has rope_scaling of type longrope" in caplog.text
 
 
 @pytest.mark.parametrize("num_slots", [1, 2])
