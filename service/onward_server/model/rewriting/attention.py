@@ -106,6 +106,7 @@ class _Probe:
         types = [graph.tensor_type(region.query, PROBE) or caches[0], *caches]
         self.types = [each.element_type for each in types if each is not None]
         """Element types of query, keys and values."""
+        self._scores: Array | None = None
         self._dtypes = [each.dtype for each in types if each is not None]
 
     def arrays(self) -> tuple[Array, Array, Array]:
@@ -126,7 +127,9 @@ class _Probe:
 
     def unscored(self, sizes: Sizes) -> Floats:
         """The logits (B, H, S, T) of scores that are zero; with a sink T + 1 of them."""
-        scores = self.run(self.region.scores, *self.arrays())
+        if self._scores is None:
+            self._scores = self.run(self.region.scores, *self.arrays())
+        scores = self._scores
         rows = (sizes.batch, self.heads.num) if scores.ndim == 4 else (sizes.batch * self.heads.num,)
         zeros = np.zeros((*rows, sizes.new, sizes.total), scores.dtype)
         logits = self._evaluate(self.region.logits, {self.region.scores: zeros}, sizes)

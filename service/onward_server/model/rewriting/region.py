@@ -9,7 +9,6 @@ Every decomposed attention has the same skeleton, whatever an exporter writes be
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onward_server.model.rewriting.graph.evaluation import NotEvaluable
 from onward_server.model.rewriting.graph.model_graph import Graph
 from onward_server.model.rewriting.graph.tensor_types import Node, Sizes
 from onward_server.model.rewriting.refusal import NotRewritable
@@ -151,11 +150,8 @@ def _query(graph: Graph, name: str) -> str:
 
 
 def _is_scalar(graph: Graph, name: str) -> bool:
-    """Whether a value is one number that follows from the shapes of the graph."""
-    try:
-        return graph.evaluate([name], {}, PROBE)[0].size == 1
-    except NotEvaluable:
-        return False
+    known = graph.tensor_type(name, PROBE)
+    return known is not None and known.shape is not None and set(known.shape) <= {1}
 
 
 def _moved(graph: Graph, name: str) -> Iterator[str]:
