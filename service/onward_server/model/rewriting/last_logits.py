@@ -22,7 +22,7 @@ def keep_last_logits(graph: Graph) -> None:
     Raises:
         NotRewritable: The product with the vocabulary is not found, or its input is used elsewhere.
     """
-    if NUM_LOGITS in graph.inputs:
+    if not {NUM_LOGITS, "logits_to_keep"}.isdisjoint(graph.inputs):
         return
     product = _vocabulary_product(graph)
     hidden = product.input[0]

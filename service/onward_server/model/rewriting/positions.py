@@ -7,7 +7,7 @@ import numpy as np
 
 from onward_server.model.rewriting.graph.evaluation import NotEvaluable
 from onward_server.model.rewriting.graph.model_graph import CONTRIB, Graph
-from onward_server.model.rewriting.graph.tensor_types import Sizes
+from onward_server.model.rewriting.graph.tensor_types import INT64, Sizes, element_type_of
 from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.rows import PREFIX, RowValues
 
@@ -20,6 +20,7 @@ class _Positions:
 
     first: int
     """The position after an empty past."""
+    element_type: int
     axes: tuple[int, ...]
     """Its shape for Reshape, when it has the positions of each row: 0 for the rows, -1 for the tokens, else 1."""
 
@@ -75,19 +76,25 @@ def _positions_in(graph: Graph, name: str, num_axes: Collection[int], sizes: Siz
     if np.ptp(counted) != 0:
         return None
     axes = tuple(-1 if axis in tokens else min(axis, 1) for axis in range(value.ndim))
-    return _Positions(first=int(counted.flat[0]), axes=axes)
+    return _Positions(first=int(counted.flat[0]), element_type=element_type_of(value.dtype), axes=axes)
 
 
 def _by_row(graph: Graph, rows: RowValues, positions: _Positions) -> str:
     """The positions of each row, in the shape that the readers expect."""
-    name = f"{PREFIX}positions"
-    value = rows.positions
+    name, value = f"{PREFIX}positions", rows.positions
     if positions.first:
         name = f"{name}/from_{positions.first}"
         shift = graph.add_constant(f"{PREFIX}number/{positions.first}", np.array(positions.first, np.int64))
-        value = name if graph.producer(name) else graph.compute("Add", [value, shift], name)
-    if len(positions.axes) <= 2:
-        return value
-    name = f"{name}/{len(positions.axes)}_axes/{positions.axes.index(-1)}"
-    axes = graph.add_constant(f"{name}/shape", np.array(positions.axes, np.int64))
-    return name if graph.producer(name) else graph.compute("Reshape", [value, axes], name)
+        value = _computed(graph, "Add", [value, shift], name)
+    if len(positions.axes) > 2:
+        name = f"{name}/{len(positions.axes)}_axes/{positions.axes.index(-1)}"
+        axes = graph.add_constant(f"{name}/shape", np.array(positions.axes, np.int64))
+        value = _computed(graph, "Reshape", [value, axes], name)
+    if positions.element_type != INT64:
+        name = f"{name}/{positions.element_type}"
+        value = _computed(graph, "Cast", [value], name, to=positions.element_type)
+    return value
+
+
+def _computed(graph: Graph, op_type: str, inputs: list[str], name: str, **attributes: int) -> str:
+    return name if graph.producer(name) else graph.compute(op_type, inputs, name, **attributes)
