@@ -79,7 +79,7 @@ def _load(
     local = _local(reference, steps)
     with steps.step(f"{model_id}: reading {local.location}"):
         folder = ModelFolder.read(local.location, local.variant)
-        tokenizer = Tokenizer.load(folder.path)
+        tokenizer = Tokenizer.load(folder.path, num_logits=folder.onnx_file.last_axes.get("logits"))
         template = ChatTemplate.load(folder.path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
         if template is not None and output_format.tools is not None:

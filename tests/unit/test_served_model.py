@@ -43,6 +43,41 @@ def test_a_tokenizer_larger_than_the_logits_is_rejected(folder: Path) -> None:
         load(folder)
 
 
+def add_token(folder: Path, content: str, token_id: int, *, post_processor: object = None) -> None:
+    path = folder / "tokenizer.json"
+    state = json.loads(path.read_text())
+    token = {"id": token_id, "content": content, "special": True, "normalized": False}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    state["added_tokens"].append({**token, **flags})
+    path.write_text(json.dumps({**state, "post_processor": post_processor or state["post_processor"]}))
+
+
+def test_an_added_token_without_a_logit_is_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Tools add a token to pad batches, as transformers 5 does for Qwen2. The model was rejected."""
+    add_token(folder, "<|pad|>", 512)
+
+    tokenizer = load(folder).tokenizer
+
+    assert tokenizer.vocabulary_size == 512
+    encoded = tokenizer.encode("a<|pad|>b", add_special_tokens=False)
+    assert tokenizer.decode(encoded.ids, keep_special_tokens=True) == "a<|pad|>b"
+    assert "tokenizer.json: the model has no logits for '<|pad|>', which is read as text" in caplog.text
+
+
+def test_a_token_without_a_logit_that_every_text_begins_with_is_rejected(folder: Path) -> None:
+    begin = {"SpecialToken": {"id": "<|new|>", "type_id": 0}}
+    piece = {"Sequence": {"id": "A", "type_id": 0}}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [begin, piece],
+        "pair": [begin, piece, piece],
+        "special_tokens": {"<|new|>": {"id": "<|new|>", "ids": [512], "tokens": ["<|new|>"]}},
+    }
+    add_token(folder, "<|new|>", 512, post_processor=template)
+    with pytest.raises(ModelFolderError, match="has 513 tokens, but the model's logits have 512"):
+        load(folder)
+
+
 def test_an_end_of_sequence_id_beyond_the_vocabulary_is_rejected(folder: Path) -> None:
     """`min_tokens` blocks the end-of-sequence tokens in the logits, so each must have a logit."""
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 512]}))

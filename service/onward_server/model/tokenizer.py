@@ -81,8 +81,12 @@ class Tokenizer:
         """Lower bound of the number of tokens in a text, found without encoding it."""
 
     @classmethod
-    def load(cls, folder: Path) -> "Tokenizer":
+    def load(cls, folder: Path, *, num_logits: int | None = None) -> "Tokenizer":
         """Reads tokenizer.json, and the names of special tokens in tokenizer_config.json and special_tokens_map.json.
+
+        Args:
+            folder: The folder with these files.
+            num_logits: The size of the model's vocabulary, beyond which added tokens are left out; None: unknown.
 
         Raises:
             ModelFolderError: tokenizer.json is missing, unreadable or of an unsupported kind.
@@ -90,7 +94,7 @@ class Tokenizer:
         path = folder / "tokenizer.json"
         config = read_json_object(folder / "tokenizer_config.json")
         named_tokens = _named_tokens(read_json_object(folder / "special_tokens_map.json")) | _named_tokens(config)
-        text = read_tokenizer_file(path)
+        text = read_tokenizer_file(path, num_logits)
         try:
             loaded = tokenizers.Tokenizer.from_str(text)
             loaded.no_truncation()

@@ -1,5 +1,7 @@
 """Reads tokenizer.json, and rejects contents on which the tokenizers library panics, aborts or exhausts the memory."""
 
+import json
+import logging
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import cast
@@ -12,6 +14,9 @@ from onward_server.model.source.other_formats import absence_of_tokenizer
 from onward_server.model.tokenizer_growth import charsmap_of, growth_faults
 from onward_server.model.tokenizer_trial import require_patterns_to_be_harmless
 
+logger = logging.getLogger(__name__)
+
+_MAX_LISTED = 5
 _MAX_BYTES = 128 << 20
 _MAX_VALUES = 8_000_000
 """Both are four times what the largest public files have: 33 MB, 262,144 tokens and 580,604 merges."""
@@ -21,8 +26,14 @@ _MAX_TOKEN_ID = 1 << 24
 """Tables in memory have an entry for each id up to the highest."""
 
 
-def read_tokenizer_file(path: Path) -> str:
-    """The text of a tokenizer.json.
+def read_tokenizer_file(path: Path, num_logits: int | None = None) -> str:
+    """The text of a tokenizer.json, without added tokens that the model has no logits for.
+
+    Tools add some, for example to pad a batch, without making the model larger. Their texts are then read as text.
+
+    Args:
+        path: The file.
+        num_logits: The size of the model's vocabulary; None: unknown.
 
     Raises:
         ModelFolderError: The file is missing, is not a JSON object, or has contents that the library cannot handle.
@@ -38,7 +49,35 @@ def read_tokenizer_file(path: Path) -> str:
     if fault := next(_faults(state), None):
         raise ModelFolderError(f"{path} cannot be used as a tokenizer: {fault}")
     require_patterns_to_be_harmless(path, state)
-    return text
+    superfluous = [] if num_logits is None else _added_beyond(state, num_logits)
+    if not superfluous:
+        return text
+    logger.warning(
+        "%s: the model has no logits for %s, which %s read as text",
+        path,
+        ", ".join(repr(token["content"]) for token in superfluous[:_MAX_LISTED]),
+        "is" if len(superfluous) == 1 else "and others are" if len(superfluous) > _MAX_LISTED else "are",
+    )
+    kept = [token for token in cast(list[Json], state["added_tokens"]) if token not in superfluous]
+    return json.dumps({**state, "added_tokens": kept})
+
+
+def _added_beyond(state: dict[str, Json], num_logits: int) -> list[dict[str, Json]]:
+    """The added tokens with higher ids; empty if the vocabulary itself has such ids, or the post-processor adds one."""
+    match state:
+        case {"model": {"vocab": {**vocabulary}}, "added_tokens": [*added]}:
+            tokens = [token for token in added if isinstance(token, dict)]
+            beyond = [token for token in tokens if _as_number(token.get("id")) >= num_logits]
+            in_vocabulary = any(_as_number(token_id) >= num_logits for token_id in vocabulary.values())
+            processor = json.dumps(state.get("post_processor"))
+            is_added = any(json.dumps(token.get("content")) in processor for token in beyond)
+            return [] if in_vocabulary or is_added else beyond
+        case _:
+            return []
+
+
+def _as_number(value: Json) -> int:
+    return value if isinstance(value, int) else -1
 
 
 def _faults(state: dict[str, Json]) -> Iterator[str]:

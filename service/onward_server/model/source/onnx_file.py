@@ -25,6 +25,8 @@ _MAX_FIELDS = 1_000_000
 
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME = 1
+_PATH_TO_LAST_AXIS = (2, 1, 2, 1, 1)
+"""From an input or output: its type, tensor type, shape, the last dimension, and its size."""
 _ATTRIBUTE_TENSOR = 5
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
 
@@ -91,6 +93,8 @@ class OnnxFile:
     """Names of the inputs of the main graph that are not initializers."""
     outputs: list[str] = field(default_factory=list[str])
     """Names of the outputs of the main graph."""
+    last_axes: dict[str, int] = field(default_factory=dict[str, int])
+    """Maps the name of an input or output of the main graph to the size of its last axis, if that is fixed."""
     constants: dict[str, Constant] = field(default_factory=dict[str, Constant])
     """Maps the name of a value that the file holds to its type and size."""
     uses: dict[str, list[NodeInput]] = field(default_factory=dict[str, list[NodeInput]])
@@ -155,6 +159,7 @@ class OnnxFile:
             if (names := interface.get(number)) is not None:
                 self._walk("value", data, *value, depth + 1)
                 names.append(_text_of_field(data, value, _VALUE_NAME))
+                self.last_axes |= _last_axis(data, value)
             elif child := _CHILDREN[kind].get(number):
                 self.grows_when_loaded |= child in _GROWING
                 self._walk(child, data, *value, depth + 1)
@@ -303,6 +308,21 @@ def _constant(data: memoryview, span: tuple[int, int]) -> Constant:
             if len(sizes) > _MAX_RANK:
                 raise ValueError(f"a tensor has more than {_MAX_RANK} axes")
     return Constant(data_type=data_type, num_elements=math.prod(sizes), rank=len(sizes))
+
+
+def _last_axis(data: memoryview, value: tuple[int, int]) -> dict[str, int]:
+    """The name of a graph's input or output with the size of its last axis; empty if that is not fixed."""
+    found: FieldValue | None = value
+    for number in _PATH_TO_LAST_AXIS:
+        found = _last_field(data, found, number) if isinstance(found, tuple) else None
+    return {_text_of_field(data, value, _VALUE_NAME): found} if isinstance(found, int) else {}
+
+
+def _last_field(data: memoryview, span: tuple[int, int], wanted: int) -> FieldValue | None:
+    last: FieldValue | None = None
+    for number, value in fields(data, *span):
+        last = value if number == wanted else last
+    return last
 
 
 def _varints(data: memoryview, start: int, end: int) -> Iterator[int]:
