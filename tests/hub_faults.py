@@ -31,6 +31,8 @@ class Cut:
 
     path: str
     after: int
+    ignores_range: bool = False
+    """Whether the body begins with the first byte of the file, whatever range is asked for."""
     times: int = 1
 
 

@@ -291,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, request: Request, content: bytes, headers: Mapping[str, str], faults: Sequence[Fault]) -> None:
         start, end = request.start, len(content)
-        if any(isinstance(fault, NoRange) for fault in faults):
+        if any(isinstance(fault, NoRange) or (isinstance(fault, Cut) and fault.ignores_range) for fault in faults):
             start = 0
         if any(isinstance(fault, Corrupt) for fault in faults):
             content = content[:-1] + bytes([content[-1] ^ 1])

@@ -11,8 +11,8 @@ OnwardError
 │   └── LogitsNotFinite   the model returned logits that are not finite, as it would on any server
 └── StartupError          the server cannot start; the message says why and what to do
     ├── ModelFolderError  a model folder cannot be served
-    └── HubError          a model cannot be had from the Hugging Face hub
-        └── HubUnreachable   the hub does not answer now; it may later
+    └── HubError          a model cannot be downloaded from the Hugging Face hub
+        └── HubUnreachable   the hub cannot be reached, or is too busy
 """
 
 from collections.abc import Mapping, Sequence
@@ -131,19 +131,19 @@ class ModelFolderError(StartupError):
 
 
 class HubError(StartupError):
-    """A model cannot be had from the Hugging Face hub."""
+    """A model cannot be downloaded from the Hugging Face hub."""
 
 
 class HubUnreachable(HubError):
-    """The hub does not answer, or asks to come back later."""
+    """The hub cannot be reached, or is too busy to serve a request."""
 
     def __init__(self, message: str, *, is_busy: bool = False, retry_after_s: float | None = None) -> None:
-        """Takes what the hub says, if it answers.
+        """Takes the hub's response, if there is one.
 
         Args:
             message: One sentence.
-            is_busy: Whether it answers that it cannot serve the request now.
-            retry_after_s: The time that it asks for; None: it asks for none.
+            is_busy: Whether it responded that it is too busy.
+            retry_after_s: The delay that it asks for; None if it asks for none.
         """
         self.is_busy = is_busy
         self.retry_after_s = retry_after_s

@@ -163,7 +163,7 @@ def _local(reference: ModelReference, steps: LoadingSteps) -> _Local:
     """Finds a model, and downloads a repository that is not in the cache.
 
     Raises:
-        HubError: The repository is neither in the cache nor to be had.
+        HubError: The repository is not in the cache and cannot be downloaded.
         ModelFolderError: The repository has no graph that can be served.
     """
     match reference.location:

@@ -154,7 +154,10 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_next_pull_goes_on_there(machine: 
         process.send_signal(signal.SIGINT)
         printed, said = process.communicate(timeout=WAIT_S)
     assert (process.returncode, printed) == (130, "")
-    assert said.splitlines()[-1] == "onward: interrupted; what has arrived is kept, and the same command gets the rest"
+    assert (
+        said.splitlines()[-1]
+        == "onward: interrupted; the downloaded part is kept, and the same command continues from there"
+    )
     kept = machine.unfinished_bytes()
     machine.hub.release()
     machine.hub.requests.clear()
@@ -245,7 +248,9 @@ def test_a_server_that_cannot_get_its_model_ends_with_one_sentence(machine: Mach
     machine.set_variable("HF_HUB_OFFLINE", "1")
     with machine.serving(REPO) as log:
         said = list(log)[-1]
-    assert said.startswith(f"onward: HF_HUB_OFFLINE is set, and {machine.hf_home}/hub does not have {REPO}")
+    assert said.startswith(
+        f"onward: HF_HUB_OFFLINE is set, and {machine.hf_home}/hub does not have all files of {REPO}"
+    )
     assert said.endswith(f" (there is no folder {REPO} here)\n")
 
 

@@ -40,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
             drop_unwritable_stdout()
             code = ExitCode.FAILED
         except KeyboardInterrupt:
-            _say("interrupted; what has arrived is kept, and the same command gets the rest")
+            _say("interrupted; the downloaded part is kept, and the same command continues from there")
             return ExitCode.INTERRUPTED
     return code
 

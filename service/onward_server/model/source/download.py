@@ -34,15 +34,15 @@ class Downloader:
         """Files that were not in the cache."""
 
     def get(self, files: Sequence[RemoteFile], *, check: bool) -> None:
-        """Puts the files into the cache that are not there. What an interrupted download has left is used.
+        """Downloads the files that are not in the cache, and continues interrupted downloads.
 
         Args:
             files: The files.
             check: Whether to check the hashes of files that are in the cache already.
 
         Raises:
-            HubError: A file cannot be had, the disk is too small, or a hash is wrong twice. An unfinished file is kept
-                for the next attempt, a wrong one is removed.
+            HubError: A file cannot be downloaded, the disk is too small, or a hash is wrong twice. An unfinished file
+                is kept for the next attempt, a wrong one is removed.
             OSError: The cache cannot be written.
         """
         missing = [file for file in files if not self._is_cached(file, check=check)]
@@ -59,14 +59,14 @@ class Downloader:
             return True
         self._note_long_check(file, file.num_bytes)
         if not _has_hash(path, file):
-            self._progress.note(f"{file.path}: the file in the cache does not match its hash; it is downloaded again")
+            self._progress.note(f"{file.path}: the file in the cache does not match its hash; downloading it again")
             self._cache.discard(self._commit, file)
             return False
         return True
 
     def _note_long_check(self, file: RemoteFile, num_bytes: int) -> None:
         if num_bytes > _LONG_CHECK_BYTES:
-            self._progress.note(f"{file.path}: checking the {size(num_bytes)} that are in the cache")
+            self._progress.note(f"{file.path}: checking the hash of {size(num_bytes)} in the cache")
 
     def _require_space(self, num_bytes: int) -> None:
         folder = next(folder for folder in (self._cache.root, *self._cache.root.parents) if folder.exists())
@@ -92,9 +92,7 @@ class Downloader:
                 wrong = content.digest
                 content.restart()
                 if not is_last:
-                    self._progress.note(
-                        f"{file.path}: what arrived does not match its hash; it is downloaded once more"
-                    )
+                    self._progress.note(f"{file.path}: the download does not match its hash; downloading it again")
             self._cache.drop_partial(file)
         raise HubError(
             f"{file.path} of {self._repo} arrived with the hash {wrong}, but the hub says {file.digest}; it was "
@@ -119,18 +117,20 @@ class Downloader:
             for chunk in body.chunks:
                 content.append(chunk)
                 advance(len(chunk))
-                self._retries.succeeded()
+                if content.is_furthest:
+                    self._retries.succeeded()
         if content.num_bytes < file.num_bytes:
             raise HubUnreachable(f"{file.path} ends at byte {content.num_bytes:,} of {file.num_bytes:,}")
 
 
 class _Content:
-    """The part of a file that is here, with its hash."""
+    """The downloaded part of a file, with its hash."""
 
     def __init__(self, file: RemoteFile, stream: BinaryIO) -> None:
-        """Reads what is here."""
+        """Hashes the part that an earlier download has left."""
         self.file = file
         self.num_bytes = 0
+        self._furthest = 0
         self._stream = stream
         self._hasher = file.hasher()
         stream.seek(0)
@@ -141,6 +141,11 @@ class _Content:
             self.restart()
 
     @property
+    def is_furthest(self) -> bool:
+        """Whether the part is longer than before any restart; a server without ranges may always end too early."""
+        return self.num_bytes > self._furthest
+
+    @property
     def digest(self) -> str:
         """The hash of the part."""
         return self._hasher.hexdigest()
@@ -148,13 +153,14 @@ class _Content:
     def append(self, chunk: bytes) -> None:
         """Writes the next bytes."""
         if self.num_bytes + len(chunk) > self.file.num_bytes:
-            raise HubError(f"{self.file.path}: more than its {self.file.num_bytes:,} bytes arrive; pull it again")
+            raise HubError(f"{self.file.path}: the server sends more than {self.file.num_bytes:,} bytes; pull it again")
         self._stream.write(chunk)
         self._hasher.update(chunk)
         self.num_bytes += len(chunk)
 
     def restart(self) -> None:
-        """Drops what is here."""
+        """Discards the part."""
+        self._furthest = max(self._furthest, self.num_bytes)
         self._stream.truncate(0)
         self._hasher = self.file.hasher()
         self.num_bytes = 0

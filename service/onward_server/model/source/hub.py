@@ -1,7 +1,7 @@
-"""Asks the Hugging Face hub, or the server that HF_ENDPOINT names, for commits, file lists and files.
+"""Client of the Hugging Face hub, or of the server that HF_ENDPOINT names: commits, file lists and files.
 
-huggingface-hub reads its variables (HF_ENDPOINT, HF_HOME, HF_TOKEN and others) when it is imported. It resolves tokens,
-proxies, certificates and offline mode, and names the errors of the hub. Transfers are our own: see decision 0025.
+huggingface-hub reads its variables (HF_ENDPOINT, HF_HOME, HF_TOKEN and others) when it is imported. It provides the
+token, the HTTP session and the error classes. Transfers are our own: see decision 0025.
 """
 
 import logging
@@ -63,7 +63,7 @@ class Body:
 
 
 class Hub:
-    """The hub that the environment names, asked with the user's token."""
+    """A hub, and the cache of what was downloaded from it."""
 
     def __init__(
         self, *, endpoint: str, cache_folder: Path, is_offline: bool = False, token: str | None = None
@@ -83,7 +83,7 @@ class Hub:
 
     @classmethod
     def from_environment(cls) -> "Hub":
-        """The hub, the cache and the mode that the variables of huggingface-hub name."""
+        """The hub, cache folder and offline mode that the variables of huggingface-hub set."""
         return cls(
             endpoint=constants.ENDPOINT,
             cache_folder=Path(constants.HF_HUB_CACHE).absolute(),
@@ -112,7 +112,7 @@ class Hub:
         """Lists all files of a commit.
 
         Raises:
-            HubError: The list cannot be had, or is not one.
+            HubError: The list cannot be read.
         """
         files: list[RemoteFile] = []
         cursor: str | None = None
@@ -135,7 +135,7 @@ class Hub:
         The token goes to the hub only, not to another host to which the hub redirects.
 
         Raises:
-            HubError: The file cannot be had.
+            HubError: The file cannot be downloaded.
         """
         url = f"{self.endpoint}/{repo}/resolve/{commit}/{quote(path)}"
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
@@ -193,7 +193,7 @@ class Hub:
         except HfHubHTTPError as error:
             raise self._refusal(error, repo, revision, path) from None
         except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-            raise HubError(f"{self.endpoint} cannot be asked: {_quoted(error)}; correct HF_ENDPOINT") from None
+            raise HubError(f"{self.endpoint} is not a usable address: {_quoted(error)}; correct HF_ENDPOINT") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             raise HubUnreachable(
                 f"{self._host} cannot be reached: {_reason(error)}; check the network, the proxy and HF_ENDPOINT"
@@ -201,7 +201,7 @@ class Hub:
         except httpx2.RequestError as error:
             raise HubUnreachable(f"the connection to {self._host} was lost: {_reason(error)}") from None
         except (OIDCError, DeviceCodeError) as error:
-            raise HubError(f"the token for {self._host} cannot be had: {_quoted(error)}") from None
+            raise HubError(f"no token for {self._host} can be obtained: {_quoted(error)}") from None
 
     def _refusal(self, error: HfHubHTTPError, repo: str, revision: str | None, path: str | None) -> HubError:
         """The error for a status that is not success."""
@@ -233,7 +233,7 @@ class Hub:
             case _ if status == 403:
                 sentence = f"{self._host} forbids reading {repo}; use a token that may read it{says}"
             case _:
-                sentence = f"{self._host} answers with status {status} when asked for {path or repo}{says}"
+                sentence = f"{self._host} responds with status {status} to a request for {path or repo}{says}"
         return HubError(sentence)
 
     def _revisions(self, repo: str) -> str:
@@ -263,7 +263,7 @@ class Hub:
         return RemoteFile(path=path, num_bytes=size, digest=digest)
 
     def _not_a_hub(self, reason: str) -> HubError:
-        return HubError(f"{self.endpoint} does not answer as a hub does: {reason}; check HF_ENDPOINT")
+        return HubError(f"{self.endpoint} does not respond like a Hugging Face hub: {reason}; check HF_ENDPOINT")
 
     @property
     def _host(self) -> str:

@@ -7,6 +7,7 @@ moved into place when it is complete and its hash is right. Links are made when 
 
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Generator, Sequence
@@ -15,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from onward_server.model.source.remote_file import RemoteFile
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class HubCache:
@@ -42,7 +45,7 @@ class HubCache:
             commit = (self._folder / "refs" / revision).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             commit = revision
-        return commit if commit and "/" not in commit and self.snapshot(commit).is_dir() else None
+        return commit if _COMMIT.fullmatch(commit) and self.snapshot(commit).is_dir() else None
 
     def file(self, commit: str, file: RemoteFile) -> Path | None:
         """Where a whole file of a commit lies: among the links, or else among the blobs."""

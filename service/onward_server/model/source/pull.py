@@ -1,4 +1,4 @@
-"""Gets a model from the Hugging Face hub: one graph of one commit, and the files that describe it."""
+"""Downloads a model from the Hugging Face hub: one graph of one commit, and the files that describe it."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ class PulledModel:
 
 
 class Puller:
-    """Gets models from one hub."""
+    """Downloads models from one hub."""
 
     def __init__(self, hub: Hub, progress: PullProgress, pause: Callable[[float], None] = time.sleep) -> None:
         """Sends nothing yet. `pause` waits some seconds before the hub is asked again."""
@@ -47,12 +47,12 @@ class Puller:
         self._pause = pause
 
     def pull(self, repository: HubRepository, variant: str | None) -> PulledModel:
-        """Gets the commit to which the revision points now, and checks the hashes of what was there already.
+        """Downloads the current commit of the revision, and checks the hashes of files that are in the cache already.
 
-        Offline, gets what is in the cache.
+        In offline mode, returns the cached model.
 
         Raises:
-            HubError: The model cannot be had.
+            HubError: The model cannot be downloaded.
             ModelFolderError: The repository has no graph that can be chosen, or the graph cannot be read.
         """
         if self._hub.is_offline:
@@ -62,12 +62,12 @@ class Puller:
             return self._complete(repository, variant, commit, check=True)
 
     def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> PulledModel:
-        """Gets the commit that is in the cache, or else the one to which the revision points now.
+        """Returns the commit that is in the cache, or else downloads the current one.
 
-        A cached model needs no hub. If the revision points to another commit by now, a note says so.
+        A cached model is used without a hub, too. If the revision has moved to another commit, a note says so.
 
         Raises:
-            HubError: The model is not in the cache and cannot be had.
+            HubError: The model is not in the cache and cannot be downloaded.
             ModelFolderError: The repository has no graph that can be chosen, or the graph cannot be read.
         """
         if self._hub.is_offline:
@@ -88,8 +88,8 @@ class Puller:
             self._progress.note(f"{error}; using commit {cached.commit} of {repository}, which is in the cache")
         else:
             self._progress.note(
-                f"{repository} is at commit {commit} by now; using commit {cached.commit}, which is in the cache. "
-                f"`onward pull {repository}` gets the new one"
+                f"{repository} has moved to commit {commit}; using commit {cached.commit}, which is in the cache. "
+                f"`onward pull {repository}` downloads the new one"
             )
         return cached
 
@@ -100,7 +100,7 @@ class Puller:
         return Retries(note=self._progress.note, pause=self._pause)
 
     def _complete(self, repository: HubRepository, variant: str | None, commit: str, *, check: bool) -> PulledModel:
-        """Puts everything of the model that is missing into the cache."""
+        """Downloads the files of the model that are not in the cache."""
         repo, source, retries = _repo(repository), str(repository), self._retries()
         files = {file.path: file for file in retries.until_answered(lambda: self._hub.files(repo, commit))}
         cache = HubCache(self._hub.cache_folder, repo)
@@ -136,7 +136,7 @@ class Puller:
         return PulledModel(commit=commit, folder=cache.snapshot(commit), choice=choice)
 
     def _cached(self, repository: HubRepository, variant: str | None) -> PulledModel | None:
-        """The model as far as it is in the cache; None: it is not there, or not all of it."""
+        """The model in the cache; None if it is not there or not complete."""
         cache = HubCache(self._hub.cache_folder, _repo(repository))
         commit = cache.commit_of(_revision(repository))
         if commit is None:
@@ -162,7 +162,7 @@ class Puller:
         if found is None:
             wanted = f"{repository}{f':{variant}' if variant else ''}"
             raise HubError(
-                f"HF_HUB_OFFLINE is set, and {self._hub.cache_folder} does not have {wanted}, or not all of it; unset "
+                f"HF_HUB_OFFLINE is set, and {self._hub.cache_folder} does not have all files of {wanted}; unset "
                 f"HF_HUB_OFFLINE, or run `onward pull {wanted}` where the hub can be reached"
             )
         self._progress.note(
@@ -194,7 +194,7 @@ def _unwritable(cache: Path, error: OSError) -> str:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return (
                 f"the disk of {cache} is full: {error.strerror}; free some space, or set HF_HOME to a folder on "
-                "another disk. What has arrived is kept"
+                "another disk. The downloaded part is kept"
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"uid {os.geteuid()} may not write {path}: {error.strerror}; {remedy}"

@@ -21,7 +21,7 @@ class PullProgress(Protocol):
         ...
 
     def transfer(self, file: RemoteFile, start: int) -> AbstractContextManager[Advance]:
-        """Shows the transfer of a file while the block runs; `start` bytes are there already."""
+        """Shows the transfer of a file while the block runs; `start` bytes were downloaded before."""
         ...
 
 
@@ -53,7 +53,7 @@ class ProgressLines:
                 self._say(f"{file.path}: {size(num_bytes)} of {size(file.num_bytes)}, {size(int(rate))} per second")
 
         yield advance
-        resumed = f", of which {size(start)} were there" if start else ""
+        resumed = f", {size(start)} of it were downloaded before" if start else ""
         self._say(f"{file.path}: {size(file.num_bytes)} in {self._clock() - started_s:.1f} s{resumed}")
 
 

@@ -1,4 +1,4 @@
-"""Decides how long to wait before the hub is asked again, and when to stop asking."""
+"""Decides how long to wait before a failed request is repeated, and when to give up."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,24 +14,24 @@ _LONGEST_WAIT_S = 120.0
 
 @dataclass(slots=True, kw_only=True)
 class Retries:
-    """Counts the failures since the last success. The first attempt after a lost connection is made at once."""
+    """Counts the failures since the last success. The first retry is immediate unless the hub asks for a delay."""
 
     note: Callable[[str], None]
-    """Tells the user why nothing happens."""
+    """Shows the user a sentence before each wait."""
     waits_s: Sequence[float] = (0, 1, 2, 4, 8)
     """How long to wait before each further attempt, if the hub does not say."""
     pause: Callable[[float], None] = time.sleep
     _failures: int = 0
 
     def succeeded(self) -> None:
-        """Starts to count again."""
+        """Resets the count."""
         self._failures = 0
 
     def until_answered(self, ask: Callable[[], _T]) -> _T:
-        """Returns what `ask` returns. Without an answer, asks once more only: there may be no network.
+        """Returns the result of `ask`, and repeats it while the hub is busy. A lost connection is retried only once.
 
         Raises:
-            HubUnreachable: No attempt was answered.
+            HubUnreachable: The last attempt failed, too.
         """
         while True:
             try:
@@ -55,6 +55,6 @@ class Retries:
         wait_s = error.retry_after_s if error.retry_after_s is not None else self.waits_s[self._failures]
         self._failures += 1
         if wait_s > _LONGEST_WAIT_S:
-            raise HubUnreachable(f"{error}; it asks to come back in {wait_s:.0f} s") from None
+            raise HubUnreachable(f"{error}; it asks to retry after {wait_s:.0f} s") from None
         self.note(f"{error}; trying again {f'in {wait_s:.0f} s' if wait_s else 'now'}")
         self.pause(wait_s)

@@ -268,12 +268,19 @@ def test_a_server_that_ignores_ranges_sends_the_whole_file_again(machine: Machin
     assert contents(machine.pull().folder) == wanted()
 
 
+def test_a_server_that_ignores_ranges_and_always_ends_early_is_given_up(machine: Machine) -> None:
+    machine.hub.commit(REPO, FILES)
+    machine.hub.faults.append(Cut(path="model.onnx_data", after=100_000, ignores_range=True, times=99))
+    assert "was lost: " in machine.refused(HubUnreachable)
+    assert machine.pauses == [0, 1, 2, 4, 8]
+
+
 @pytest.mark.parametrize("path", ["onnx/model.onnx_data", "config.json"])
 def test_a_content_with_the_wrong_hash_is_downloaded_once_more(machine: Machine, path: str) -> None:
     machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(Corrupt(path=path))
     assert contents(machine.pull().folder) == wanted()
-    assert f"{path}: what arrived does not match its hash; it is downloaded once more" in machine.notes
+    assert f"{path}: the download does not match its hash; downloading it again" in machine.notes
 
 
 @pytest.mark.parametrize("path", ["onnx/model.onnx_data", "onnx/model.onnx", "config.json"])
@@ -306,7 +313,7 @@ def test_a_damaged_file_in_the_cache_is_replaced_by_a_pull(machine: Machine) -> 
     blob = (machine.pull().folder / "onnx/model.onnx_data").resolve()
     blob.write_bytes(b"?" * len(WEIGHTS))
     assert contents(machine.pull().folder) == wanted()
-    assert any(note.endswith("does not match its hash; it is downloaded again") for note in machine.notes)
+    assert any(note.endswith("does not match its hash; downloading it again") for note in machine.notes)
 
 
 def test_a_branch_that_moves_during_a_pull_does_not_mix_two_commits(machine: Machine) -> None:
@@ -325,8 +332,8 @@ def test_a_server_takes_the_cached_commit_and_says_that_the_branch_has_moved(mac
     new = machine.hub.commit(REPO, {**FILES, "config.json": b'{"changed": 1}'})
     assert machine.get().commit == old
     assert machine.notes[-1] == (
-        f"owner/model is at commit {new} by now; using commit {old}, which is in the cache. "
-        "`onward pull owner/model` gets the new one"
+        f"owner/model has moved to commit {new}; using commit {old}, which is in the cache. "
+        "`onward pull owner/model` downloads the new one"
     )
     assert machine.pull().commit == machine.get().commit == new
 
@@ -402,7 +409,7 @@ def test_offline_a_model_that_is_not_in_the_cache_is_refused(machine: Machine) -
     machine.pull()
     machine.is_offline = True
     assert machine.refused(variant="q4") == (
-        f"HF_HUB_OFFLINE is set, and {machine.cache_folder} does not have owner/model:q4, or not all of it; unset "
+        f"HF_HUB_OFFLINE is set, and {machine.cache_folder} does not have all files of owner/model:q4; unset "
         "HF_HUB_OFFLINE, or run `onward pull owner/model:q4` where the hub can be reached"
     )
 
@@ -412,7 +419,7 @@ def test_an_interrupted_pull_leaves_nothing_that_a_server_would_take(machine: Ma
     machine.hub.faults.append(Answer(path="model.onnx_data_1", status=404, times=9))
     machine.refused()
     machine.is_offline = True
-    assert "does not have owner/model" in machine.refused()
+    assert "does not have all files of owner/model" in machine.refused()
 
 
 def test_a_gated_repository_says_what_to_accept_and_what_to_set(machine: Machine) -> None:
@@ -496,7 +503,7 @@ def test_a_revision_leads_to_no_other_folder(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     (machine.pull().folder.parents[2] / "secret").write_text("a" * 40)
     machine.is_offline = True
-    assert "does not have owner/model@../../secret" in machine.refused(revision="../../secret")
+    assert "does not have all files of owner/model@../../secret" in machine.refused(revision="../../secret")
 
 
 def test_an_unknown_variant_lists_those_that_are_there(machine: Machine) -> None:
@@ -630,7 +637,7 @@ def test_a_rate_limit_is_waited_for(machine: Machine) -> None:
 def test_a_hub_that_asks_for_an_hour_is_not_waited_for(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(Answer(path="revision/main", status=503, headers={"Retry-After": "3600"}))
-    assert machine.refused(HubUnreachable).endswith("; it asks to come back in 3600 s")
+    assert machine.refused(HubUnreachable).endswith("; it asks to retry after 3600 s")
     assert not machine.pauses
 
 
@@ -669,7 +676,7 @@ REFUSALS = {
     ),
     "another status": (
         Answer(path="main", status=418, body=b"tea"),
-        "{host} answers with status 418 when asked for owner/model (the hub says: tea)",
+        "{host} responds with status 418 to a request for owner/model (the hub says: tea)",
     ),
     "a file that is gone": (
         Answer(path="config.json", status=404, headers={"X-Error-Code": "EntryNotFound"}),
@@ -723,7 +730,7 @@ def test_a_server_that_is_no_hub_is_named(machine: Machine, body: bytes) -> None
     commit = machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(Answer(path=f"tree/{commit}", status=200, body=body))
     said = machine.refused()
-    assert said.startswith(f"{machine.hub.url} does not answer as a hub does: ")
+    assert said.startswith(f"{machine.hub.url} does not respond like a Hugging Face hub: ")
     assert said.endswith("; check HF_ENDPOINT")
 
 
@@ -741,7 +748,7 @@ def test_an_address_that_is_none_is_named(machine: Machine, endpoint: str) -> No
 def test_a_file_that_is_longer_than_the_hub_says_is_not_taken(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(Answer(path="config.json", status=200, body=b"x" * 100, times=9))
-    assert machine.refused() == "config.json: more than its 19 bytes arrive; pull it again"
+    assert machine.refused() == "config.json: the server sends more than 19 bytes; pull it again"
 
 
 def test_two_processes_download_a_file_once(machine: Machine) -> None:

@@ -16,7 +16,7 @@ def test_a_long_download_has_a_line_every_ten_seconds_and_one_at_its_end() -> No
     assert lines == [
         "model.onnx_data: 2.2 GiB of 3.0 GiB, 120.0 MiB per second",
         "model.onnx_data: 3.0 GiB of 3.0 GiB, 100.0 MiB per second",
-        "model.onnx_data: 3.0 GiB in 20.0 s, of which 1.0 GiB were there",
+        "model.onnx_data: 3.0 GiB in 20.0 s, 1.0 GiB of it were downloaded before",
     ]
 
 
