@@ -233,7 +233,7 @@ class OnnxSession:
             binding.copy_host_inputs()
             self.raw.run_with_iobinding(binding.raw, None)
         except Exception as error:  # onnxruntime raises a class of its own per status code
-            raise EngineFailed(f"the run failed: {error}") from error
+            raise EngineFailed(f"the run failed: {_one_line(error)}") from error
 
     def view(self, pointer: int, shape: Sequence[int], element_type: ElementType) -> ort.OrtValue:
         """A tensor over memory on this session's device, without a copy."""
@@ -361,6 +361,10 @@ def _with_options(provider: str, options: SessionOptions) -> str | tuple[str, di
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _zeros_on_cuda(shape: Sequence[int], element_type: ElementType, device_id: int) -> ort.OrtValue:

@@ -41,7 +41,7 @@ def served_graph(
         ModelFolderError: The ONNX file has changed since it was checked, or the trial of its graph failed.
     """
     graph = _in_place(folder)
-    trial = LoadTrial(folder, graph)
+    trial = LoadTrial(folder, graph, on_cpu=uses_cpu(options))
     outcome: Outcome
     if rewriter is None:
         outcome = Kept(reason="rewriting is off")

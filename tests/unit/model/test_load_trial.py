@@ -12,6 +12,7 @@ from onnx import helper
 from onward_server.errors import ModelFolderError
 from onward_server.model import load_trial
 from onward_server.model.bounded_process import Limits, run_bounded
+from onward_server.model.load_trial import LoadTrial
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions
 from onward_server.model.source import onnx_file
@@ -91,12 +92,34 @@ def test_a_graph_that_is_not_plain_is_tried_once_and_served(tmp_path: Path, tria
     assert limits.processor_s < 10
 
 
-def test_a_graph_that_the_trial_cannot_load_is_reported_by_the_server(tmp_path: Path) -> None:
+def test_a_graph_that_onnx_runtime_cannot_load_is_reported_as_in_the_server(tmp_path: Path) -> None:
     def misspell(model: onnx.ModelProto) -> None:
         model.graph.node[0].op_type = "NoSuchOperator"
 
     with pytest.raises(ModelFolderError, match=re.escape("model.onnx cannot be loaded: ") + ".*NoSuchOperator"):
         load(write_bomb(tmp_path / "tiny", misspell))
+
+
+def test_a_graph_that_the_cpu_cannot_load_passes_the_trial_if_it_will_run_elsewhere(tmp_path: Path) -> None:
+    def misspell(model: onnx.ModelProto) -> None:
+        model.graph.node[0].op_type = "NoSuchOperator"
+
+    folder = ModelFolder.read(write_bomb(tmp_path / "tiny", misspell))
+    LoadTrial(folder, None, on_cpu=False).require_passed()
+    with pytest.raises(ModelFolderError, match="NoSuchOperator"):
+        LoadTrial(folder, None, on_cpu=True).require_passed()
+
+
+def test_an_error_of_a_run_has_one_line(tmp_path: Path) -> None:
+    def widen(model: onnx.ModelProto) -> None:
+        mask = next(value for value in model.graph.input if value.name == "attention_mask")
+        mask.type.tensor_type.shape.dim[1].dim_value = 5
+
+    with pytest.raises(
+        ModelFolderError, match=r"its first run failed: the run failed: .* Got: .* Expected: 5"
+    ) as rejection:
+        load(write_bomb(tmp_path / "tiny", widen))
+    assert "\n" not in str(rejection.value)
 
 
 def squares(model: onnx.ModelProto) -> None:
