@@ -6,6 +6,9 @@
 Both servers run at the same time and are measured in turn, so that a slow moment of the machine affects both. Calls are
 unary and greedy, with different prompts, and ignore end tokens. The log probabilities of all tokens are compared: alone
 with in company, and the tokens with those of the older version.
+
+Tokens per second of processor time do not depend on what else the machine does. If a server has a single thread, they
+equal tokens per second on an idle machine.
 """
 
 import argparse
@@ -31,10 +34,12 @@ from testing.tiny_model import write_tiny_tokenizer
 if TYPE_CHECKING:  # in the stubs only
     from onward.v1.completion_service_pb2_grpc import CompletionServiceAsyncStub
 
+TOKENS, TOKENS_CPU = "tokens_per_s", "tokens_per_processor_s"
 OURS, THEIRS = "onward", "baseline"
 _FLAGS = ("--listen", "127.0.0.1:0", "--slots", "8", "--context-length", "1024")
 _CACHE = "--cache-dir"
 
+Speeds = dict[str, float]
 Tokens = list[tuple[int, float]]
 """Ids and log probabilities."""
 
@@ -45,7 +50,7 @@ class Measured:
 
     server: ServerProcess
     stub: "CompletionServiceAsyncStub"
-    tokens_per_s: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    speeds: dict[int, list[Speeds]] = field(default_factory=dict[int, list[Speeds]])
     """By number of calls at once, one value a run."""
 
     async def complete(self, jobs: Sequence[completion_pb2.CompleteRequest]) -> list[Tokens]:
@@ -56,13 +61,14 @@ class Measured:
             for response in responses
         ]
 
-    async def measure(self, jobs: Sequence[completion_pb2.CompleteRequest], calls: int) -> float:
-        """Tokens per second for all jobs, with so many calls at once."""
-        started_s = time.perf_counter()
+    async def measure(self, jobs: Sequence[completion_pb2.CompleteRequest], calls: int) -> Speeds:
+        """Makes all calls, so many at once."""
+        started_s, started_cpu_s = time.perf_counter(), self.server.cpu_s()
         num_tokens = 0
         for first in range(0, len(jobs), calls):
             num_tokens += sum(map(len, await self.complete(jobs[first : first + calls])))
-        return num_tokens / (time.perf_counter() - started_s)
+        ended_s, ended_cpu_s = time.perf_counter(), self.server.cpu_s()
+        return {TOKENS: num_tokens / (ended_s - started_s), TOKENS_CPU: num_tokens / (ended_cpu_s - started_cpu_s)}
 
 
 async def start_s(*command: str) -> float:
@@ -94,7 +100,8 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
     jobs = requests(max(arguments.calls), prompt=arguments.prompt, output=arguments.output)
     for job in jobs:
         job.logprobs.CopyFrom(sampling_pb2.LogprobOptions())
-    words = ("serve", "--model", str(arguments.folder), *_FLAGS)
+    threads = ("--threads", str(arguments.threads), "--no-spinning") if arguments.threads else ()
+    words = ("serve", "--model", str(arguments.folder), *_FLAGS, *threads)
     ours, theirs = (str(Path(sys.executable).with_name("onward")), *words), (str(arguments.baseline), *words)
     seconds = await starts(ours, arguments.starts)
     seconds[THEIRS] = [await start_s(*theirs) for _ in range(arguments.starts)]
@@ -110,9 +117,9 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
         for run in range(arguments.runs + 1):
             for calls in arguments.calls:
                 for server in servers.values():
-                    speed = await server.measure(jobs, calls)
+                    speeds = await server.measure(jobs, calls)
                     if run:
-                        server.tokens_per_s.setdefault(calls, []).append(speed)
+                        server.speeds.setdefault(calls, []).append(speeds)
         memory = {name: server.server.peak_memory_bytes() for name, server in servers.items()}
     ids = {name: [[token for token, _ in tokens] for tokens in found] for name, found in alone.items()}
     return {
@@ -128,12 +135,13 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _row(calls: int, servers: dict[str, Measured]) -> dict[str, object]:
     row: dict[str, object] = {"calls_at_once": calls}
-    for name, server in servers.items():
-        speeds = server.tokens_per_s[calls]
-        row[f"{name}_tokens_per_s"] = round(statistics.median(speeds), 1)
-        row[f"{name}_tokens_per_s_range"] = [round(min(speeds), 1), round(max(speeds), 1)]
-    pairs = zip(servers[OURS].tokens_per_s[calls], servers[THEIRS].tokens_per_s[calls], strict=True)
-    row["ratio"] = round(statistics.median(mine / other for mine, other in pairs), 2)
+    for key in (TOKENS, TOKENS_CPU):
+        values = {name: [speeds[key] for speeds in server.speeds[calls]] for name, server in servers.items()}
+        for name, found in values.items():
+            row[f"{name}_{key}"] = round(statistics.median(found), 1)
+            row[f"{name}_{key}_range"] = [round(min(found), 1), round(max(found), 1)]
+        ratios = [mine / other for mine, other in zip(values[OURS], values[THEIRS], strict=True)]
+        row[f"ratio_{key}"] = round(statistics.median(ratios), 2)
     return row
 
 
@@ -141,6 +149,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--baseline", type=Path, required=True, metavar="ONWARD")
+    parser.add_argument("--threads", type=int, help="of each server, which do not spin then")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 4, 8])

@@ -350,3 +350,18 @@ def test_graphs_are_rewritten_for_the_cpu_only(tmp_path: Path, rewriter: Rewrite
     served = served_graph(folder, options, rewriter, prefill_chunk=64)
     assert served.origin == "as exported, because graphs are rewritten for the CPU only"
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_graph_with_slots_and_a_large_vocabulary_computes_the_last_logits_only(
+    tmp_path: Path, rewriter: Rewriter
+) -> None:
+    folder = write_tiny_model(tmp_path / "tiny")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 1 << 20}))  # the graph has 512
+    loaded, original = load_rewritten(folder, rewriter), load_rewritten(folder, None)
+    assert loaded.origin == "rewritten: logits of last tokens only"
+    for length in (1, 2, 40, 255, 256):
+        tokens = np.arange(3, 3 + length, dtype=np.int64)
+        assert np.array_equal(loaded.causal_lm.prefill(0, tokens), original.causal_lm.prefill(0, tokens))
+        loaded.causal_lm.release(0)
+        original.causal_lm.release(0)

@@ -109,7 +109,9 @@ class _Run:
 
     @classmethod
     def of(cls, way: str, case: Expected, row: int, logits: Logits) -> "_Run":
-        return cls(place=f"a prompt of {len(case.prompt)} tokens {way}", logits=logits, alone=case.logits[row])
+        decoded = f" and {row} decoded ones" if row else ""
+        place = f"a prompt of {len(case.prompt)} tokens{decoded} {way}"
+        return cls(place=place, logits=logits, alone=case.logits[row])
 
 
 def _runs(model: CausalLM, expected: Sequence[Expected]) -> Iterator[_Run]:
