@@ -39,10 +39,8 @@ class HubCache:
 
     def commit_of(self, revision: str) -> str | None:
         """The commit at which a branch or tag was last seen, or the commit itself; None if it is not cached."""
-        if ".." in PurePosixPath(revision).parts:
-            return None
         try:
-            commit = (self._folder / "refs" / revision).read_text(encoding="ascii").strip()
+            commit = self._ref(revision).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             commit = revision
         return commit if _COMMIT.fullmatch(commit) and self.snapshot(commit).is_dir() else None
@@ -123,13 +121,24 @@ class HubCache:
 
     def set_commit(self, revision: str, commit: str) -> None:
         """Notes the commit of a branch or tag."""
-        if revision == commit or ".." in PurePosixPath(revision).parts or self.commit_of(revision) == commit:
+        if revision == commit or self.commit_of(revision) == commit:
             return
-        path = self._folder / "refs" / revision
+        path = self._ref(revision)
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         new.write_text(commit, encoding="ascii")
         new.replace(path)
+
+    def _ref(self, revision: str) -> Path:
+        """The file with the commit of a branch or tag, whose name may hold slashes.
+
+        Raises:
+            ValueError: The name leads out of the folder.
+        """
+        path = PurePosixPath(revision)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{revision!r} is not the name of a revision")
+        return self._folder / "refs" / path
 
     def _blob(self, file: RemoteFile) -> Path:
         return self._folder / "blobs" / file.digest

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -132,7 +132,8 @@ class Puller:
         if not downloader.num_downloaded:
             self._progress.note(f"{repository}: all files are in the cache")
         cache.link(commit, [*needed, files[graph]])  # in this order: a snapshot with a graph is complete
-        cache.set_commit(_revision(repository), commit)
+        with suppress(ValueError):  # a name that no branch has, which some hubs resolve
+            cache.set_commit(_revision(repository), commit)
         return PulledModel(commit=commit, folder=cache.snapshot(commit), choice=choice)
 
     def _cached(self, repository: HubRepository, variant: str | None) -> PulledModel | None:

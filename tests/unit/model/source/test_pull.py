@@ -499,11 +499,17 @@ def test_an_unknown_revision_is_named_if_the_others_are_not_known(machine: Machi
     assert machine.refused(revision="v2") == "owner/model has no revision v2; name one of its branches, tags or commits"
 
 
-def test_a_revision_leads_to_no_other_folder(machine: Machine) -> None:
-    machine.hub.commit(REPO, FILES)
-    (machine.pull().folder.parents[2] / "secret").write_text("a" * 40)
+@pytest.mark.parametrize("is_absolute", [False, True])
+def test_a_revision_leads_to_no_other_folder(machine: Machine, *, is_absolute: bool) -> None:
+    commit = machine.hub.commit(REPO, FILES)
+    secret = machine.pull().folder.parents[2] / "secret"
+    secret.write_text(commit)
+    revision = str(secret) if is_absolute else "../../secret"
+    machine.hub.commit(REPO, {**FILES, "config.json": b'{"changed": 1}'}, branch=revision)
+    assert machine.pull(revision=revision).commit != commit
+    assert secret.read_text() == commit
     machine.is_offline = True
-    assert "does not have all files of owner/model@../../secret" in machine.refused(revision="../../secret")
+    assert f"does not have all files of owner/model@{revision}" in machine.refused(revision=revision)
 
 
 def test_an_unknown_variant_lists_those_that_are_there(machine: Machine) -> None:
