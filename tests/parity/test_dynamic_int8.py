@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from models.export.decoder_graph import Layout
-from onward_server.model import loader
+from onward_server.model import fitting, loader
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.load_independence import measure_load_independence
@@ -40,7 +40,7 @@ def folder(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> LoadedModel:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loader, "MAX_ISOLATION_CHUNK", CHUNK)
+        patch.setattr(fitting, "MAX_ISOLATION_CHUNK", CHUNK)
         return load(folder)
 
 

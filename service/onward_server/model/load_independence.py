@@ -68,17 +68,18 @@ def measure_load_independence(model: CausalLM, *, are_long_runs_exact: bool = Tr
     enough, or long runs are not exact (see `LongRuns`), its runs are isolated (see `SlotCausalLM.isolate_runs`). All
     slots are empty before and after.
     """
-    if isinstance(model, SlotCausalLM) and not np.array_equal(_probe(model, 1), _probe(model, model.num_slots)):
-        model.min_decode_rows = 2
     if are_long_runs_exact and _is_independent(model):
         return True
     return isinstance(model, SlotCausalLM | GrowingCausalLM) and model.isolate_runs() and _is_independent(model)
 
 
 def _is_independent(model: CausalLM) -> bool:
-    crowded = _probe(model, model.num_slots)
-    sizes = {min(num_rows, model.num_slots) for num_rows in (1, 2, 8)}
-    return all(np.array_equal(_probe(model, size), crowded) for size in sizes) and _is_chunk_invariant(model)
+    """Whether the probes agree; pads lone rows of a SlotCausalLM if that helps."""
+    alone, *crowded = [_probe(model, min(size, model.num_slots)) for size in (1, 2, 8, model.num_slots)]
+    if isinstance(model, SlotCausalLM) and not np.array_equal(alone, crowded[-1]):
+        model.min_decode_rows = 2
+        alone = _probe(model, 1)
+    return all(np.array_equal(alone, other) for other in crowded) and _is_chunk_invariant(model)
 
 
 def _probe(model: CausalLM, num_rows: int) -> Logits:
