@@ -70,13 +70,23 @@ _KINDS = (
         remedy=_TEXT_ONLY,
     ),
     _Kind(
+        inputs=r"^(inputs?_)?hidden_states?$",
+        what="continues the work of another graph (input {found}), as the head or a part of a split model does",
+        remedy="export the decoder as one graph",
+    ),
+    _Kind(
         inputs=r"conv|ssm|recurrent|mamba|rwkv|wkv|state",
         op_types=r"linearattention|convwithstate|gateddelta",
         what="keeps a recurrent state ({found}), as Mamba, RWKV, LFM2, Qwen3.5 and Granite 4 Hybrid do",
         remedy="serve a model with attention in all layers, whose only state is a KV cache",
     ),
     _Kind(
-        outputs=r"last_hidden_state|pooler_output|sentence_embedding|token_embedding|^embeddings?$",
+        outputs=r"audio|wave|spectrogram|speech|image(?!_embed)|pixel",
+        what="makes sounds or images (output {found})",
+        remedy=_CAUSAL,
+    ),
+    _Kind(
+        outputs=r"last_hidden_state|pooler_output|_embeds?$|sentence_embedding|token_embedding|^embeddings?$",
         unless_inputs=r"past|cache",
         what="is an encoder or embedding model (output {found})",
         remedy=_CAUSAL,

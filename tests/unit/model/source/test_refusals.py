@@ -140,6 +140,8 @@ CASES: dict[str, Spoil] = {
     "Mamba, RWKV, LFM2, Qwen3.5, Granite 4 Hybrid": graph(["input_ids", "past_conv.0", *PAST]),
     "A PagedAttention export": graph(["input_ids", "block_table", "slot_mapping", *PAST]),
     "A graph compiled for a device": graph(["input_ids", *PAST], op_type="EPContext"),
+    "A part of a split model": graph(["hidden_states", *PAST]),
+    "A text-to-speech model": graph(["input_ids", "style", "speed"], ["waveform"]),
     "A generation loop": graph(["input_ids", "max_length", "min_length"], op_type="BeamSearch"),
     "Another network": graph(["sample", "timestep"], ["out_sample"]),
     "Files of Qwen's or GPT-2's slow tokenizer": tokenizer("vocab.json", "merges.txt"),
