@@ -62,4 +62,4 @@ def log_memory(models: Sequence[LoadedModel]) -> None:
 
 
 def _described(graph: Graph) -> str:
-    return f"{graph.path} ({graph.variant}, {size_text(graph.num_bytes)})"
+    return f"{graph.path} ({size_text(graph.num_bytes)})"

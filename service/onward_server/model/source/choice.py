@@ -53,7 +53,8 @@ class Graph:
     @classmethod
     def of(cls, path: str, num_bytes: int) -> "Graph":
         """Reads the precision from the name."""
-        name, variant = stem, _ = PurePosixPath(path).stem, "fp32"
+        stem = PurePosixPath(path).stem
+        name, variant = stem, "fp32"
         if found := _NAME_AND_PRECISION.fullmatch(stem):
             name, variant = found["name"], found["precision"].lower()
         elif found := _NAME_AND_OTHER_SUFFIX.fullmatch(stem):

@@ -94,12 +94,16 @@ def _require_onnx_file(path: Path, *, source: Path) -> None:
 
 
 def _snapshot(folder: Path) -> Path:
-    """The current snapshot, if the folder is that of a repository in the Hugging Face cache, or else the folder."""
-    main = folder / "refs" / "main"
-    if not (main.is_file() and (folder / "snapshots").is_dir()):
+    """The snapshot that `main` names, or the only one, if the folder is a repository in the Hugging Face cache."""
+    snapshots = folder / "snapshots"
+    if not (snapshots.is_dir() and (folder / "refs").is_dir()):
         return folder
-    snapshot = folder / "snapshots" / read_text(main, _MAX_REF_BYTES).strip()
-    return snapshot if snapshot.is_dir() else folder
+    main = folder / "refs" / "main"
+    named = snapshots / read_text(main, _MAX_REF_BYTES).strip() if main.is_file() else None
+    if named is not None and named.is_dir():
+        return named
+    found = [path for path in snapshots.iterdir() if path.is_dir()]
+    return found[0] if len(found) == 1 else folder
 
 
 def _require_one_repository(folder: Path, files: Iterable[str]) -> None:

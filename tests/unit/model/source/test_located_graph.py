@@ -161,6 +161,13 @@ def test_a_folder_with_too_many_files_is_rejected(folder: Path) -> None:
         ModelFolder.read(folder)
 
 
+def test_the_only_snapshot_needs_no_branch(folder: Path) -> None:
+    """A download of a commit by its hash leaves refs/ without `main`."""
+    repository = to_cache(folder)
+    (repository / "refs" / "main").unlink()
+    assert ModelFolder.read(repository).path == repository / "snapshots" / COMMIT
+
+
 def test_the_whole_cache_is_rejected_with_the_folders_in_it(folder: Path) -> None:
     """Choosing the only graph that is found there would be a guess."""
     cache = to_cache(folder).parent
