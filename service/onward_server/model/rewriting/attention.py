@@ -62,8 +62,14 @@ class Attention:
     output_type: int
 
 
-def read_attention(graph: Graph, region: Region, context_length: int) -> Attention:
+def read_attention(graph: Graph, region: Region, context_length: int, *, takes_single_tokens: bool) -> Attention:
     """Reads what a part of the graph computes.
+
+    Args:
+        graph: The graph.
+        region: Where the attention lies.
+        context_length: Number of tokens of the model's context. A longer window is no window.
+        takes_single_tokens: Whether the graph is meant for one new token a run, so that its mask may be wrong for more.
 
     Raises:
         NotRewritable: It is not an attention that GroupQueryAttention can compute.
@@ -85,9 +91,8 @@ def read_attention(graph: Graph, region: Region, context_length: int) -> Attenti
             query_type=probe.types[0],
             output_type=probe.types[0],
         )
-        _require_mask(probe, attention, PROBE)
-        if attention.window is not None:
-            _require_mask(probe, attention, Sizes(batch=2, new=3, past=max(attention.window - 2, 0)))
+        for past in {PROBE.past, max((attention.window or 2) - 2, 0)}:
+            _require_mask(probe, attention, Sizes(batch=2, new=1 if takes_single_tokens else PROBE.new, past=past))
         return _with_output(probe, attention)
     except NotEvaluable as error:
         raise NotRewritable(
@@ -224,20 +229,19 @@ def _require_mask(probe: _Probe, attention: Attention, sizes: Sizes) -> None:
     expected = np.zeros_like(bias)
     if attention.slopes is not None:
         expected -= attention.slopes[:, None, None] * distance
-    seen = _seen(attention, sizes)
+    seen = (distance >= 0) & (distance < (attention.window or sizes.total))
     if (bias[..., ~seen] > _MASKED).any() or not np.allclose(
         bias[..., seen], expected[..., seen], rtol=1e-3, atol=1e-5
     ):
-        raise NotRewritable(
-            f"layer {attention.region.layer} does not see the last {attention.window or 'of all'} tokens alike"
-        )
+        wanted = "all tokens before it" if attention.window is None else f"the last {attention.window} tokens"
+        raise NotRewritable(f"a token in layer {attention.region.layer} does not see {wanted} alike, and no others")
 
 
 def _with_output(probe: _Probe, attention: Attention) -> Attention:
     """The attention with its output, which must be what GroupQueryAttention computes."""
     generator = np.random.default_rng(0)
     query, keys, values = (generator.normal(size=each.shape).astype(each.dtype) for each in probe.arrays())
-    expected = _attend(attention, query, keys, values)
+    expected = _attend(attention, query, keys, values, _bias(probe, PROBE) > _MASKED)
     is_single = all(each.dtype == np.float32 for each in (query, keys, values))
     tolerance = np.abs(expected).max() * (1e-4 if is_single else 1e-2)
     for name in attention.region.outputs:
@@ -249,8 +253,8 @@ def _with_output(probe: _Probe, attention: Attention) -> Attention:
     raise NotRewritable(f"layer {attention.region.layer} computes more than an attention of its cache")
 
 
-def _attend(attention: Attention, query: Array, keys: Array, values: Array) -> Floats:
-    """What GroupQueryAttention computes in the run `PROBE`: (B, S, H * D)."""
+def _attend(attention: Attention, query: Array, keys: Array, values: Array, seen: npt.NDArray[np.bool_]) -> Floats:
+    """What GroupQueryAttention computes in the run `PROBE` with a mask (B, H, S, T): (B, S, H * D)."""
     group = attention.heads.num // attention.heads.num_kv
     keys, values = (np.repeat(each.astype(np.float64), group, axis=1) for each in (keys, values))
     logits = query.astype(np.float64) @ keys.swapaxes(-1, -2) * attention.scale
@@ -258,7 +262,7 @@ def _attend(attention: Attention, query: Array, keys: Array, values: Array) -> F
         logits = attention.softcap * np.tanh(logits / attention.softcap)
     if attention.slopes is not None:
         logits -= attention.slopes[:, None, None] * _distance(PROBE)
-    weights = np.exp(np.where(_seen(attention, PROBE), logits, -np.inf))
+    weights = np.exp(np.where(seen, logits, -np.inf))
     total = weights.sum(axis=-1, keepdims=True)
     if attention.sinks is not None:
         total += np.exp(attention.sinks)[:, None, None]
@@ -269,8 +273,3 @@ def _attend(attention: Attention, query: Array, keys: Array, values: Array) -> F
 def _distance(sizes: Sizes) -> npt.NDArray[np.int64]:
     """How many tokens lie between (S, T)."""
     return np.arange(sizes.past, sizes.total)[:, None] - np.arange(sizes.total)
-
-
-def _seen(attention: Attention, sizes: Sizes) -> npt.NDArray[np.bool_]:
-    distance = _distance(sizes)
-    return (distance >= 0) & (distance < (attention.window or sizes.total))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onward_server.model.rewriting.attention import Attention, Heads, read_attention
+from onward_server.model.rewriting.branches import take_cache_branch
 from onward_server.model.rewriting.graph.model_graph import CONTRIB, Graph
 from onward_server.model.rewriting.graph.tensor_types import dtype_of
 from onward_server.model.rewriting.last_logits import keep_last_logits
@@ -58,6 +59,7 @@ def to_slots(graph: Graph, *, context_length: int) -> SlotRewriting:
     Raises:
         NotRewritable: The graph has a form that is not recognized.
     """
+    takes_single_tokens = take_cache_branch(graph)
     num_layers = sum(name.startswith("past_key_values.") and name.endswith(".key") for name in graph.inputs)
     if not num_layers or "attention_mask" not in graph.inputs or "input_ids" not in graph.inputs:
         raise NotRewritable("the graph has no input_ids, no attention_mask or no past_key_values")
@@ -65,7 +67,10 @@ def to_slots(graph: Graph, *, context_length: int) -> SlotRewriting:
         raise NotRewritable(
             "it quantizes activations with one scale for all rows of a run, so that sequences would affect each other"
         )
-    layers = tuple(read_attention(graph, Region.find(graph, layer), context_length) for layer in range(num_layers))
+    layers = tuple(
+        read_attention(graph, Region.find(graph, layer), context_length, takes_single_tokens=takes_single_tokens)
+        for layer in range(num_layers)
+    )
     rows = RowValues.add_to(graph)
     for attention in layers:
         _write(graph, rows, attention)

@@ -214,6 +214,26 @@ class Graph:
         self._index.rename_output(old, new)
         self._types.clear()
 
+    def inline_branch(self, node: Node, name: str) -> None:
+        """Replaces an If by one of its branches."""
+        branch = next(attribute.g for attribute in node.attribute if attribute.name == name)
+        nodes = [each for each in self._graph.node if each.output[0] != node.output[0]] + list(branch.node)
+        for inner, outer in zip(branch.output, node.output, strict=True):
+            if inner.name != outer:
+                nodes.append(helper.make_node("Identity", [inner.name], [outer]))
+        initializers = list(branch.initializer)
+        del self._graph.node[:]
+        self._graph.node.extend(nodes)
+        self._graph.initializer.extend(initializers)
+        self._initializers = {tensor.name: tensor for tensor in self._graph.initializer}
+        self._index = _Index(self._graph.node)
+        self._types.clear()
+
+    def remove_input(self, name: str) -> None:
+        """Removes an input that nothing reads."""
+        self._graph.input.remove(next(value for value in self._graph.input if value.name == name))
+        self._types.clear()
+
     def prune(self) -> None:
         """Removes what no output needs, and puts the nodes into an order in which they can run."""
         ordered = self.nodes()
