@@ -15,12 +15,14 @@ from onward_server.model.rewriting.graph.evaluation import (
     value_of_constant,
 )
 from onward_server.model.rewriting.graph.tensor_types import (
-    LENGTHS,
+    INT64,
     Array,
     Node,
     Sizes,
     TensorType,
     dtype_of,
+    element_type_of,
+    infer_outputs,
     infer_types,
     type_of,
 )
@@ -29,6 +31,7 @@ CONTRIB = "com.microsoft"
 """Domain of the operators of ONNX Runtime."""
 _MAX_CONSTANT_BYTES = 1 << 26
 """Largest external tensor whose values are read."""
+_MAX_AXES = 16
 
 
 class _Index:
@@ -132,11 +135,11 @@ class Graph:
 
     def input_type(self, name: str) -> TensorType:
         """Type of an input, with None for axes that have a name instead of a length."""
-        return type_of(next(value for value in self._graph.input if value.name == name))
+        return type_of(next(value.type for value in self._graph.input if value.name == name))
 
     def output_type(self, name: str) -> TensorType:
         """Type of an output, with None for axes that have a name instead of a length."""
-        return type_of(next(value for value in self._graph.output if value.name == name))
+        return type_of(next(value.type for value in self._graph.output if value.name == name))
 
     def tensor_type(self, name: str, sizes: Sizes) -> TensorType | None:
         """Type of any value in a run of some lengths; None if it cannot be inferred."""
@@ -289,9 +292,7 @@ class Graph:
 
     def _known_shape(self, name: str, sizes: Sizes) -> npt.NDArray[np.int64] | None:
         known = self.tensor_type(name, sizes)
-        if known is None or known.shape is None or None in known.shape:
-            return None
-        return np.array(known.shape, np.int64)
+        return np.array(known.shape, np.int64) if known is not None and _is_known(known) else None
 
     def _stored(self, name: str) -> Array:
         value = self.constant(name)
@@ -309,27 +310,24 @@ class Graph:
         ).reshape(tuple(tensor.dims))
 
     def _infer_types(self, sizes: Sizes) -> None:
-        """Infers all types, with the help of values that decide shapes and that the inference of onnx leaves open."""
+        """Infers all types, with the help of values that onnx alone does not compute."""
         nodes = self.nodes()
-        known: dict[str, Array] = {}
-        while True:
-            self._types[sizes] = infer_types(self._model, nodes, sizes, known)
-            found = {
-                name: value
-                for name in self._open_lengths(nodes, sizes)
-                if name not in known and (value := self._value_of_shapes(name, sizes)) is not None
-            }
-            if not found:
-                return
-            known |= found
-
-    def _open_lengths(self, nodes: Iterable[Node], sizes: Sizes) -> list[str]:
-        """Computed values that decide the shapes that are not known."""
-        names: list[str] = []
+        types = self._types[sizes] = infer_types(self._model, nodes, sizes)
         for node in nodes:
-            if node.op_type in LENGTHS and self._known_shape(node.output[0], sizes) is None:
-                names += [name for name in LENGTHS[node.op_type](node) if self.producer(name) is not None]
-        return names
+            if all(not name or _is_known(types.get(name)) for name in node.output):
+                continue
+            lengths = {name: value for name in node.input if (value := self._length(name, sizes)) is not None}
+            types |= infer_outputs(self._model, node, types, lengths)
+            if node.op_type == "Range" and (value := self._value_of_shapes(node.output[0], sizes)) is not None:
+                types[node.output[0]] = TensorType(element_type_of(value.dtype), value.shape)
+
+    def _length(self, name: str, sizes: Sizes) -> Array | None:
+        """A short vector of integers that follows from shapes alone, as many operators have for the shape of others."""
+        known = self._types[sizes].get(name)
+        if known is None or known.element_type != INT64 or not _is_known(known):
+            return None
+        is_short = math.prod(length or 0 for length in known.shape or ()) <= _MAX_AXES
+        return self._value_of_shapes(name, sizes) if is_short else None
 
     def _value_of_shapes(self, name: str, sizes: Sizes) -> Array | None:
         """A value that follows from shapes alone."""
@@ -337,6 +335,10 @@ class Graph:
             return self.evaluate([name], {}, sizes)[0]
         except NotEvaluable:
             return None
+
+
+def _is_known(found: TensorType | None) -> bool:
+    return found is not None and found.shape is not None and None not in found.shape
 
 
 def _num_bytes(tensor: TensorProto) -> int:

@@ -1,12 +1,13 @@
 """Element types and shapes of the values of a graph, inferred for a run of some lengths."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
-from onnx.shape_inference import infer_shapes
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, defs, helper, numpy_helper
+from onnx.defs import SchemaError
+from onnx.shape_inference import InferenceError, infer_node_outputs, infer_shapes
 
 Array = npt.NDArray[np.generic]
 Node = NodeProto
@@ -42,16 +43,6 @@ class TensorType:
         return dtype_of(self.element_type)
 
 
-LENGTHS: Mapping[str, Callable[[Node], Sequence[str]]] = {
-    "ConstantOfShape": lambda node: node.input,
-    "Expand": lambda node: node.input[1:],
-    "Range": lambda node: node.output,
-    "Reshape": lambda node: node.input[1:],
-    "Slice": lambda node: node.input[1:],
-    "Tile": lambda node: node.input[1:],
-}
-"""Operators whose shapes follow from values, with these values."""
-
 _KEEPS_SHAPE = frozenset(
     {
         "BiasGelu",
@@ -66,16 +57,13 @@ _KEEPS_SHAPE = frozenset(
 """Operators of ONNX Runtime whose first output has the shape of the first input."""
 
 
-def infer_types(
-    original: ModelProto, nodes: Iterable[Node], sizes: Sizes, known: Mapping[str, Array]
-) -> dict[str, TensorType]:
-    """Infers the types of all values for which that is possible.
+def infer_types(original: ModelProto, nodes: Iterable[Node], sizes: Sizes) -> dict[str, TensorType]:
+    """Infers the types of all values for which onnx alone can do that.
 
     Args:
         original: The model.
         nodes: Its nodes, each after those whose outputs it reads.
         sizes: Lengths of the run.
-        known: Values of the graph that decide shapes, and that the inference of onnx does not compute itself.
     """
     model = ModelProto(ir_version=original.ir_version, opset_import=original.opset_import)
     graph = model.graph
@@ -84,16 +72,46 @@ def infer_types(
     for value in (*graph.input, *graph.output):
         _set_lengths(value, sizes)
     graph.initializer.extend(original.graph.initializer)
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in known.items())
     weights = {tensor.name: tensor.dims for tensor in graph.initializer}
     for node in nodes:
-        if node.output[0] not in known:
-            stand_ins, weight = _stand_in(node, weights)
-            graph.node.extend(stand_ins)
-            graph.input.extend([weight] if weight is not None else [])
+        stand_ins, weight = _stand_in(node, weights)
+        graph.node.extend(stand_ins)
+        graph.input.extend([weight] if weight is not None else [])
     inferred = infer_shapes(model, data_prop=True).graph
-    types = {value.name: type_of(value) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
+    types = {value.name: type_of(value.type) for value in (*inferred.value_info, *inferred.input, *inferred.output)}
     return types | {tensor.name: TensorType(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
+
+
+def infer_outputs(
+    original: ModelProto, node: Node, types: Mapping[str, TensorType], values: Mapping[str, Array]
+) -> dict[str, TensorType]:
+    """Infers the types of a node's outputs; those that cannot be inferred are left out.
+
+    Args:
+        original: The model.
+        node: The node.
+        types: Types of values.
+        values: Values among the inputs that decide shapes.
+    """
+    known = {name: types[name] for name in node.input if name in types}
+    shapes = {name: [length or 0 for length in known[name].shape or ()] for name in known}
+    stand_ins, weight = _stand_in(node, shapes)
+    if weight is not None:
+        known[weight.name] = type_of(weight.type)
+    input_types = {name: helper.make_tensor_type_proto(each.element_type, each.shape) for name, each in known.items()}
+    input_values = {name: numpy_helper.from_array(value, name) for name, value in values.items()}
+    opsets = list(original.opset_import)
+    found: dict[str, TensorType] = {}
+    for each in stand_ins:
+        if each.domain or not all(name in known for name in each.input if name):
+            continue
+        try:
+            schema = defs.get_schema(each.op_type, next(opset.version for opset in opsets if not opset.domain))
+            outputs = infer_node_outputs(schema, each, input_types, input_values, opset_imports=opsets)
+        except (InferenceError, SchemaError):
+            continue
+        found |= {name: type_of(output) for name, output in outputs.items()}
+    return found
 
 
 def element_type_of(dtype: np.dtype[np.generic]) -> int:
@@ -106,9 +124,9 @@ def dtype_of(element_type: int) -> np.dtype[np.generic]:
     return helper.tensor_dtype_to_np_dtype(element_type)
 
 
-def type_of(value: ValueInfoProto) -> TensorType:
-    """Type of an input or output."""
-    tensor = value.type.tensor_type
+def type_of(value: TypeProto) -> TensorType:
+    """Element type and shape of a type."""
+    tensor = value.tensor_type
     shape = tuple(each.dim_value if each.HasField("dim_value") else None for each in tensor.shape.dim)
     return TensorType(tensor.elem_type, shape if tensor.HasField("shape") else None)
 
