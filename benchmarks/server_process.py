@@ -19,6 +19,8 @@ class ServerProcess:
 
     address: str
     pid: int
+    log: str
+    """What it printed up to the address."""
 
     def cpu_s(self) -> float:
         """Processor time used so far. Linux only."""
@@ -43,9 +45,9 @@ async def server_process(*command: str) -> AsyncGenerator[ServerProcess]:
         raise AssertionError
     drain: asyncio.Task[None] | None = None
     try:
-        address = await _address(process.stderr)
+        address, log = await _address(process.stderr)
         drain = asyncio.create_task(_drain(process.stderr))
-        yield ServerProcess(address, process.pid)
+        yield ServerProcess(address, process.pid, log)
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
@@ -54,12 +56,12 @@ async def server_process(*command: str) -> AsyncGenerator[ServerProcess]:
         await process.wait()
 
 
-async def _address(lines: asyncio.StreamReader) -> str:
+async def _address(lines: asyncio.StreamReader) -> tuple[str, str]:
     said: list[str] = []
     while line := (await lines.readline()).decode():
         said.append(line)
         if found := _ADDRESS.search(line):
-            return found[1]
+            return found[1], "".join(said)
     raise RuntimeError(f"the server ended before it printed an address:\n{''.join(said)}")
 
 

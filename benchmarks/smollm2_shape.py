@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from models.export.decoder_config import DecoderConfig
-from models.export.decoder_graph import build_decoder
+from models.export.decoder_graph import Layout, build_decoder
 from models.export.model_folder import SpecialTokens, write_decoder
 from models.export.random_weights import random_weights
 from models.export.weights import WeightFormats
@@ -31,12 +31,12 @@ SMOLLM2_135M = DecoderConfig(
 FORMATS = {"fp32": WeightFormats(), "int4": WeightFormats(layers="int4", embeddings="int4")}
 
 
-def write_folder(directory: Path, formats: WeightFormats) -> None:
+def write_folder(directory: Path, formats: WeightFormats, *, layout: Layout = "slots") -> None:
     """Writes a model and its tokenizer, unless the folder exists already."""
     if (directory / "tokenizer.json").is_file():
         return
     weights = random_weights(SMOLLM2_135M, seed=0)
-    model = build_decoder(SMOLLM2_135M, weights, formats=formats)
+    model = build_decoder(SMOLLM2_135M, weights, layout=layout, formats=formats)
     write_decoder(directory, SMOLLM2_135M, model, tokens=SpecialTokens(bos=1, eos=(2,)), external_data=True)
     write_tiny_tokenizer(directory)
 

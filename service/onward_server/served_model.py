@@ -21,7 +21,7 @@ from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.load_report import log_graph, log_memory
 from onward_server.loading_steps import LoadingSteps
 from onward_server.model.loader import LoadedModel, ModelLoader
-from onward_server.model.memory import size_text
+from onward_server.model.memory import available_memory, size_text
 from onward_server.model.memory_plan import MemoryBudget
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions, runtime_version
 from onward_server.model.rewriting.cache import RewritingCache
@@ -68,6 +68,12 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
         ]
     except OSError as error:
         raise StartupError(unreadable(Path(error.filename or "a model"), error)) from error
+    except MemoryError as error:
+        left = available_memory()
+        limit = left.limit if left else "a limit"
+        raise StartupError(
+            f"the memory for loading the models ran out: {limit} leaves too little; raise it, or serve a smaller model"
+        ) from error
     log_memory([model.loaded for model in models])
     return models
 

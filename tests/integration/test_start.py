@@ -1,11 +1,18 @@
 """The `onward` command while its models load."""
 
+import logging
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
 
 from onward_client import Client, UnavailableError
+from onward_server.served_model import load_models
+from onward_server.settings.server import Settings
 from tests.command import onward
 from tests.waiting import WAIT_S
 
@@ -40,3 +47,22 @@ def rejection(client: Client) -> UnavailableError:
     except UnavailableError as error:
         return error
     raise AssertionError("the call succeeded")
+
+
+def test_a_start_without_sizes_fits_them_and_logs_the_memory_of_a_full_server(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings.model_validate({"model": (f"a={tiny_folder}", f"b={tiny_folder}"), "cache_dir": tmp_path})
+    with caplog.at_level(logging.INFO):
+        models = load_models(settings)
+    assert [8 <= model.loaded.causal_lm.num_slots <= 32 for model in models] == [True, True]
+    plans = [line for line in caplog.messages if line.startswith("memory beyond the weights: KV cache of ")]
+    assert len(plans) == 2
+    (total,) = (record for record in caplog.records if record.message.startswith("memory: "))
+    assert re.fullmatch(r"memory: \S+ [MG]iB now, at most \S+ [MG]iB when all slots are full", total.message)
+    remaining = sum(model.loaded.remaining_bytes for model in models)
+    logged: Mapping[str, int] = vars(total)["fields"]
+    assert logged["planned_bytes"] >= logged["resident_bytes"] + remaining
+    for model in models:
+        if model.compiler is not None:
+            model.compiler.close()

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from onward_server.errors import StartupError
+from onward_server.model.tokenizer import Tokenizer
+from onward_server.served_model import load_models
+from onward_server.settings.server import Settings
 from tests.certificates import write_certificates
 from tests.command import onward, onward_serve, onward_without_privileges
 
@@ -107,3 +111,12 @@ def test_a_plaintext_client_of_a_server_with_tls_is_told_so(tiny_folder: Path, t
         "(`--tls-ca` on the command line) ("
     ) in sentence
     assert (right.returncode, right.stdout) == (0, "SERVING\n")
+
+
+def test_a_lack_of_memory_while_loading_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Tokenizer, "load", refuse)
+    with pytest.raises(StartupError, match=r"memory for loading the models ran out: .* or serve a smaller model"):
+        load_models(Settings.model_validate({"model": (str(folder),)}))

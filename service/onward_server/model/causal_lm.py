@@ -21,7 +21,7 @@ class CausalLM(Protocol):
 
     @property
     def num_slots(self) -> int:
-        """Number of slots, which are numbered from 0. The memory of all slots is allocated at start."""
+        """Number of slots, which are numbered from 0. Their memory is taken as it is written."""
         ...
 
     @property

@@ -32,9 +32,14 @@ class FittedModel:
     """A model with its planned memory."""
 
     causal_lm: AnyCausalLM
-    plan: MemoryPlan
+    costs: ModelCosts
     settled_bytes: int
     """What the process held after its first run and before its trial runs."""
+
+    @property
+    def plan(self) -> MemoryPlan:
+        """The memory when all slots are full. Its context may have been shortened since the model was made."""
+        return self.costs.plan(self.causal_lm.num_slots, self.causal_lm.context_length)
 
     def remaining_bytes(self) -> int:
         """What the model may still take after its trial runs, with all slots empty and their memory given back."""
@@ -63,9 +68,10 @@ class Fitter:
             budget = MemoryBudget(read=lambda: None)  # it counts the memory of the host
         self._make(num_slots=1, context_length=2).prefill(0, np.zeros(1, np.int64))
         settled_bytes = resident_memory()
-        plan = choose_size(self._costs(wanted, budget), wanted, budget, self._useful_slots)
+        costs = self._costs(wanted, budget)
+        plan = choose_size(costs, wanted, budget, self._useful_slots)
         causal_lm = self._make(num_slots=plan.num_slots, context_length=plan.context_length)
-        return FittedModel(causal_lm=causal_lm, plan=plan, settled_bytes=settled_bytes)
+        return FittedModel(causal_lm=causal_lm, costs=costs, settled_bytes=settled_bytes)
 
     def _make(self, *, num_slots: int, context_length: int) -> AnyCausalLM:
         size = {"num_slots": num_slots, "context_length": context_length}
