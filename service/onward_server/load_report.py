@@ -13,10 +13,6 @@ from onward_server.telemetry import fields
 logger = logging.getLogger(__name__)
 
 _MAX_LISTED = 12
-_LAYOUTS = {
-    "slots": "slots: sequences share runs",
-    "growing": "growing: one sequence a run",
-}
 
 
 def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice | None, loaded: LoadedModel) -> None:
@@ -29,13 +25,14 @@ def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice | N
         loaded: The loaded model.
     """
     logger.info(
-        "model %s: serving %s (%s), %s, %s, layout %s, %s",
+        "model %s: serving %s (%s), %s, %s, layout %s: %s, %s",
         reference.model_id,
         folder.onnx_path,
         choice.reason if choice else "named by --model",
         loaded.precision,
         size_text(folder.weight_bytes),
-        _LAYOUTS[loaded.layout],
+        loaded.layout,
+        "sequences share runs" if loaded.shares_runs else "one sequence a run",
         loaded.origin,
     )
     if choice and choice.others:

@@ -100,5 +100,5 @@ def test_the_same_graph_is_measured_as_dependent_and_isolated_though_no_operator
     monkeypatch.setattr(causal_lm, "fixed_chunk", None)
     monkeypatch.setattr(causal_lm, "isolate_runs", lambda: False)
     if isinstance(causal_lm, SlotCausalLM):
-        monkeypatch.setattr(causal_lm, "_has_single_rows", False)
+        monkeypatch.setattr(causal_lm, "has_single_rows", False)
     assert not measure_load_independence(causal_lm)

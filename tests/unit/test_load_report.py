@@ -4,10 +4,12 @@ import logging
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from onward_server.served_model import load_models
 from onward_server.settings.server import Settings
+from testing.dynamic_int8 import quantize_dynamically
 from testing.tiny_model import write_tiny_model
 
 
@@ -30,6 +32,18 @@ def test_the_graph_is_logged_with_the_reason_and_the_others(tmp_path: Path, capl
     assert others == (
         f"model tiny: --model {folder}:VARIANT or --model-file PATH chooses another graph: model_q4.onnx (0.1 MiB)"
     )
+
+
+def test_a_model_whose_runs_are_isolated_is_said_to_run_one_sequence_at_a_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_tiny_model(tmp_path / "tiny")
+    model = onnx.ModelProto.FromString((folder / "model.onnx").read_bytes())
+    (folder / "model.onnx").write_bytes(quantize_dynamically(model).SerializeToString())
+
+    (served,) = logged(caplog, str(folder))
+
+    assert "layout slots: one sequence a run, as exported" in served
 
 
 def test_a_variant_is_logged_with_its_own_precision(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,8 +49,13 @@ class LoadedModel:
 
     @property
     def layout(self) -> Literal["slots", "growing"]:
-        """How the caches of keys and values lie in memory. Only with slots do sequences share runs."""
+        """How the caches of keys and values lie in memory."""
         return "slots" if isinstance(self.causal_lm, SlotCausalLM) else "growing"
+
+    @property
+    def shares_runs(self) -> bool:
+        """Whether several sequences decode in one run."""
+        return isinstance(self.causal_lm, SlotCausalLM) and not self.causal_lm.has_single_rows
 
 
 class ModelLoader:

@@ -62,7 +62,8 @@ class SlotCausalLM:
         self.fixed_chunk: int | None = None
         self.min_decode_rows = 1
         """Smallest number of rows of a decode run: 2 if a single row uses another kernel, as with int4."""
-        self._has_single_rows = io.takes_single_rows
+        self.has_single_rows = io.takes_single_rows
+        """Whether each sequence decodes in a run of its own."""
         self._isolation_chunk = isolation_chunk
         self._session = session
         self._io = io
@@ -108,7 +109,7 @@ class SlotCausalLM:
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
-        if self._has_single_rows:
+        if self.has_single_rows:
             rows = [(self._rows[slot], token_id) for slot, token_id in zip(slots, token_ids, strict=True)]
             return np.stack(
                 [
@@ -136,7 +137,7 @@ class SlotCausalLM:
         if self.fixed_chunk is not None or not self._session.is_cpu:
             return False
         self.fixed_chunk = self._isolation_chunk
-        self._has_single_rows = True
+        self.has_single_rows = True
         return True
 
     def probe_length(self, token_ids: TokenIds) -> Logits:
@@ -145,7 +146,7 @@ class SlotCausalLM:
         Returns:
             The logits (V,) after the sequence; empty if rows never share a run.
         """
-        if self._has_single_rows:
+        if self.has_single_rows:
             return np.empty(0, np.float32)
         self.prefill(self._rows.index(0), token_ids[:-1])
         self._row_lengths[1] = self.context_length - 1
