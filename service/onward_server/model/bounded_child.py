@@ -1,5 +1,6 @@
 """What a child process of `bounded_process` does: it limits itself, and runs one function of one module."""
 
+import contextlib
 import ctypes
 import faulthandler
 import importlib
@@ -75,10 +76,12 @@ def _limit(start: Start) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor_s = int(used.ru_utime + used.ru_stime) + 1 + start.processor_s
     _lower(resource.RLIMIT_CPU, processor_s, processor_s + 1)
-    if sys.platform == "linux":
+    with contextlib.suppress(OSError):  # it is a precaution, and /proc may be closed or absent
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")  # the first to be killed for memory
+    used_bytes = _data_bytes()
+    if used_bytes is not None:
         # Unlike RLIMIT_AS, this leaves out mapped files and addresses that are only reserved.
-        memory_bytes = _data_bytes() + start.memory_bytes
+        memory_bytes = used_bytes + start.memory_bytes
         _lower(resource.RLIMIT_DATA, memory_bytes, memory_bytes)
 
 
@@ -91,10 +94,14 @@ def _lower(kind: int, soft: int, hard: int) -> None:
     resource.setrlimit(kind, (limits[0], limits[1]))
 
 
-def _data_bytes() -> int:
-    """Memory that counts towards RLIMIT_DATA."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
-    return int(fields["VmData"].split()[0]) * 1024
+def _data_bytes() -> int | None:
+    """Memory that counts towards RLIMIT_DATA; None: unknown, as on macOS, which does not enforce that limit."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = dict(line.split(":", 1) for line in lines)
+    return int(sizes["VmData"].split()[0]) * 1024 if "VmData" in sizes else None
 
 
 def _outcome(
