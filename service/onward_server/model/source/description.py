@@ -81,10 +81,15 @@ def decoder_named_by(genai_config: Path) -> str | None:
     """The file name of the decoder in a genai_config.json; None: it has none.
 
     Raises:
-        ModelFolderError: The file is malformed.
+        ModelFolderError: The file is malformed, or names several graphs that make up the decoder.
     """
-    model = _object(read_json_object(genai_config).get("model"))
-    filename = _object(model.get("decoder")).get("filename")
+    decoder = _object(_object(read_json_object(genai_config).get("model")).get("decoder"))
+    if decoder.get("pipeline"):
+        raise ModelFolderError(
+            f"{genai_config} splits the decoder into a pipeline of graphs, as exports for NPUs do; serve an export "
+            "with one graph"
+        )
+    filename = decoder.get("filename")
     return filename if isinstance(filename, str) else None
 
 

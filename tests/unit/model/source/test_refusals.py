@@ -88,6 +88,11 @@ def no_configuration(folder: Path) -> None:
     (folder / "genai_config.json").unlink()
 
 
+def npu_export(folder: Path) -> None:
+    decoder = {"pipeline": [{"embeddings": {"filename": "model.onnx"}}, {"context": {"filename": "context.onnx"}}]}
+    (folder / "genai_config.json").write_text(json.dumps({"model": {"decoder": decoder}}))
+
+
 def load(location: Path) -> None:
     """Reads the model and its tokenizer, as the server does."""
     Tokenizer.load(ModelFolder.read(location).path)
@@ -142,6 +147,7 @@ CASES: dict[str, Spoil] = {
     "A graph compiled for a device": graph(["input_ids", *PAST], op_type="EPContext"),
     "A part of a split model": graph(["hidden_states", *PAST]),
     "A text-to-speech model": graph(["input_ids", "style", "speed"], ["waveform"]),
+    "An export for an NPU": npu_export,
     "A generation loop": graph(["input_ids", "max_length", "min_length"], op_type="BeamSearch"),
     "Another network": graph(["sample", "timestep"], ["out_sample"]),
     "Files of Qwen's or GPT-2's slow tokenizer": tokenizer("vocab.json", "merges.txt"),
