@@ -4,7 +4,7 @@ A decoder has two layers of attention alone. Its weights are random, and its log
 embeddings. Each form is a field of `Form`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ class Form:
     window: int | None = None
     has_sinks: bool = False
     has_alibi: bool = False
-    mask: Literal["add", "where", "before scale", "not causal", "every other", "of tokens"] = "add"
+    mask: Literal["add", "where", "before scale", "one token", "not causal", "every other", "of tokens"] = "add"
+    """one token: right for a single new token in a run."""
     positions: Literal["input", "past", "table", "none"] = "input"
     head: Literal["plain", "capped", "pruned", "two products", "shared"] = "plain"
     """What follows the last layer. pruned: the last token alone. shared: the logits depend on the states twice."""
@@ -130,6 +131,8 @@ class _Writer:
         row = self.op("Unsqueeze", rows, self.constant([1]))
         columns = self.op("Range", self.constant(0), self.total, self.constant(1))
         seen = self.op("LessOrEqual", columns, row)
+        if form.mask == "one token":
+            seen = self.op("Less", columns, self.total)
         if form.mask == "not causal":
             seen = self.op("LessOrEqual", columns, self.op("Add", row, self.constant(1)))
         if form.mask == "every other":
@@ -239,3 +242,20 @@ class _Writer:
 def decomposed_decoder(form: Form, *, seed: int = 0) -> bytes:
     """The serialized model of a decoder."""
     return _Writer(form, seed).model().SerializeToString()
+
+
+def merged_decoder(form: Form) -> bytes:
+    """The serialized model of two decoders in one file: `use_cache_branch` chooses the one for a single new token."""
+    one_token, prompt = (_Writer(each, 0).model().graph for each in (replace(form, mask="one token"), form))
+    branches: list[onnx.GraphProto] = []
+    for graph in (one_token, prompt):
+        outputs = [helper.make_tensor_value_info(value.name, TensorProto.FLOAT, None) for value in graph.output]
+        branches.append(helper.make_graph(graph.node, "branch", [], outputs))
+    names = [value.name for value in prompt.output]
+    choice = helper.make_node("If", ["use_cache_branch"], names, then_branch=branches[0], else_branch=branches[1])
+    inputs = [*prompt.input, helper.make_tensor_value_info("use_cache_branch", TensorProto.BOOL, [1])]
+    weights = {tensor.name: tensor for graph in (one_token, prompt) for tensor in graph.initializer}
+    graph = helper.make_graph([choice], "decoders", inputs, prompt.output, list(weights.values()))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
+    return model.SerializeToString()

@@ -90,7 +90,8 @@ def _prompt(model: CausalLM, length: int) -> npt.NDArray[np.int64]:
 
 
 def _expected(model: CausalLM, prompt: npt.NDArray[np.int64]) -> Expected:
-    rows = [_prefill(model, 0, prompt, _chunks(len(prompt))).copy()]
+    chunks = _chunks(len(prompt)) if model.fixed_chunk is None else _chunks(len(prompt), model.fixed_chunk)
+    rows = [_prefill(model, 0, prompt, chunks).copy()]
     decoded: list[int] = []
     for _ in range(_NUM_DECODED):
         decoded.append(int(np.argmax(rows[-1])))
@@ -148,10 +149,10 @@ def _prefill(model: CausalLM, slot: int, prompt: npt.NDArray[np.int64], chunks: 
     return logits
 
 
-def _chunks(length: int) -> list[int]:
+def _chunks(length: int, size: int = _CHUNK) -> list[int]:
     """Sizes of prefill runs. A last run of one token would use other kernels, so it belongs to the run before."""
-    whole, rest = divmod(length, _CHUNK)
-    sizes = [_CHUNK] * whole
+    whole, rest = divmod(length, size)
+    sizes = [size] * whole
     if rest == 1 and sizes:
         sizes[-1] += 1
     elif rest:

@@ -132,6 +132,12 @@ def test_an_original_whose_output_depends_on_chunks_is_compared_run_by_run() -> 
         largest_difference(model(), expected, _FP32, wanted)
 
 
+def test_an_original_that_takes_a_prompt_in_one_run_is_not_given_chunks() -> None:
+    original = FakeCausalLM(context_length=600, fixed_chunk=600)
+    expected_of(original, [500])
+    assert original.runs[0] == ("prefill", 500)
+
+
 def test_logits_that_are_not_finite_are_reported() -> None:
     with pytest.raises(NotServed, match="not finite"):
         compared(model(lambda token_ids: -1 if len(token_ids) > 100 else sum_of(token_ids)))

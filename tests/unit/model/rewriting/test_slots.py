@@ -14,7 +14,7 @@ from onward_server.model.rewriting.refusal import NotRewritable
 from onward_server.model.rewriting.slots import SlotRewriting, to_slots
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from testing.tiny_model import TINY, write_tiny_model
-from tests.decomposed_decoder import CONTEXT, VOCABULARY, Form, decomposed_decoder
+from tests.decomposed_decoder import CONTEXT, VOCABULARY, Form, decomposed_decoder, merged_decoder
 from tests.naive_decoder import NaiveDecoder
 
 CPU = SessionOptions(execution_provider=ExecutionProvider.CPU, num_threads=1)
@@ -91,6 +91,19 @@ def test_a_rewritten_decoder_gives_the_logits_of_the_original(form: Form, tmp_pa
 def test_attention_that_slots_cannot_compute_is_not_rewritten(form: Form, reason: str, tmp_path: Path) -> None:
     graph = Graph.parse(decomposed_decoder(form), tmp_path)
     with pytest.raises(NotRewritable, match=reason):
+        to_slots(graph, context_length=CONTEXT)
+
+
+def test_the_graph_for_single_tokens_of_a_merged_file_takes_prompts_too(tmp_path: Path) -> None:
+    form = Form(window=7)
+    model, rewriting = rewritten(merged_decoder(form), tmp_path)
+    assert rewriting.windows == [7]
+    require_equal_logits(model, NaiveDecoder(decomposed_decoder(form)), VOCABULARY)
+
+
+def test_a_mask_for_single_tokens_is_refused_in_a_graph_for_prompts(tmp_path: Path) -> None:
+    graph = Graph.parse(decomposed_decoder(Form(mask="one token")), tmp_path)
+    with pytest.raises(NotRewritable, match="does not see all tokens before it alike"):
         to_slots(graph, context_length=CONTEXT)
 
 
