@@ -50,15 +50,20 @@ def test_runs_that_are_not_exact_beside_a_long_row_are_isolated(tmp_path: Path) 
     assert causal_lm.fixed_chunk == 64
 
 
-def test_a_difference_within_rounding_does_not_end_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("difference", "is_on_cpu"), [(1e-5, True), (0.05, False)])
+def test_a_difference_within_rounding_does_not_end_the_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: float, *, is_on_cpu: bool
+) -> None:
+    """A GPU has other kernels for long runs, and rounds more."""
     causal_lm = load_variant(tmp_path, "slots", windows(16, keeps_window_only=False)).causal_lm
     assert isinstance(causal_lm, SlotCausalLM)
     probe_length = causal_lm.probe_length
 
     def rounded_in_long_runs(token_ids: TokenIds) -> Logits:
-        return probe_length(token_ids) + np.float32(1e-5 * (causal_lm.context_length > 200))
+        return probe_length(token_ids) + np.float32(difference * (causal_lm.context_length > 200))
 
     monkeypatch.setattr(causal_lm, "probe_length", rounded_in_long_runs)
+    monkeypatch.setattr(causal_lm, "is_on_cpu", is_on_cpu)
     assert measure_long_runs(causal_lm) == LongRuns(context_length=256, are_exact=False)
 
 

@@ -34,6 +34,7 @@ class GrowingCausalLM:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
+        self.is_on_cpu = session.is_cpu
         # A graph that chooses between starting a prompt and adding one token must get a prompt in one run.
         self.fixed_chunk = None if io.cache_branch is None else context_length
         self._isolation_chunk = isolation_chunk

@@ -59,6 +59,7 @@ class SlotCausalLM:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
+        self.is_on_cpu = session.is_cpu
         self.fixed_chunk: int | None = None
         self.min_decode_rows = 1
         """Smallest number of rows of a decode run: 2 if a single row uses another kernel, as with int4."""
