@@ -252,6 +252,7 @@ class Graph:
 
     def _ordered(self, names: Iterable[str], is_given: Callable[[str], bool] = lambda _: False) -> Iterator[Node]:
         """The nodes that compute some values from given ones, each after those whose outputs it reads."""
+        entered: set[str] = set()
         done: set[str] = set()
         stack = [(name, False) for name in names]
         while stack:
@@ -262,7 +263,8 @@ class Graph:
             if is_visited:
                 done.add(node.output[0])
                 yield node
-            else:
+            elif node.output[0] not in entered:  # else the graph has a cycle
+                entered.add(node.output[0])
                 stack.append((name, True))
                 stack.extend((read, False) for read in names_read(node))
 
