@@ -101,6 +101,49 @@ def lookups(model: onnx.ModelProto) -> None:
     add_to_logits(model, nodes, "bomb", **{"bomb/table": np.zeros((512, 1024), np.int64)})
 
 
+def reshaped_rows(model: onnx.ModelProto) -> None:
+    """A result of Reshape that a norm passes on to a product of its rows and columns."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["bomb/x"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["bomb/x", "bomb/shape"], ["bomb/column"]),
+        helper.make_node("SimplifiedLayerNormalization", ["bomb/column", "bomb/scale"], ["bomb/norm"]),
+        helper.make_node("Mul", ["bomb/norm", "bomb/row"], ["bomb"]),
+    ]
+    constants = {
+        "bomb/shape": _shape(-1, 1, 1),
+        "bomb/scale": np.ones(1, np.float32),
+        "bomb/row": np.ones(9, np.float32),
+    }
+    add_to_logits(model, nodes, "bomb", **constants)
+
+
+def stacked_weights(model: onnx.ModelProto) -> None:
+    """A product with a weight that has more axes, which adds them to the result."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["bomb/x"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["bomb/x", "bomb/0"], ["bomb/y"]),
+        helper.make_node("ReduceMean", ["bomb/y"], ["bomb/column"], axes=[1], keepdims=1),
+        helper.make_node("MatMul", ["bomb/column", "bomb/stack"], ["bomb"]),
+    ]
+    constants = {"bomb/0": np.float32(0), "bomb/stack": np.ones((9, 1, 1, 1), np.float32)}
+    add_to_logits(model, nodes, "bomb", **constants)
+
+
+def lookup_along_another_axis(model: onnx.ModelProto) -> None:
+    """A lookup that puts the size of a vocabulary in front of the tokens."""
+    nodes = [helper.make_node("Gather", ["bomb/table", "input_ids"], ["bomb"], axis=1)]
+    add_to_logits(model, nodes, "bomb", **{"bomb/table": np.zeros((9, 512), np.float32)})
+
+
+def lookup_in_the_prompt(model: onnx.ModelProto) -> None:
+    """A lookup in what depends on the prompt, which adds an axis of its length each time."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["bomb/x"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["bomb/x", "input_ids"], ["bomb"]),
+    ]
+    add_to_logits(model, nodes, "bomb")
+
+
 def long_if(model: onnx.ModelProto) -> None:
     """A branch that makes a large tensor."""
     branches = [
@@ -185,4 +228,8 @@ MEMORY_BOMBS: Mapping[str, Edit] = {
         sparse,
     )
 }
+GROWING: Mapping[str, Edit] = {
+    edit.__name__: edit for edit in (reshaped_rows, stacked_weights, lookup_along_another_axis, lookup_in_the_prompt)
+}
+"""Parts that are harmless in these sizes, and could be repeated in large ones."""
 TIME_BOMBS: Mapping[str, Edit] = {edit.__name__: edit for edit in (endless_loop, doubling_functions, slow_constants)}

@@ -20,7 +20,7 @@ from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.model.source.plain_graph import is_plain
 from testing.tiny_model import write_tiny_model
-from tests.graph_bombs import MEMORY_BOMBS, TIME_BOMBS, add_to_logits, write_bomb
+from tests.graph_bombs import GROWING, MEMORY_BOMBS, TIME_BOMBS, add_to_logits, write_bomb
 
 
 def load(folder: Path) -> LoadedModel:
@@ -140,7 +140,8 @@ def product_of_constants(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    "edit", [*MEMORY_BOMBS.values(), *TIME_BOMBS.values(), squares, many_positions, product_of_constants]
+    "edit",
+    [*MEMORY_BOMBS.values(), *TIME_BOMBS.values(), *GROWING.values(), squares, many_positions, product_of_constants],
 )
 def test_a_graph_that_may_grow_is_not_plain(tmp_path: Path, edit: Callable[[onnx.ModelProto], None]) -> None:
     assert not is_plain(OnnxFile.read(write_bomb(tmp_path / "tiny", edit) / "model.onnx"))

@@ -79,6 +79,8 @@ class Node:
     op_type: str
     inputs: Sequence[str]
     outputs: Sequence[str]
+    axis: int
+    """The attribute `axis`, or else `gather_axis`; 0 by default."""
 
 
 @dataclass(slots=True)
@@ -198,7 +200,8 @@ class OnnxFile:
                     if field == _ATTRIBUTE_TENSOR and isinstance(span, tuple)
                 ]
         self.op_types.add(op_type)
-        self.nodes.append(Node(op_type=op_type, inputs=inputs, outputs=outputs))
+        axis = integers.get("axis", 0) or integers.get("gather_axis", 0)
+        self.nodes.append(Node(op_type=op_type, inputs=inputs, outputs=outputs, axis=axis))
         if op_type == "Constant":
             self.constants.update(zip(outputs, constants, strict=False))
         if integers.get("sliding_window_cache"):

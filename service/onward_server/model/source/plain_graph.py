@@ -4,16 +4,16 @@ ONNX can describe a tensor of terabytes in fifty bytes, and an endless loop. A p
 tensor from numbers (such as Expand, Range or Tile), no loop, no function, and constants only where weights belong.
 Its tensors then have one row for each token, as wide as a weight at most:
 
-- Elementwise operators broadcast constants of one axis or one element. They broadcast nothing else, because no operator
-  before them changes the axes of a tensor.
-- A result of Reshape or If goes where its axes make no difference to the size of the output.
-- Gather looks up the tokens of the prompt, or a few constant positions.
+- Elementwise operators broadcast constants of one axis or one element. Other tensors have the axes of batch, token and
+  width, in this order, and nothing moves the first two.
+- A result of Reshape goes to norms, rotary embeddings and attention, and not to elementwise operators; that of If goes
+  where its axes make no difference to the size of the output.
+- Gather looks up the tokens of the prompt in a table of two axes, or a few constant positions.
 
 Most exports for GroupQueryAttention are plain. That a graph is not plain says nothing against it.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from onward_server.model.source.onnx_file import Constant, Node, OnnxFile
 
@@ -46,7 +46,6 @@ _ELEMENTWISE = frozenset(
 )
 _AFTER_RESHAPE = frozenset(
     {
-        "GatherBlockQuantized",
         "GroupQueryAttention",
         "LayerNormalization",
         "Reshape",
@@ -82,41 +81,77 @@ def is_plain(onnx_file: OnnxFile) -> bool:
     """Whether loading and running a graph takes no more memory and time than its weights and the prompt justify."""
     if onnx_file.grows_when_loaded or len(onnx_file.nodes) > _MAX_NODES:
         return False
-    return all(_Rules(onnx_file).allow(node) for node in onnx_file.nodes)
+    return all(map(_Rules(onnx_file).allow, onnx_file.nodes))
 
 
-@dataclass(frozen=True, slots=True)
 class _Rules:
-    graph: OnnxFile
+    def __init__(self, onnx_file: OnnxFile) -> None:
+        self._graph = onnx_file
+        self._readers: dict[str, list[Node]] = {}
+        self._tables: set[str] = set()
+        """Constants of two axes, as they are or as results of Reshape and Transpose."""
+        for node in onnx_file.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
+        self._tables |= {name for name, constant in onnx_file.constants.items() if constant.rank <= 2}
+        for node in onnx_file.nodes:
+            if (node.op_type == "Transpose" and self._is_matrix(node)) or (
+                node.op_type == "Reshape" and self._is_table(node)
+            ):
+                self._tables |= set(node.outputs)
 
     def allow(self, node: Node) -> bool:
-        constants = {
-            index: constant
-            for index, name in enumerate(node.inputs)
-            if (constant := self.graph.constants.get(name)) is not None
-        }
+        constants = self._constants(node)
         match node.op_type:
             case "Constant":
                 is_allowed = not node.inputs
             case "If":
-                is_allowed = self._goes_only_to(node, _AFTER_IF)
+                is_allowed = self._stays_among(node, _AFTER_IF)
             case "Reshape":
-                is_allowed = self._goes_only_to(node, _AFTER_RESHAPE)
+                is_allowed = self._is_table(node) or self._stays_among(node, _AFTER_RESHAPE)
             case "Transpose":
-                is_allowed = 0 in constants
+                is_allowed = self._is_matrix(node)
             case "Gather" | "GatherBlockQuantized":
-                is_allowed = self._looks_up_tokens(node, constants)
+                is_allowed = self._looks_up_tokens(node, constants.get(1))
+            case "MatMul":
+                is_allowed = all(constant.rank <= 2 for constant in constants.values())
             case name if name in _ELEMENTWISE:
                 return all(constant.rank <= 1 or constant.num_elements == 1 for constant in constants.values())
             case name:
                 is_allowed = name in _WEIGHTS or name in _KEEPS_SIZE
         return is_allowed and set(constants) <= set(_WEIGHTS.get(node.op_type, ()))
 
-    def _goes_only_to(self, node: Node, op_types: frozenset[str]) -> bool:
-        return all(self.graph.readers(name) <= op_types for name in node.outputs)
+    def _constants(self, node: Node) -> dict[int, Constant]:
+        constants = {index: self._graph.constants.get(name) for index, name in enumerate(node.inputs)}
+        return {index: constant for index, constant in constants.items() if constant is not None}
 
-    def _looks_up_tokens(self, node: Node, constants: Mapping[int, Constant]) -> bool:
-        if len(node.inputs) < 2:
-            return False
-        positions = constants.get(1)
-        return node.inputs[1] in self.graph.inputs if positions is None else positions.num_elements <= _FEW
+    def _is_matrix(self, transpose: Node) -> bool:
+        """Whether a Transpose reads a constant of two axes."""
+        constants = self._constants(transpose)
+        return 0 in constants and constants[0].rank <= 2
+
+    def _is_table(self, reshape: Node) -> bool:
+        """Whether a Reshape makes a table with two axes of a constant, and nothing but lookups read it."""
+        constants = self._constants(reshape)
+        is_table = set(constants) == {0, 1} and constants[1].num_elements <= 2
+        return is_table and self._stays_among(reshape, frozenset({"GatherBlockQuantized"}), is_end=True)
+
+    def _stays_among(self, node: Node, op_types: frozenset[str], *, is_end: bool = False) -> bool:
+        """Whether only certain operators read the outputs of a node, and those of its readers before the attention."""
+        seen = set[str]()
+        names = list(node.outputs)
+        while names:
+            name = names.pop()
+            for reader in self._readers.get(name, ()):
+                if reader.op_type not in op_types:
+                    return False
+                if not is_end and reader.op_type != "GroupQueryAttention":
+                    names += [output for output in reader.outputs if output not in seen]
+            seen.add(name)
+        return True
+
+    def _looks_up_tokens(self, node: Node, positions: Constant | None) -> bool:
+        if positions is not None:
+            return positions.num_elements <= _FEW and positions.rank <= 1
+        is_lookup = len(node.inputs) >= 2 and node.axis == 0 and node.inputs[1] in self._graph.inputs
+        return is_lookup and node.inputs[0] in self._tables
