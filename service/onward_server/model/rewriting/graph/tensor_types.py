@@ -101,12 +101,13 @@ def infer_outputs(
     input_types = {name: helper.make_tensor_type_proto(each.element_type, each.shape) for name, each in known.items()}
     input_values = {name: numpy_helper.from_array(value, name) for name, value in values.items()}
     opsets = list(original.opset_import)
+    version = next((opset.version for opset in opsets if opset.domain in ("", "ai.onnx")), 1)
     found: dict[str, TensorType] = {}
     for each in stand_ins:
         if each.domain or not all(name in known for name in each.input if name):
             continue
         try:
-            schema = defs.get_schema(each.op_type, next(opset.version for opset in opsets if not opset.domain))
+            schema = defs.get_schema(each.op_type, version)
             outputs = infer_node_outputs(schema, each, input_types, input_values, opset_imports=opsets)
         except (InferenceError, SchemaError):
             continue
