@@ -12,6 +12,7 @@ from onward_server.errors import EngineFailed, ModelFolderError
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.fitting import AnyCausalLM, Fitter
+from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.layout import choose_layout, quantizes_dynamically
 from onward_server.model.load_independence import (
     measure_load_independence,
@@ -26,7 +27,8 @@ from onward_server.model.rope_limit import rope_limit
 from onward_server.model.served_graph import served_graph
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
-from onward_server.model.source.precision import precision_of
+from onward_server.model.source.onnx_file import OnnxFile
+from onward_server.model.source.precision import computes_in_half, precision_of
 
 logger = logging.getLogger(__name__)
 
@@ -96,11 +98,12 @@ class ModelLoader:
         session = OnnxSession(folder.onnx_path, options, served.graph)
         logger.info("the weights take %s", size_text(resident_memory() - before))
         io = DecoderIO.of(session, folder.config, served.onnx_file.cache_windows)
+        layout = choose_layout(served.onnx_file, io)
         fitter = Fitter(
-            layout=choose_layout(served.onnx_file, io),
+            layout=layout,
             session=session,
             io=io,
-            isolates_runs=quantizes_dynamically(served.onnx_file),
+            isolates_runs=_needs_isolation(layout, served.onnx_file),
             prefill_chunk=prefill_chunk,
         )
         wanted = WantedSize(
@@ -144,6 +147,15 @@ def load_model(
         max_context_length=max_context_length,
         prefill_chunk=prefill_chunk,
     )
+
+
+def _needs_isolation(layout: type[SlotCausalLM] | type[GrowingCausalLM], onnx_file: OnnxFile) -> bool:
+    """Whether the tokens of a run affect each other.
+
+    Attention in 16 bits that is no single operator rounds in another way when a run has more tokens. A probe sees that
+    for a few of many lengths.
+    """
+    return quantizes_dynamically(onnx_file) or (layout is GrowingCausalLM and computes_in_half(onnx_file))
 
 
 def _context_length(folder: ModelFolder, max_context_length: int | None) -> int:

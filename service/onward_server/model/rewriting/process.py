@@ -28,13 +28,12 @@ from onward_server.model.rewriting.slots import to_slots
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.graph_in_place import GraphInPlace
 from onward_server.model.source.onnx_file import OnnxFile
-from onward_server.model.source.precision import precision_of
+from onward_server.model.source.precision import computes_in_half, precision_of
 
 _FP32 = Tolerance(difference=1e-3, tie=1e-5)
 _HALF = Tolerance(difference=1e-3, tie=1e-3)
 _QUANTIZED = Tolerance(difference=2e-2, tie=2e-2)
 """By what a graph computes in: see decision 0026 for the measurements."""
-_HALF_TYPES = frozenset({10, 16})  # of `TensorProto.DataType`: FLOAT16 and BFLOAT16
 _MIN_CONTEXT_LENGTH = 8
 _ROOM = 16
 """Tokens after the longest prompt; more than are decoded."""
@@ -83,7 +82,7 @@ def compare(job: Job, model: bytes, windows: Sequence[int]) -> float:
 
 
 def _tolerance(onnx_file: OnnxFile) -> Tolerance:
-    if any(constant.data_type in _HALF_TYPES for constant in onnx_file.constants.values()):
+    if computes_in_half(onnx_file):
         return _HALF
     return _FP32 if precision_of(onnx_file) == "fp32" else _QUANTIZED
 

@@ -47,9 +47,15 @@ _PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "Transpose": (0,),
 }
 """The inputs of operators that weights are bound to; Cast and Transpose lead to one of the others."""
+_HALF_TYPES = frozenset({10, 16})
 _PACKED_BITS = 4
 """Width of integers in MatMulNBits, GatherBlockQuantized and QMoE if no attribute gives it."""
 _SMALLEST_SHARE, _SMALLEST_FLOAT_SHARE = 0.1, 0.5
+
+
+def computes_in_half(onnx_file: OnnxFile) -> bool:
+    """Whether a graph has constants of 16 bits."""
+    return any(constant.data_type in _HALF_TYPES for constant in onnx_file.constants.values())
 
 
 def precision_of(onnx_file: OnnxFile) -> str:
