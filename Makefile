@@ -10,7 +10,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-isolation test-stress test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve test test-isolation test-stress test-models test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-isolation: setup ## Test that a server sends nothing and which files it wri
 
 test-stress: setup ## Test with floods, hostile clients and rolling restarts; needs two idle processors
 	$(BIN)/python -m pytest tests/stress $(ARGS)
+
+# One process per processor. Each test loads a model of its own.
+test-models: setup ## Test with small exports of public tools: about 40 architectures, in the precisions people have
+	$(BIN)/python -m pytest -n auto tests/exports $(ARGS)
 
 test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
 	$(BIN)/python -m pytest tests/public --data "$$DATA" $(ARGS)
