@@ -71,12 +71,11 @@ def _logged_mib(server: ServerProcess, name: str) -> int:
     return round(int(num_bytes) / _MIB)
 
 
-async def _rows(models: Path) -> list[dict[str, object]]:
+async def _rows(models: Path, layouts: "Sequence[Layout]") -> list[dict[str, object]]:
     rows = [
         await measure(models / name, "slots", slots=8, context=None, prompt=_PROMPT, output=_OUTPUT)
         for name in _BOUNDS_MIB
     ]
-    layouts: Sequence[Layout] = ("slots", "growing")
     for layout in layouts:
         for name, formats in FORMATS.items():
             folder = models / (name if layout == "slots" else f"{layout}-{name}")
@@ -107,7 +106,9 @@ def main() -> None:
     """Measure, write the result, and exit with 1 if a bound does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
-    rows = asyncio.run(_rows(parser.parse_args().models))
+    parser.add_argument("--layouts", nargs="+", choices=("slots", "growing"), default=("slots", "growing"))
+    arguments = parser.parse_args()
+    rows = asyncio.run(_rows(arguments.models, arguments.layouts))
     write_result("memory", sys.argv[1:], {"rows": rows, "bounds_mib": _BOUNDS_MIB, "tolerance": _TOLERANCE})
     for fault in (found := faults(rows)):
         print(fault, file=sys.stderr)

@@ -51,7 +51,7 @@ class GrowingCausalLM:
 
     @staticmethod
     def cache_bytes(io: DecoderIO, *, num_slots: int, context_length: int) -> int:
-        """Bytes of KV memory that the constructor allocates."""
+        """Bytes of KV memory when all slots are full."""
         return io.token_bytes * 2 * num_slots * context_length
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:

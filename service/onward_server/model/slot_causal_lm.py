@@ -85,10 +85,10 @@ class SlotCausalLM:
 
     @staticmethod
     def cache_bytes(io: DecoderIO, *, num_slots: int, context_length: int) -> int:
-        """Bytes of KV memory that the constructor allocates."""
+        """Bytes of KV memory when all slots are full. A padding row of a single slot takes hardly any."""
         capacity = _round_up(context_length)
         row_bytes = sum(cache.token_bytes * max(capacity, cache.window) for cache in io.caches)
-        return max(num_slots, 2) * row_bytes
+        return num_slots * row_bytes
 
     def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
         """See `CausalLM.prefill`."""

@@ -6,7 +6,6 @@ shrinks, so the intermediate tensors of the largest run stay.
 
 import logging
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -19,9 +18,12 @@ from onward_server.model.memory_plan import USUAL_SLOTS, Activations
 
 logger = logging.getLogger(__name__)
 
-_FIRST_TOKENS, _MIN_TOKENS = 16, 64
+_FIRST_TOKENS = 16
+_TELLING_BYTES = 16 << 20
+"""Trial runs get longer until they take this much more memory, because a part does not depend on their length. So small
+models are tried at the real length, and large ones are extrapolated."""
 _TRIAL_S = 0.3
-"""About how long the largest trial of each kind takes. Models that are too slow for the real size are extrapolated."""
+"""About how long the trial of decode runs of one size takes."""
 _GROWING_POSITIONS = 1024
 """Context of the trials of growing caches, each run of which writes all of it."""
 _MIN_GAIN = 0.1
@@ -35,6 +37,10 @@ class TrialModel(CausalLM, Protocol):
 
     def run_at_end(self, num_tokens: int = 1) -> None:
         """Runs the last tokens of the context, with all slots empty before and after."""
+        ...
+
+    def clear(self) -> None:
+        """Gives the memory of all slots back to the system."""
         ...
 
 
@@ -68,21 +74,23 @@ def measure_activations(
     largest = 1 if io.takes_single_tokens else min(max_chunk, positions - 1)
     settled = resident_memory()
     if is_growing:
-        trial().run_at_end()
+        _run_at_end(trial(), 1)
     at_end = _grown_since(settled)
     if largest == 1:
         return Activations(per_position=at_end / positions, per_token=at_end)
-    first_tokens = min(_FIRST_TOKENS, largest)
-    num_tokens = _affordable_tokens(trial, first_tokens, largest)
-    after_first = _grown_since(settled)
-    _prefill(trial(), num_tokens)
-    at_start = _grown_since(settled)
+    first_tokens = num_tokens = min(_FIRST_TOKENS, largest)
+    _prefill(trial(), first_tokens)
+    after_first = at_start = _grown_since(settled)
+    while num_tokens < largest and at_start - after_first < _TELLING_BYTES:
+        num_tokens = min(4 * num_tokens, largest)
+        _prefill(trial(), num_tokens)
+        at_start = _grown_since(settled)
     if not is_growing:
         per_token = (at_start - after_first) / max(num_tokens - first_tokens, 1)
         return Activations(fixed=max(at_start - per_token * num_tokens, 0.0), per_token=per_token)
     if io.cache_branch is not None:  # a prompt is one run, whose attention is quadratic
         return Activations(per_token_and_position=at_start / num_tokens**2)
-    trial().run_at_end(num_tokens)
+    _run_at_end(trial(), num_tokens)
     at_both = _grown_since(settled)
     per_position = at_end / positions
     product = max(at_both - at_start - per_position * (positions - num_tokens), 0.0)
@@ -133,17 +141,15 @@ def _grown_since(settled_bytes: int) -> int:
     return max(resident_memory() - settled_bytes, 0)
 
 
-def _prefill(causal_lm: CausalLM, num_tokens: int) -> None:
+def _prefill(causal_lm: TrialModel, num_tokens: int) -> None:
+    """Runs a prompt; its caches leave nothing behind."""
     causal_lm.prefill(0, np.zeros(num_tokens, np.int64))
+    causal_lm.clear()
 
 
-def _affordable_tokens(trial: Callable[[], CausalLM], first: int, largest: int) -> int:
-    """The tokens of a larger run, from the duration of a first one."""
-    causal_lm = trial()
-    started_s = time.perf_counter()
-    _prefill(causal_lm, first)
-    token_s = (time.perf_counter() - started_s) / first
-    return min(largest, max(_MIN_TOKENS, int(_TRIAL_S / token_s)))
+def _run_at_end(causal_lm: TrialModel, num_tokens: int) -> None:
+    causal_lm.run_at_end(num_tokens)
+    causal_lm.clear()
 
 
 def _decode_duration_s(causal_lm: CausalLM, num_rows: int) -> float:
