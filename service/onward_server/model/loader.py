@@ -152,10 +152,12 @@ def load_model(
 def _needs_isolation(layout: type[SlotCausalLM] | type[GrowingCausalLM], onnx_file: OnnxFile) -> bool:
     """Whether the tokens of a run affect each other.
 
-    Attention in 16 bits that is no single operator rounds in another way when a run has more tokens. A probe sees that
-    for a few of many lengths.
+    Attention in 16 bits that is no single operator rounds in another way when a run has more tokens, and so does
+    MatMulNBits in 16 bits. A probe sees that for a few of many lengths.
     """
-    return quantizes_dynamically(onnx_file) or (layout is GrowingCausalLM and computes_in_half(onnx_file))
+    if quantizes_dynamically(onnx_file):
+        return True
+    return computes_in_half(onnx_file) and (layout is GrowingCausalLM or "MatMulNBits" in onnx_file.op_types)
 
 
 def _context_length(folder: ModelFolder, max_context_length: int | None) -> int:

@@ -54,12 +54,14 @@ def folder(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "tiny")
 
 
-def test_runs_of_decomposed_attention_in_16_bits_are_isolated(tmp_path: Path) -> None:
+def test_runs_of_decomposed_attention_and_packed_weights_in_16_bits_are_isolated(tmp_path: Path) -> None:
     """It rounds in another way in a longer run, but not for every length of a probe."""
     growing = load(write_tiny_model(tmp_path / "growing", layout="growing", is_float16=True)).causal_lm
     slots = load(write_tiny_model(tmp_path / "slots", layout="slots", is_float16=True)).causal_lm
+    packed = load(write_tiny_model(tmp_path / "packed", layout="slots", bits=4, is_float16=True)).causal_lm
     assert growing.fixed_chunk is not None
     assert slots.fixed_chunk is None
+    assert packed.fixed_chunk is not None
 
 
 def test_a_group_query_attention_export_gets_slots(folder: Path) -> None:
