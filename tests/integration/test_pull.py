@@ -120,6 +120,29 @@ def test_hf_hub_cache_is_where_the_models_go(machine: Machine) -> None:
     assert not machine.hf_home.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        (
+            "HF_HUB_ETAG_TIMEOUT",
+            "ten",
+            "HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT must be integers: invalid literal for int() ",
+        ),
+        (
+            "HF_HUB_DOWNLOAD_TIMEOUT",
+            "-1",
+            "HF_HUB_DOWNLOAD_TIMEOUT: -1 is negative; set it to seconds, or unset it",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["pull", "serve"])
+def test_a_wrong_timeout_is_rejected(machine: Machine, command: str, name: str, value: str, sentence: str) -> None:
+    machine.set_variable(name, value)
+    done = onward("pull", REPO) if command == "pull" else onward("serve", "--model", REPO, "--listen", "127.0.0.1:0")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"onward: {sentence}")
+
+
 @pytest.mark.parametrize("is_off", [False, True])
 def test_on_a_terminal_each_file_has_a_bar_unless_bars_are_off(machine: Machine, *, is_off: bool) -> None:
     machine.set_variable("HF_HUB_DISABLE_PROGRESS_BARS", str(int(is_off)))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from onward_server.cli import arguments
 from onward_server.cli.standard_streams import drop_unwritable_stderr, open_standard_streams
+from onward_server.errors import StartupError
 from onward_server.exit_code import ExitCode
 from onward_server.settings.client import ClientSettings
 from onward_server.settings.variables import misspelled_client_variables
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from onward_server.cli import client  # noqa: PLC0415  imports gRPC
 
         return client.run(parsed)
+    except StartupError as error:  # of the variables that huggingface-hub reads when it is imported
+        sys.stderr.write(f"onward: {error}\n")
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     finally:

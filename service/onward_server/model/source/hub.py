@@ -13,29 +13,35 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx2
-from huggingface_hub import constants
-from huggingface_hub.errors import (
-    DeviceCodeError,
-    DisabledRepoError,
-    GatedRepoError,
-    HfHubHTTPError,
-    OfflineModeIsEnabled,
-    OIDCError,
-    RemoteEntryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.utils import (
-    build_hf_headers,  # pyright: ignore[reportUnknownVariableType]
-    get_session,
-    hf_raise_for_status,
-    parse_ratelimit_headers,
-)
 
 from onward_server.errors import HubError, HubUnreachable
 from onward_server.file_errors import unreadable
 from onward_server.json_value import Json
 from onward_server.model.source.remote_file import RemoteFile
 from onward_server.version import VERSION
+
+try:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        DeviceCodeError,
+        DisabledRepoError,
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        OIDCError,
+        RemoteEntryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils import (
+        build_hf_headers,  # pyright: ignore[reportUnknownVariableType]
+        get_session,
+        hf_raise_for_status,
+        parse_ratelimit_headers,
+    )
+except ValueError as error:
+    raise HubError(
+        f"HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT must be integers: {error}; correct or unset them"
+    ) from error
 
 _BUSY = {408, 429, 500, 502, 503, 504}
 _GIT_HASH, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
@@ -83,7 +89,15 @@ class Hub:
 
     @classmethod
     def from_environment(cls) -> "Hub":
-        """The hub, cache folder and offline mode that the variables of huggingface-hub set."""
+        """The hub, cache folder and offline mode that the variables of huggingface-hub set.
+
+        Raises:
+            HubError: A timeout is negative.
+        """
+        for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+            seconds: int = getattr(constants, name)
+            if seconds < 0:
+                raise HubError(f"{name}: {seconds} is negative; set it to seconds, or unset it")
         return cls(
             endpoint=constants.ENDPOINT,
             cache_folder=Path(constants.HF_HUB_CACHE).absolute(),
@@ -241,12 +255,14 @@ class Hub:
         try:
             refs, _ = self._get_json(f"/api/models/{repo}/refs", repo, None)
         except HubError:
-            return "name one of its branches, tags or commits"
+            refs = None
         match refs:
             case {"branches": [*branches], "tags": [*tags]}:
                 names = [str(ref["name"]) for ref in (*branches, *tags) if isinstance(ref, dict) and "name" in ref]
             case _:
                 names = []
+        if not names:
+            return "name one of its branches, tags or commits"
         return f"its branches and tags are {', '.join(names[:20])}{' and others' if len(names) > 20 else ''}"
 
     def _file(self, repo: str, entry: Json) -> RemoteFile:

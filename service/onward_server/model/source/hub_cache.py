@@ -11,7 +11,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -47,11 +47,8 @@ class HubCache:
 
     def file(self, commit: str, file: RemoteFile) -> Path | None:
         """Where a whole file of a commit lies: among the links, or else among the blobs."""
-        for path in (self.snapshot(commit) / file.path, self._blob(file)):
-            with suppress(OSError):
-                if path.stat().st_size == file.num_bytes:
-                    return path
-        return None
+        paths = (self.snapshot(commit) / file.path, self._blob(file))
+        return next((path for path in paths if _has_size(path, file)), None)
 
     def existing(self, commit: str, file: RemoteFile) -> Path:
         """Like `file`, of a file that is in the cache."""
@@ -81,7 +78,7 @@ class HubCache:
                 except BlockingIOError:
                     note(f"{file.path}: waiting for another process that downloads it")
                     fcntl.flock(stream, fcntl.LOCK_EX)
-                if self._blob(file).exists():
+                if _has_size(self._blob(file), file):
                     path.unlink(missing_ok=True)
                     yield None
                     return
@@ -108,7 +105,7 @@ class HubCache:
         """Makes the files visible in the folder of the commit, in this order."""
         for file in files:
             path, blob = self.snapshot(commit) / file.path, self._blob(file)
-            if path.exists() and path.stat().st_size == file.num_bytes:
+            if _has_size(path, file):
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)  # a link to a blob that is gone, or another content
@@ -145,3 +142,10 @@ class HubCache:
 
     def _partial(self, file: RemoteFile) -> Path:
         return self._folder / "blobs" / f"{file.digest}.onward.incomplete"
+
+
+def _has_size(path: Path, file: RemoteFile) -> bool:
+    try:
+        return path.stat().st_size == file.num_bytes
+    except OSError:
+        return False

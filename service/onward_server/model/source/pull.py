@@ -59,7 +59,7 @@ class Puller:
             return self._cached_only(repository, variant)
         with self._writing():
             commit = self._commit_of(repository)
-            return self._complete(repository, variant, commit, check=True)
+            return self._complete(repository, variant, commit, self._retries(), check=True)
 
     def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> PulledModel:
         """Returns the commit that is in the cache, or else downloads the current one.
@@ -76,14 +76,15 @@ class Puller:
         if cached is None:
             with self._writing():
                 commit = self._commit_of(repository)
-                return self._complete(repository, variant, commit, check=False)
+                return self._complete(repository, variant, commit, self._retries(), check=False)
         if cached.commit == repository.revision:
             return cached
         try:
             commit = self._hub.commit_of(_repo(repository), _revision(repository))
             if commit == cached.commit:
+                no_retries = Retries(note=self._progress.note, waits_s=())
                 with self._writing():
-                    return self._complete(repository, variant, commit, check=False)
+                    return self._complete(repository, variant, commit, no_retries, check=False)
         except HubError as error:
             self._progress.note(f"{error}; using commit {cached.commit} of {repository}, which is in the cache")
         else:
@@ -99,9 +100,11 @@ class Puller:
     def _retries(self) -> Retries:
         return Retries(note=self._progress.note, pause=self._pause)
 
-    def _complete(self, repository: HubRepository, variant: str | None, commit: str, *, check: bool) -> PulledModel:
+    def _complete(
+        self, repository: HubRepository, variant: str | None, commit: str, retries: Retries, *, check: bool
+    ) -> PulledModel:
         """Downloads the files of the model that are not in the cache."""
-        repo, source, retries = _repo(repository), str(repository), self._retries()
+        repo, source = _repo(repository), str(repository)
         files = {file.path: file for file in retries.until_answered(lambda: self._hub.files(repo, commit))}
         cache = HubCache(self._hub.cache_folder, repo)
         downloader = Downloader(self._hub, cache, self._progress, retries, repo=repo, commit=commit)

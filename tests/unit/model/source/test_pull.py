@@ -316,6 +316,14 @@ def test_a_damaged_file_in_the_cache_is_replaced_by_a_pull(machine: Machine) -> 
     assert any(note.endswith("does not match its hash; downloading it again") for note in machine.notes)
 
 
+def test_a_blob_of_the_wrong_size_is_replaced(machine: Machine) -> None:
+    """A crash of the machine can leave an empty blob under its final name."""
+    machine.hub.commit(REPO, FILES)
+    for path in ("onnx/model.onnx", "onnx/model.onnx_data"):
+        (machine.pull().folder / path).resolve().write_bytes(b"")
+        assert contents(machine.get().folder) == wanted()
+
+
 def test_a_branch_that_moves_during_a_pull_does_not_mix_two_commits(machine: Machine) -> None:
     old = machine.hub.commit(REPO, FILES)
     changed = {path: content + b" " * (not path.endswith(".onnx")) for path, content in FILES.items()}
@@ -392,6 +400,15 @@ def test_a_server_takes_the_cached_commit_if_the_hub_has_lost_the_repository(mac
     machine.get()
     machine.hub.faults.append(Answer(path="revision/main", status=404))
     assert machine.get().commit == commit
+
+
+def test_a_server_whose_model_is_cached_does_not_wait_for_a_busy_hub(machine: Machine) -> None:
+    commit = machine.hub.commit(REPO, FILES)
+    machine.pull()
+    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=503, times=9))
+    assert machine.get().commit == commit
+    assert machine.pauses == []
+    assert machine.notes[-1].endswith(f"; using commit {commit} of owner/model, which is in the cache")
 
 
 def test_offline_the_cache_is_used_and_nothing_is_sent(machine: Machine) -> None:
@@ -491,6 +508,13 @@ def test_an_unknown_revision_lists_those_that_are_there(machine: Machine) -> Non
     machine.hub.commit(REPO, FILES, tag="v1")
     machine.hub.commit(REPO, FILES, branch="dev")
     assert machine.refused(revision="v2") == "owner/model has no revision v2; its branches and tags are main, dev, v1"
+
+
+def test_an_unknown_revision_of_a_repository_without_any_is_named(machine: Machine) -> None:
+    machine.hub.commit(REPO, FILES)
+    machine.hub.faults.append(Answer(path=f"/api/models/{REPO}/refs", status=200, body=b'{"branches": [], "tags": []}'))
+    said = machine.refused(revision="v2")
+    assert said == "owner/model has no revision v2; name one of its branches, tags or commits"
 
 
 def test_an_unknown_revision_is_named_if_the_others_are_not_known(machine: Machine) -> None:
