@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from onward_server.model.loader import LoadedModel
 from onward_server.model.memory import peak_memory, resident_memory, size_text
 from onward_server.model.source.choice import Choice, Graph
 from onward_server.model.source.folder import ModelFolder
-from onward_server.settings.model_reference import ModelReference
+from onward_server.settings.model_reference import HubRepository, ModelReference
 from onward_server.telemetry import fields
 
 logger = logging.getLogger(__name__)
@@ -15,32 +16,32 @@ logger = logging.getLogger(__name__)
 _MAX_LISTED = 12
 
 
-def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice | None, loaded: LoadedModel) -> None:
+def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice, loaded: LoadedModel) -> None:
     """Logs a line about the graph, and another one if there are others to choose from.
 
     Args:
         reference: What the user named.
         folder: The folder that it led to.
-        choice: How the graph was chosen; None: its file was named.
+        choice: How the graph was chosen.
         loaded: The loaded model.
     """
     logger.info(
         "model %s: serving %s (%s), %s, %s, layout %s: %s, %s",
         reference.model_id,
         folder.onnx_path,
-        choice.reason if choice else "named by --model",
+        choice.reason,
         loaded.precision,
         size_text(folder.weight_bytes),
         loaded.layout,
         "sequences share runs" if loaded.shares_runs else "one sequence a run",
         loaded.origin,
     )
-    if choice and choice.others:
+    if choice.others:
         rest = len(choice.others) - _MAX_LISTED
         logger.info(
-            "model %s: --model %s:VARIANT or --model-file PATH chooses another graph: %s%s",
+            "model %s: %s chooses another graph: %s%s",
             reference.model_id,
-            reference.location,
+            _how_to_choose(reference.location),
             ", ".join(map(_described, choice.others[:_MAX_LISTED])),
             f" and {rest} more" if rest > 0 else "",
         )
@@ -56,6 +57,12 @@ def log_memory(models: Sequence[LoadedModel]) -> None:
         size_text(max(most, peak_memory())),
         extra=fields(resident_bytes=held, planned_bytes=max(most, peak_memory())),
     )
+
+
+def _how_to_choose(location: Path | HubRepository) -> str:
+    if isinstance(location, Path) and location.is_file():
+        return f"--model {location.parent}/FILE"
+    return f"--model {location}:VARIANT or --model-file PATH"
 
 
 def _described(graph: Graph) -> str:

@@ -162,7 +162,7 @@ class _Local:
     location: Path
     variant: str | None
     choice: Choice | None = None
-    """How the graph was chosen in its repository."""
+    """How the graph was chosen in its repository; None: it is not from a repository."""
 
 
 def _local(reference: ModelReference, steps: LoadingSteps) -> _Local:

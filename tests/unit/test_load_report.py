@@ -55,10 +55,11 @@ def test_a_variant_is_logged_with_its_own_precision(tmp_path: Path, caplog: pyte
     )
 
 
-def test_a_file_is_logged_without_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_is_logged_with_the_graphs_beside_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_tiny_model(tmp_path / "tiny")
     shutil.copy(folder / "model.onnx", folder / "model_q4.onnx")
 
-    (served,) = logged(caplog, f"{folder}/model_q4.onnx")
+    served, others = logged(caplog, f"{folder}/model_q4.onnx")
 
     assert served.startswith(f"model tiny: serving {folder}/model_q4.onnx (named by --model), fp32, ")
+    assert others == f"model tiny: --model {folder}/FILE chooses another graph: model.onnx (0.6 MiB)"

@@ -151,17 +151,17 @@ def _require_regular(path: Path, mode: int) -> None:
         raise ModelFolderError(f"{path} is {kind}; the files of a model must be regular files")
 
 
-def list_files(folder: Path) -> Mapping[str, int]:
+def list_files(folder: Path, *, max_depth: int = _MAX_DEPTH) -> Mapping[str, int]:
     """Maps the path of each file to its size in bytes; paths are relative and have slashes.
 
-    Hidden entries, unprintable names and folders below `_MAX_DEPTH` levels are left out. So are folders that may not be
+    Hidden entries, unprintable names and folders below `max_depth` levels are left out. So are folders that may not be
     read, such as `lost+found`, if there is a graph elsewhere.
 
     Raises:
         ModelFolderError: The folder cannot be listed, or has too many entries to be that of a model.
     """
     files: dict[str, int] = {}
-    subfolders = [(path, 2) for path in _list_into(files, folder, folder)]
+    subfolders = [(path, 2) for path in _list_into(files, folder, folder) if max_depth > 1]
     unreadable_folder: ModelFolderError | None = None
     for subfolder, depth in subfolders:  # grows while it is read
         try:
@@ -169,7 +169,7 @@ def list_files(folder: Path) -> Mapping[str, int]:
         except ModelFolderError as error:
             unreadable_folder = unreadable_folder or error
             continue
-        subfolders += [(path, depth + 1) for path in deeper if depth < _MAX_DEPTH]
+        subfolders += [(path, depth + 1) for path in deeper if depth < max_depth]
         if len(files) + len(subfolders) > _MAX_ENTRIES:
             raise ModelFolderError(f"{folder} holds more than {_MAX_ENTRIES:,} files; name the folder of one model")
     if unreadable_folder is not None and not any(path.endswith(".onnx") for path in files):

@@ -128,6 +128,18 @@ def choose_graph(
     return _choose_precision(wanted, graphs, source)
 
 
+def choice_of_file(name: str, siblings: Mapping[str, int]) -> Choice:
+    """The graph of a file that the user named, with the graphs beside it.
+
+    Args:
+        name: The name of the file.
+        siblings: Maps the name of each file in its folder to its size in bytes.
+    """
+    graphs = _graphs(siblings)
+    graph = next((graph for graph in graphs if graph.path == name), Graph.of(name, siblings.get(name, 0)))
+    return _chosen(graph, "named by --model", graphs)
+
+
 def _choose_in_folder(
     folder: str,
     graphs: Sequence[Graph],

@@ -32,8 +32,7 @@ class ModelFolder:
     path: Path
     """The folder with the configuration and the tokenizer."""
     onnx_path: Path
-    choice: Choice | None
-    """How the graph was chosen; None: its file was named."""
+    choice: Choice
     onnx_file: OnnxFile
     config: JsonObject
     context_length: int

@@ -8,7 +8,7 @@ from pathlib import Path
 from onward_server.errors import ModelFolderError
 from onward_server.file_errors import unreadable
 from onward_server.model.source.access import is_present, list_files, read_text, require_readable_file
-from onward_server.model.source.choice import Choice, choose_graph
+from onward_server.model.source.choice import Choice, choice_of_file, choose_graph
 from onward_server.model.source.description import decoder_named_by
 from onward_server.model.source.other_formats import other_file, require_onnx_content
 
@@ -26,8 +26,7 @@ class LocatedGraph:
     path: Path
     folder: Path
     """The folder with the configuration and the tokenizer."""
-    choice: Choice | None
-    """How the graph was chosen; None: its file was named."""
+    choice: Choice
 
     @classmethod
     def find(cls, location: Path, variant: str | None = None) -> "LocatedGraph":
@@ -50,7 +49,8 @@ class LocatedGraph:
                 )
             _require_onnx_file(location, source=location.parent)
             folders = [location.parent, location.absolute().parent.parent]
-            return cls(path=location, folder=_most_descriptive(folders), choice=None)
+            choice = choice_of_file(location.name, list_files(location.parent, max_depth=1))
+            return cls(path=location, folder=_most_descriptive(folders), choice=choice)
         root = _snapshot(location)
         files = list_files(root)
         _require_one_repository(root, files)

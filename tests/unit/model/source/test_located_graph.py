@@ -127,9 +127,7 @@ def test_hidden_files_are_no_graphs(folder: Path) -> None:
     (folder / "._model.onnx").write_bytes(b"\0\5\x16\7")
     (folder / ".cache").mkdir()
     (folder / ".cache" / "model.onnx").write_bytes(b"-")
-    choice = ModelFolder.read(folder).choice
-    assert choice is not None
-    assert choice.others == ()
+    assert ModelFolder.read(folder).choice.others == ()
 
 
 def test_names_that_are_not_utf8_do_not_matter_unless_they_are_above_the_model(
