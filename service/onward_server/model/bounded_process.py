@@ -99,6 +99,7 @@ def run_bounded(module: str, arguments: Sequence[str], limits: Limits, *, data: 
         except subprocess.TimeoutExpired:
             raise _too_slow(limits) from None
         finally:
+            streams.close()
             streams.log(module)
     if status == 0:
         return bytes(streams.output)
@@ -165,6 +166,10 @@ class _Streams:
                 del self.messages[:-_MAX_STDERR_BYTES]
             else:
                 self._selector.unregister(pipe)
+
+    def close(self) -> None:
+        """Stops waiting for the pipes, which are the child's to close."""
+        self._selector.close()
 
     def log(self, module: str) -> None:
         """Logs what the child has written to stderr."""

@@ -58,7 +58,9 @@ class GrowingCausalLM:
         """See `CausalLM.prefill`."""
         if not self._io.takes_single_tokens:
             return self._run(slot, token_ids)
-        return [self._run(slot, token_ids[position : position + 1]) for position in range(len(token_ids))][-1]
+        for token_id in token_ids[:-1]:
+            self._run(slot, np.array([token_id], np.int64))
+        return self._run(slot, token_ids[-1:])
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""

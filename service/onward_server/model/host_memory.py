@@ -1,6 +1,7 @@
 """Memory of the host whose pages the kernel supplies, as zeros, when they are first written."""
 
 import mmap
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,7 @@ class LazyZeros:
 
     def clear(self) -> None:
         """Gives the memory back to the kernel, so that the array is zeros again."""
-        if hasattr(mmap, "MADV_DONTNEED"):  # on Linux, where it zeroes the pages
+        if sys.platform == "linux":  # elsewhere MADV_DONTNEED may keep the contents
             self._pages.madvise(mmap.MADV_DONTNEED)
         else:
             self.array.fill(0)

@@ -17,10 +17,16 @@ class RowLogits:
         self._io = io
         self._memory = io.new_logits(1, 1)
 
+    def grow(self, num_logits: int) -> bool:
+        """Makes room for the logits of a run; returns whether that replaced the memory, which old bindings keep."""
+        if self._memory.size >= num_logits * self._io.vocabulary_size:
+            return False
+        self._memory = self._io.new_logits(1, num_logits)
+        return True
+
     def array(self, num_logits: int) -> AnyArray:
         """An array for the logits of the next run, as the graph has them. Its values last until the run after it."""
-        if self._memory.size < num_logits * self._io.vocabulary_size:
-            self._memory = self._io.new_logits(1, num_logits)
+        self.grow(num_logits)
         return self._memory[:, :num_logits] if self._memory.ndim == 3 else self._memory
 
 

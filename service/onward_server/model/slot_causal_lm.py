@@ -189,8 +189,11 @@ class SlotCausalLM:
 
     def _prefill_row(self, row: int, start: int, token_ids: TokenIds | Sequence[int], *, num_spare: int) -> Logits:
         """Prefills tokens; returns the logits (V,) after the last token that is not spare, if the graph gives them."""
+        num_logits = 1 + num_spare
+        if self._row_logits.grow(self._io.num_logits_of(len(token_ids), num_logits)):
+            self._prefill_bindings.clear()  # each keeps the memory of its last run
         binding = self._prefill_binding(row)
-        logits = bind_row(self._io, binding, token_ids, start, self._row_logits, num_logits=1 + num_spare)
+        logits = bind_row(self._io, binding, token_ids, start, self._row_logits, num_logits=num_logits)
         self._session.run(binding)
         self._row_lengths[row] = start + len(token_ids) - num_spare
         return to_float32(logits[0, max(-1 - num_spare, -logits.shape[1])], self._io.logits_type)

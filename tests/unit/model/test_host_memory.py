@@ -2,6 +2,7 @@
 
 import mmap
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,23 @@ def test_a_thousand_slots_take_memory_only_when_they_are_used(
     for slot in range(100):
         causal_lm.prefill(slot, np.arange(3, 230))
     assert resident_memory() - empty > 3 * MIB
+
+
+def test_the_logits_of_ever_longer_prompts_do_not_add_up_over_slots(tmp_path: Path) -> None:
+    """The binding of each row kept the array that was large enough for its last prompt."""
+    folder = ModelFolder.read(write_tiny_model(tmp_path / "tiny"))
+    session = OnnxSession(folder.onnx_path, SessionOptions(num_threads=1))
+    io = DecoderIO.of(session, folder.config)
+    causal_lm = SlotCausalLM(session, io, num_slots=60, context_length=256)
+    largest_bytes = io.num_logits_of(241, 2) * io.vocabulary_size * 4
+    tracemalloc.start()
+    try:
+        for slot in range(60):
+            causal_lm.prefill(slot, np.arange(3, 7 + 4 * slot))
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.9 * largest_bytes < held_bytes < 2 * largest_bytes
 
 
 @linux_only
