@@ -60,12 +60,11 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
         StartupError: A model cannot be served.
     """
     _require_known_formats(settings)
-    budget = MemoryBudget(len(settings.models))
+    steps = steps or LoadingSteps()
     try:
-        models = [
-            _load(settings, reference, steps or LoadingSteps(), budget, is_default=not index)
-            for index, reference in enumerate(settings.models.values())
-        ]
+        opened = [_open(settings, reference, steps) for reference in settings.models.values()]
+        budget = MemoryBudget([model.folder.weight_bytes for model in opened])
+        models = [_load(settings, model, steps, budget, is_default=model is opened[0]) for model in opened]
     except OSError as error:
         raise StartupError(unreadable(Path(error.filename or "a model"), error)) from error
     except MemoryError as error:
@@ -78,10 +77,21 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
     return models
 
 
-def _load(
-    settings: Settings, reference: ModelReference, steps: LoadingSteps, budget: MemoryBudget, *, is_default: bool
-) -> ServedModel:
-    model_id, digests = reference.model_id, FileDigests()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenedModel:
+    """A model whose files have been found and checked, before its weights are loaded."""
+
+    reference: ModelReference
+    choice: Choice
+    folder: ModelFolder
+    tokenizer: Tokenizer
+    template: ChatTemplate | None
+    output_format: OutputFormat
+    tool_format: str
+
+
+def _open(settings: Settings, reference: ModelReference, steps: LoadingSteps) -> _OpenedModel:
+    model_id = reference.model_id
     local = _local(reference, steps)
     with steps.step(f"{model_id}: reading {local.location}"):
         folder = ModelFolder.read(local.location, local.variant)
@@ -92,11 +102,27 @@ def _load(
             template.write_calls_with(partial(written_calls, output_format.tools.frame))
         tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
     _log_formats(model_id, template, tool_format, output_format)
+    return _OpenedModel(
+        reference=reference,
+        choice=local.choice or folder.choice,
+        folder=folder,
+        tokenizer=tokenizer,
+        template=template,
+        output_format=output_format,
+        tool_format=tool_format,
+    )
+
+
+def _load(
+    settings: Settings, opened: _OpenedModel, steps: LoadingSteps, budget: MemoryBudget, *, is_default: bool
+) -> ServedModel:
+    model_id, digests = opened.reference.model_id, FileDigests()
+    folder, tokenizer, template, output_format = opened.folder, opened.tokenizer, opened.template, opened.output_format
     with steps.step(f"{model_id}: loading {size_text(folder.weight_bytes)} of weights and fitting the slots"):
         loaded = _load_weights(settings, folder, digests, budget)
         _require_matching_tokenizer(folder, tokenizer, loaded)
         durations = measure(loaded.causal_lm)
-    log_graph(reference, folder, local.choice or folder.choice, loaded)
+    log_graph(opened.reference, folder, opened.choice, loaded)
     with steps.step(f"{model_id}: preparing the tokenizer for constraints"):
         compiler = _grammar_compiler(model_id, folder, tokenizer, loaded)
     with steps.step(f"{model_id}: computing the fingerprint"):
@@ -104,7 +130,7 @@ def _load(
         overrides = [template.source] if template and settings.chat_template_of(model_id) else []
         parts = (*environment, loaded.graph_digest, *output_format.names, *overrides)
         fingerprint = folder.fingerprint(digests, *parts)
-    tools_fault = _tools_fault(template, tool_format)
+    tools_fault = _tools_fault(template, opened.tool_format)
     card = ModelCard(
         id=model_id,
         is_default=is_default,
@@ -119,7 +145,7 @@ def _load(
         ),
         precision=loaded.precision,
         execution_provider=loaded.execution_provider,
-        tool_format=tool_format,
+        tool_format=opened.tool_format,
         reasoning_format=output_format.reasoning.name if output_format.reasoning else "none",
     )
     return ServedModel(

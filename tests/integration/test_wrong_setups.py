@@ -114,7 +114,7 @@ def test_a_plaintext_client_of_a_server_with_tls_is_told_so(tiny_folder: Path, t
 
 
 def test_a_lack_of_memory_while_loading_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Tokenizer, "load", refuse)

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from onward_server.completion.validation import validate
 from onward_server.domain import CompletionRequest, FunctionTool, Message, Role
 from onward_server.errors import InvalidReason, InvalidRequest, ModelFolderError, StartupError
+from onward_server.model.loader import ModelLoader
 from onward_server.served_model import ServedModel, load_models
 from onward_server.settings.server import Settings
 from testing.tiny_model import write_tiny_model
@@ -129,6 +130,21 @@ def test_a_chat_template_is_named_for_one_model_or_for_all_others(folder: Path, 
     cards = [model.limits.card for model in models]
     assert [(card.tool_format, card.capabilities.tools) for card in cards] == [("deepseek_v31", True), ("hermes", True)]
     assert len({load(folder).limits.card.system_fingerprint, *(card.system_fingerprint for card in cards)}) == 3
+
+
+def test_the_files_of_all_models_are_checked_before_the_weights_of_the_first_are_loaded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake in the second model was reported after the first had been loaded, which may take minutes."""
+
+    def load_weights(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(ModelLoader, "load", load_weights)
+    broken = write_tiny_model(tmp_path / "broken")
+    (broken / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelFolderError, match=r"broken/tokenizer\.json"):
+        load_models(Settings.model_validate({"model": (f"a={folder}", f"b={broken}")}))
 
 
 UNKNOWN_CALLS = """

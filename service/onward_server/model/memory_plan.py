@@ -1,7 +1,8 @@
 """Plans the memory of a model, and chooses its number of slots and its context by what fits."""
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -141,9 +142,14 @@ class WantedSize:
 class MemoryBudget:
     """The memory for models that are loaded one after the other. What they plan is taken later, when it is used."""
 
-    def __init__(self, num_models: int = 1, read: Callable[[], Available | None] | None = None) -> None:
-        """Takes the number of models, and what reads the memory that is available to the process."""
-        self._num_models = num_models
+    def __init__(self, weight_bytes: Sequence[int] = (0,), read: Callable[[], Available | None] | None = None) -> None:
+        """Records how much each model needs at least.
+
+        Args:
+            weight_bytes: Size of the weights of each model, in the order in which they are loaded.
+            read: Returns the memory that is available to this process. Default: `available_memory`.
+        """
+        self._to_load = deque(weight_bytes)
         self._read = read or available_memory
         self._planned_bytes = 0
 
@@ -155,13 +161,17 @@ class MemoryBudget:
         return Available(num_bytes=max(found.num_bytes - self._planned_bytes, 0), limit=found.limit)
 
     def share(self, available: Available) -> int:
-        """Bytes that a model may plan of its own accord: an equal part for each model that is not loaded yet."""
-        return int(available.num_bytes * _SHARE) // max(self._num_models, 1)
+        """Bytes that the next model may choose to plan, when its weights are loaded.
+
+        Each model that is not loaded yet gets an equal part of what the weights of the later ones leave.
+        """
+        later_bytes = sum(self._to_load) - self._to_load[0]
+        return max(int((available.num_bytes - later_bytes) * _SHARE), 0) // len(self._to_load)
 
     def take(self, num_bytes: int) -> None:
-        """Records what a loaded model may still take."""
+        """Records what the next model may still take when it is loaded."""
         self._planned_bytes += num_bytes
-        self._num_models -= 1
+        self._to_load.popleft()
 
 
 def require_memory(what: str, num_bytes: int, available: Available | None, advice: str) -> None:

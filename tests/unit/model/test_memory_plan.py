@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -39,9 +40,9 @@ COSTS = ModelCosts(
 )
 
 
-def budget(num_bytes: int | None, *, num_models: int = 1) -> MemoryBudget:
+def budget(num_bytes: int | None, *, weight_bytes: Sequence[int] = (0,)) -> MemoryBudget:
     found = None if num_bytes is None else Available(num_bytes=num_bytes, limit="the memory of the machine")
-    return MemoryBudget(num_models, lambda: found)
+    return MemoryBudget(weight_bytes, lambda: found)
 
 
 def chosen(
@@ -161,7 +162,7 @@ def test_without_a_known_memory_the_usual_size_is_chosen() -> None:
 
 
 def test_models_that_are_loaded_later_find_what_the_first_ones_will_take_as_taken() -> None:
-    shared = budget(9 * GIB, num_models=3)
+    shared = budget(9 * GIB, weight_bytes=[GIB, 0, 0])
     wanted = WantedSize(num_slots=None, max_context_length=None, model_context_length=8192)
     shares: list[int] = []
     for _ in range(3):
@@ -172,6 +173,17 @@ def test_models_that_are_loaded_later_find_what_the_first_ones_will_take_as_take
     left = shared.available()
     assert left is not None
     assert left.num_bytes == 9 * GIB - sum(shares)
+
+
+def test_a_model_leaves_room_for_the_weights_of_those_that_are_loaded_later() -> None:
+    """The second model was rejected, because the first one had planned the memory for its weights."""
+    shared = budget(10 * GIB, weight_bytes=[GIB, 8 * GIB])
+    available = Available(num_bytes=10 * GIB, limit="x")
+    assert shared.share(available) == GIB * 8 // 10
+    shared.take(GIB // 2)
+    assert shared.share(available) == 8 * GIB
+    crowded = budget(GIB, weight_bytes=[0, 2 * GIB])
+    assert crowded.share(available=Available(num_bytes=GIB, limit="x")) == 0
 
 
 def test_weights_that_do_not_fit_are_rejected_with_what_is_missing() -> None:
