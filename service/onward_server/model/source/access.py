@@ -1,6 +1,6 @@
-"""Opens and reads the files of a model, and checks beforehand that they can be read.
+"""Lists, opens and reads the files of a model.
 
-Only regular files are read, and those that are read at once only up to a stated size.
+Only regular files are opened, and a file is read whole only up to a stated size.
 """
 
 import os
@@ -28,10 +28,10 @@ _KINDS: Sequence[tuple[Callable[[int], bool], str]] = (
 
 
 def require_readable_folder(folder: Path) -> None:
-    """Checks the folder and every file in it that may be read later, apart from the graph and its data.
+    """Checks that a folder can be listed and that its JSON files and chat templates can be read.
 
     Raises:
-        ModelFolderError: It is not a folder, or a file cannot be read or is only a pointer to one.
+        ModelFolderError: It is not a folder, or `require_readable_file` rejects a file.
     """
     paths = [*_entries(folder), *(_entries(folder / _TEMPLATES) if _is_folder(folder / _TEMPLATES) else ())]
     for path in paths:
@@ -40,11 +40,10 @@ def require_readable_folder(folder: Path) -> None:
 
 
 def require_readable_file(path: Path) -> None:
-    """Reads the start of a file.
+    """Checks that a file can be read, by reading its start.
 
     Raises:
-        ModelFolderError: It cannot be read, is empty or not a regular file, or is a pointer that Git LFS left in its
-            place.
+        ModelFolderError: It cannot be read, is empty, is not a regular file, or is a Git LFS pointer.
     """
     with open_file(path) as file:
         start = file.read(len(_LFS_POINTER))
@@ -65,9 +64,9 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(max_bytes + 1)  # a file may grow, and those of /proc have no size
+        data = file.read(max_bytes + 1)  # a file may grow, and files in /proc report no size
     if len(data) > max_bytes:
-        raise ModelFolderError(f"{path} has {max(size, len(data)):,} bytes; it may have {max_bytes:,} at most")
+        raise ModelFolderError(f"{path} has {max(size, len(data)):,} bytes, more than the limit of {max_bytes:,}")
     return data
 
 
@@ -85,10 +84,10 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 def is_present(path: Path) -> bool:
-    """Whether there is a file, a folder or a link at a path. Nothing that cannot be read counts as absent.
+    """Whether a path exists. A link counts even if its target is missing.
 
     Raises:
-        ModelFolderError: This cannot be found out.
+        ModelFolderError: A folder on the path may not be searched.
     """
     try:
         path.lstat()
@@ -99,66 +98,14 @@ def is_present(path: Path) -> bool:
     return True
 
 
-@contextmanager
-def open_file(path: Path) -> Generator[BufferedReader]:
-    """Opens a regular file, or a link to one, for reading.
-
-    A named pipe would block whoever opens it, and some devices act when they are opened. So the kind of the file is
-    checked first, and again when it is open, in case that it was replaced in between.
-
-    Raises:
-        ModelFolderError: It cannot be opened or read, or is not a regular file.
-    """
-    try:
-        _require_regular(path, path.stat().st_mode)
-        with open(os.open(path, _OPEN_FLAGS), "rb") as file:  # noqa: PTH123  takes a descriptor
-            _require_regular(path, os.fstat(file.fileno()).st_mode)
-            yield file
-    except OSError as error:
-        raise ModelFolderError(unreadable(path, error)) from None
-
-
-def require_no_link_outside(path: Path, folder: Path) -> None:
-    """Checks that all hard links to a file are in the model's folder.
-
-    A link elsewhere is another name of somebody's file. Only for files that the graph names: what the operator named
-    may be linked anywhere, as package managers and deduplicating tools do.
-
-    Raises:
-        ModelFolderError: There is a link outside the folder.
-    """
-    found = path.stat()
-    if found.st_nlink == 1:
-        return
-    names = {entry.resolve() for entry in folder.resolve().rglob("*") if _is_same_file(entry, found)}
-    if len(names) < found.st_nlink:
-        raise ModelFolderError(
-            f"{path} has {found.st_nlink} hard links, {found.st_nlink - len(names)} of them outside {folder}, so it "
-            "may be a file of somebody else; replace it with a copy of its own"
-        )
-
-
-def _is_same_file(path: Path, found: os.stat_result) -> bool:
-    other = path.lstat()
-    return (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
-
-
-def _require_regular(path: Path, mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
-        raise ModelFolderError(f"{path} is {kind}; the files of a model must be regular files")
-
-
 def list_files(folder: Path, *, max_depth: int = _MAX_DEPTH) -> Mapping[str, int]:
     """Maps the path of each file to its size in bytes; paths are relative and have slashes.
 
     Hidden entries, unprintable names and folders below `max_depth` levels are left out. So are folders that may not be
-    read, such as `lost+found`, if there is a graph elsewhere.
+    read, such as `lost+found`, unless no other folder has a graph.
 
     Raises:
-        ModelFolderError: The folder cannot be listed, or has too many entries to be that of a model.
+        ModelFolderError: The folder cannot be listed, or has too many files for a model.
     """
     files: dict[str, int] = {}
     subfolders = [(path, 2) for path in _list_into(files, folder, folder) if max_depth > 1]
@@ -175,6 +122,58 @@ def list_files(folder: Path, *, max_depth: int = _MAX_DEPTH) -> Mapping[str, int
     if unreadable_folder is not None and not any(path.endswith(".onnx") for path in files):
         raise unreadable_folder
     return files
+
+
+@contextmanager
+def open_file(path: Path) -> Generator[BufferedReader]:
+    """Opens a regular file, or a link to one, for reading.
+
+    Opening a named pipe may block, and opening some devices has side effects. So the type of the file is checked before
+    it is opened, and again afterwards, in case it was replaced in between.
+
+    Raises:
+        ModelFolderError: It cannot be opened or read, or is not a regular file.
+    """
+    try:
+        _require_regular(path, path.stat().st_mode)
+        with open(os.open(path, _OPEN_FLAGS), "rb") as file:  # noqa: PTH123  takes a descriptor
+            _require_regular(path, os.fstat(file.fileno()).st_mode)
+            yield file
+    except OSError as error:
+        raise ModelFolderError(unreadable(path, error)) from None
+
+
+def require_no_link_outside(path: Path, folder: Path) -> None:
+    """Checks that all hard links to a file are in the model's folder.
+
+    A graph could otherwise name a file of another user. Files that the operator names are not checked, because package
+    managers and deduplicating tools make hard links, too.
+
+    Raises:
+        ModelFolderError: There is a link outside the folder.
+    """
+    found = path.stat()
+    if found.st_nlink == 1:
+        return
+    names = {entry.resolve() for entry in folder.resolve().rglob("*") if _is_same_file(entry, found)}
+    if len(names) < found.st_nlink:
+        raise ModelFolderError(
+            f"{path} has {found.st_nlink} hard links, {found.st_nlink - len(names)} of them outside {folder}, so it "
+            "may be another user's file; replace it with a copy"
+        )
+
+
+def _is_same_file(path: Path, found: os.stat_result) -> bool:
+    other = path.lstat()
+    return (other.st_dev, other.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file")
+        raise ModelFolderError(f"{path} is {kind}; the files of a model must be regular files")
 
 
 def _list_into(files: dict[str, int], root: Path, folder: Path) -> list[Path]:

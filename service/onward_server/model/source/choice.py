@@ -23,13 +23,13 @@ _PRECISIONS = (
     "q2",
     "q1",
 )
-"""Precisions that names end in, the preferred first: decision 0028 gives the reasons."""
+"""Precisions at the end of names, in order of preference: decision 0028 gives the reasons."""
 _SAME_PRECISION = {"q8": "quantized"}
-"""What transformers.js calls a precision, and what it ends the name in, where the two differ."""
+"""Maps a precision of transformers.js to the one in its file names, where the two differ."""
 _NAMES = ("model", "decoder_model_merged", "decoder_with_past_model")
-"""Names that exporters give to a decoder with a KV cache, without the precision, the preferred first."""
+"""Names of decoders with a KV cache, without the precision, in order of preference."""
 _NO_DECODER = re.compile(r"encoder|vision|visual|image|audio|speech|embed|projector|^decoder_model$", re.IGNORECASE)
-"""Names of graphs that are a part of a model, or a decoder without a cache."""
+"""Names of graphs that are not a decoder with a KV cache: other parts of a model, or a decoder without a cache."""
 _NAME_AND_PRECISION = re.compile(rf"(?P<name>.+)[_.-](?P<precision>{'|'.join(_PRECISIONS)})", re.IGNORECASE)
 _NAME_AND_OTHER_SUFFIX = re.compile(rf"(?P<name>{'|'.join(_NAMES)})[_.-](?P<suffix>.+)")
 _DATA_FILE = re.compile(r"(?P<graph>.+\.onnx)[_.]data(?:_\d+)?")
@@ -68,12 +68,12 @@ class Graph:
 
     @property
     def may_decode(self) -> bool:
-        """Whether the name allows it to be a decoder with a KV cache."""
+        """False if its name says that it is not a decoder with a KV cache."""
         return not _NO_DECODER.search(self.name)
 
     @property
     def preference(self) -> tuple[int, int]:
-        """The place in the order of preference; lower is better. Unknown names and precisions come last."""
+        """Sort key: the best graph has the lowest. Unknown precisions and names come last."""
         return _index(_PRECISIONS, self.variant), _index(_NAMES, self.name)
 
 
@@ -157,7 +157,7 @@ def _choose_in_folder(
     if len(decoders) == 1:
         return _chosen(decoders[0], "the only graph" if len(below) == 1 else "the only decoder", below)
     if near is below:
-        raise ModelFolderError(f"{source} has its graphs in several folders; {_how_to_choose(decoders, source)}")
+        raise ModelFolderError(f"{source} has graphs in several folders; {_how_to_choose(decoders, source)}")
     return _most_preferred(decoders, near, source, f"the first of {len(decoders)} by precision and name")
 
 
@@ -199,7 +199,7 @@ def _graphs(files: Mapping[str, int]) -> list[Graph]:
 
 
 def _how_to_choose(graphs: Sequence[Graph], source: str) -> str:
-    """Lists the graphs as what may follow a colon: the folder where it holds one graph, else the path."""
+    """Lists the variants to choose from: the folder of a graph if it holds no other graph, else its path."""
     folders = [graph.folder for graph in graphs]
     names = [
         graph.folder.rstrip("/") if folders.count(graph.folder) == 1 and graph.folder else graph.path
@@ -208,7 +208,7 @@ def _how_to_choose(graphs: Sequence[Graph], source: str) -> str:
     listed = ", ".join(names[:_MAX_LISTED]) + (
         f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     )
-    return f"name one of them after a colon, as in {source}:{names[0]}; there are {listed}"
+    return f"name one after a colon, as in {source}:{names[0]}, from: {listed}"
 
 
 def _paths(wanted: str) -> Sequence[str]:

@@ -22,7 +22,7 @@ _OTHER_NAMES: Mapping[str, Sequence[str]] = {
     "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim"),
     "vocab_size": ("padded_vocab_size", "n_vocab"),
 }
-"""What config.json calls a size in some families."""
+"""Other names of sizes in the config.json of some model families."""
 _CONTEXT_LENGTHS = (
     "context_length",
     "max_position_embeddings",
@@ -43,17 +43,18 @@ class Description:
     """A model according to config.json, genai_config.json, generation_config.json and tokenizer_config.json."""
 
     config: JsonObject
-    """The text model's part of config.json, and of genai_config.json where that is silent."""
+    """The text model's values in config.json, and those in genai_config.json that config.json lacks."""
     context_length: int
     eos_token_ids: frozenset[int]
     default_sampling: SamplingOverrides
 
     @classmethod
     def read(cls, folder: Path) -> "Description":
-        """Reads the files that there are.
+        """Reads those of the files that exist.
 
         Raises:
-            ModelFolderError: A file is missing or malformed, or none gives the context length.
+            ModelFolderError: config.json and genai_config.json are both missing, a file is malformed, or no file gives
+                the context length.
         """
         if not any(is_present(folder / name) for name in ("config.json", "genai_config.json")):
             raise ModelFolderError(
@@ -98,7 +99,7 @@ def _object(value: object) -> JsonObject:
 
 
 def _text_part(config: JsonObject) -> JsonObject:
-    """The whole with the text part's own values in front of the multimodal model's."""
+    """The values of config.json; those of its text part win over those at the top level."""
     part = next((part for name in _TEXT_CONFIGS if (part := _object(config.get(name)))), _object(None))
     return {**config, **part}
 
@@ -129,7 +130,7 @@ def _context_length(
 
 
 def _checked_length(folder: Path, key: str, value: int) -> int:
-    """The context length; at least a token of a prompt and one of the output fit, and a run can count to it."""
+    """Returns the context length, which must have room for a prompt token and an output token, and fit in an int32."""
     if not 2 <= value <= _MAX_INT32:
         raise ModelFolderError(
             f"{folder}: {key} is {value}, outside [2, {_MAX_INT32}]; correct it in config.json or genai_config.json"
@@ -144,12 +145,12 @@ def _token_ids(folder: Path, value: object) -> Iterator[int]:
             yield token_id
         elif token_id is not None:
             raise ModelFolderError(
-                f"{folder}: eos_token_id {token_id!r} is not a token id, which is an integer of 0 or more"
+                f"{folder}: eos_token_id {token_id!r} is not a token id; it must be an integer of 0 or more"
             )
 
 
 def _end_of_tokenizer(tokenizer: JsonObject) -> Iterator[int]:
-    """The id of the `eos_token` of tokenizer_config.json, which is a text or an object with one."""
+    """The id of the `eos_token` of tokenizer_config.json, which is a string or an object with one as `content`."""
     end = tokenizer.get("eos_token")
     text = _object(end).get("content", end)
     for token_id, token in _object(tokenizer.get("added_tokens_decoder")).items():

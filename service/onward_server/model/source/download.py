@@ -41,8 +41,8 @@ class Downloader:
             check: Whether to check the hashes of files that are in the cache already.
 
         Raises:
-            HubError: A file cannot be downloaded, the disk is too small, or a hash is wrong twice. An unfinished file
-                is kept for the next attempt, a wrong one is removed.
+            HubError: A file cannot be downloaded, the disk has too little space, or a hash is wrong twice. An
+                incomplete file is kept for the next attempt; one with a wrong hash is removed.
             OSError: The cache cannot be written.
         """
         missing = [file for file in files if not self._is_cached(file, check=check)]
@@ -96,7 +96,7 @@ class Downloader:
             self._cache.drop_partial(file)
         raise HubError(
             f"{file.path} of {self._repo} arrived with the hash {wrong}, but the hub says {file.digest}; it was "
-            f"removed. Pull it again later, and check what is between here and {self._hub.endpoint}"
+            f"removed. Pull it again later, and check any proxy between this machine and {self._hub.endpoint}"
         )
 
     def _fill(self, content: "_Content", advance: Advance) -> None:
@@ -127,7 +127,7 @@ class _Content:
     """The downloaded part of a file, with its hash."""
 
     def __init__(self, file: RemoteFile, stream: BinaryIO) -> None:
-        """Hashes the part that an earlier download has left."""
+        """Hashes what an earlier download left."""
         self.file = file
         self.num_bytes = 0
         self._furthest = 0
@@ -142,7 +142,10 @@ class _Content:
 
     @property
     def is_furthest(self) -> bool:
-        """Whether the part is longer than before any restart; a server without ranges may always end too early."""
+        """Whether the part is longer than ever before.
+
+        After a restart, other bytes are no progress: a server without ranges may end too early each time.
+        """
         return self.num_bytes > self._furthest
 
     @property

@@ -43,7 +43,7 @@ def _checked_file(onnx_path: Path, location: str, end: int, folder: Path) -> Pat
         )
     file = onnx_path.parent / path
     if not is_present(file):
-        raise ModelFolderError(f"{file}, with weights of {onnx_path.name}, is missing; download or copy it, too")
+        raise ModelFolderError(f"{file}, with weights of {onnx_path.name}, is missing; download or copy it as well")
     folders = {onnx_path.parent.resolve(), onnx_path.resolve().parent}
     if not any(file.resolve().is_relative_to(allowed) for allowed in folders):
         raise ModelFolderError(

@@ -51,7 +51,7 @@ class GraphInPlace:
 
         Args:
             path: The ONNX file, which `OnnxFile` has checked.
-            locations: Where it says that its external data lies. `ModelFolder` has checked these files.
+            locations: The locations of its external data, whose files `ModelFolder` has checked.
 
         Raises:
             ModelFolderError: The file has changed since it was checked.

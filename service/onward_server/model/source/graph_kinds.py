@@ -1,4 +1,4 @@
-"""Names the kinds of graphs that are not causal decoders with a KV cache, before their weights are loaded."""
+"""Rejects graphs that are not causal decoders with a KV cache, and names their kind, before weights are loaded."""
 
 import re
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ _KINDS = (
         remedy=_CAUSAL,
     ),
 )
-"""The most telling first."""
+"""The most specific kinds first."""
 _HEAD = re.compile(
     r"For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|MaskedLM)|Reward"
 )

@@ -47,13 +47,13 @@ _BUSY = {408, 429, 500, 502, 503, 504}
 _GIT_HASH, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _MAX_PAGES = 1000
 _MAX_QUOTED = 300
-"""Characters of a text of the hub that an error quotes."""
+"""Maximum number of characters that an error quotes from another program."""
 
-# Otherwise it asks the hub for a list of programs, and says in each request which of them runs it.
+# With telemetry, the library asks the hub for a list of programs, and names the one that runs it in each request.
 constants.HF_HUB_DISABLE_TELEMETRY = True  # pyright: ignore[reportConstantRedefinition]
-# The library's own handler writes plain lines to stderr, also between the records of a JSON log.
+# The library's own handler writes plain lines to stderr, which would break a JSON log.
 logging.getLogger("huggingface_hub").handlers.clear()
-# Records of each request hold addresses of the CDN, whose signatures let everyone download a gated file.
+# The clients log the addresses of requests, and those of the CDN hold signatures that give access to gated files.
 for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -63,7 +63,7 @@ class Body:
     """Bytes of a file as they arrive."""
 
     start: int
-    """Place of the first byte in the file: the one that was asked for, or 0 if the server ignores ranges."""
+    """Offset of the first byte in the file: the requested one, or 0 if the server ignores ranges."""
     chunks: Iterator[bytes]
     """Raises HubUnreachable if the connection ends early."""
 
@@ -164,7 +164,7 @@ class Hub:
 
     def _chunks(self, response: httpx2.Response, repo: str, commit: str, path: str) -> Iterator[bytes]:
         with self._errors(repo, commit, path):
-            yield from response.iter_bytes()  # of a fixed size, it would lose what came before the connection ended
+            yield from response.iter_bytes()  # a chunk size would drop buffered bytes when the connection is lost
 
     def _get_json(self, path: str, repo: str, revision: str | None) -> tuple[Json, str | None]:
         """The value, and the cursor of the next page if there is one."""
@@ -183,7 +183,7 @@ class Hub:
         """The token and the name of this program."""
         try:
             headers = build_hf_headers(token=self._token, library_name="onward", library_version=VERSION)
-        except HfHubHTTPError:  # of refreshing the token; it is an OSError, too
+        except HfHubHTTPError:  # an OSError, too; raised when the token is refreshed
             raise
         except (OSError, UnicodeDecodeError) as error:
             path = Path(constants.HF_TOKEN_PATH)
@@ -205,7 +205,7 @@ class Hub:
         except OfflineModeIsEnabled:
             raise HubError(f"{repo} cannot be downloaded because HF_HUB_OFFLINE is set; unset it") from None
         except HfHubHTTPError as error:
-            raise self._refusal(error, repo, revision, path) from None
+            raise self._error_of_response(error, repo, revision, path) from None
         except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
             raise HubError(f"{self.endpoint} is not a usable address: {_quoted(error)}; correct HF_ENDPOINT") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
@@ -217,8 +217,8 @@ class Hub:
         except (OIDCError, DeviceCodeError) as error:
             raise HubError(f"no token for {self._host} can be obtained: {_quoted(error)}") from None
 
-    def _refusal(self, error: HfHubHTTPError, repo: str, revision: str | None, path: str | None) -> HubError:
-        """The error for a status that is not success."""
+    def _error_of_response(self, error: HfHubHTTPError, repo: str, revision: str | None, path: str | None) -> HubError:
+        """The error for a response whose status is not a success."""
         status, said = error.response.status_code, _quoted(error.server_message or "")
         says = f" (the hub says: {said})" if said else ""
         has_token = "authorization" in self._headers()
@@ -316,7 +316,7 @@ def _reason(error: Exception) -> str:
 
 
 def _quoted(text: object) -> str:
-    """A text of another program in one line, which cannot control a terminal."""
+    """The text of another program on one line, without control characters."""
     line = "".join(character if character.isprintable() else " " for character in str(text))
     line = " ".join(line.split())
     return line if len(line) <= _MAX_QUOTED else f"{line[:_MAX_QUOTED]}…"

@@ -46,7 +46,7 @@ class HubCache:
         return commit if _COMMIT.fullmatch(commit) and self.snapshot(commit).is_dir() else None
 
     def file(self, commit: str, file: RemoteFile) -> Path | None:
-        """Where a whole file of a commit lies: among the links, or else among the blobs."""
+        """The path of a complete file of a commit: its link, or else its blob; None: it is not in the cache."""
         paths = (self.snapshot(commit) / file.path, self._blob(file))
         return next((path for path in paths if _has_size(path, file)), None)
 
@@ -57,7 +57,7 @@ class HubCache:
         return path
 
     def partial_bytes(self, file: RemoteFile) -> int:
-        """How much of a file an interrupted download has left."""
+        """The number of bytes of a file that an interrupted download left."""
         try:
             return self._partial(file).stat().st_size
         except OSError:
@@ -65,9 +65,9 @@ class HubCache:
 
     @contextmanager
     def partial(self, file: RemoteFile, note: Callable[[str], None]) -> Generator[BinaryIO | None]:
-        """Opens what there is of a file, to be read and appended to by this process alone.
+        """Opens the partial download of a file for reading and appending, and locks it.
 
-        Waits for a process that downloads the same file, and says so. None: that process has completed it.
+        Waits for another process that downloads the same file, with a note. None: that process has completed it.
         """
         path = self._partial(file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,11 +87,11 @@ class HubCache:
                     return
 
     def drop_partial(self, file: RemoteFile) -> None:
-        """Removes what there is of a file."""
+        """Removes the partial download of a file."""
         self._partial(file).unlink(missing_ok=True)
 
     def keep(self, file: RemoteFile, stream: BinaryIO) -> None:
-        """Makes a blob of a complete partial file whose hash is right."""
+        """Turns a partial download into a blob, once it is complete and its hash is right."""
         stream.flush()
         os.fsync(stream.fileno())
         self._partial(file).replace(self._blob(file))
@@ -102,13 +102,13 @@ class HubCache:
             path.unlink(missing_ok=True)
 
     def link(self, commit: str, files: Sequence[RemoteFile]) -> None:
-        """Makes the files visible in the folder of the commit, in this order."""
+        """Links the files in the folder of the commit, in this order."""
         for file in files:
             path, blob = self.snapshot(commit) / file.path, self._blob(file)
             if _has_size(path, file):
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # a link to a blob that is gone, or another content
+            path.unlink(missing_ok=True)  # a link to a missing blob, or a file of the wrong size
             try:
                 path.symlink_to(os.path.relpath(blob, path.parent))
             except FileExistsError:  # another process was faster
@@ -117,7 +117,7 @@ class HubCache:
                 shutil.move(blob, path)
 
     def set_commit(self, revision: str, commit: str) -> None:
-        """Notes the commit of a branch or tag."""
+        """Records the commit of a branch or tag."""
         if revision == commit or self.commit_of(revision) == commit:
             return
         path = self._ref(revision)

@@ -79,7 +79,7 @@ def _require_present(location: Path) -> None:
 
 
 def _require_utf8(path: Path) -> None:
-    """Rejects what ONNX Runtime cannot open. Bytes that are not UTF-8 are lone surrogates in Python."""
+    """Rejects paths that ONNX Runtime cannot open. Python represents bytes that are not UTF-8 by lone surrogates."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -117,7 +117,7 @@ def _require_one_repository(folder: Path, files: Iterable[str]) -> None:
 
 
 def _most_descriptive(folders: Sequence[Path]) -> Path:
-    """The folder that has most of the files that describe a model; the first of several."""
+    """The folder that has most of the files that describe a model; the first one if several have as many."""
     return max(
         folders,
         key=lambda folder: sum(any(is_present(folder / name) for name in group) for group in _DESCRIPTION),

@@ -1,4 +1,4 @@
-"""Which files of a repository the server needs to serve one of its graphs."""
+"""Finds the files of a repository that the server needs to serve one of its graphs."""
 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
@@ -48,7 +48,7 @@ def descriptions(graph: str, files: Collection[str], *, source: str) -> list[str
 
 
 def data_files(graph: str, onnx_file: OnnxFile, files: Collection[str], *, source: str) -> list[str]:
-    """The files that a graph keeps its weights in.
+    """The files with the external data of a graph.
 
     Args:
         graph: Path of the graph in the repository.

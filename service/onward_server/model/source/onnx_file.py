@@ -21,7 +21,7 @@ _MAX_VARINT_BYTES = 10
 _MAX_DEPTH = 32
 _MAX_RANK = 64
 _MAX_FIELDS = 1_000_000
-"""Reading takes 3 s for so many. A decomposed decoder has up to 4,000 in a layer."""
+"""Reading that many takes 3 s. A decomposed decoder has up to 4,000 in a layer."""
 
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME = 1
@@ -54,7 +54,7 @@ class ExternalTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """Type and size of an initializer, or of the output of a Constant node."""
+    """Type and shape of an initializer, or of the output of a Constant node."""
 
     data_type: int
     """A value of `TensorProto.DataType`."""
@@ -64,7 +64,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeInput:
-    """A place that a value is used at."""
+    """An input of a node to which a value is bound."""
 
     op_type: str
     index: int
@@ -169,7 +169,7 @@ class OnnxFile:
                     self.constants[_text_of_field(data, value, _TENSOR_NAME)] = _constant(data, value)
 
     def _fields(self, data: memoryview, start: int, end: int) -> Iterator[tuple[int, FieldValue]]:
-        """As `fields`, but for a bounded number of them in a file."""
+        """Like `fields`, but limits their number in a file."""
         for each in fields(data, start, end):
             self._num_fields += 1
             if self._num_fields > _MAX_FIELDS:

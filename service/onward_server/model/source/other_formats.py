@@ -1,4 +1,4 @@
-"""Says what a file or folder is that holds no ONNX graph, and what to do."""
+"""Names the format of a file or folder that holds no ONNX graph, and says what to do."""
 
 import re
 from collections.abc import Iterable
@@ -35,9 +35,9 @@ class _Format:
     what: str
     """With an article: `a GGUF file`."""
     files: str | None
-    """Pattern of the names of its files; None: the name does not tell."""
+    """Pattern of the names of its files; None: they have no typical name."""
     start: bytes | None
-    """Pattern of the first bytes of its files; None: they do not tell."""
+    """Pattern of the first bytes of its files; None: they have no typical start."""
     remedy: str
 
 
@@ -115,7 +115,7 @@ _FORMATS = (
         remedy="name the .onnx file or its folder, or download the file again",
     ),
 )
-"""The most telling first."""
+"""The most specific formats first."""
 
 
 def require_onnx_content(path: Path, *, source: Path) -> None:

@@ -10,7 +10,7 @@ Its tensors then have one row for each token, as wide as a weight at most:
   where its axes make no difference to the size of the output.
 - Gather looks up the tokens of the prompt in a table of two axes, or a few constant positions.
 
-Most exports for GroupQueryAttention are plain. That a graph is not plain says nothing against it.
+Most exports for GroupQueryAttention are plain. A graph that is not plain may still be harmless.
 """
 
 from collections.abc import Collection, Mapping
@@ -40,7 +40,7 @@ _KEEPS_SIZE = frozenset(
         "Tanh",
     }
 )
-"""Operators whose outputs are not larger than their first input, whatever the others are."""
+"""Operators whose outputs are not larger than their first input, whatever their other inputs are."""
 _ELEMENTWISE = frozenset(
     {"Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mul", "Pow", "Sub"}
 )

@@ -22,10 +22,10 @@ _TYPES: Mapping[int, str] = {
     25: "int2",
     26: "int2",
 }
-"""What the values of `TensorProto.DataType` are called; unsigned integers are integers with a zero point."""
+"""Names of the values of `TensorProto.DataType`. Unsigned integers count as integers with a zero point."""
 _FLOATS = frozenset({"fp64", "fp32", "fp16", "bf16"})
 _EMBEDDINGS = frozenset({"Gather", "GatherBlockQuantized"})
-"""Look up rows. Tables often keep another format than the matrices."""
+"""Operators that look up rows. Their tables often have another format than the weights of matrix products."""
 _PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "Cast": (0,),
     "Conv": (1,),
@@ -46,7 +46,7 @@ _PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "QMoE": (2, 5, 8),
     "Transpose": (0,),
 }
-"""The inputs of operators that weights are bound to; Cast and Transpose lead to one of the others."""
+"""The inputs to which weights are bound. Cast and Transpose usually feed one of the other operators."""
 _HALF_TYPES = frozenset({10, 16})
 _PACKED_BITS = 4
 """Width of integers in MatMulNBits, GatherBlockQuantized and QMoE if no attribute gives it."""

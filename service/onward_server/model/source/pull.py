@@ -41,7 +41,7 @@ class Puller:
     """Downloads models from one hub."""
 
     def __init__(self, hub: Hub, progress: PullProgress, pause: Callable[[float], None] = time.sleep) -> None:
-        """Sends nothing yet. `pause` waits some seconds before the hub is asked again."""
+        """Sends nothing yet. `pause` sleeps for some seconds before a request is repeated."""
         self._hub = hub
         self._progress = progress
         self._pause = pause
@@ -64,7 +64,8 @@ class Puller:
     def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> PulledModel:
         """Returns the commit that is in the cache, or else downloads the current one.
 
-        A cached model is used without a hub, too. If the revision has moved to another commit, a note says so.
+        A cached model needs no hub. A note says if the hub cannot be reached, or if the revision has moved to another
+        commit.
 
         Raises:
             HubError: The model is not in the cache and cannot be downloaded.

@@ -1,4 +1,4 @@
-"""How a download reports its progress."""
+"""Reports the progress of downloads."""
 
 import time
 from collections.abc import Callable, Generator
@@ -10,7 +10,7 @@ from onward_server.model.source.remote_file import RemoteFile
 _LINE_EVERY_S = 10.0
 
 Advance = Callable[[int], None]
-"""Reports bytes that arrived; a negative number, that they will arrive again."""
+"""Adds the number of bytes that arrived; a negative number means that they will be downloaded again."""
 
 
 class PullProgress(Protocol):
@@ -26,7 +26,7 @@ class PullProgress(Protocol):
 
 
 class ProgressLines:
-    """A line for each file when it is complete, and every ten seconds before."""
+    """Prints a line when a file is complete, and every ten seconds until then."""
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         """Writes lines with `say`."""

@@ -28,7 +28,7 @@ class RemoteFile:
     """Relative to the repository, with slashes; never leads out of it."""
     num_bytes: int
     digest: str
-    """SHA-256 of the content if it is in Git LFS, else git's hash of the blob. The cache names the content by it."""
+    """SHA-256 of the content if it is in Git LFS, else git's hash of the blob. It names the blob in the cache."""
 
     def hasher(self) -> Hasher:
         """A hash to update with the content; its hexdigest must be `digest`."""

@@ -27,22 +27,22 @@ class Retries:
         """Resets the count."""
         self._failures = 0
 
-    def until_answered(self, ask: Callable[[], _T]) -> _T:
-        """Returns the result of `ask`, and repeats it while the hub is busy. A lost connection is retried only once.
+    def until_answered(self, request: Callable[[], _T]) -> _T:
+        """Returns the result of `request`, and repeats it while the hub is busy. Retries a lost connection only once.
 
         Raises:
             HubUnreachable: The last attempt failed, too.
         """
         while True:
             try:
-                answer = ask()
+                result = request()
             except HubUnreachable as error:
                 if self._failures and not error.is_busy:
                     raise
                 self.wait_after(error)
             else:
                 self.succeeded()
-                return answer
+                return result
 
     def wait_after(self, error: HubUnreachable) -> None:
         """Waits as long as the hub asks for, or else longer than the last time.

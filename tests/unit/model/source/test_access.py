@@ -102,20 +102,22 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
     assert read_file(path, 5) == b"12345"
-    with pytest.raises(ModelFolderError, match="file has 5 bytes; it may have 4 at most"):
+    with pytest.raises(ModelFolderError, match="file has 5 bytes, more than the limit of 4"):
         read_file(path, 4)
 
 
 def test_a_file_without_a_size_is_read_up_to_its_limit() -> None:
     """Files of /proc say that they have 0 bytes."""
-    with pytest.raises(ModelFolderError, match="may have 4 at most"):
+    with pytest.raises(ModelFolderError, match="more than the limit of 4"):
         read_file(Path("/proc/self/status"), 4)
 
 
 def test_an_enormous_json_file_is_rejected_without_reading_it(tmp_path: Path) -> None:
     with (tmp_path / "config.json").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(ModelFolderError, match=r"config\.json has 1,099,511,627,776 bytes; it may have 16,777,216"):
+    with pytest.raises(
+        ModelFolderError, match=r"config\.json has 1,099,511,627,776 bytes, more than the limit of 16,777,216"
+    ):
         read_json_object(tmp_path / "config.json")
 
 
@@ -141,7 +143,7 @@ def test_weights_that_are_hard_links_to_a_file_outside_are_rejected(folder: Path
     os.link(folder.parent / "secret", folder / "weights.bin")
     with pytest.raises(
         ModelFolderError,
-        match=r"weights\.bin has 2 hard links, 1 of them outside .*tiny, .*; replace it with a copy of its own",
+        match=r"weights\.bin has 2 hard links, 1 of them outside .*tiny, .*; replace it with a copy",
     ):
         ModelFolder.read(folder)
 

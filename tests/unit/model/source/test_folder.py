@@ -57,7 +57,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a truncated model": (truncate("model.onnx", by=7), "is truncated or not an ONNX model"),
     "no weights": (
         remove("weights.bin"),
-        "weights.bin, with weights of model.onnx, is missing; download or copy it, too",
+        "weights.bin, with weights of model.onnx, is missing; download or copy it as well",
     ),
     "truncated weights": (truncate("weights.bin", by=4), "weights.bin, with weights of model.onnx, is truncated"),
     "a path upwards": (lambda f: point_weights_at(f, location="../outside.bin"), "must lie in its folder or below"),
