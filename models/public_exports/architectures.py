@@ -31,6 +31,8 @@ class Architecture:
     """Names of the common shape that this configuration does not have."""
     optimum_attention: str = "eager"
     """The attention of transformers that Optimum's export computes."""
+    is_changed_by_builder: bool = False
+    """Whether onnxruntime-genai's builder writes a graph that does not compute what the checkpoint does."""
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -109,7 +111,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "phi3-window": Architecture(model_type="phi3", settings={"sliding_window": 32, "pad_token_id": 0}),
     "smollm3": Architecture(model_type="smollm3", settings={"no_rope_layers": [1, 0], "pad_token_id": 0}),
     "gpt-neox": Architecture(model_type="gpt_neox", settings={"rotary_pct": 0.25}, no_settings=frozenset({"head_dim"})),
-    "olmo": Architecture(model_type="olmo", settings={"clip_qkv": None}),
+    "olmo": Architecture(model_type="olmo", settings={"clip_qkv": None}, is_changed_by_builder=True),
     "olmo2": Architecture(model_type="olmo2"),
     "granite": Architecture(
         model_type="granite",

@@ -28,11 +28,6 @@ GROWING = {
 
 Rewritten exports that compute in 16 bits may round more differently than allowed, so they may be growing, too.
 """
-DIFFERENT = {
-    "olmo-builder-fp32": "the tokens of its builder's export are not those of transformers",
-    "hunyuan-builder-int4": "one token differs: int4 rounds rows of decode runs differently",
-}
-"""Open: exports that do not give their reference."""
 KINDS = {"optimum-fp32", "builder-fp32", "builder-int4", "js-q4", "js-q4f16", "js-fp16", "js-int8"}
 NUM_TOKENS = 40
 ALL_AT_ONCE, IN_CHUNKS = 10_000, 48
@@ -40,14 +35,7 @@ ALL_AT_ONCE, IN_CHUNKS = 10_000, 48
 Tokens = list[tuple[int, RawLogprobs | None]]
 
 
-@pytest.mark.parametrize(
-    "export",
-    [
-        pytest.param(export, id=export.name, marks=[pytest.mark.xfail(reason=reason)] if reason else [])
-        for export in EXPORTS
-        for reason in [DIFFERENT.get(export.name)]
-    ],
-)
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
 def test_an_export_gives_its_reference_alone_and_in_a_crowd(export: Export, tmp_path: Path) -> None:
     loaded = load(export.extract(tmp_path))
     if loaded.layout == "growing" and "16" in export.variant and export.name not in GROWING:
