@@ -1,4 +1,4 @@
-"""Logs which graph of a model is served and how, which others there are, and the memory that all models take."""
+"""Logs which graph of a model is served and how, which other graphs there are, and the memory of all models."""
 
 import logging
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice, lo
 
     Args:
         reference: What the user named.
-        folder: The folder that it led to.
+        folder: The model's folder.
         choice: How the graph was chosen.
         loaded: The loaded model.
     """
@@ -48,7 +48,7 @@ def log_graph(reference: ModelReference, folder: ModelFolder, choice: Choice, lo
 
 
 def log_memory(models: Sequence[LoadedModel]) -> None:
-    """Logs how much memory the process holds, and how much when it is full."""
+    """Logs how much memory the process holds, and how much it will hold when all slots are full."""
     held = resident_memory()
     most = held + sum(model.remaining_bytes for model in models)
     logger.info(

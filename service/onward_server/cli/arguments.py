@@ -10,9 +10,9 @@ from onward_server.settings.client import ClientSettings
 def add_pull(parser: ArgumentParser) -> None:
     """Adds the arguments of `onward pull`."""
     parser.description = (
-        "Downloads the files that a server needs to serve a model from the Hugging Face hub into its cache. Prints the "
-        "folder to stdout and the progress to stderr. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are honored; "
-        "docs/models.md describes them."
+        "Downloads models from the Hugging Face hub into its cache: of each, the files that a server needs. Prints the "
+        "folder of each to stdout and the progress to stderr. Obeys the variables of huggingface-hub, such as HF_HOME "
+        "and HF_TOKEN; docs/models.md describes them."
     )
     parser.add_argument(
         "model",

@@ -61,7 +61,7 @@ def _reference(text: str) -> tuple[HubRepository, str | None]:
 
 
 def _print(path: Path) -> None:
-    """Prints a path as the bytes that it is; its name need not be text."""
+    """Prints the bytes of a path, which need not be valid text."""
     sys.stdout.buffer.write(os.fsencode(path) + b"\n")
     sys.stdout.flush()
 

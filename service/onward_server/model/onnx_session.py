@@ -303,8 +303,8 @@ def _load_on_cuda(path: Path, options: SessionOptions) -> ort.InferenceSession:
         )
     if left_out := _compute_on_cpu(session):
         raise StartupError(
-            f"{path} cannot run on CUDA, which has no kernel for its {', '.join(left_out)}; export the model "
-            "for CUDA (GroupQueryAttention in fp16), or use --execution-provider cpu"
+            f"{path} cannot run on CUDA, which has no kernel for its {', '.join(left_out)}; serve an export "
+            "for CUDA (GroupQueryAttention in fp16, in some folders the variant :fp16), or use --execution-provider cpu"
         )
     return session
 

@@ -27,7 +27,7 @@ def reference() -> str:
             "may be misspelled. The server ignores empty variables, and those that Kubernetes sets for a service named",
             "`onward`.",
             "",
-            "`onward pull`, and a model that is a repository of the Hugging Face hub, also obey the variables of",
+            "`onward pull`, and `onward serve` with a repository of the Hugging Face hub, also obey the variables of",
             "huggingface-hub, such as `HF_HOME` and `HF_TOKEN`: see [models.md](models.md).",
             "",
             "## Client commands",

@@ -39,7 +39,7 @@ class ModelReference:
     location: Path | HubRepository
     """A folder, an ONNX file, or a repository. A path that does not exist is kept; reading it says what is wrong."""
     variant: str | None = None
-    """Which graph of a folder or repository, such as `q4`, a subfolder or a file; None: `source.choice` decides."""
+    """Which graph of a folder or repository: a precision such as `q4`, a subfolder or a file; None: a rule chooses."""
 
     @classmethod
     def parse(cls, text: str) -> "ModelReference":
@@ -58,12 +58,14 @@ class ModelReference:
         location, variant = _location_and_variant(place)
         model_id = before if has_id else _default_id(location)
         if not model_id or not model_id.isprintable() or " " in model_id:
-            raise ValueError(f"{model_id!r} is not a model id, which is printable and has no spaces; use ID={place}")
+            raise ValueError(
+                f"{model_id!r} is not a model id; an id is printable and has no spaces. Set one with ID={place}"
+            )
         return cls(model_id=model_id, location=location, variant=variant)
 
 
 def _location_and_variant(place: str) -> tuple[Path | HubRepository, str | None]:
-    if place.startswith("~/"):  # a shell expands it neither after `ID=` nor in a variable's file
+    if place.startswith("~/"):  # shells do not expand it after `ID=` or in files with variables
         place = f"{Path.home()}{place[1:]}"
     if _exists(place):
         return Path(place), None
@@ -80,7 +82,7 @@ def _location_and_variant(place: str) -> tuple[Path | HubRepository, str | None]
 
 def _repository_or_missing_path(place: str) -> tuple[Path | HubRepository, str | None]:
     if address := _ADDRESS.fullmatch(place):
-        raise ValueError(f"{place!r} is an address; use the name of the repository, {address[1] or address[2]}")
+        raise ValueError(f"{place!r} is a URL; use the name of the repository, {address[1] or address[2]}")
     found = _HUB_NAME.fullmatch(place)
     if found and not found["name"].endswith(".onnx"):
         return HubRepository(owner=found["owner"], name=found["name"], revision=found["revision"]), found["variant"]
@@ -103,7 +105,7 @@ def _default_id(location: Path | HubRepository) -> str:
 
 
 def _is_utf8(text: str) -> bool:
-    """False if the operating system's bytes were not UTF-8, which Python shows as lone surrogates."""
+    """False if the text has lone surrogates, by which Python represents bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -112,7 +114,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def _exists(path: str) -> bool:
-    """Whether there is a file, folder or link; also true if the user may not look."""
+    """Whether a path exists; also true if it is in a folder that the user may not search."""
     try:
         os.lstat(path)
     except PermissionError:

@@ -56,9 +56,10 @@ class Settings(BaseSettings):
 
     model: Annotated[tuple[str, ...], NoDecode] = ()
     """Model to serve, as `FOLDER[:VARIANT]`, `FILE.onnx`, or `OWNER/NAME[@REVISION][:VARIANT]` for a repository of the
-    Hugging Face hub, with `ID=` before it to set its id. VARIANT is a precision such as `q4`, a subfolder or a file. A
-    path that exists is a path. docs/models.md describes how a graph is chosen. Repeat the flag, or separate models with
-    commas, to serve several; the first one is the default model. Default: the embedded model `pocket`."""
+    Hugging Face hub; a path that exists takes precedence. `ID=` before it sets the id of the model. VARIANT is a
+    precision such as `q4`, a subfolder or a file. docs/models.md describes how a graph is chosen. Repeat the flag, or
+    separate models with commas, to serve several; the first one is the default model. Default: the embedded model
+    `pocket`."""
     model_file: Annotated[tuple[str, ...], NoDecode] = ()
     """ONNX file to serve instead of the one that is chosen by default, as `PATH` for all models or `ID=PATH` for one
     model. PATH is relative to the model's folder or repository. Repeat the flag, or separate values with commas, to set
@@ -92,8 +93,9 @@ class Settings(BaseSettings):
     compares its logits with those of the original, which takes longer than loading it, and keeps the rewritten graph in
     `--cache-dir`. A graph that cannot be rewritten, or whose logits differ, is served as it is."""
     cache_dir: Path | None = None
-    """Folder for rewritten graphs, which take less than a MiB for most models. Their folder belongs to the user who
-    runs the server. Default: `onward` in the user's cache folder, `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Folder for rewritten graphs, which take less than a MiB for most models. Its subfolder `rewritten` must belong to
+    the user who runs the server, and nobody else may write to it. Default: `onward` in the user's cache folder,
+    `$XDG_CACHE_HOME` or `~/.cache`."""
     slots: int | None = Field(default=None, ge=1, le=1024)
     """Sequences that decode at the same time. Each needs a KV slot, whose memory is taken as it is used. Default: as
     many as fit in 80 % of the available memory, at most 32, and more than 8 only if larger steps decode more tokens a
@@ -242,7 +244,7 @@ class Settings(BaseSettings):
 
     @property
     def cache_folder(self) -> Path | None:
-        """Folder for what can be made again; None: there is none."""
+        """Folder for rewritten graphs; None: `--cache-dir` is unset and the user has no home folder."""
         if self.cache_dir is not None:
             return self.cache_dir
         folder = user_cache_folder()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def user_cache_folder() -> Path | None:
-    """Where the user's programs keep what they can make again; None: the user has no home folder.
+    """The user's folder for caches; None: the user has no home folder.
 
-    XDG_CACHE_HOME wins if it is absolute, as the XDG Base Directory Specification demands.
+    XDG_CACHE_HOME wins if it is absolute, as the XDG Base Directory Specification requires.
     """
     named = os.environ.get("XDG_CACHE_HOME", "")
     if named.startswith("/"):

@@ -78,13 +78,13 @@ WRONG = {
     "o/n@": "'o/n@' neither exists here nor is OWNER/NAME[@REVISION][:VARIANT]",
     "o/n:": "'o/n:' neither exists here nor is OWNER/NAME[@REVISION][:VARIANT]",
     "o/n@a@b": "'o/n@a@b' neither exists here nor is OWNER/NAME[@REVISION][:VARIANT]",
-    "a b=phi": "'a b' is not a model id, which is printable and has no spaces; use ID=phi",
-    "/": "'' is not a model id, which is printable and has no spaces; use ID=/",
+    "a b=phi": "'a b' is not a model id; an id is printable and has no spaces. Set one with ID=phi",
+    "/": "'' is not a model id; an id is printable and has no spaces. Set one with ID=/",
     "/m/caf\udce9": "'/m/caf\\udce9' is a path that is not UTF-8 text; rename the file or folder",
-    "https://huggingface.co/o/n/tree/main": "'https://huggingface.co/o/n/tree/main' is an address; use the name of "
+    "https://huggingface.co/o/n/tree/main": "'https://huggingface.co/o/n/tree/main' is a URL; use the name of "
     "the repository, o/n",
-    "hf.co/o/n": "'hf.co/o/n' is an address; use the name of the repository, o/n",
-    "hf://o/n": "'hf://o/n' is an address; use the name of the repository, o/n",
+    "hf.co/o/n": "'hf.co/o/n' is a URL; use the name of the repository, o/n",
+    "hf://o/n": "'hf://o/n' is a URL; use the name of the repository, o/n",
 }
 
 

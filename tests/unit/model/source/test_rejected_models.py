@@ -25,7 +25,7 @@ Spoil = Callable[[Path], str | None]
 
 def documented_sentences() -> dict[str, str]:
     """The rows of the table in docs/models.md."""
-    section = PAGE.read_text(encoding="utf-8").split("## What is refused")[1].split("\n## ")[0]
+    section = PAGE.read_text(encoding="utf-8").split("## What is rejected")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", section, re.MULTILINE)
     return {what: sentence for what, sentence in rows if what not in ("What it is", "---")}
 
@@ -174,5 +174,5 @@ def test_what_cannot_be_served_is_named_with_a_remedy(
     assert str(raised.value) == documented_sentences().get(what)
 
 
-def test_the_documentation_lists_what_is_refused() -> None:
+def test_the_documentation_lists_what_is_rejected() -> None:
     assert list(documented_sentences()) == list(CASES)
