@@ -2,7 +2,10 @@
 
 import re
 import resource
+import time
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import onnx
@@ -84,6 +87,46 @@ def test_a_plain_graph_is_loaded_without_a_trial(tmp_path: Path, trials: list[Li
 def test_a_quantized_graph_is_plain(tmp_path: Path, bits: int) -> None:
     folder = write_tiny_model(tmp_path / "tiny", bits=bits)  # pyright: ignore[reportArgumentType]
     assert is_plain(OnnxFile.read(folder / "model.onnx"))
+
+
+def pruned_head(model: onnx.ModelProto, *, after: str | None = None) -> None:
+    """The logits of the last token alone, as exports with `prune_lm_head` have them."""
+    graph = model.graph
+    (head,) = (node for node in graph.node if "logits" in node.output)
+    hidden, head.input[0] = head.input[0], "last"
+    position = helper.make_tensor("position", onnx.TensorProto.INT64, [], [-1])
+    graph.initializer.extend([position, helper.make_tensor("axis", onnx.TensorProto.INT64, [1], [1])])
+    nodes = [
+        helper.make_node("Gather", [hidden, "position"], ["row"], axis=1),
+        helper.make_node("Unsqueeze", ["row", "axis"], ["last"]),
+    ]
+    graph.node.extend([*nodes, *([] if after is None else [helper.make_node(after, ["last", "last"], ["squares"])])])
+
+
+def test_a_graph_for_the_last_logits_is_plain_if_nothing_but_the_head_reads_the_axis_that_is_put_back(
+    tmp_path: Path,
+) -> None:
+    """Its weights were loaded twice."""
+    for name, edit, is_allowed in (
+        ("pruned", pruned_head, True),
+        ("added", partial(pruned_head, after="Add"), False),
+    ):
+        assert is_plain(OnnxFile.read(write_bomb(tmp_path / name, edit) / "model.onnx")) == is_allowed
+
+
+@pytest.mark.parametrize("op_type", ["Reshape", "Unsqueeze", "If"])
+def test_a_long_chain_of_nodes_is_checked_at_once(tmp_path: Path, op_type: str) -> None:
+    """Each node was followed to the end of the chain, which took a minute."""
+
+    def chain(model: onnx.ModelProto) -> None:
+        pruned_head(model)
+        names = ["row", *(f"chain/{number}" for number in range(15_000))]
+        model.graph.node.extend(helper.make_node(op_type, [a, "axis"], [b]) for a, b in pairwise(names))
+
+    file = OnnxFile.read(write_bomb(tmp_path / "tiny", chain) / "model.onnx")
+    started_s = time.process_time()
+    is_plain(file)
+    assert time.process_time() - started_s < 5
 
 
 def test_a_graph_that_is_not_plain_is_tried_once_and_served(tmp_path: Path, trials: list[Limits]) -> None:

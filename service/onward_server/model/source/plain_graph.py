@@ -8,7 +8,8 @@ Its tensors then have one row for each token, as wide as a weight at most:
   width, in this order, and nothing moves the first two.
 - A result of Reshape goes to norms, rotary embeddings and attention, and not to elementwise operators; that of If goes
   where its axes make no difference to the size of the output.
-- Gather looks up the tokens of the prompt in a table of two axes, or a few constant positions.
+- Gather looks up the tokens of the prompt in a table of two axes, or a few constant positions. The axis that it takes
+  away from a single position may be put back for the product that gives the logits.
 
 Most exports for GroupQueryAttention are plain. A graph that is not plain may still be harmless.
 """
@@ -54,6 +55,7 @@ _AFTER_RESHAPE = frozenset(
     }
 )
 _AFTER_IF = frozenset({"GroupQueryAttention", "RotaryEmbedding"})
+_AFTER_UNSQUEEZE = frozenset({"Cast", "MatMul", "MatMulNBits"})
 _WEIGHTS: Mapping[str, Collection[int]] = {
     "Gather": (0, 1),
     "GatherBlockQuantized": (0, 2, 3),
@@ -73,6 +75,7 @@ _WEIGHTS: Mapping[str, Collection[int]] = {
     "SkipSimplifiedLayerNormalization": (2, 3),
     "Split": (1,),
     "Transpose": (0,),
+    "Unsqueeze": (1,),
 }
 """The inputs that may be constants of any size. Operators that are in no table of this module are not plain."""
 
@@ -90,6 +93,15 @@ class _Rules:
         self._readers: dict[str, list[Node]] = {}
         self._tables: set[str] = set()
         """Constants of two axes, as they are or as results of Reshape and Transpose."""
+        self._rows = {
+            name
+            for node in onnx_file.nodes
+            if node.op_type == "Gather" and 1 in (constants := self._constants(node)) and constants[1].rank == 0
+            for name in node.outputs
+        }
+        """What Gather takes from one position."""
+        self._among: dict[frozenset[str], set[str]] = {}
+        """Values of which `_stays_among` has found that only these operators follow."""
         for node in onnx_file.nodes:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
@@ -111,6 +123,8 @@ class _Rules:
                 is_allowed = self._is_table(node) or self._stays_among(node, _AFTER_RESHAPE)
             case "Transpose":
                 is_allowed = self._is_matrix(node)
+            case "Unsqueeze":
+                is_allowed = self._puts_axis_back(node)
             case "Gather" | "GatherBlockQuantized":
                 is_allowed = self._looks_up_tokens(node, constants.get(1))
             case "MatMul":
@@ -130,6 +144,10 @@ class _Rules:
         constants = self._constants(transpose)
         return 0 in constants and constants[0].rank <= 2
 
+    def _puts_axis_back(self, unsqueeze: Node) -> bool:
+        """Whether an Unsqueeze reads what Gather took from one position, and nothing but the logits follow from it."""
+        return not self._rows.isdisjoint(unsqueeze.inputs) and self._stays_among(unsqueeze, _AFTER_UNSQUEEZE)
+
     def _is_table(self, reshape: Node) -> bool:
         """Whether a Reshape makes a table with two axes of a constant, and nothing but lookups read it."""
         constants = self._constants(reshape)
@@ -138,16 +156,18 @@ class _Rules:
 
     def _stays_among(self, node: Node, op_types: frozenset[str], *, is_end: bool = False) -> bool:
         """Whether only certain operators read the outputs of a node, and those of its readers before the attention."""
-        seen = set[str]()
+        seen = set[str]() if is_end else self._among.setdefault(op_types, set())
         names = list(node.outputs)
         while names:
             name = names.pop()
+            if name in seen:
+                continue
+            seen.add(name)
             for reader in self._readers.get(name, ()):
                 if reader.op_type not in op_types:
                     return False
                 if not is_end and reader.op_type != "GroupQueryAttention":
-                    names += [output for output in reader.outputs if output not in seen]
-            seen.add(name)
+                    names += reader.outputs
         return True
 
     def _looks_up_tokens(self, node: Node, positions: Constant | None) -> bool:
