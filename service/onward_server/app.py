@@ -17,6 +17,7 @@ from onward_server.completion.constraints import Constraints
 from onward_server.errors import EngineFailed, StartupError
 from onward_server.exit_code import ExitCode
 from onward_server.loading_steps import LoadingSteps
+from onward_server.model.memory import available_memory
 from onward_server.model.onnx_session import usable_processors
 from onward_server.native_lines import logged_native_lines
 from onward_server.program import program
@@ -59,6 +60,9 @@ def _run(settings: Settings) -> int:
         ending = asyncio.run(_serve(settings, load_access(settings)))
     except StartupError as error:
         console.error("%s", error)
+        return ExitCode.FAILED
+    except MemoryError:
+        console.error("%s", _lack_of_memory())
         return ExitCode.FAILED
     except EngineFailed as error:  # its thread still runs, and the interpreter cannot stop it
         logger.critical("ending the process at once: %s", error)
@@ -124,6 +128,12 @@ async def _serve(settings: Settings, access: Access) -> Ending:
         logging.shutdown()
         os._exit(_EXIT_CODES[ending])  # otherwise Python would wait until the thread has loaded all models
     return ending
+
+
+def _lack_of_memory() -> str:
+    available = available_memory()
+    limit = "the memory of the machine" if available is None else available.limit
+    return f"the server needs more memory than {limit} leaves; raise it, end other processes, or serve a smaller model"
 
 
 def _exempt_from_collection() -> None:

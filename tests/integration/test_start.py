@@ -41,6 +41,21 @@ def test_a_server_that_loads_is_reachable_not_serving_and_ends_at_a_signal() -> 
     assert code == 0
 
 
+def test_a_lack_of_memory_while_loading_is_one_sentence() -> None:
+    source = """
+import sys
+from onward_server import app, cli
+def load_models(settings, steps):
+    raise MemoryError
+app.load_models = load_models
+sys.exit(cli.main(["serve", "--listen", "127.0.0.1:0"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert ended.returncode == 1
+    assert re.search(r"\nonward: the server needs more memory than .* leaves; raise it, .*\n$", ended.stderr)
+    assert "Traceback" not in ended.stderr
+
+
 def rejection(client: Client) -> UnavailableError:
     try:
         client.complete("Hello")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import tokenizers
+from tokenizers.models import BPE
 
 from onward_server.domain import PromptToken
 from onward_server.errors import ModelFolderError
@@ -99,6 +100,8 @@ class Tokenizer:
             loaded = tokenizers.Tokenizer.from_str(text)
             loaded.no_truncation()
             loaded.no_padding()
+            if isinstance(loaded.model, BPE):
+                loaded.model.dropout = None  # for training: it drops merges at random
             _register_special_tokens(loaded, named_tokens, config)
             loaded.encode(_TRIAL_TEXT, add_special_tokens=True)
             return cls(loaded, named_tokens)

@@ -21,7 +21,7 @@ _MAX_BYTES = 128 << 20
 _MAX_VALUES = 8_000_000
 """Both are four times what the largest public files have: 33 MB, 262,144 tokens and 580,604 merges."""
 _MAX_TOKENS, _MAX_ADDED = 1 << 20, 1 << 18
-_MAX_TOKEN_LENGTH = 1 << 14
+_MAX_TOKEN_LENGTH, _MAX_CHARACTERS = 1 << 14, 1 << 23
 _MAX_TOKEN_ID = 1 << 24
 """Tables in memory have an entry for each id up to the highest."""
 
@@ -96,7 +96,9 @@ def _faults(state: dict[str, Json]) -> Iterator[str]:
             pass
     match state:
         case {"added_tokens": [*added]}:
-            yield from _id_faults(token.get("id") for token in added if isinstance(token, dict))
+            tokens = [token for token in added if isinstance(token, dict)]
+            yield from _id_faults(token.get("id") for token in tokens)
+            yield from _length_faults(token.get("content") for token in tokens)
             if len(added) > _MAX_ADDED:
                 yield f"it has {len(added):,} added tokens; {_MAX_ADDED:,} are allowed"
         case _:
@@ -109,9 +111,15 @@ def _faults(state: dict[str, Json]) -> Iterator[str]:
 def _size_faults(vocabulary: Collection[Json]) -> Iterator[str]:
     if len(vocabulary) > _MAX_TOKENS:
         yield f"it has {len(vocabulary):,} tokens; {_MAX_TOKENS:,} are allowed"
-    longest = max((len(token) for token in vocabulary if isinstance(token, str)), default=0)
-    if longest > _MAX_TOKEN_LENGTH:
+    yield from _length_faults(vocabulary)
+
+
+def _length_faults(tokens: Iterable[Json]) -> Iterator[str]:
+    lengths = [len(token) for token in tokens if isinstance(token, str)]
+    if (longest := max(lengths, default=0)) > _MAX_TOKEN_LENGTH:
         yield f"it has a token of {longest:,} characters; {_MAX_TOKEN_LENGTH:,} are allowed"
+    if (total := sum(lengths)) > _MAX_CHARACTERS:  # the library has a state for each character
+        yield f"its tokens have {total:,} characters in all; {_MAX_CHARACTERS:,} are allowed"
 
 
 def _merge_faults(prefix: str, merges: list[Json]) -> Iterator[str]:

@@ -10,18 +10,27 @@ from onward_server.json_value import Json
 _MAX_GROWTH = 64
 """NFKC, which many compiled maps apply, makes 18 characters of one; a space symbol is one character for one."""
 _MAX_PREPENDED = 64
+_MAX_STEPS = 256
+"""Each step may prepend so many characters, and passes over the whole text."""
 _MAX_PIECES = 64
 _MAX_INSERTED = 4096
 
 
 def growth_faults(state: dict[str, Json]) -> Iterator[str]:
     """Says which parts of a tokenizer.json make texts too long."""
-    for part, steps_key in (("normalizer", "normalizers"), ("decoder", "decoders")):
+    for part, steps_key in (
+        ("normalizer", "normalizers"),
+        ("pre_tokenizer", "pretokenizers"),
+        ("decoder", "decoders"),
+    ):
         growth = 1
-        for step in _steps(state.get(part), steps_key):
+        for index, step in enumerate(_steps(state.get(part), steps_key)):
             growth *= _growth(step)
             if growth > _MAX_GROWTH:
                 yield f"its {part} can make a text more than {_MAX_GROWTH} times as long"
+                break
+            if index >= _MAX_STEPS:
+                yield f"its {part} has more than {_MAX_STEPS} steps"
                 break
     yield from _template_faults(state.get("post_processor"))
 

@@ -78,6 +78,18 @@ def test_a_graph_of_countless_nodes_is_rejected_while_it_is_read(
         OnnxFile.read(path)
 
 
+def test_a_graph_of_countless_inputs_is_rejected_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matching 200,000 caches to each other took a minute."""
+    monkeypatch.setattr(onnx_file, "_MAX_INTERFACE", 100)
+    values = [helper.make_tensor_value_info(f"past_key_values.{index}.key", 1, [1]) for index in range(101)]
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx.ModelProto(graph=onnx.GraphProto(input=values)).SerializeToString())
+    with pytest.raises(ModelFolderError, match=r"model\.onnx has more than 100 inputs or outputs"):
+        OnnxFile.read(path)
+
+
 def test_a_plain_graph_is_loaded_without_a_trial(tmp_path: Path, trials: list[Limits]) -> None:
     load(write_tiny_model(tmp_path / "tiny"))
     assert not trials

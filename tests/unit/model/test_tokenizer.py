@@ -131,6 +131,13 @@ def test_truncation_of_the_file_is_not_applied(tmp_path: Path) -> None:
     assert loaded.decode(loaded.encode("a b c d", add_special_tokens=False).ids, keep_special_tokens=True) == "a b c d"
 
 
+def test_dropout_of_the_file_is_not_applied(tmp_path: Path) -> None:
+    """It drops merges at random, so equal prompts had different tokens."""
+    bpe = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]], "dropout": 1.0}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "model": bpe}), encoding="utf-8")
+    assert Tokenizer.load(tmp_path).encode("abab", add_special_tokens=False).ids == (2, 2)
+
+
 def test_a_folder_without_a_tokenizer_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match=r"has no tokenizer\.json"):
         Tokenizer.load(tmp_path)

@@ -83,6 +83,22 @@ COUNTED: dict[str, tuple[dict[str, object], str]] = {
         {"model": {**BPE, "vocab": {"a": 0, "b" * 16_385: 1}, "merges": []}},
         "it has a token of 16,385 characters; 16,384 are allowed",
     ),
+    "an added token of many characters": (
+        {"added_tokens": [{**added(3), "content": "x" * 16_385}]},
+        "it has a token of 16,385 characters",
+    ),
+    "tokens of many characters in all": (
+        {"added_tokens": [{**added(3 + index), "content": f"{index:016384}"} for index in range(513)]},
+        "its tokens have 8,404,992 characters in all; 8,388,608 are allowed",
+    ),
+    "many prefixes": (
+        {"normalizer": sequence("normalizers", [{"type": "Prepend", "prepend": "x"}] * 257)},
+        "its normalizer has more than 256 steps",
+    ),
+    "many steps before encoding": (
+        {"pre_tokenizer": sequence("pretokenizers", [{"type": "Whitespace"}] * 257)},
+        "its pre_tokenizer has more than 256 steps",
+    ),
     "a piece of many characters": (
         {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a" * 16_385, -1.0]]}},
         "it has a token of 16,385 characters",
@@ -102,7 +118,10 @@ TRIED: dict[str, tuple[dict[str, object], str]] = {
         "trying its normalizer and pre-tokenizer on texts of 8,192 characters failed: it takes more than",
     ),
     "many expressions": (
-        {"pre_tokenizer": sequence("pretokenizers", [split("a")] * 257)},
+        {
+            "normalizer": sequence("normalizers", [matching("a", "")] * 129),
+            "pre_tokenizer": sequence("pretokenizers", [split("a")] * 128),
+        },
         "it has more than 256 patterns",
     ),
 }

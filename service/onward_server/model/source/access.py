@@ -64,7 +64,9 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(max_bytes + 1)  # a file may grow, and files in /proc report no size
+        data = file.read(min(size, max_bytes) + 1)  # takes that much memory at once
+        if len(data) > size:  # the file has grown, or is one of /proc, which report no size
+            data += file.read(max_bytes + 1 - len(data))
     if len(data) > max_bytes:
         raise ModelFolderError(f"{path} has {max(size, len(data)):,} bytes, more than the limit of {max_bytes:,}")
     return data

@@ -23,6 +23,9 @@ _MAX_RANK = 64
 _MAX_FIELDS = 1_000_000
 """Reading that many takes 3 s. A decomposed decoder has up to 4,000 in a layer."""
 
+_MAX_INTERFACE = 20_000
+"""Old files list each weight as an input."""
+
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VALUE_NAME = 1
 _PATH_TO_LAST_AXIS = (2, 1, 2, 1, 1)
@@ -161,6 +164,8 @@ class OnnxFile:
             if (names := interface.get(number)) is not None:
                 self._walk("value", data, *value, depth + 1)
                 names.append(_text_of_field(data, value, _VALUE_NAME))
+                if len(names) > _MAX_INTERFACE:
+                    raise _TooLarge(f"has more than {_MAX_INTERFACE:,} inputs or outputs; no decoder needs so many")
                 self.last_axes |= _last_axis(data, value)
             elif child := _CHILDREN[kind].get(number):
                 self.grows_when_loaded |= child in _GROWING

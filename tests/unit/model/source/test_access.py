@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,22 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     assert read_file(path, 5) == b"12345"
     with pytest.raises(ModelFolderError, match="file has 5 bytes, more than the limit of 4"):
         read_file(path, 4)
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit_is(tmp_path: Path) -> None:
+    """The buffer was as large as the limit, which failed under `ulimit -d`."""
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    tracemalloc.start()
+    try:
+        read_file(path, 128 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_without_a_size_is_read_whole_below_its_limit() -> None:
+    assert read_file(Path("/proc/self/status"), 1 << 20).startswith(b"Name:")
 
 
 def test_a_file_without_a_size_is_read_up_to_its_limit() -> None:
