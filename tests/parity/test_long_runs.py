@@ -1,4 +1,4 @@
-"""Graphs that behave in another way in long runs, or keep a window of the tokens, never give a wrong token."""
+"""Graphs that behave differently in long runs, or keep a window of the tokens, never give a wrong token."""
 
 import logging
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_context_ends_where_a_graph_computes_positions_in_another_way(
         loaded = load_variant(tmp_path, layout, LONG_ROPE)
     assert loaded.deterministic
     assert loaded.causal_lm.context_length == THRESHOLD
-    assert "the context ends at 100 tokens instead of 256: the graph computes positions in another way" in caplog.text
+    assert "the context ends at 100 tokens instead of 256: the graph computes positions differently" in caplog.text
     for length in (40, THRESHOLD - NUM_TOKENS + 1):  # the last token is not run
         wanted = request("prompt", length, temperature=0.0, penalties=False)
         alone = tokens_of(loaded.causal_lm, wanted)

@@ -22,7 +22,7 @@ REFUSED, OUT_OF_MEMORY = 90, 91
 _FUNCTION = "run_in_child"
 _PR_SET_PDEATHSIG = 1
 _GRACE_S = 1.0
-"""How much later than its parent the child itself ends it, so that the parent is the one that says why."""
+"""How long after the parent's limit the child ends itself. The parent is earlier, because it says why."""
 _LACK_OF_MEMORY = re.compile("MemoryError|bad_alloc|bad allocation|[Ff]ailed to allocate memory|memory allocation of")
 """Found in the errors and last words of Python, C++, ONNX Runtime and Rust, whose allocator aborts the process."""
 
@@ -41,7 +41,7 @@ class Start:
 
 
 def run(start: Start) -> NoReturn:
-    """Runs the module's function, writes what it returns to stdout, and ends the process."""
+    """Runs the module's function, writes its result to stdout, and ends the process."""
     _end_with_parent(start.parent)
     faulthandler.dump_traceback_later(start.wall_s + _GRACE_S, exit=True)
     output = os.dup(1)
@@ -109,7 +109,7 @@ def _outcome(
 ) -> tuple[int, bytes]:
     try:
         return 0, function(arguments, data)
-    except BaseException as error:  # a panic is no Exception
+    except BaseException as error:  # as a panic of Rust is
         if is_lack_of_memory(repr(error.__cause__ or error)):
             return OUT_OF_MEMORY, b""
         if isinstance(error, OnwardError):

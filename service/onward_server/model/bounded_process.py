@@ -62,11 +62,11 @@ class ChildTooSlow(ChildFailed):
 
 
 class ChildKilled(ChildFailed):
-    """Somebody else killed it."""
+    """The kernel or another process killed it."""
 
 
 class ChildCrashed(ChildFailed):
-    """It ended by a signal, or by an exception that its module does not raise on purpose."""
+    """It ended by a signal, or by an exception that is no OnwardError."""
 
 
 class ChildRefused(ChildFailed):
@@ -193,7 +193,7 @@ def _require_within_limits(
     if time.monotonic() >= deadline_s:
         raise _too_slow(limits)
     if num_output_bytes > limits.output_bytes:
-        raise ChildTooSlow(f"it gives more than {limits.output_bytes:,} bytes")
+        raise ChildTooSlow(f"it returns more than {limits.output_bytes:,} bytes")
     if sys.platform != "linux" and _resident_bytes(child.pid) > limits.memory_bytes:
         raise _out_of_memory(limits)
 

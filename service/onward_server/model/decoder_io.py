@@ -107,12 +107,12 @@ class DecoderIO:
 
     @property
     def takes_single_tokens(self) -> bool:
-        """Whether a run takes one token a row, also of a prompt."""
+        """Whether a run takes one token a row, even of a prompt."""
         return self.token_ids.shape[1] == 1
 
     @property
     def takes_single_rows(self) -> bool:
-        """Whether a run takes one row, or several of the same length, which `cache_position` supposes."""
+        """Whether a run takes only one row. `cache_position` has no axis for rows, so all have the same length."""
         return self.token_ids.shape[0] == 1 or self.cache_position is not None
 
     def num_logits_of(self, num_tokens: int, num_wanted: int) -> int:

@@ -1,4 +1,4 @@
-"""A CausalLM for graphs whose KV caches grow by concatenation, as the decomposed exports of Optimum.
+"""A CausalLM for graphs whose KV caches grow by concatenation, such as the decomposed exports of Optimum.
 
 A run has one row. Each slot has two flat buffers for each cache, each as large as the context. A run reads the past,
 such as `(1, H_kv, length, D)`, from one and writes the present, such as `(1, H_kv, length + S, D)`, to the other. Then
@@ -16,7 +16,7 @@ from onward_server.model.onnx_session import Binding, DeviceBuffer, OnnxSession
 from onward_server.model.row_run import RowLogits, bind_positions, bind_row, to_float32
 
 _EARLY = 8
-"""A position that any context has, and that rotates keys: position 0 does not."""
+"""A position that is in any context and rotates keys, which position 0 does not."""
 
 
 class GrowingCausalLM:
@@ -90,11 +90,11 @@ class GrowingCausalLM:
         return True
 
     def probe_length(self, token_ids: TokenIds) -> npt.NDArray[np.float32]:
-        """Runs two tokens that end the context, but the first is said to stand early. Slot 0 must be empty.
+        """Runs two tokens at the end of the context, the first with an early position. Slot 0 must be empty.
 
         Returns:
-            The first layer's entry in the cache for the first token, which depends on the length of the run only if
-            the graph computes positions in another way there; empty if positions cannot be given.
+            The first layer's entry in the cache for the first token. It depends on the length of the run only if the
+            graph computes positions differently in long runs. Empty if the graph takes no positions.
         """
         io, buffer = self._io, self._caches[0]
         if io.positions is None or io.takes_single_tokens or io.cache_branch is not None or buffer.host is None:

@@ -7,7 +7,7 @@ from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.onnx_file import OnnxFile
 
 _DYNAMIC = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul"})
-"""Operators that quantize a tensor with one scale, so that the result for a token depends on all others in the run."""
+"""Operators that quantize a tensor with one scale, so that the result for a token depends on the others in its run."""
 MAX_ISOLATION_CHUNK = 256
 """Maximum number of tokens in a prefill run whose result depends on them: see decision 0029."""
 
@@ -16,7 +16,7 @@ def choose_layout(onnx_file: OnnxFile, io: DecoderIO) -> type[SlotCausalLM] | ty
     """`SlotCausalLM` if GroupQueryAttention alone reads every cache, else `GrowingCausalLM`.
 
     Raises:
-        ModelFolderError: An operator reads a cache that neither layout has.
+        ModelFolderError: The graph reads its caches in a way that neither layout supports.
     """
     readers = [onnx_file.readers(cache.past_name) for cache in io.caches]
     op_types = set[str]().union(*readers)

@@ -1,6 +1,6 @@
-"""Measures whether the output of a model depends on the other sequences, and up to which length it does not.
+"""Measures whether the output for a sequence depends on the others, and the greatest length at which it does not.
 
-Runs at a great length are cheap: a slot is said to hold that many tokens, whose keys and values are zeros.
+Runs at a great length are cheap: the length of a slot is set, and the keys and values of its tokens stay zeros.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.slot_causal_lm import SlotCausalLM
 
 _TOLERANCE, _CUDA_TOLERANCE = 1e-3, 0.03
-"""Share of the range of values up to which a difference is a matter of rounding.
+"""Largest difference that rounding explains, as a part of the range of values.
 
-In fp16, CUDA has other kernels for other lengths. Graphs that switch their rotation differed by 0.2 and more.
+In fp16, CUDA uses different kernels for different lengths. Graphs that switch their rotation differed by 0.2 or more.
 """
 _SHORT = 16
 
@@ -31,20 +31,20 @@ def run_once(model: CausalLM) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongRuns:
-    """What runs of a great length showed."""
+    """The result of runs of a great length."""
 
     context_length: int
-    """The greatest length up to which a run computes the same whatever the lengths of its rows."""
+    """The greatest length of a run that leaves the results of its shorter rows unchanged."""
     are_exact: bool
-    """Whether it gives the same bits up to there."""
+    """Whether it leaves them unchanged to the bit."""
 
 
 def measure_long_runs(model: SlotCausalLM | GrowingCausalLM) -> LongRuns:
-    """Finds out up to which length the rows of a run do not depend on its length.
+    """Finds the greatest length of a run that does not change the results of its shorter rows.
 
-    A graph may compute positions in another way once a run is long, as long-rope graphs do (see decision 0031). Then
-    the rows of a run change each other, and the keys in the cache do not fit the new ones. All slots are empty before
-    and after.
+    A graph may compute positions differently once a run is long, as long-rope graphs do (see decision 0031). Then
+    a long row changes the results of the others, and new keys do not match those in the cache. All slots are empty
+    before and after.
 
     Raises:
         EngineFailed: The graph does not support the last position of the context.
@@ -116,7 +116,7 @@ def _is_chunk_invariant(model: CausalLM) -> bool:
 
 
 def _values_at(model: SlotCausalLM | GrowingCausalLM, length: int) -> npt.NDArray[np.float32]:
-    """What the model computes in a run of that length for a token near the start of its sequence."""
+    """The values that the model computes in a run of that length for a token near the start of its sequence."""
     whole, model.context_length = model.context_length, length
     try:
         return model.probe_length(_token_ids(model, 8, salt=0))

@@ -43,7 +43,7 @@ class LoadedModel:
     precision: str
     execution_provider: str
     origin: str
-    """How the graph relates to the one in the folder, as the end of a sentence."""
+    """Whether the graph was rewritten, and how or why not; the end of a sentence for the log."""
     graph_digest: str
     """A digest of a rewritten graph; empty if the one in the folder is served."""
     remaining_bytes: int
@@ -64,7 +64,7 @@ class ModelLoader:
     """Loads a model within the memory that other models leave."""
 
     def __init__(self, budget: MemoryBudget, rewriter: Rewriter | None) -> None:
-        """Takes what rewrites the graph where that helps; None: the graph in the folder is served."""
+        """Takes the memory and the rewriter. Without a rewriter, the graph in the folder is served."""
         self._budget = budget
         self._rewriter = rewriter
 
@@ -166,8 +166,8 @@ def _context_length(folder: ModelFolder, max_context_length: int | None) -> int:
     if limit is None or limit.num_tokens >= length:
         return length
     logger.warning(
-        "the context ends at %d tokens instead of %d: config.json has rope_scaling of type %s, so all tokens of a "
-        "longer sequence need other keys",
+        "the context ends at %d tokens instead of %d: config.json has rope_scaling of type %s, which rotates the keys "
+        "of a longer sequence differently",
         limit.num_tokens,
         length,
         limit.kind,
@@ -193,7 +193,7 @@ def _measure(folder: ModelFolder, causal_lm: AnyCausalLM) -> bool:
     if long_runs.context_length < whole:
         causal_lm.context_length = long_runs.context_length
         logger.warning(
-            "the context ends at %d tokens instead of %d: the graph computes positions in another way in longer runs",
+            "the context ends at %d tokens instead of %d: the graph computes positions differently in longer runs",
             causal_lm.context_length,
             whole,
         )

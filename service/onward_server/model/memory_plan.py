@@ -18,7 +18,7 @@ USUAL_SLOTS = 8
 _UNKNOWN_CONTEXT_LENGTH = 4096
 """The longest context that is chosen if the available memory is unknown, as on CUDA."""
 _SHARE = 0.8
-"""Part of the available memory that is planned if slots or context are not set; the rest is left to others."""
+"""Part of the available memory that is planned if slots or context are not set; the rest is left to other processes."""
 _CALL_BYTES = 16 << 20
 """For calls that are being served, whatever the model."""
 _TABLE_BYTES_PER_TOKEN = 512
@@ -192,7 +192,7 @@ def choose_size(
         costs: What the model takes.
         wanted: What is set.
         budget: The memory.
-        useful_slots: Given the slots that fit, returns how many of them make larger runs worth their duration.
+        useful_slots: Given the number of slots that fit, returns up to how many larger runs are worth their duration.
 
     Raises:
         StartupError: It does not fit. The message names values that do.
@@ -250,7 +250,7 @@ def _advice(costs: ModelCosts, plan: MemoryPlan, available: Available) -> str:
 
 
 def _largest(fits: Callable[[int], bool], limit: int) -> int | None:
-    """The largest number in [1, limit] that fits, given that all below a fitting one fit; None: no number fits."""
+    """The largest number in [1, limit] that fits; None: not even 1. If a number fits, so do all smaller ones."""
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2

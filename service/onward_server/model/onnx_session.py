@@ -253,7 +253,7 @@ def usable_processors() -> int:
 
 
 def uses_cpu(options: SessionOptions) -> bool:
-    """Whether a session with these options runs on the CPU, also where CUDA could run another model."""
+    """Whether a session with these options runs on the CPU, whatever the model."""
     asked = options.execution_provider
     return asked is ExecutionProvider.CPU or (asked is ExecutionProvider.AUTO and not _has_cuda_device())
 

@@ -14,14 +14,14 @@ from onward_server.model.source.onnx_file import OnnxFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedGraph:
-    """A graph, and how it came about."""
+    """The graph to serve, and where it comes from."""
 
     graph: GraphInPlace | None
     """None: the ONNX file itself."""
     onnx_file: OnnxFile
     """The structure of the graph."""
     origin: str
-    """How it relates to the ONNX file, as the end of a sentence for the log."""
+    """Whether it was rewritten, and how or why not; the end of a sentence for the log."""
     digest: str
     """A digest of a rewritten graph; empty for the one in the file."""
 
@@ -29,7 +29,7 @@ class ServedGraph:
 def served_graph(
     folder: ModelFolder, options: SessionOptions, rewriter: Rewriter | None, *, prefill_chunk: int
 ) -> ServedGraph:
-    """Rewrites the graph of a folder where that helps. A graph that is not plain is tried before anything loads it.
+    """Rewrites the graph of a folder where that helps. If the graph is not plain, it is tried before it is loaded.
 
     Args:
         folder: The model folder.

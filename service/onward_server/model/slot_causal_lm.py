@@ -14,8 +14,8 @@ A row in [0, B) whose slot does not decode is idle. It writes one position past 
 before it is read. A full slot is never idle, because its sequence ends in the step that filled it. The row of a slot
 can change: rows in use are kept at the front of the buffer by moving the last one into a gap.
 
-A graph whose runs depend on the tokens in them is isolated: it decodes one row a run, and prefills in runs of a fixed
-size without a spare token.
+If the result for a token depends on the other tokens in its run, the runs are isolated: each decodes one row, or
+prefills a fixed number of tokens without a spare one.
 """
 
 from collections.abc import Sequence

@@ -19,9 +19,9 @@ from onward_server.model.memory_plan import USUAL_SLOTS, Activations
 logger = logging.getLogger(__name__)
 
 _FIRST_TOKENS = 16
-_TELLING_BYTES = 16 << 20
-"""Trial runs get longer until they take this much more memory, because a part does not depend on their length. So small
-models are tried at the real length, and large ones are extrapolated."""
+_SIGNIFICANT_BYTES = 16 << 20
+"""Trial runs get longer until they take this much more memory than the first one, and are then extrapolated. Those of
+small models reach the real length."""
 _TRIAL_S = 0.3
 """About how long the trial of decode runs of one size takes."""
 _GROWING_POSITIONS = 1024
@@ -81,7 +81,7 @@ def measure_activations(
     first_tokens = num_tokens = min(_FIRST_TOKENS, largest)
     _prefill(trial(), first_tokens)
     after_first = at_start = _grown_since(settled)
-    while num_tokens < largest and at_start - after_first < _TELLING_BYTES:
+    while num_tokens < largest and at_start - after_first < _SIGNIFICANT_BYTES:
         num_tokens = min(4 * num_tokens, largest)
         _prefill(trial(), num_tokens)
         at_start = _grown_since(settled)
@@ -122,7 +122,7 @@ def measure_useful_slots(make: MakeModel, num_slots: int) -> int:
         logger.info(
             "decode runs of %d rows take %.1f ms, of %d rows %.1f ms: %s",
             *(useful, 1000 * best_s, num_rows, 1000 * duration_s),
-            "more rows are useful" if is_useful else "more rows are hardly of use",
+            "more rows are useful" if is_useful else "more rows hardly help",
         )
         if not is_useful:
             break

@@ -60,7 +60,7 @@ def test_what_libraries_print_is_logged_and_is_not_the_result(caplog: pytest.Log
         ("abort for memory", LIMITS, ChildOutOfMemory, "it takes more than 64 MiB of memory"),
         ("spin", replace(LIMITS, processor_s=0), ChildTooSlow, "it takes more than 0 s of processor time"),
         ("sleep", replace(LIMITS, wall_s=0.5), ChildTooSlow, "it takes more than 0.5 s"),
-        ("flood", replace(LIMITS, output_bytes=1 << 10), ChildTooSlow, "it gives more than 1,024 bytes"),
+        ("flood", replace(LIMITS, output_bytes=1 << 10), ChildTooSlow, "it returns more than 1,024 bytes"),
         ("segfault", LIMITS, ChildCrashed, "it crashes its process with SIGSEGV"),
         ("raise", LIMITS, ChildCrashed, "it ends its process with exit code 1: RuntimeError: not on purpose"),
         ("panic", LIMITS, ChildCrashed, "it ends its process with exit code 1: BaseException: a panic"),

@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_runs_of_decomposed_attention_and_packed_weights_in_16_bits_are_isolated(tmp_path: Path) -> None:
-    """It rounds in another way in a longer run, but not for every length of a probe."""
+    """It rounds differently in a longer run, but not at every length that a probe has."""
     growing = load(write_tiny_model(tmp_path / "growing", layout="growing", is_float16=True)).causal_lm
     slots = load(write_tiny_model(tmp_path / "slots", layout="slots", is_float16=True)).causal_lm
     packed = load(write_tiny_model(tmp_path / "packed", layout="slots", bits=4, is_float16=True)).causal_lm

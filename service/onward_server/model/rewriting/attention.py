@@ -1,8 +1,8 @@
-"""What the attention of a layer computes, read by experiment.
+"""Finds out by experiment what the attention of a layer computes.
 
-Exporters write scales, masks and soft caps in many ways. So they are not read from the operators: the part of the graph
+Exporters write scales, masks and soft caps in many ways, so they are not read from the operators. The part of the graph
 between query, keys, values and output is evaluated for chosen numbers, and the parameters of GroupQueryAttention follow
-from the results. At last, the part must compute what that operator computes with them.
+from the results. Finally, that part must give the output that GroupQueryAttention gives with these parameters.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ from onward_server.model.rewriting.region import PROBE, Region
 Floats = npt.NDArray[np.float64]
 
 _MASKED = -9000.0
-"""Below this, relative to the logit of a token itself, the logit of another token is masked."""
+"""A token is masked if its logit, less that of the token that attends, is below this."""
 _LARGE_SCORE = 3e4
-"""A score that any soft cap caps, and that float16 can hold."""
+"""A score that every soft cap reduces to its limit, and that float16 can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +49,11 @@ class Attention:
     scale: float
     softcap: float | None
     window: int | None
-    """Number of tokens that a token sees, itself among them; None: all before it."""
+    """Number of tokens that a token attends to, including itself; None: all up to itself."""
     sinks: Floats | None
-    """(H,), a logit of each head that takes weight and gives nothing."""
+    """(H,), for each head a logit that takes a part of the weight and has no value."""
     slopes: Floats | None
-    """(H,), what ALiBi subtracts from a logit for each token of distance."""
+    """(H,), what ALiBi subtracts from a logit per token of distance."""
     output: str
     """(B, S, H * D)"""
     cache_type: int
@@ -63,16 +63,16 @@ class Attention:
 
 
 def read_attention(graph: Graph, region: Region, context_length: int, *, takes_single_tokens: bool) -> Attention:
-    """Reads what a part of the graph computes.
+    """Finds out what a layer's attention computes.
 
     Args:
         graph: The graph.
         region: Where the attention lies.
         context_length: Number of tokens of the model's context. A longer window is no window.
-        takes_single_tokens: Whether the graph is meant for one new token a run, so that its mask may be wrong for more.
+        takes_single_tokens: Whether the graph was made for one new token a run. Its mask may be wrong for more.
 
     Raises:
-        NotRewritable: It is not an attention that GroupQueryAttention can compute.
+        NotRewritable: GroupQueryAttention cannot compute it.
     """
     try:
         probe = _Probe(graph, region)
@@ -178,7 +178,7 @@ def _read_scale(probe: _Probe) -> tuple[float, float | None]:
 
 
 def _of_last_score(probe: _Probe, name: str, score: float) -> float:
-    """What a score of the last token with itself adds to a value that is computed from the scores."""
+    """What a score of the last token with itself adds to a value that follows from the scores."""
     query, keys, values = probe.arrays()
     query[..., 0] = score
     without = _last_two(probe, probe.run(name, query, keys, values))
@@ -204,7 +204,7 @@ def _bias(probe: _Probe, sizes: Sizes) -> Floats:
 
 
 def _read_window(probe: _Probe, context_length: int) -> int | None:
-    """How many tokens the last token of the context sees."""
+    """How many tokens the last token of the context attends to, if not all."""
     sizes = Sizes(batch=1, new=1, past=context_length - 1)
     num_seen = int((_bias(probe, sizes)[0, 0, 0] > _MASKED).sum())
     return num_seen if num_seen < context_length else None
@@ -223,7 +223,7 @@ def _read_slopes(bias: Floats) -> Floats | None:
 
 
 def _require_mask(probe: _Probe, attention: Attention, sizes: Sizes) -> None:
-    """Requires that the mask is that of a window, and that ALiBi or nothing is added to what it leaves."""
+    """Requires the mask of a window, with nothing but ALiBi added to the logits that it leaves."""
     bias = _bias(probe, sizes)
     distance = _distance(sizes)
     expected = np.zeros_like(bias)
@@ -233,12 +233,12 @@ def _require_mask(probe: _Probe, attention: Attention, sizes: Sizes) -> None:
     if (bias[..., ~seen] > _MASKED).any() or not np.allclose(
         bias[..., seen], expected[..., seen], rtol=1e-3, atol=1e-5
     ):
-        wanted = "all tokens before it" if attention.window is None else f"the last {attention.window} tokens"
-        raise NotRewritable(f"a token in layer {attention.region.layer} does not see {wanted} alike, and no others")
+        wanted = "all tokens so far" if attention.window is None else f"the last {attention.window} tokens"
+        raise NotRewritable(f"the mask of layer {attention.region.layer} is not causal attention to {wanted}")
 
 
 def _with_output(probe: _Probe, attention: Attention) -> Attention:
-    """The attention with its output, which must be what GroupQueryAttention computes."""
+    """The attention with the name of its output, which must have the values that GroupQueryAttention gives."""
     generator = np.random.default_rng(0)
     query, keys, values = (generator.normal(size=each.shape).astype(each.dtype) for each in probe.arrays())
     expected = _attend(attention, query, keys, values, _bias(probe, PROBE) > _MASKED)
@@ -271,5 +271,5 @@ def _attend(attention: Attention, query: Array, keys: Array, values: Array, seen
 
 
 def _distance(sizes: Sizes) -> npt.NDArray[np.int64]:
-    """How many tokens lie between (S, T)."""
+    """(S, T), the position of each new token less that of each token."""
     return np.arange(sizes.past, sizes.total)[:, None] - np.arange(sizes.total)

@@ -27,10 +27,10 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class RewritingCache:
-    """A folder of outcomes by key. Whatever is wrong with it costs a line in the log, and never an error."""
+    """A folder of outcomes by key. A fault in it is logged, and never raised."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Uses a subfolder of a folder, both of which are made when they are needed; None: keeps nothing."""
+        """Uses a subfolder of `folder`. Both are made when they are needed. None: keeps nothing."""
         self._folder = None if folder is None else folder / _SUBFOLDER
 
     def find(self, key: str) -> Outcome | None:
@@ -51,7 +51,7 @@ class RewritingCache:
         return outcome
 
     def keep(self, key: str, outcome: Outcome) -> None:
-        """Keeps an outcome, and removes the files that were not used for longest."""
+        """Keeps an outcome, and removes the files whose last use was longest ago."""
         if self._folder is None:
             return
         path = self._folder / f"{key}{_SUFFIX}"
@@ -81,7 +81,7 @@ class RewritingCache:
 
 
 def _require_own(folder: Path) -> None:
-    """Raises ValueError if somebody else could have written its files: the server would run their graphs."""
+    """Raises ValueError if somebody else could have written the files, whose graphs the server would run."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise ValueError(f"{folder} is not a folder")

@@ -2,10 +2,10 @@
 
 The original computes each prompt alone: a prefill, then a few decode runs with its most likely tokens. The rewritten
 graph gets the same tokens in three ways: each prompt alone, each in chunks, and three of them together in decode runs,
-a short one beside the longest. So an error that only shows in a batch, in a chunk or beyond a window is found.
+a short one beside the longest. This finds errors that show only in a batch, in a chunk or beyond a window.
 
-If the original has slots, too, it also runs in these ways, and each logit is compared with its counterpart: what it
-computes may depend on them.
+If the original has slots, too, its logits may depend on the way. So it also runs in these ways, and each run of one is
+compared with that of the other.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ class Tolerance:
     difference: float
     """Largest difference of a logit, as a part of the range of its row."""
     tie: float
-    """Another most likely token is accepted if the original's logits of the two are this close, in the same unit."""
+    """Another most likely token is accepted if the original's logits of the two differ by no more than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

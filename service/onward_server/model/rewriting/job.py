@@ -1,4 +1,4 @@
-"""What the process that rewrites a graph is asked to do."""
+"""The request to the process that rewrites graphs."""
 
 import json
 from dataclasses import dataclass, fields

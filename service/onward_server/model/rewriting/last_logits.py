@@ -57,7 +57,7 @@ def _vocabulary_product(graph: Graph) -> Node:
 
 
 def _unpruned(graph: Graph, hidden: str) -> str | None:
-    """The hidden states of all tokens, of which an export with a pruned head takes those of the last one."""
+    """The hidden states of all tokens, if the head is pruned to those of the last one; else None."""
     node = graph.producer(hidden)
     if node is not None and node.op_type == "Unsqueeze":
         node = graph.producer(node.input[0])
@@ -73,7 +73,7 @@ def _unpruned(graph: Graph, hidden: str) -> str | None:
 
 
 def _slice(graph: Graph, hidden: str, every: str) -> None:
-    """Lets the readers of hidden states (B, S, hidden) read those of the last tokens instead."""
+    """Gives the readers of hidden states (B, S, hidden) those of the last tokens only."""
     negative = graph.compute("Neg", [NUM_LOGITS], f"{PREFIX}first_logits")
     vector = graph.add_constant(f"{PREFIX}vector", np.array([1], np.int64))
     start = graph.compute("Reshape", [negative, vector], f"{PREFIX}first_logits_vector")

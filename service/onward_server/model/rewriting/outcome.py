@@ -1,4 +1,4 @@
-"""What rewriting a graph led to, and its form in a file and in a pipe."""
+"""The outcome of rewriting a graph, and its form in a file and in a pipe."""
 
 import json
 from dataclasses import asdict, dataclass

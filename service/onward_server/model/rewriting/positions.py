@@ -1,4 +1,4 @@
-"""Makes the positions of tokens those of each row, where a graph counts them from the length of its past."""
+"""Gives each row its own positions, where a graph counts them from the length of the past."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class _Positions:
     """The position after an empty past."""
     element_type: int
     axes: tuple[int, ...]
-    """Its shape for Reshape, when it has the positions of each row: 0 for the rows, -1 for the tokens, else 1."""
+    """The shape for Reshape to give it: 0 for the axis of rows, -1 for that of tokens, else 1."""
 
 
 def count_by_row(graph: Graph, rows: RowValues) -> None:
@@ -55,7 +55,7 @@ def _dependent(graph: Graph, num_axes: Collection[int]) -> dict[str, _Positions 
 
 
 def _positions(graph: Graph, name: str, num_axes: Collection[int]) -> _Positions | None:
-    """What a value with one of some numbers of axes counts; None if it does not count positions."""
+    """How a value counts positions; None: it does not, or has another number of axes."""
     found = {_positions_in(graph, name, num_axes, sizes) for sizes in _PROBES}
     return found.pop() if len(found) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Rewrites a graph and compares it with the original: what the process does that `rewriter` starts.
+"""Rewrites a graph and compares it with the original, in the process that `rewriter` starts.
 
 The two are loaded one after the other, so that only one of them is in memory.
 """
@@ -36,7 +36,7 @@ _QUANTIZED = Tolerance(difference=2e-2, tie=2e-2)
 """By what a graph computes in: see decision 0026 for the measurements."""
 _MIN_CONTEXT_LENGTH = 8
 _ROOM = 16
-"""Tokens after the longest prompt; more than are decoded."""
+"""Room in tokens after the longest prompt, for the decoded ones."""
 _NAME = Path("the graph")
 """Stands for the ONNX file in messages of ONNX Runtime."""
 

@@ -1,6 +1,6 @@
 """Finds where the attention of a layer lies in a graph.
 
-Every decomposed attention has the same skeleton, whatever an exporter writes between its bones:
+Every decomposed attention has the same skeleton, whatever an exporter writes in between:
 
     keys   = Concat(past key, new key)      scores = MatMul(query, keys)     weights = Softmax(logits)
     values = Concat(past value, new value)  logits = a function of scores    mixed   = MatMul(weights, values)
@@ -47,7 +47,7 @@ class Region:
     tanh: str | None
     """What Tanh reads, if the scores are capped."""
     outputs: tuple[str, ...]
-    """Candidates for the output (B, S, H * D), in order."""
+    """Candidates for the output (B, S, H * D), in the order of computation."""
 
     @classmethod
     def find(cls, graph: Graph, layer: int) -> "Region":
@@ -111,7 +111,7 @@ def _product(graph: Graph, layer: int, cache: CacheInput) -> Node:
 
 
 def _operator_above(graph: Graph, op_type: str, name: str) -> list[Node]:
-    """The operators of a type from which a value is computed without another product."""
+    """The nearest operators of a type from which a value is computed, up to the next product."""
     names, seen, found = [name], {name}, list[Node]()
     while names:
         node = graph.producer(names.pop())
@@ -138,7 +138,7 @@ def _readers(graph: Graph, name: str, *, through: frozenset[str]) -> Iterator[tu
 
 
 def _query(graph: Graph, name: str) -> str:
-    """The query of which a factor of the scores is a multiple in another shape."""
+    """The query, before it is scaled and reshaped into a factor of the scores."""
     while (node := graph.producer(name)) is not None:
         if node.op_type in _RENAMES or node.op_type == "Reshape":
             name = node.input[0]
@@ -155,7 +155,7 @@ def _is_scalar(graph: Graph, name: str) -> bool:
 
 
 def _moved(graph: Graph, name: str) -> Iterator[str]:
-    """A value and its other shapes, up to the first operator that computes something or to a fork."""
+    """A value and what reshapes make of it, up to the first fork or other operator."""
     yield name
     while True:
         readers = [node for node in graph.consumers(name) if node.op_type != "Shape"]

@@ -36,7 +36,7 @@ class Rewriter:
     """Rewrites the graphs of models for the CPU."""
 
     def __init__(self, cache: RewritingCache, digests: FileDigests, *, process: str = _PROCESS) -> None:
-        """Takes the name of a module whose `run_in_child` rewrites a `Job`."""
+        """Takes the cache, the digests for its keys, and the module whose `run_in_child` rewrites a `Job`."""
         self._cache = cache
         self._digests = digests
         self._process = process
@@ -73,7 +73,7 @@ class Rewriter:
             num_threads=options.num_threads or usable_processors(),
         )
         if len(job.model) > _MAX_GRAPH_BYTES:
-            return Kept(reason=f"without large weights it still has {len(job.model) / 2**20:.0f} MiB")
+            return Kept(reason=f"it has {len(job.model) / 2**20:.0f} MiB without its large weights")
         key = self._key(folder, job)
         outcome = self._cache.find(key)
         if outcome is None:
@@ -84,7 +84,7 @@ class Rewriter:
         return outcome
 
     def _run(self, folder: ModelFolder, job: Job) -> tuple[Outcome, bool]:
-        """The outcome of a process, and whether another attempt would have the same."""
+        """The outcome of a process, and whether another attempt would end in the same way."""
         logger.info("rewriting the graph of %s, which is done once for a model", folder.onnx_path)
         started_s = time.perf_counter()
         limits = _limits(folder.weight_bytes, job.num_threads)
@@ -93,7 +93,7 @@ class Rewriter:
         except ChildRefused as error:
             return Kept(reason=str(error)), True
         except ValueError:
-            return Kept(reason="rewriting it failed: it returned something else than a graph"), False
+            return Kept(reason="rewriting it failed: the process returned no graph"), False
         except ChildFailed as error:
             return Kept(reason=f"rewriting it failed: {error}"), isinstance(error, ChildCrashed)
         if isinstance(outcome, Rewritten):
@@ -120,7 +120,7 @@ def _wanted_change(folder: ModelFolder, prefill_chunk: int) -> Change | Kept:
     if "GroupQueryAttention" not in onnx_file.op_types:
         return "slots"
     if "num_logits_to_keep" in onnx_file.inputs:
-        return Kept(reason="it gives the logits that are wanted only")
+        return Kept(reason="it computes only the logits that are wanted")
     vocabulary_size = folder.config.get("vocab_size")
     if isinstance(vocabulary_size, int) and vocabulary_size * prefill_chunk * 4 < _MIN_LOGITS_BYTES:
         return Kept(reason="its logits are small")

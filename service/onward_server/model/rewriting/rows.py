@@ -1,4 +1,4 @@
-"""Values of each row of a run, computed from the attention mask.
+"""The lengths and positions of each row of a run, computed from the attention mask.
 
 Rows of a batch have different lengths. Row i of the mask is 1 for the past and the new tokens of row i.
 """
@@ -50,7 +50,7 @@ class RowValues:
         )
 
     def distances(self, graph: Graph, element_type: int) -> str:
-        """(B, 1, S, T), the position of each token of the past less that of each new token, 0 or negative."""
+        """(B, 1, S, T), the position of each token less that of each new token: at most 0 where unmasked."""
         name = f"{PREFIX}distances"
         if graph.producer(name) is None:
             column = graph.add_constant(f"{PREFIX}columns", np.array([0, 1, -1, 1], np.int64))

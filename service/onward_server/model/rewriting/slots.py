@@ -1,7 +1,7 @@
 """Rewrites a decomposed decoder into one whose sequences share slots.
 
-In each layer, one GroupQueryAttention takes the place of what stands between the query, the new keys and values, and
-the output. Position embeddings stay as they are. The mask is left without readers, and is removed.
+In each layer, one GroupQueryAttention replaces all that lies between the query, the new keys and values, and the
+output. Position embeddings stay as they are. Nothing reads the mask any more, so it is removed.
 """
 
 import zlib
@@ -25,7 +25,7 @@ _QUANTIZES_RUNS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotRewriting:
-    """What was rewritten."""
+    """The layers that were rewritten."""
 
     layers: tuple[Attention, ...]
 
@@ -82,7 +82,7 @@ def to_slots(graph: Graph, *, context_length: int) -> SlotRewriting:
 
 
 def _write(graph: Graph, rows: RowValues, attention: Attention) -> None:
-    """Puts GroupQueryAttention in the place of a layer's attention."""
+    """Replaces a layer's attention by GroupQueryAttention."""
     region, heads = attention.region, attention.heads
     name = f"{PREFIX}{region.layer}"
     query = _cast(graph, region.query, attention.query_type, attention.cache_type, f"{name}/query/cast")

@@ -1,7 +1,6 @@
-"""Reads position tables whole, where a graph cuts them to the length of the past and then looks positions up.
+"""Makes a graph look up positions in whole tables, where it first cuts the tables to the number of tokens so far.
 
-With slots, the length of the past is the capacity of a slot. A table is as long as the context, so it is enough for any
-position, and what it is cut to does not matter.
+With slots, that number would be the capacity of a slot. The whole table has every position of the context.
 """
 
 import numpy as np
@@ -15,14 +14,14 @@ _RESHAPES = frozenset({"Cast", "Identity", "Squeeze", "Unsqueeze"})
 
 
 def read_whole_tables(graph: Graph) -> None:
-    """Replaces tables that end at the number of past and new tokens."""
+    """Replaces each table that is cut to the number of past and new tokens by the whole one."""
     slices = [node for node in graph.nodes() if node.op_type == "Slice"]
     for node in [each for each in slices if _ends_at_total(graph, each) and _is_looked_up(graph, each.output[0])]:
         graph.replace_uses(node.output[0], node.input[0])
 
 
 def _ends_at_total(graph: Graph, node: Node) -> bool:
-    """Whether a Slice takes from one axis of a constant what lies before the total length."""
+    """Whether a Slice cuts one axis of a constant to the number of past and new tokens."""
     start = graph.constant(node.input[1])
     step = graph.constant(node.input[4]) if len(node.input) > 4 else np.array([1])
     if start is None or start.tolist() != [0] or step is None or step.tolist() != [1]:
@@ -42,7 +41,7 @@ def _length(graph: Graph, name: str, sizes: Sizes) -> int | None:
 
 
 def _is_looked_up(graph: Graph, name: str) -> bool:
-    """Whether all that reads a table is Gather, which takes rows of it by their positions."""
+    """Whether only Gather reads a table, which takes its rows by their positions."""
     for node in graph.consumers(name):
         if node.op_type in _RESHAPES:
             if not _is_looked_up(graph, node.output[0]):

@@ -91,7 +91,7 @@ def test_a_graph_is_rewritten_again_if_anything_has_changed(
         ("is killed", "its process was killed with SIGKILL", 2),
         ("hoards", "it takes more than", 2),
         ("hangs", "it takes more than 1 s", 2),
-        ("returns junk", "it returned something else than a graph", 2),
+        ("returns junk", "the process returned no graph", 2),
         ("crashes", "it crashes its process with SIGSEGV", 1),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_graph_that_keeps_the_logits_that_are_wanted_stays_as_it_is(tmp_path: 
     case = with_slots(Case(tmp_path), vocab_size=32_000)
     info = helper.make_tensor_value_info("num_logits_to_keep", TensorProto.INT64, [])
     case.edit(lambda model: model.graph.input.append(info))
-    assert case.rewrite() == Kept(reason="it gives the logits that are wanted only")
+    assert case.rewrite() == Kept(reason="it computes only the logits that are wanted")
     assert case.num_calls == 0
 
 

@@ -45,8 +45,8 @@ FORMS: Mapping[str, Form] = {
 }
 
 REFUSED: Mapping[str, tuple[Form, str]] = {
-    "a token sees the next one": (Form(mask="not causal"), "does not see"),
-    "a token sees every other one": (Form(mask="every other"), "does not see"),
+    "a token sees the next one": (Form(mask="not causal"), "is not causal attention to"),
+    "a token sees every other one": (Form(mask="every other"), "is not causal attention to"),
     "the mask depends on the tokens": (Form(mask="of tokens"), "depends on input_ids"),
     "the logits depend on the length of the past": (Form(reads_past=True), "from the past in a way"),
     "the logits are a sum of products": (Form(head="two products"), "from 2 products"),
@@ -103,7 +103,7 @@ def test_the_graph_for_single_tokens_of_a_merged_file_takes_prompts_too(tmp_path
 
 def test_a_mask_for_single_tokens_is_refused_in_a_graph_for_prompts(tmp_path: Path) -> None:
     graph = Graph.parse(decomposed_decoder(Form(mask="one token")), tmp_path)
-    with pytest.raises(NotRewritable, match="does not see all tokens before it alike"):
+    with pytest.raises(NotRewritable, match="is not causal attention to all tokens so far"):
         to_slots(graph, context_length=CONTEXT)
 
 

@@ -41,7 +41,7 @@ def value_of_constant(node: Node) -> Array:
 
 
 def names_read(node: Node) -> list[str]:
-    """Names that a node reads, those that its subgraphs take from outside among them."""
+    """Names that a node reads, including those that its subgraphs take from outside."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
