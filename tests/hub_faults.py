@@ -1,4 +1,4 @@
-"""Requests to the look-alike of the Hugging Face hub, and the faults that it answers some of them with."""
+"""Requests to the look-alike of the Hugging Face hub, and the faults that it responds to some of them with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Request:
 
     @property
     def start(self) -> int:
-        """The first byte that is asked for."""
+        """The first requested byte."""
         return int(self.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
 
 
@@ -32,13 +32,13 @@ class Cut:
     path: str
     after: int
     ignores_range: bool = False
-    """Whether the body begins with the first byte of the file, whatever range is asked for."""
+    """Whether the body begins with the first byte of the file, whatever the requested range is."""
     times: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """After some bytes of the body nothing comes until the hub is released."""
+    """The body stops after some bytes, until the hub is released."""
 
     path: str
     after: int
@@ -55,14 +55,14 @@ class Corrupt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoRange:
-    """The whole file is sent, whatever range is asked for."""
+    """The whole file is sent, whatever the requested range is."""
 
     path: str
     times: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Respond:
     """A response instead of the resource."""
 
     path: str
@@ -83,7 +83,7 @@ class Move:
     times: int = 1
 
 
-Fault = Cut | Stall | Corrupt | NoRange | Answer | Move
+Fault = Cut | Stall | Corrupt | NoRange | Respond | Move
 
 
 def is_large(path: str) -> bool:
@@ -98,7 +98,7 @@ def applies(fault: Fault, request: Request) -> bool:
     match fault:
         case Cut() | Stall() | Corrupt() | NoRange():  # on the host that sends the content
             return request.method == "GET" and (request.host == "cdn" or not is_large(request.path))
-        case Answer():
+        case Respond():
             return request.host == fault.host
         case Move():
             return request.host == "hub"

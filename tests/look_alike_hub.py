@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.hub_faults import Answer, Corrupt, Cut, Fault, Host, Move, NoRange, Request, Stall, applies, is_large
+from tests.hub_faults import Corrupt, Cut, Fault, Host, Move, NoRange, Request, Respond, Stall, applies, is_large
 from tests.waiting import WAIT_S
 
 
@@ -36,7 +36,7 @@ class LookAlikeHub:
     """Repositories, faults, and the requests that arrived. Its methods may be called while it serves."""
 
     def __init__(self) -> None:
-        """Starts with nothing in it, at two free ports."""
+        """Starts without repositories, on two free ports."""
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.page_size = 1000
@@ -84,11 +84,11 @@ class LookAlikeHub:
             assert self._changed.wait_for(lambda: predicate(self), WAIT_S), [r.path for r in self.requests]
 
     def release(self) -> None:
-        """Lets stalled bodies go on."""
+        """Lets stalled bodies continue."""
         self._released.set()
 
     def requests_of(self, end: str) -> list[Request]:
-        """The requests whose path ends so."""
+        """The requests whose path has this end."""
         return [request for request in self.requests if request.path.endswith(end)]
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class LookAlikeHub:
 
 @contextmanager
 def look_alike_hub() -> Generator[LookAlikeHub]:
-    """A hub for the length of the block."""
+    """Runs a hub while the block runs."""
     hub = LookAlikeHub()
     try:
         yield hub
@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(host=self.host, method=self.command, path=unquote(url.path), headers=headers)
         faults = self.hub.arrived(request)
         for fault in faults:
-            if isinstance(fault, Answer):
+            if isinstance(fault, Respond):
                 self._send(fault.status, fault.body, fault.headers)
                 return
         if self.host == "cdn":
@@ -218,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(404, b"Not Found", {})
 
     def _commit(self, repo: str, revision: str) -> tuple[_Repository, str] | None:
-        """The repository and the commit; None, after an answer, if one of them is missing."""
+        """The repository and the commit; sends an error and returns None if one of them is missing."""
         repository = self.hub.repository(repo)
         if repository is None:
             refused = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}

@@ -19,7 +19,7 @@ from onnx import external_data_helper
 
 from onward_client import Client, UnavailableError
 from tests.command import COMMAND, onward, onward_without_privileges
-from tests.hub_faults import Answer, Stall
+from tests.hub_faults import Respond, Stall
 from tests.look_alike_hub import LookAlikeHub, look_alike_hub
 from tests.waiting import WAIT_S
 
@@ -29,7 +29,7 @@ import os, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 os.execv(sys.argv[1], sys.argv[1:])
 """
-"""Replaces itself by a command that can write no file beyond 200,000 bytes."""
+"""Runs a command that cannot write files of more than 200,000 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Machine:
                 process.kill()
 
     def unfinished_bytes(self) -> int:
-        """How much of a file an interrupted download has left."""
+        """The number of bytes that interrupted downloads left."""
         return sum(path.stat().st_size for path in self.hf_home.rglob("*.incomplete"))
 
 
@@ -131,7 +131,7 @@ def test_hf_hub_cache_is_where_the_models_go(machine: Machine) -> None:
         (
             "HF_HUB_DOWNLOAD_TIMEOUT",
             "-1",
-            "HF_HUB_DOWNLOAD_TIMEOUT: -1 is negative; set it to seconds, or unset it",
+            "HF_HUB_DOWNLOAD_TIMEOUT: -1 is outside [1, 86400] seconds; correct or unset it",
         ),
     ],
 )
@@ -267,7 +267,7 @@ def test_a_server_without_a_hub_serves_the_cached_commit_and_says_so(machine: Ma
 
 
 def test_a_server_that_cannot_get_its_model_ends_with_one_sentence(machine: Machine) -> None:
-    """The sentence also helps those who meant a folder, and mistyped it."""
+    """The sentence also helps users who mistyped the name of a folder."""
     machine.set_variable("HF_HUB_OFFLINE", "1")
     with machine.serving(REPO) as log:
         said = list(log)[-1]
@@ -279,7 +279,7 @@ def test_a_server_that_cannot_get_its_model_ends_with_one_sentence(machine: Mach
 
 def test_a_json_log_has_a_record_for_each_line_of_a_download(machine: Machine) -> None:
     machine.hub.faults += [
-        Answer(path="revision/main", status=503, headers={"Retry-After": "0", "X-HF-Warning": "x;y"})
+        Respond(path="revision/main", status=503, headers={"Retry-After": "0", "X-HF-Warning": "x;y"})
     ]
     machine.set_variable("ONWARD_LOG_FORMAT", "json")
     with machine.serving(REPO) as log:

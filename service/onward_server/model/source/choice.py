@@ -76,6 +76,11 @@ class Graph:
         """Sort key: the best graph has the lowest. Unknown precisions and names come last."""
         return _index(_PRECISIONS, self.variant), _index(_NAMES, self.name)
 
+    @property
+    def is_most_preferred(self) -> bool:
+        """Whether it is preferred to any other graph."""
+        return self.preference == (0, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -116,7 +121,7 @@ def choose_graph(
     graphs = _graphs(files)
     if not graphs:
         raise ModelFolderError(absence_of_graphs(files, source=source))
-    wanted = wanted.strip("/") if wanted else ""
+    wanted = str(PurePosixPath(wanted)) if wanted else ""
     if not wanted:
         return _choose_in_folder("", graphs, files, source, named_by_genai)
     if named := [graph for graph in graphs if graph.path in _paths(wanted)]:

@@ -8,6 +8,7 @@ from typing import cast
 from onward_server.errors import ModelFolderError
 from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.source.access import is_present
+from onward_server.model.source.other_formats import absence_of_configuration
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 
 _MAX_INT32 = 2**31 - 1
@@ -57,9 +58,7 @@ class Description:
                 the context length.
         """
         if not any(is_present(folder / name) for name in ("config.json", "genai_config.json")):
-            raise ModelFolderError(
-                f"{folder} has neither config.json nor genai_config.json; copy it from the repository of the model"
-            )
+            raise ModelFolderError(absence_of_configuration(str(folder)))
         config = _text_part(read_json_object(folder / "config.json"))
         genai = read_json_object(folder / "genai_config.json")
         genai_model, genai_search = _object(genai.get("model")), _object(genai.get("search"))

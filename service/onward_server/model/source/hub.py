@@ -27,7 +27,6 @@ try:
         DisabledRepoError,
         GatedRepoError,
         HfHubHTTPError,
-        OfflineModeIsEnabled,
         OIDCError,
         RemoteEntryNotFoundError,
         RevisionNotFoundError,
@@ -46,6 +45,7 @@ except ValueError as error:
 _BUSY = {408, 429, 500, 502, 503, 504}
 _GIT_HASH, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 _MAX_PAGES = 1000
+_MAX_TIMEOUT_S = 86_400
 _MAX_QUOTED = 300
 """Maximum number of characters that an error quotes from another program."""
 
@@ -79,7 +79,7 @@ class Hub:
         Args:
             endpoint: Address without a slash at the end.
             cache_folder: Where the tools of the hub keep repositories.
-            is_offline: Whether to send no request at all.
+            is_offline: Whether HF_HUB_OFFLINE is set. The methods that send requests must not be called then.
             token: Token to send; None: the one in HF_TOKEN or in the file that `hf auth login` writes.
         """
         self.endpoint = endpoint
@@ -92,12 +92,12 @@ class Hub:
         """The hub, cache folder and offline mode that the variables of huggingface-hub set.
 
         Raises:
-            HubError: A timeout is negative.
+            HubError: A timeout is out of range.
         """
         for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
             seconds: int = getattr(constants, name)
-            if seconds < 0:
-                raise HubError(f"{name}: {seconds} is negative; set it to seconds, or unset it")
+            if not 0 < seconds <= _MAX_TIMEOUT_S:
+                raise HubError(f"{name}: {seconds} is outside [1, {_MAX_TIMEOUT_S}] seconds; correct or unset it")
         return cls(
             endpoint=constants.ENDPOINT,
             cache_folder=Path(constants.HF_HUB_CACHE).absolute(),
@@ -198,12 +198,8 @@ class Hub:
         """Converts the errors of the library and of the connection."""
         if not urlsplit(self.endpoint).hostname or not self.endpoint.startswith(("http://", "https://")):
             raise HubError(f"HF_ENDPOINT: {self.endpoint!r} is not an address; use one like https://huggingface.co")
-        if self.is_offline:
-            raise HubError(f"{repo} cannot be downloaded because HF_HUB_OFFLINE is set; unset it")
         try:
             yield
-        except OfflineModeIsEnabled:
-            raise HubError(f"{repo} cannot be downloaded because HF_HUB_OFFLINE is set; unset it") from None
         except HfHubHTTPError as error:
             raise self._error_of_response(error, repo, revision, path) from None
         except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:

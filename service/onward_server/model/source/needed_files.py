@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.source.onnx_file import OnnxFile
-from onward_server.model.source.other_formats import absence_of_tokenizer
+from onward_server.model.source.other_formats import absence_of_configuration, absence_of_tokenizer
 
 _CONFIGURATIONS = ("config.json", "genai_config.json")
 _TOKENIZER = "tokenizer.json"
@@ -38,9 +38,7 @@ def descriptions(graph: str, files: Collection[str], *, source: str) -> list[str
     found = sorted(path for path in files for folder in folders if _describes(path, folder))
     names = {PurePosixPath(path).name for path in found}
     if not names & set(_CONFIGURATIONS):
-        raise ModelFolderError(
-            f"{source} has neither {' nor '.join(_CONFIGURATIONS)}; copy it from the repository of the model"
-        )
+        raise ModelFolderError(absence_of_configuration(source))
     if _TOKENIZER not in names:
         near = [PurePosixPath(path).name for path in files if PurePosixPath(path).parent.as_posix() in folders]
         raise ModelFolderError(absence_of_tokenizer(near, source=source, output="OUTPUT"))

@@ -152,6 +152,11 @@ def absence_of_graphs(files: Iterable[str], *, source: str) -> str:
     return f"{source} has no .onnx file; --model needs an ONNX export, with its config.json and tokenizer.json"
 
 
+def absence_of_configuration(source: str) -> str:
+    """Returns the sentence for a folder or repository without config.json and genai_config.json."""
+    return f"{source} has neither config.json nor genai_config.json; copy it from the repository of the model"
+
+
 def absence_of_tokenizer(names: Iterable[str], *, source: str, output: str) -> str:
     """Returns the sentence for a folder or repository without tokenizer.json.
 

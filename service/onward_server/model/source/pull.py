@@ -78,7 +78,7 @@ class Puller:
             with self._writing():
                 commit = self._commit_of(repository)
                 return self._complete(repository, variant, commit, self._retries(), check=False)
-        if cached.commit == repository.revision:
+        if cached.commit == repository.revision and (variant or cached.choice.graph.is_most_preferred):
             return cached
         try:
             commit = self._hub.commit_of(_repo(repository), _revision(repository))

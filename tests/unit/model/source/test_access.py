@@ -51,7 +51,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def read_everything(folder: Path) -> None:
-    """As a start does, but for the session."""
+    """Reads all files that the server reads before it makes a session."""
     ModelFolder.read(folder).fingerprint(FileDigests())
     Tokenizer.load(folder)
     folder_templates(folder)

@@ -35,6 +35,7 @@ CHOSEN: dict[str, tuple[list[str], str | None, str, str]] = {
     "fp32": (TRANSFORMERS_JS, "fp32", "onnx/model.onnx", "the fp32 variant"),
     "another suffix": (TRANSFORMERS_JS, "O4", "onnx/model_O4.onnx", "the O4 variant"),
     "a path": (TRANSFORMERS_JS, "onnx/model_q4.onnx", "onnx/model_q4.onnx", "named as onnx/model_q4.onnx"),
+    "a path from here": (TRANSFORMERS_JS, "./onnx/model_q4.onnx", "onnx/model_q4.onnx", "named as onnx/model_q4.onnx"),
     "a name": (TRANSFORMERS_JS, "model_q4", "onnx/model_q4.onnx", "named as model_q4"),
     "root and onnx/": (["model.onnx", "onnx/model.onnx"], None, "model.onnx", "the first of 2 by precision and name"),
     "merged": (MERGED, None, "onnx/decoder_model_merged.onnx", "the first of 2 by precision and name"),

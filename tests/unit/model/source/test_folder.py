@@ -199,7 +199,7 @@ def test_a_link_without_its_target_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("length", [1, 2**31, 10**300])
 def test_a_context_length_that_no_run_can_have_is_rejected(folder: Path, length: int) -> None:
-    """A length of 1 was a traceback, and 10^300 was planned for."""
+    """A length of 1 ended in a traceback, and memory was planned for a length of 10^300."""
     (folder / "genai_config.json").unlink()
     edit_json(folder / "config.json", max_position_embeddings=length)
     with pytest.raises(ModelFolderError, match=rf"max_position_embeddings is {length}, outside \[2, 2147483647\]"):

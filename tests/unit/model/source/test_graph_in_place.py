@@ -1,4 +1,4 @@
-"""Graphs whose weights stay in their file: what is referred to, and that ONNX Runtime reads it there."""
+"""Graphs whose weights stay in their file: which bytes they refer to, and that ONNX Runtime reads them."""
 
 from pathlib import Path
 

@@ -106,7 +106,7 @@ def test_a_model_in_the_cache_is_served_from_its_snapshot_its_file_or_its_reposi
 def test_a_subfolder_that_may_not_be_read_matters_only_without_a_graph(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A volume has a `lost+found` that only root may read. Tests may run as root, so its refusal is a fake."""
+    """Volumes have a `lost+found` that only root may read. Tests may run as root, so this is a fake."""
     (folder / "lost+found").mkdir()
     list_folder = Path.iterdir
 
@@ -167,7 +167,7 @@ def test_the_only_snapshot_needs_no_branch(folder: Path) -> None:
 
 
 def test_the_whole_cache_is_rejected_with_the_folders_in_it(folder: Path) -> None:
-    """Choosing the only graph that is found there would be a guess."""
+    """The only graph in it may belong to another model than the one that the user means."""
     cache = to_cache(folder).parent
     with pytest.raises(ModelFolderError, match=r"name one of its folders: models--owner--tiny$"):
         ModelFolder.read(cache)

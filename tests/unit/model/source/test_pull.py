@@ -25,7 +25,7 @@ from onward_server.model.source.hub_cache import HubCache
 from onward_server.model.source.pull import PulledModel, Puller
 from onward_server.model.source.pull_progress import ProgressLines
 from onward_server.settings.model_reference import HubRepository
-from tests.hub_faults import Answer, Corrupt, Cut, Move, NoRange, Stall
+from tests.hub_faults import Corrupt, Cut, Move, NoRange, Respond, Stall
 from tests.look_alike_hub import LookAlikeHub, blob_id, look_alike_hub
 from tests.waiting import WAIT_S
 
@@ -72,7 +72,7 @@ PULLED = {
     "onnx/model.onnx_data",
     "onnx/model.onnx_data_1",
 }
-"""What the server needs of them to serve `onnx/model.onnx`."""
+"""The files that the server needs to serve `onnx/model.onnx`."""
 
 
 @dataclass(slots=True)
@@ -99,8 +99,8 @@ class Machine:
     def get(self, variant: str | None = None, revision: str | None = None) -> PulledModel:
         return self.puller.pull_unless_cached(HubRepository(owner="owner", name="model", revision=revision), variant)
 
-    def refused(self, error: type[StartupError] = HubError, **what: str) -> str:
-        """What a pull that fails says."""
+    def pull_error(self, error: type[StartupError] = HubError, **what: str) -> str:
+        """The message of the error that a pull raises."""
         with pytest.raises(error) as caught:
             self.pull(**what)
         return str(caught.value)
@@ -220,7 +220,7 @@ def test_the_library_finds_what_was_pulled(machine: Machine) -> None:
 
 
 def test_what_the_library_has_downloaded_is_not_downloaded_again(machine: Machine) -> None:
-    """Its client also shows that the look-alike speaks as the hub does."""
+    """The library's client also shows that the look-alike speaks the hub's protocol."""
     machine.hub.commit(REPO, FILES)
     downloaded = snapshot_download(REPO, endpoint=machine.hub.url, cache_dir=machine.cache_folder, token="hf_secret")
     assert contents(Path(downloaded)) == FILES
@@ -251,7 +251,7 @@ def test_a_transfer_that_is_cut_goes_on_where_it_ended(machine: Machine) -> None
 def test_a_pull_that_gave_up_is_continued_by_the_next(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     machine.hub.faults += [Cut(path="model.onnx_data", after=100_000), Cut(path="model.onnx_data", after=0, times=5)]
-    said = machine.refused(HubUnreachable)
+    said = machine.pull_error(HubUnreachable)
     assert machine.unfinished() == [100_000]
     assert machine.pauses == [0, 1, 2, 4, 8]
     assert "was lost: " in said
@@ -271,7 +271,7 @@ def test_a_server_that_ignores_ranges_sends_the_whole_file_again(machine: Machin
 def test_a_server_that_ignores_ranges_and_always_ends_early_is_given_up(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(Cut(path="model.onnx_data", after=100_000, ignores_range=True, times=99))
-    assert "was lost: " in machine.refused(HubUnreachable)
+    assert "was lost: " in machine.pull_error(HubUnreachable)
     assert machine.pauses == [0, 1, 2, 4, 8]
 
 
@@ -289,7 +289,7 @@ def test_a_content_whose_hash_stays_wrong_is_removed_and_the_error_shows_both_ha
 ) -> None:
     machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(Corrupt(path=path, times=2))
-    said = machine.refused()
+    said = machine.pull_error()
     right = hashlib.sha256(FILES[path]).hexdigest() if "onnx" in path else blob_id(FILES[path])
     assert said.startswith(f"{path} of owner/model arrived with the hash ")
     assert f"but the hub says {right}; it was removed" in said
@@ -354,6 +354,12 @@ def test_a_cached_commit_that_is_named_needs_no_request(machine: Machine) -> Non
     assert not machine.hub.requests
 
 
+def test_a_named_commit_serves_the_same_graph_whichever_graphs_are_cached(machine: Machine) -> None:
+    commit = machine.hub.commit(REPO, FILES)
+    machine.pull("q4")
+    assert machine.get(revision=commit).choice.graph.path == "onnx/model.onnx"
+
+
 def test_a_variant_that_is_not_in_the_cache_is_downloaded(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     machine.get()
@@ -377,7 +383,7 @@ def closed_address() -> str:
 
 def test_without_a_network_a_pull_says_so(machine: Machine) -> None:
     machine.endpoint = closed_address()
-    said = machine.refused(HubUnreachable)
+    said = machine.pull_error(HubUnreachable)
     assert said.startswith(f"{machine.endpoint.removeprefix('http://')} cannot be reached: ")
     assert said.endswith("; check the network, the proxy and HF_ENDPOINT")
     assert sum(machine.pauses) <= 2
@@ -398,14 +404,14 @@ def test_without_a_network_a_server_takes_the_cached_commit_and_says_so(machine:
 def test_a_server_takes_the_cached_commit_if_the_hub_has_lost_the_repository(machine: Machine) -> None:
     commit = machine.hub.commit(REPO, FILES)
     machine.get()
-    machine.hub.faults.append(Answer(path="revision/main", status=404))
+    machine.hub.faults.append(Respond(path="revision/main", status=404))
     assert machine.get().commit == commit
 
 
 def test_a_server_whose_model_is_cached_does_not_wait_for_a_busy_hub(machine: Machine) -> None:
     commit = machine.hub.commit(REPO, FILES)
     machine.pull()
-    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=503, times=9))
+    machine.hub.faults.append(Respond(path=f"tree/{commit}", status=503, times=9))
     assert machine.get().commit == commit
     assert machine.pauses == []
     assert machine.notes[-1].endswith(f"; using commit {commit} of owner/model, which is in the cache")
@@ -421,11 +427,11 @@ def test_offline_the_cache_is_used_and_nothing_is_sent(machine: Machine) -> None
     assert not machine.hub.requests
 
 
-def test_offline_a_model_that_is_not_in_the_cache_is_refused(machine: Machine) -> None:
+def test_offline_a_model_that_is_not_in_the_cache_is_rejected(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     machine.pull()
     machine.is_offline = True
-    assert machine.refused(variant="q4") == (
+    assert machine.pull_error(variant="q4") == (
         f"HF_HUB_OFFLINE is set, and {machine.cache_folder} does not have all files of owner/model:q4; unset "
         "HF_HUB_OFFLINE, or run `onward pull owner/model:q4` where the hub can be reached"
     )
@@ -433,10 +439,10 @@ def test_offline_a_model_that_is_not_in_the_cache_is_refused(machine: Machine) -
 
 def test_an_interrupted_pull_leaves_nothing_that_a_server_would_take(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path="model.onnx_data_1", status=404, times=9))
-    machine.refused()
+    machine.hub.faults.append(Respond(path="model.onnx_data_1", status=404, times=9))
+    machine.pull_error()
     machine.is_offline = True
-    assert "does not have all files of owner/model" in machine.refused()
+    assert "does not have all files of owner/model" in machine.pull_error()
 
 
 def test_a_gated_repository_says_what_to_accept_and_what_to_set(machine: Machine) -> None:
@@ -444,7 +450,7 @@ def test_a_gated_repository_says_what_to_accept_and_what_to_set(machine: Machine
     machine.hub.gate(REPO, token="hf_secret")
     assert contents(machine.pull().folder) == wanted()
     other = Machine(machine.hub, machine.cache_folder.parent / "other", token="hf_other")
-    assert other.refused() == (
+    assert other.pull_error() == (
         f"owner/model is gated: accept its terms at {machine.hub.url}/owner/model, and use a token of that account "
         "(the hub says: Access to model owner/model is restricted. You must have access to it and be authenticated.)"
     )
@@ -469,13 +475,13 @@ def test_a_gated_repository_without_a_token_asks_for_one(
 def test_a_rejected_token_is_named(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     refused = {"X-Error-Message": "Invalid credentials in Authorization header"}
-    machine.hub.faults.append(Answer(path="revision/main", status=401, headers=refused))
-    assert machine.refused().endswith("rejects the token; set HF_TOKEN to a valid one, or unset it")
+    machine.hub.faults.append(Respond(path="revision/main", status=401, headers=refused))
+    assert machine.pull_error().endswith("rejects the token; set HF_TOKEN to a valid one, or unset it")
 
 
 def test_a_token_that_cannot_be_sent_is_named(machine: Machine) -> None:
     machine.token = "hf_tökén"
-    assert machine.refused() == "HF_TOKEN holds characters that no token has; set it again"
+    assert machine.pull_error() == "HF_TOKEN holds characters that no token has; set it again"
 
 
 def test_a_token_file_that_cannot_be_read_is_named(
@@ -501,26 +507,32 @@ def test_a_file_that_was_edited_in_the_cache_is_replaced(machine: Machine) -> No
 
 def test_an_unknown_repository_is_named(machine: Machine) -> None:
     host = machine.hub.url.removeprefix("http://")
-    assert machine.refused() == f"{host} has no repository owner/model that you may read; correct the name"
+    assert machine.pull_error() == f"{host} has no repository owner/model that you may read; correct the name"
 
 
 def test_an_unknown_revision_lists_those_that_are_there(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES, tag="v1")
     machine.hub.commit(REPO, FILES, branch="dev")
-    assert machine.refused(revision="v2") == "owner/model has no revision v2; its branches and tags are main, dev, v1"
+    assert (
+        machine.pull_error(revision="v2") == "owner/model has no revision v2; its branches and tags are main, dev, v1"
+    )
 
 
 def test_an_unknown_revision_of_a_repository_without_any_is_named(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path=f"/api/models/{REPO}/refs", status=200, body=b'{"branches": [], "tags": []}'))
-    said = machine.refused(revision="v2")
+    machine.hub.faults.append(
+        Respond(path=f"/api/models/{REPO}/refs", status=200, body=b'{"branches": [], "tags": []}')
+    )
+    said = machine.pull_error(revision="v2")
     assert said == "owner/model has no revision v2; name one of its branches, tags or commits"
 
 
 def test_an_unknown_revision_is_named_if_the_others_are_not_known(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path="/refs", status=500))
-    assert machine.refused(revision="v2") == "owner/model has no revision v2; name one of its branches, tags or commits"
+    machine.hub.faults.append(Respond(path="/refs", status=500))
+    assert (
+        machine.pull_error(revision="v2") == "owner/model has no revision v2; name one of its branches, tags or commits"
+    )
 
 
 @pytest.mark.parametrize("is_absolute", [False, True])
@@ -533,12 +545,12 @@ def test_a_revision_leads_to_no_other_folder(machine: Machine, *, is_absolute: b
     assert machine.pull(revision=revision).commit != commit
     assert secret.read_text() == commit
     machine.is_offline = True
-    assert f"does not have all files of owner/model@{revision}" in machine.refused(revision=revision)
+    assert f"does not have all files of owner/model@{revision}" in machine.pull_error(revision=revision)
 
 
 def test_an_unknown_variant_lists_those_that_are_there(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    said = machine.refused(ModelFolderError, variant="q8")
+    said = machine.pull_error(ModelFolderError, variant="q8")
     assert said.startswith("owner/model has no graph q8; ")
     assert "onnx/model_q4.onnx" in said
 
@@ -558,7 +570,7 @@ FORMATS = {
 @pytest.mark.parametrize("path", FORMATS)
 def test_a_repository_without_onnx_says_what_it_is_and_what_to_do(machine: Machine, path: str) -> None:
     machine.hub.commit(REPO, {**DESCRIPTION, path: WEIGHTS})
-    assert machine.refused(ModelFolderError) == FORMATS[path]
+    assert machine.pull_error(ModelFolderError) == FORMATS[path]
     assert not machine.hub.requests_of(path)
 
 
@@ -569,26 +581,26 @@ LACKING = {
 
 
 @pytest.mark.parametrize("missing", LACKING)
-def test_a_repository_that_lacks_a_description_is_refused_before_anything_is_downloaded(
+def test_a_repository_that_lacks_a_description_is_rejected_before_anything_is_downloaded(
     machine: Machine, missing: str
 ) -> None:
     files = {**FILES, "tokenizer.model": b"pieces"}
     machine.hub.commit(REPO, {path: content for path, content in files.items() if path != missing})
-    assert machine.refused(ModelFolderError).startswith(LACKING[missing])
+    assert machine.pull_error(ModelFolderError).startswith(LACKING[missing])
     assert not [request for request in machine.hub.requests if "/resolve/" in request.path]
 
 
-def test_a_graph_that_is_no_decoder_is_refused_before_its_weights_are_downloaded(machine: Machine) -> None:
+def test_a_graph_that_is_no_decoder_is_rejected_before_its_weights_are_downloaded(machine: Machine) -> None:
     encoder = graph("model.onnx_data").replace(b"past_key_values.0.key", b"position_of_token_ids")
     classifier = {**FILES, "onnx/model.onnx": encoder, "config.json": b'{"architectures": ["BertForMaskedLM"]}'}
     machine.hub.commit(REPO, classifier)
-    assert machine.refused(ModelFolderError).startswith("owner/model/onnx/model.onnx does not continue a text: ")
+    assert machine.pull_error(ModelFolderError).startswith("owner/model/onnx/model.onnx does not continue a text: ")
     assert not machine.hub.requests_of("model.onnx_data")
 
 
 def test_weights_that_are_not_in_the_repository_are_named(machine: Machine) -> None:
     machine.hub.commit(REPO, {**DESCRIPTION, "model.onnx": graph("../../secret")})
-    said = machine.refused(ModelFolderError)
+    said = machine.pull_error(ModelFolderError)
     assert said == "owner/model: model.onnx keeps weights in ../../secret, which is not in the repository"
 
 
@@ -601,7 +613,7 @@ def test_a_disk_that_is_too_small_is_found_before_the_download(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", small_disk)
     machine.hub.commit(REPO, FILES)
-    assert machine.refused() == (
+    assert machine.pull_error() == (
         f"owner/model needs 301.0 KiB more, but the disk of {machine.cache_folder} has 97.7 KiB left; free some space, "
         "or set HF_HOME to a folder on another disk"
     )
@@ -611,7 +623,7 @@ def test_a_disk_that_is_too_small_is_found_before_the_download(
 def test_a_cache_that_cannot_be_written_is_named(machine: Machine) -> None:
     machine.cache_folder.write_bytes(b"a file")
     machine.hub.commit(REPO, FILES)
-    said = machine.refused()
+    said = machine.pull_error()
     assert str(machine.cache_folder) in said
     assert said.endswith("; set HF_HOME to a folder that can be written")
 
@@ -650,7 +662,7 @@ def test_a_complete_cache_is_not_written(machine: Machine) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_hub_is_asked_again_when_it_says(machine: Machine, status: int, path: str) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path=path, status=status, headers={"Retry-After": "7"}, times=2))
+    machine.hub.faults.append(Respond(path=path, status=status, headers={"Retry-After": "7"}, times=2))
     assert contents(machine.pull().folder) == wanted()
     assert machine.pauses == [7, 7]
     assert any(note.endswith(f"is busy, status {status}; trying again in 7 s") for note in machine.notes)
@@ -659,15 +671,15 @@ def test_a_busy_hub_is_asked_again_when_it_says(machine: Machine, status: int, p
 def test_a_rate_limit_is_waited_for(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
     headers = {"RateLimit": '"api";r=0;t=55'}
-    machine.hub.faults.append(Answer(path="revision/main", status=429, headers=headers))
+    machine.hub.faults.append(Respond(path="revision/main", status=429, headers=headers))
     machine.pull()
     assert machine.pauses == [55]
 
 
 def test_a_hub_that_asks_for_an_hour_is_not_waited_for(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path="revision/main", status=503, headers={"Retry-After": "3600"}))
-    assert machine.refused(HubUnreachable).endswith("; it asks to retry after 3600 s")
+    machine.hub.faults.append(Respond(path="revision/main", status=503, headers={"Retry-After": "3600"}))
+    assert machine.pull_error(HubUnreachable).endswith("; it asks to retry after 3600 s")
     assert not machine.pauses
 
 
@@ -675,67 +687,67 @@ def test_a_list_of_files_that_does_not_end_is_given_up(machine: Machine, monkeyp
     monkeypatch.setattr(hub_module, "_MAX_PAGES", 3)
     commit = machine.hub.commit(REPO, FILES)
     page = {"Link": f'<{machine.hub.url}/api/models/{REPO}/tree/{commit}?cursor=1>; rel="next"'}
-    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=200, body=b"[]", headers=page, times=9))
-    assert "does not end" in machine.refused()
+    machine.hub.faults.append(Respond(path=f"tree/{commit}", status=200, body=b"[]", headers=page, times=9))
+    assert "does not end" in machine.pull_error()
     assert len(machine.hub.requests_of(f"tree/{commit}")) == 3
 
 
 def test_the_address_of_the_next_page_is_not_followed_to_another_host(machine: Machine) -> None:
     commit = machine.hub.commit(REPO, FILES)
     page = {"Link": f'<{machine.hub.cdn_url}/elsewhere?cursor=0>; rel="next"'}
-    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=200, body=b"[]", headers=page))
+    machine.hub.faults.append(Respond(path=f"tree/{commit}", status=200, body=b"[]", headers=page))
     machine.pull()
     assert not machine.hub.requests_of("elsewhere")
 
 
 def test_a_hub_that_stays_busy_is_given_up(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path="revision/main", status=500, times=99))
-    assert "is busy, status 500" in machine.refused(HubUnreachable)
+    machine.hub.faults.append(Respond(path="revision/main", status=500, times=99))
+    assert "is busy, status 500" in machine.pull_error(HubUnreachable)
     assert machine.pauses == [0, 1, 2, 4, 8]
 
 
 REFUSALS = {
     "a disabled repository": (
-        Answer(path="main", status=403, headers={"X-Error-Message": "Access to this resource is disabled."}),
+        Respond(path="main", status=403, headers={"X-Error-Message": "Access to this resource is disabled."}),
         "owner/model is disabled (the hub says: Access to this resource is disabled.)",
     ),
     "a token without the right": (
-        Answer(path="main", status=403, body=b"your token\x1b[2J is\nread only"),
+        Respond(path="main", status=403, body=b"your token\x1b[2J is\nread only"),
         "{host} forbids reading owner/model; use a token that may read it (the hub says: your token [2J is read only)",
     ),
     "another status": (
-        Answer(path="main", status=418, body=b"tea"),
+        Respond(path="main", status=418, body=b"tea"),
         "{host} responds with status 418 to a request for owner/model (the hub says: tea)",
     ),
     "a file that is gone": (
-        Answer(path="config.json", status=404, headers={"X-Error-Code": "EntryNotFound"}),
+        Respond(path="config.json", status=404, headers={"X-Error-Code": "EntryNotFound"}),
         "owner/model has no file config.json at commit {commit}; pull it again",
     ),
     "an address of the CDN that has expired": (
-        Answer(path="model.onnx_data", status=403, host="cdn", body=b"expired"),
+        Respond(path="model.onnx_data", status=403, host="cdn", body=b"expired"),
         "{host} forbids reading owner/model; use a token that may read it (the hub says: expired)",
     ),
     "redirects without end": (
-        Answer(path="main", status=302, headers={"Location": "main"}, times=99),
+        Respond(path="main", status=302, headers={"Location": "main"}, times=99),
         "the connection to {host} was lost: Exceeded maximum allowed redirects.",
     ),
 }
 
 
 @pytest.mark.parametrize("what", REFUSALS)
-def test_what_the_hub_refuses_is_one_sentence(machine: Machine, what: str) -> None:
+def test_what_the_hub_rejects_is_one_sentence(machine: Machine, what: str) -> None:
     fault, said = REFUSALS[what]
     commit = machine.hub.commit(REPO, FILES)
     machine.hub.faults.append(fault)
-    assert machine.refused() == said.format(host=machine.hub.url.removeprefix("http://"), commit=commit)
+    assert machine.pull_error() == said.format(host=machine.hub.url.removeprefix("http://"), commit=commit)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense://127.0.0.1:1"])
 def test_a_proxy_that_cannot_be_used_is_named(machine: Machine, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     close_session()  # it has read the environment already
     monkeypatch.setenv("http_proxy", proxy)
-    assert machine.refused().endswith("; check HTTPS_PROXY and SSL_CERT_FILE")
+    assert machine.pull_error().endswith("; check HTTPS_PROXY and SSL_CERT_FILE")
 
 
 def test_a_file_whose_name_could_control_a_terminal_is_not_seen(machine: Machine) -> None:
@@ -758,27 +770,27 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_a_server_that_is_no_hub_is_named(machine: Machine, body: bytes) -> None:
     commit = machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path=f"tree/{commit}", status=200, body=body))
-    said = machine.refused()
+    machine.hub.faults.append(Respond(path=f"tree/{commit}", status=200, body=body))
+    said = machine.pull_error()
     assert said.startswith(f"{machine.hub.url} does not respond like a Hugging Face hub: ")
     assert said.endswith("; check HF_ENDPOINT")
 
 
 def test_a_commit_that_is_no_hash_is_rejected(machine: Machine) -> None:
-    machine.hub.faults.append(Answer(path="revision/main", status=200, body=b'{"sha": "../../../etc"}'))
-    assert "has no commit" in machine.refused()
+    machine.hub.faults.append(Respond(path="revision/main", status=200, body=b'{"sha": "../../../etc"}'))
+    assert "has no commit" in machine.pull_error()
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:8080", "ftp://hub", "https://"])
 def test_an_address_that_is_none_is_named(machine: Machine, endpoint: str) -> None:
     machine.endpoint = endpoint
-    assert machine.refused() == (f"HF_ENDPOINT: {endpoint!r} is not an address; use one like https://huggingface.co")
+    assert machine.pull_error() == (f"HF_ENDPOINT: {endpoint!r} is not an address; use one like https://huggingface.co")
 
 
 def test_a_file_that_is_longer_than_the_hub_says_is_not_taken(machine: Machine) -> None:
     machine.hub.commit(REPO, FILES)
-    machine.hub.faults.append(Answer(path="config.json", status=200, body=b"x" * 100, times=9))
-    assert machine.refused() == "config.json: the server sends more than 19 bytes; pull it again"
+    machine.hub.faults.append(Respond(path="config.json", status=200, body=b"x" * 100, times=9))
+    assert machine.pull_error() == "config.json: the server sends more than 19 bytes; pull it again"
 
 
 def test_two_processes_download_a_file_once(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Whatever else users have is named for what it is: docs/models.md lists the sentences, and each has a test here."""
+"""Models that cannot be served are rejected with the sentences that docs/models.md lists."""
 
 import json
 import re
