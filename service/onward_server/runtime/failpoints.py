@@ -39,7 +39,8 @@ def armed(parts: Parts, failpoints: Sequence[Failpoint]) -> Parts:
         fault = _CountedFault(failpoint)
         match failpoint.part:
             case Part.RUN:
-                parts = replace(parts, model=_FaultyModel(parts.model, fault))
+                faulty: CausalLM = _FaultyModel(parts.model, fault)  # `replace` does not check types
+                parts = replace(parts, model=faulty)
             case Part.SAMPLER:
                 parts = replace(parts, engine_type=_faulty_engine(parts.engine_type, fault))
             case Part.DELIVERY:
@@ -82,6 +83,7 @@ class _FaultyModel:
         self.num_slots = model.num_slots
         self.context_length = model.context_length
         self.vocabulary_size = model.vocabulary_size
+        self.fixed_chunk = model.fixed_chunk
         self.copy = model.copy
         self.release = model.release
         self._model = model

@@ -28,6 +28,14 @@ def test_a_failpoint_wraps_its_own_part_only(part: Part) -> None:
     assert (failing.generation_type is not Generation) == (part is Part.DELIVERY)
 
 
+def test_a_faulty_model_serves_an_engine_like_the_model_itself() -> None:
+    """It had no fixed chunk, so a server with this failpoint did not start."""
+    model = armed(Parts(model=FakeCausalLM(fixed_chunk=5)), [Failpoint(part=Part.RUN, fault=Fault.ERROR)]).model
+
+    assert Engine(model).num_slots == model.num_slots
+    assert model.fixed_chunk == 5
+
+
 @pytest.mark.parametrize(("fault", "error"), [(Fault.ERROR, InjectedError), (Fault.PANIC, InjectedPanic)])
 def test_a_fault_is_injected_at_its_occurrence_only(fault: Fault, error: type[BaseException]) -> None:
     model = armed(Parts(model=FakeCausalLM()), [Failpoint(part=Part.RUN, fault=fault, occurrence=2)]).model
