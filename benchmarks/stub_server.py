@@ -22,7 +22,7 @@ from onward_server import app
 from onward_server.api.access import load_access
 from onward_server.api.server import Server
 from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
-from onward_server.model.loader import LoadedModel
+from onward_server.model.loader import LoadedModel, ModelLoader
 from onward_server.settings.server import Settings
 from onward_server.telemetry import configure_logging
 from testing.fakes_completion import FakeCatalogue, FakeCompleter
@@ -82,6 +82,7 @@ class StubCausalLM:
     num_slots = STREAMS
     context_length = 2 * MESSAGES
     vocabulary_size = TINY.vocab_size
+    fixed_chunk = None
 
     def __init__(self) -> None:
         """Allocates the logits that every method returns."""
@@ -122,9 +123,15 @@ class PacedCausalLM(StubCausalLM):
 def serve_model(model: CausalLM, **more: object) -> None:
     """Serves with everything real except the forward pass."""
     loaded = LoadedModel(
-        causal_lm=model, deterministic=True, precision="fp32", execution_provider="CPUExecutionProvider"
+        causal_lm=model,
+        deterministic=True,
+        precision="fp32",
+        execution_provider="CPUExecutionProvider",
+        origin="a stub",
+        graph_digest="",
+        remaining_bytes=0,
     )
-    with TemporaryDirectory() as name, patch.object(app, "load_model", return_value=loaded):
+    with TemporaryDirectory() as name, patch.object(ModelLoader, "load", return_value=loaded):
         app.run(settings(str(write_tiny_model(Path(name) / "stub")), **more))
 
 
