@@ -92,14 +92,14 @@ def _repository_or_missing_path(place: str) -> tuple[Path | HubRepository, str |
 
 
 def _default_id(location: Path | HubRepository) -> str:
-    """The name of the repository or folder, with hyphens for white space."""
+    """The name of the repository or folder, with hyphens for white space; of `onnx`, that of the folder above."""
     if isinstance(location, HubRepository):
         return location.name
     folder = location if location.suffix != ".onnx" or location.is_dir() else location.parent
     cached = _CACHED_REPOSITORY.search(folder.absolute().as_posix())
     if cached:
         return cached["name"]
-    if folder is not location and folder.absolute().name == "onnx":
+    if folder.absolute().name == "onnx":
         folder = folder.absolute().parent
     return "-".join(folder.resolve().name.split())
 

@@ -28,6 +28,7 @@ PATHS = {
     "phi:onnx/model_q4.onnx": ("phi", "phi", "onnx/model_q4.onnx"),
     "phi/model.onnx": ("phi", "phi/model.onnx", None),
     "phi/onnx/model_q4.onnx": ("phi", "phi/onnx/model_q4.onnx", None),
+    "phi/onnx": ("phi", "phi/onnx", None),
     "owner/name": ("name", "owner/name", None),
     "owner/name:fp16": ("name", "owner/name", "fp16"),
     "a:b": ("a:b", "a:b", None),

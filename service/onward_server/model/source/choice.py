@@ -162,7 +162,7 @@ def _choose_in_folder(
     if len(decoders) == 1:
         return _chosen(decoders[0], "the only graph" if len(below) == 1 else "the only decoder", below)
     if near is below:
-        raise ModelFolderError(f"{source} has graphs in several folders; {_how_to_choose(decoders, source)}")
+        raise ModelFolderError(f"{source} has graphs in several folders: {_how_to_choose(decoders, source)}")
     return _most_preferred(decoders, near, source, f"the first of {len(decoders)} by precision and name")
 
 
@@ -171,7 +171,7 @@ def _choose_precision(wanted: str, graphs: Sequence[Graph], source: str) -> Choi
     near = [graph for graph in graphs if graph.folder in _SEARCHED] or graphs
     matching = [graph for graph in near if _SAME_PRECISION.get(graph.variant, graph.variant.lower()) == precision]
     if not matching:
-        raise ModelFolderError(f"{source} has no graph {wanted}; {_how_to_choose(graphs, source)}")
+        raise ModelFolderError(f"{source} has no graph {wanted}, only {_how_to_choose(graphs, source)}")
     decoders = [graph for graph in matching if graph.may_decode] or matching
     return _most_preferred(decoders, near, source, f"the {wanted} variant")
 
@@ -180,7 +180,7 @@ def _most_preferred(graphs: Sequence[Graph], others: Sequence[Graph], source: st
     first, *rest = sorted(graphs, key=lambda graph: (graph.preference, graph.path))
     if rest and rest[0].preference == first.preference and rest[0].name != first.name:
         raise ModelFolderError(
-            f"{source} has several graphs, and no rule prefers one; {_how_to_choose(graphs, source)}"
+            f"{source} has several graphs, and no rule prefers one: {_how_to_choose(graphs, source)}"
         )
     return _chosen(first, reason, others)
 
@@ -213,7 +213,7 @@ def _how_to_choose(graphs: Sequence[Graph], source: str) -> str:
     listed = ", ".join(names[:_MAX_LISTED]) + (
         f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     )
-    return f"name one after a colon, as in {source}:{names[0]}, from: {listed}"
+    return f"{listed}; name one after a colon, as in {source}:{names[0]}"
 
 
 def _paths(wanted: str) -> Sequence[str]:

@@ -33,8 +33,8 @@ class LocatedGraph:
         """Finds the graph.
 
         Args:
-            location: An ONNX file, whose model is described in its folder or in the one above; or a folder, which may
-                be a repository in the Hugging Face cache.
+            location: An ONNX file or a folder, which may be a repository in the Hugging Face cache. The model may be
+                described in the folder above, as that of a graph in `onnx/` is.
             variant: Which graph of a folder: see `choose_graph`.
 
         Raises:
@@ -63,6 +63,7 @@ class LocatedGraph:
         path = root / choice.graph.path
         _require_onnx_file(path, source=root)
         folders = [folder for folder in reversed(path.parents) if folder.is_relative_to(root)]
+        folders.append(root.absolute().parent)
         return cls(path=path, folder=_most_descriptive(folders), choice=choice)
 
 

@@ -74,19 +74,19 @@ NOT_CHOSEN: dict[str, tuple[list[str], str | None, str]] = {
     "several folders": (
         MICROSOFT,
         None,
-        f"S has graphs in several folders; name one after a colon, as in S:{CPU}, from: {CPU}, {CUDA}",
+        f"S has graphs in several folders: {CPU}, {CUDA}; name one after a colon, as in S:{CPU}",
     ),
     "unknown names": (
         ["a.onnx", "b.onnx"],
         None,
-        ("S has several graphs, and no rule prefers one; name one after a colon, as in S:a.onnx, from: a.onnx, b.onnx"),
+        ("S has several graphs, and no rule prefers one: a.onnx, b.onnx; name one after a colon, as in S:a.onnx"),
     ),
     "a variant that is missing": (
         ["onnx/model.onnx", "onnx/model_q4.onnx"],
         "int8",
         (
-            "S has no graph int8; name one after a colon, as in S:onnx/model.onnx, from: onnx/model.onnx, "
-            "onnx/model_q4.onnx"
+            "S has no graph int8, only onnx/model.onnx, onnx/model_q4.onnx; name one after a colon, as in "
+            "S:onnx/model.onnx"
         ),
     ),
 }

@@ -80,6 +80,10 @@ def test_a_file_is_described_by_the_folder_above_if_its_own_does_not(folder: Pat
     assert ModelFolder.read(graph).path == folder
 
 
+def test_a_subfolder_is_described_by_the_folder_above_if_its_own_does_not(folder: Path) -> None:
+    assert ModelFolder.read(move_graph(folder, "onnx")).path == folder
+
+
 def test_a_file_in_the_working_directory_needs_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     move_graph(folder, "onnx")
     monkeypatch.chdir(folder / "onnx")
