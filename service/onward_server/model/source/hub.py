@@ -53,7 +53,7 @@ _MAX_QUOTED = 300
 constants.HF_HUB_DISABLE_TELEMETRY = True  # pyright: ignore[reportConstantRedefinition]
 # The library's own handler writes plain lines to stderr, which would break a JSON log.
 logging.getLogger("huggingface_hub").handlers.clear()
-# The clients log the addresses of requests, and those of the CDN hold signatures that give access to gated files.
+# The clients log the URLs of requests, and those of the CDN hold signatures that give access to gated files.
 for _name in ("httpx2", "httpcore2"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -175,7 +175,7 @@ class Hub:
                 value: Json = response.json()
             except ValueError:
                 raise self._not_a_hub(f"{path.partition('?')[0]} is not JSON") from None
-            # Only the cursor is taken: the address may be that of another host, which must not get the token.
+            # Only the cursor is taken: the URL may be that of another host, which must not get the token.
             following = urlsplit(response.links.get("next", {}).get("url", "")).query
             return value, parse_qs(following).get("cursor", [None])[0]
 
@@ -197,13 +197,15 @@ class Hub:
     def _errors(self, repo: str, revision: str | None, path: str | None) -> Generator[None]:
         """Converts the errors of the library and of the connection."""
         if not urlsplit(self.endpoint).hostname or not self.endpoint.startswith(("http://", "https://")):
-            raise HubError(f"HF_ENDPOINT: {self.endpoint!r} is not an address; use one like https://huggingface.co")
+            raise HubError(
+                f"HF_ENDPOINT: {self.endpoint!r} is not an http or https URL; use one like https://huggingface.co"
+            )
         try:
             yield
         except HfHubHTTPError as error:
             raise self._error_of_response(error, repo, revision, path) from None
         except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-            raise HubError(f"{self.endpoint} is not a usable address: {_quoted(error)}; correct HF_ENDPOINT") from None
+            raise HubError(f"{self.endpoint} is not a usable URL: {_quoted(error)}; correct HF_ENDPOINT") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             raise HubUnreachable(
                 f"{self._host} cannot be reached: {_reason(error)}; check the network, the proxy and HF_ENDPOINT"

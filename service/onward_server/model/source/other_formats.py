@@ -106,7 +106,7 @@ _FORMATS = (
         what="a web page, not the file itself",
         files=None,
         start=rb"\s*<(!doctype html|html|head)",
-        remedy="download the file again; its address on the Hugging Face hub has /resolve/ instead of /blob/",
+        remedy="download the file again; its URL on the Hugging Face hub has /resolve/ instead of /blob/",
     ),
     _Format(
         what="JSON text, not a model",

@@ -300,7 +300,7 @@ def test_a_content_whose_hash_stays_wrong_is_removed_and_the_error_shows_both_ha
 
 
 @pytest.mark.parametrize("num_bytes", [5000, len(WEIGHTS), len(WEIGHTS) + 1])
-def test_what_a_damaged_transfer_has_left_is_replaced(machine: Machine, num_bytes: int) -> None:
+def test_a_damaged_partial_download_is_replaced(machine: Machine, num_bytes: int) -> None:
     machine.hub.commit(REPO, FILES)
     left = machine.cache_folder / "models--owner--model/blobs" / hashlib.sha256(WEIGHTS).hexdigest()
     left.parent.mkdir(parents=True)
@@ -692,7 +692,7 @@ def test_a_list_of_files_that_does_not_end_is_given_up(machine: Machine, monkeyp
     assert len(machine.hub.requests_of(f"tree/{commit}")) == 3
 
 
-def test_the_address_of_the_next_page_is_not_followed_to_another_host(machine: Machine) -> None:
+def test_the_url_of_the_next_page_is_not_followed_to_another_host(machine: Machine) -> None:
     commit = machine.hub.commit(REPO, FILES)
     page = {"Link": f'<{machine.hub.cdn_url}/elsewhere?cursor=0>; rel="next"'}
     machine.hub.faults.append(Respond(path=f"tree/{commit}", status=200, body=b"[]", headers=page))
@@ -782,9 +782,11 @@ def test_a_commit_that_is_no_hash_is_rejected(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:8080", "ftp://hub", "https://"])
-def test_an_address_that_is_none_is_named(machine: Machine, endpoint: str) -> None:
+def test_an_endpoint_that_is_not_a_url_is_named(machine: Machine, endpoint: str) -> None:
     machine.endpoint = endpoint
-    assert machine.pull_error() == (f"HF_ENDPOINT: {endpoint!r} is not an address; use one like https://huggingface.co")
+    assert machine.pull_error() == (
+        f"HF_ENDPOINT: {endpoint!r} is not an http or https URL; use one like https://huggingface.co"
+    )
 
 
 def test_a_file_that_is_longer_than_the_hub_says_is_not_taken(machine: Machine) -> None:
