@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.json_file import JsonObject
 from onward_server.model.onnx_session import ElementType, TensorInfo
+from onward_server.model.source.json_file import JsonObject
 
 _LENGTH = re.compile("past|seq|len|total|cache", re.IGNORECASE)
 """Found in the names of axes whose size is the number of tokens."""

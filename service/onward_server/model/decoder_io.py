@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.cache_tensor import CacheTensor, config_numbers
-from onward_server.model.json_file import JsonObject
 from onward_server.model.onnx_session import ElementType, OnnxSession, TensorInfo
+from onward_server.model.source.json_file import JsonObject
 
 _PAST = re.compile(
     r"past(?:_key_values)?[._](?:(?P<kind>key|value)_)?(?P<layer>\d+)(?:[._](?P<part>key_value|key|value))?"

@@ -14,11 +14,11 @@ from onward_server.errors import ModelFolderError, OnwardError
 from onward_server.model.bounded_child import is_lack_of_memory
 from onward_server.model.bounded_process import ChildFailed, ChildRefused, Limits, run_bounded
 from onward_server.model.decoder_io import DecoderIO
-from onward_server.model.json_file import JsonObject
 from onward_server.model.layout import choose_layout
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.graph_in_place import GraphInPlace
+from onward_server.model.source.json_file import JsonObject
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.model.source.plain_graph import is_plain
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from onward_server.model.json_file import JsonObject
+from onward_server.model.source.json_file import JsonObject
 
 _ORIGINAL = "original_max_position_embeddings"
 _SWITCHED = frozenset({"longrope", "su", "dynamic"})

@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 
 from onward_server.domain import PromptToken
 from onward_server.errors import ModelFolderError
-from onward_server.model.json_file import read_json_object
+from onward_server.model.source.json_file import read_json_object
 from onward_server.model.token_bound import TokenBound
 from onward_server.model.token_bytes import TokenDecoder, UnsupportedDecoder
 from onward_server.model.tokenizer_file import read_tokenizer_file

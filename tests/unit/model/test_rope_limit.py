@@ -2,8 +2,8 @@
 
 import pytest
 
-from onward_server.model.json_file import JsonObject
 from onward_server.model.rope_limit import rope_limit
+from onward_server.model.source.json_file import JsonObject
 
 LENGTHS: JsonObject = {"max_position_embeddings": 131072}
 

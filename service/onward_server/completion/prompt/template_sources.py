@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import cast
 
 from onward_server.errors import ModelFolderError, StartupError
-from onward_server.model.json_file import read_json_object
 from onward_server.model.source.access import is_present, read_text
+from onward_server.model.source.json_file import read_json_object
 
 _OWN_TEMPLATES = Path(__file__).parent / "templates"
 _MAX_BYTES = 1 << 20

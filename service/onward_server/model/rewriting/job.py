@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
-from onward_server.model.json_file import JsonObject
+from onward_server.model.source.json_file import JsonObject
 
 Change: TypeAlias = Literal["slots", "last_logits"]
 """slots: sequences share slots instead of growing caches, and last_logits. last_logits: a run gives the logits of as

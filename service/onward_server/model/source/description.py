@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import cast
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.source.access import is_present
+from onward_server.model.source.json_file import JsonObject, read_json_object
 from onward_server.model.source.other_formats import absence_of_configuration
 from onward_server.sampling import PARAMETERS, SamplingOverrides, SamplingValue
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onward_server.model.json_file import JsonObject, read_json_object
 from onward_server.model.source.access import require_readable_folder
 from onward_server.model.source.choice import Choice
 from onward_server.model.source.description import Description
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.external_data import external_files
 from onward_server.model.source.graph_kinds import require_causal_decoder
+from onward_server.model.source.json_file import JsonObject, read_json_object
 from onward_server.model.source.located_graph import LocatedGraph
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.sampling import SamplingOverrides

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onward_server.errors import ModelFolderError
-from onward_server.model.json_file import JsonObject
+from onward_server.model.source.json_file import JsonObject
 from onward_server.model.source.onnx_file import OnnxFile
 
 _TEXT_ONLY = "serve a model that takes text alone"

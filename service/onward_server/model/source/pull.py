@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from onward_server.errors import HubError, ModelFolderError
-from onward_server.model.json_file import read_json_object
 from onward_server.model.source.access import list_files
 from onward_server.model.source.choice import Choice, choose_graph
 from onward_server.model.source.description import decoder_named_by
@@ -17,6 +16,7 @@ from onward_server.model.source.download import Downloader
 from onward_server.model.source.graph_kinds import require_causal_decoder
 from onward_server.model.source.hub import Hub
 from onward_server.model.source.hub_cache import HubCache
+from onward_server.model.source.json_file import read_json_object
 from onward_server.model.source.needed_files import data_files, descriptions
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.model.source.pull_progress import PullProgress

@@ -10,11 +10,11 @@ import pytest
 
 from onward_server.completion.prompt.template_sources import folder_templates, named_template
 from onward_server.errors import ModelFolderError, StartupError
-from onward_server.model.json_file import read_json_object
 from onward_server.model.source import access
 from onward_server.model.source.access import open_file, read_file, read_text, require_no_link_outside
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.json_file import read_json_object
 from onward_server.model.tokenizer import Tokenizer
 
 READ_FILES = [
