@@ -4,8 +4,8 @@
     python -m benchmarks.decomposed FOLDER --baseline ONWARD    ONWARD: the command of the older version
 
 Both servers run at the same time and are measured in turn, so that a slow moment of the machine affects both. Calls are
-unary and greedy, with different prompts, and ignore end tokens. The log probabilities of all tokens are compared: alone
-with in company, and the tokens with those of the older version.
+unary and greedy, with different prompts, and ignore end tokens. The log probabilities of calls that are made alone are
+compared with those of the same calls made together, and the tokens with those of the older version.
 
 Tokens per second of processor time do not depend on what else the machine does. If a server has a single thread, they
 equal tokens per second on an idle machine.
@@ -62,7 +62,7 @@ class Measured:
         ]
 
     async def measure(self, jobs: Sequence[completion_pb2.CompleteRequest], calls: int) -> Speeds:
-        """Makes all calls, so many at once."""
+        """Makes all calls, `calls` of them at once."""
         started_s, started_cpu_s = time.perf_counter(), self.server.cpu_s()
         num_tokens = 0
         for first in range(0, len(jobs), calls):

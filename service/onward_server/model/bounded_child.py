@@ -16,8 +16,8 @@ from typing import NoReturn, cast
 
 from onward_server.errors import OnwardError
 
-REFUSED, OUT_OF_MEMORY = 90, 91
-"""Exit codes. With REFUSED, stdout has the message of the error."""
+REFUSED, OUT_OF_MEMORY, NOT_STARTED = 90, 91, 92
+"""Exit codes. With REFUSED and NOT_STARTED, stdout has the message of the error."""
 
 _FUNCTION = "run_in_child"
 _PR_SET_PDEATHSIG = 1
@@ -46,12 +46,15 @@ def run(start: Start) -> NoReturn:
     faulthandler.dump_traceback_later(start.wall_s + _GRACE_S, exit=True)
     output = os.dup(1)
     os.dup2(2, 1)  # libraries print to stdout, too
-    function = cast(
-        "Callable[[Sequence[str], bytes], bytes]", getattr(importlib.import_module(start.module), _FUNCTION)
-    )
-    data = sys.stdin.buffer.read()
-    _limit(start)
-    status, result = _outcome(function, start.arguments, data)
+    try:
+        module = importlib.import_module(start.module)
+    except ImportError as error:
+        status, result = NOT_STARTED, str(error).encode()
+    else:
+        function = cast("Callable[[Sequence[str], bytes], bytes]", getattr(module, _FUNCTION))
+        data = sys.stdin.buffer.read()
+        _limit(start)
+        status, result = _outcome(function, start.arguments, data)
     with os.fdopen(output, "wb") as stream:
         stream.write(result)
     sys.stderr.flush()

@@ -17,7 +17,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 
-from onward_server.model.bounded_child import OUT_OF_MEMORY, REFUSED, Start, is_lack_of_memory
+from onward_server.model.bounded_child import NOT_STARTED, OUT_OF_MEMORY, REFUSED, Start, is_lack_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,10 @@ class ChildKilled(ChildFailed):
 
 class ChildCrashed(ChildFailed):
     """It ended by a signal, or by an exception that is no OnwardError."""
+
+
+class ChildNotStarted(ChildFailed):
+    """Its module cannot be imported, which says nothing about its task."""
 
 
 class ChildRefused(ChildFailed):
@@ -210,8 +214,9 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _failure(status: int, output: bytes, messages: str, limits: Limits) -> ChildFailed:
-    if status == REFUSED:
-        return ChildRefused(output.decode(errors="replace"))
+    if status in (REFUSED, NOT_STARTED):
+        text = output.decode(errors="replace")
+        return ChildRefused(text) if status == REFUSED else ChildNotStarted(f"its process cannot start: {text}")
     if status == OUT_OF_MEMORY or is_lack_of_memory(messages):
         return _out_of_memory(limits)
     if status == -signal.SIGXCPU:

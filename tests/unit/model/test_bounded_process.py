@@ -14,6 +14,7 @@ from onward_server.model.bounded_process import (
     ChildCrashed,
     ChildFailed,
     ChildKilled,
+    ChildNotStarted,
     ChildOutOfMemory,
     ChildRefused,
     ChildTooSlow,
@@ -78,6 +79,12 @@ def test_each_ending_of_a_child_is_one_error(
     with pytest.raises(ChildFailed) as failed:
         run_bounded(MODULE, [behavior], limits)
     assert (type(failed.value), str(failed.value)) == (kind, sentence)
+
+
+def test_a_module_that_cannot_be_imported_is_no_crash() -> None:
+    """A rewriting that failed for a broken package was kept as the outcome of the model."""
+    with pytest.raises(ChildNotStarted, match=r"^its process cannot start: No module named 'tests\.no_such_module'$"):
+        run_bounded("tests.no_such_module", [], LIMITS)
 
 
 @pytest.mark.parametrize("behavior", ["sleep", "hold the interpreter"])
