@@ -207,7 +207,7 @@ def _how_to_choose(graphs: Sequence[Graph], source: str) -> str:
     """Lists the variants to choose from: the folder of a graph if it holds no other graph, else its path."""
     folders = [graph.folder for graph in graphs]
     names = [
-        graph.folder.rstrip("/") if folders.count(graph.folder) == 1 and graph.folder else graph.path
+        graph.path if graph.folder in _SEARCHED or folders.count(graph.folder) > 1 else graph.folder.rstrip("/")
         for graph in graphs
     ]
     listed = ", ".join(names[:_MAX_LISTED]) + (

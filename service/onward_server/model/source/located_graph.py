@@ -57,7 +57,7 @@ class LocatedGraph:
         choice = choose_graph(
             files,
             source=str(location),
-            wanted=variant,
+            wanted=None if variant is None else _relative(variant, location),
             named_by_genai=lambda path: decoder_named_by(root / path),
         )
         path = root / choice.graph.path
@@ -85,6 +85,12 @@ def _require_utf8(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise ModelFolderError(f"{str(path)!a} is not UTF-8 text; rename the folder") from None
+
+
+def _relative(variant: str, folder: Path) -> str:
+    """A variant as the rule takes it: absolute paths in the folder become relative."""
+    path, folder = Path(variant), folder.absolute()
+    return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else variant
 
 
 def _require_onnx_file(path: Path, *, source: Path) -> None:

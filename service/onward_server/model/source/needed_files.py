@@ -61,7 +61,10 @@ def data_files(graph: str, onnx_file: OnnxFile, files: Collection[str], *, sourc
     locations = {tensor.location for tensor in onnx_file.external_tensors}
     paths = {(folder / location).as_posix() for location in locations}
     if missing := sorted(paths - set(files)):
-        raise ModelFolderError(f"{source}: {graph} keeps weights in {missing[0]}, which is not in the repository")
+        raise ModelFolderError(
+            f"{source}: {graph} keeps weights in {missing[0]}, which is not in the repository; choose another graph or "
+            "repository"
+        )
     return sorted(paths)
 
 

@@ -81,6 +81,11 @@ NOT_CHOSEN: dict[str, tuple[list[str], str | None, str]] = {
         None,
         ("S has several graphs, and no rule prefers one: a.onnx, b.onnx; name one after a colon, as in S:a.onnx"),
     ),
+    "a variant that is missing beside the only one": (
+        ["onnx/model.onnx"],
+        "int8",
+        "S has no graph int8; name one after a colon, as in S:onnx/model.onnx, from: onnx/model.onnx",
+    ),
     "a variant that is missing": (
         ["onnx/model.onnx", "onnx/model_q4.onnx"],
         "int8",

@@ -148,6 +148,17 @@ def test_names_that_are_not_utf8_do_not_matter_unless_they_are_above_the_model(
         ModelFolder.read(Path("tiny"))
 
 
+def test_a_variant_may_be_an_absolute_path_in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = move_graph(folder, "onnx") / "model.onnx"
+    monkeypatch.chdir(folder.parent)
+    assert LocatedGraph.find(Path(folder.name), str(path)).path == Path(folder.name) / path.relative_to(folder)
+
+
+def test_a_variant_outside_of_the_folder_is_rejected_as_it_is_given(folder: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"has no graph /elsewhere/model\.onnx; name one after"):
+        LocatedGraph.find(folder, "/elsewhere/model.onnx")
+
+
 def test_a_variant_of_a_file_is_rejected(folder: Path) -> None:
     with pytest.raises(ModelFolderError, match=r"is a file, so q4 cannot be chosen in it; name its folder in --model"):
         ModelFolder.read(folder / "model.onnx", "q4")

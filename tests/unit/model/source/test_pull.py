@@ -601,7 +601,10 @@ def test_a_graph_that_is_no_decoder_is_rejected_before_its_weights_are_downloade
 def test_weights_that_are_not_in_the_repository_are_named(machine: Machine) -> None:
     machine.hub.commit(REPO, {**DESCRIPTION, "model.onnx": graph("../../secret")})
     said = machine.pull_error(ModelFolderError)
-    assert said == "owner/model: model.onnx keeps weights in ../../secret, which is not in the repository"
+    assert said == (
+        "owner/model: model.onnx keeps weights in ../../secret, which is not in the repository; "
+        "choose another graph or repository"
+    )
 
 
 def small_disk(_folder: Path) -> SimpleNamespace:
