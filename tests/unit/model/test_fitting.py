@@ -121,6 +121,31 @@ def test_intermediate_results_are_extrapolated_from_small_runs_to_the_largest(
     assert activations.num_bytes(512, 8192) == pytest.approx(needed(512, 8192), rel=0.05)
 
 
+def test_what_a_run_leaves_besides_its_results_is_not_multiplied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a context of 512 tokens, 0.6 MiB became 300 MiB of the plan."""
+
+    class LeavingArena(Arena):
+        def run(self, num_tokens: int, end: int) -> None:
+            super().run(num_tokens, end)
+            self.held += 600_000
+
+    def needed(num_tokens: int, end: int) -> int:
+        return 50_000 * num_tokens + 50 * num_tokens * end
+
+    arena = LeavingArena(needed)
+    monkeypatch.setattr(trial_runs, "resident_memory", lambda: arena.held)
+    activations = trial_runs.measure_activations(
+        partial(ModelWithArena, arena),
+        fitter(tmp_path / "tiny", "slots").io,
+        is_growing=True,
+        context_length=512,
+        max_chunk=512,
+    )
+    assert activations.num_bytes(511, 512) == pytest.approx(needed(511, 512), rel=0.3)
+
+
 def test_slots_are_useful_as_long_as_larger_runs_decode_more_tokens_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

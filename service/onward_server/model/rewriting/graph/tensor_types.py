@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, defs, helper, numpy_helper
+from onnx.checker import ValidationError
 from onnx.defs import SchemaError
 from onnx.shape_inference import InferenceError, infer_node_outputs, infer_shapes
 
@@ -109,7 +110,7 @@ def infer_outputs(
         try:
             schema = defs.get_schema(each.op_type, version)
             outputs = infer_node_outputs(schema, each, input_types, input_values, opset_imports=opsets)
-        except (InferenceError, SchemaError):
+        except (InferenceError, SchemaError, ValidationError):
             continue
         found |= {name: type_of(output) for name, output in outputs.items()}
     return found
