@@ -40,6 +40,9 @@ _EXIT_CODES = {
     Ending.SECOND_SIGNAL: ExitCode.INTERRUPTED,
     Ending.FAILURE: ExitCode.FAILED,
 }
+_NO_THREAD = ("can't start new thread", "")
+"""Messages of Python when there is no memory for the stack of a thread, and when there is none for the message."""
+_MIN_BYTES = 32 << 20
 _STOP_LIMIT_S, _FAILURE_LIMIT_S = 15, 5
 """How long the process may take to end after draining: after a signal, and after an engine has failed."""
 
@@ -57,11 +60,14 @@ def run(settings: Settings) -> int:
 
 def _run(settings: Settings) -> int:
     try:
+        _require_some_memory()
         ending = asyncio.run(_serve(settings, load_access(settings)))
     except StartupError as error:
         console.error("%s", error)
         return ExitCode.FAILED
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and str(error) not in _NO_THREAD:
+            raise
         console.error("%s", _lack_of_memory())
         return ExitCode.FAILED
     except EngineFailed as error:  # its thread still runs, and the interpreter cannot stop it
@@ -128,6 +134,13 @@ async def _serve(settings: Settings, access: Access) -> Ending:
         logging.shutdown()
         os._exit(_EXIT_CODES[ending])  # otherwise Python would wait until the thread has loaded all models
     return ending
+
+
+def _require_some_memory() -> None:
+    """Raises MemoryError where gRPC would retry for 12 s to start its threads, and then abort."""
+    available = available_memory()
+    if available is not None and available.num_bytes < _MIN_BYTES:
+        raise MemoryError
 
 
 def _lack_of_memory() -> str:

@@ -41,12 +41,13 @@ def test_a_server_that_loads_is_reachable_not_serving_and_ends_at_a_signal() -> 
     assert code == 0
 
 
-def test_a_lack_of_memory_while_loading_is_one_sentence() -> None:
-    source = """
+@pytest.mark.parametrize("error", ["MemoryError", 'RuntimeError("can\'t start new thread")'])
+def test_a_lack_of_memory_while_loading_is_one_sentence(error: str) -> None:
+    source = f"""
 import sys
 from onward_server import app, cli
 def load_models(settings, steps):
-    raise MemoryError
+    raise {error}
 app.load_models = load_models
 sys.exit(cli.main(["serve", "--listen", "127.0.0.1:0"]))
 """
@@ -54,6 +55,21 @@ sys.exit(cli.main(["serve", "--listen", "127.0.0.1:0"]))
     assert ended.returncode == 1
     assert re.search(r"\nonward: the server needs more memory than .* leaves; raise it, .*\n$", ended.stderr)
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_too_little_memory_to_start_is_one_sentence() -> None:
+    """The threads of gRPC aborted the process after 12 s."""
+    source = """
+import sys
+from onward_server import app, cli
+from onward_server.model.memory import available_memory
+app._MIN_BYTES = available_memory().num_bytes * 2
+sys.exit(cli.main(["serve", "--listen", "127.0.0.1:0"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert ended.returncode == 1
+    assert re.fullmatch(r"onward: the server needs more memory than .* leaves; raise it, .*\n", ended.stderr)
 
 
 def rejection(client: Client) -> UnavailableError:

@@ -65,14 +65,15 @@ def test_the_plan_is_what_a_full_server_holds(tmp_path: Path, layout: Layout) ->
 class Arena:
     """Memory that keeps what the largest run needed."""
 
-    def __init__(self, needed: Callable[[int, int], int]) -> None:
+    def __init__(self, needed: Callable[[int, int], int], *, left_by_run: int = 0) -> None:
         self.needed = needed
+        self.left_by_run = left_by_run
         self.held = 7 * MIB
         self.most = 0
 
     def run(self, num_tokens: int, end: int) -> None:
         needed = self.needed(num_tokens, end)
-        self.held += max(needed - self.most, 0)
+        self.held += max(needed - self.most, 0) + self.left_by_run
         self.most = max(self.most, needed)
 
 
@@ -126,15 +127,10 @@ def test_what_a_run_leaves_besides_its_results_is_not_multiplied(
 ) -> None:
     """In a context of 512 tokens, 0.6 MiB became 300 MiB of the plan."""
 
-    class LeavingArena(Arena):
-        def run(self, num_tokens: int, end: int) -> None:
-            super().run(num_tokens, end)
-            self.held += 600_000
-
     def needed(num_tokens: int, end: int) -> int:
         return 50_000 * num_tokens + 50 * num_tokens * end
 
-    arena = LeavingArena(needed)
+    arena = Arena(needed, left_by_run=600_000)
     monkeypatch.setattr(trial_runs, "resident_memory", lambda: arena.held)
     activations = trial_runs.measure_activations(
         partial(ModelWithArena, arena),
