@@ -152,8 +152,8 @@ def load_model(
 def _needs_isolation(layout: type[SlotCausalLM] | type[GrowingCausalLM], onnx_file: OnnxFile) -> bool:
     """Whether the tokens of a run affect each other.
 
-    Attention in 16 bits that is no single operator rounds in another way when a run has more tokens, and so does
-    MatMulNBits in 16 bits. A probe sees that for a few of many lengths.
+    In 16 bits, attention by several operators rounds differently in runs of different lengths, and so does MatMulNBits.
+    A probe would find that only if it had one of certain lengths.
     """
     if quantizes_dynamically(onnx_file):
         return True

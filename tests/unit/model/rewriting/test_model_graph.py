@@ -90,3 +90,15 @@ def test_a_graph_with_a_cycle_is_walked_once(tmp_path: Path) -> None:
         helper.make_node("Identity", ["second"], ["logits"]),
     ]
     assert len(graph_of(nodes, tmp_path).nodes()) == 3
+
+
+def test_a_node_that_also_reads_a_value_in_its_subgraph_still_reads_it_after_a_replacement(tmp_path: Path) -> None:
+    inside = [helper.make_node("Identity", ["flag"], ["inner"])]
+    branch = helper.make_graph(inside, "branch", [], [helper.make_tensor_value_info("inner", TensorProto.BOOL, [])])
+    choice = helper.make_node("If", ["flag"], ["chosen"], then_branch=branch, else_branch=branch)
+    graph = graph_of([*NODES, helper.make_node("Cast", ["one"], ["flag"], to=TensorProto.BOOL), choice], tmp_path)
+
+    graph.replace_uses("flag", "other")
+
+    assert [list(node.output) for node in graph.consumers("flag")] == [["chosen"]]
+    assert [list(node.output) for node in graph.consumers("other")] == [["chosen"]]

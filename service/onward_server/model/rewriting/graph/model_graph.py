@@ -54,11 +54,11 @@ class _Index:
 
     def replace_uses(self, old: str, new: str) -> None:
         readers = self.consumers.pop(old, [])
-        self.consumers[old] = [node for node in readers if old not in node.input]  # a subgraph reads it
         others = self.consumers.setdefault(new, [])
         known = {node.output[0] for node in others}
         for node in readers:
             node.input[:] = [new if name == old else name for name in node.input]
+        self.consumers[old] = [node for node in readers if old in names_read(node)]  # in a subgraph
         others += [node for node in readers if new in node.input and node.output[0] not in known]
 
 
