@@ -19,6 +19,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
+from onward_server.model.bounded_child import is_lack_of_memory
 from onward_server.model.host_memory import LazyZeros
 from onward_server.model.source.graph_in_place import GraphInPlace
 
@@ -275,7 +276,8 @@ def _load(path: Path, options: SessionOptions, graph: GraphInPlace | None) -> or
     try:
         return _load_on(_CPU, path, options, graph)
     except Exception as error:  # onnxruntime raises a class of its own per status code
-        raise ModelFolderError(f"{path} cannot be loaded: {_first_line(error)}") from error
+        remedy = "; allow more memory, or serve a smaller model" if is_lack_of_memory(repr(error)) else ""
+        raise ModelFolderError(f"{path} cannot be loaded: {_first_line(error)}{remedy}") from error
 
 
 def _has_cuda_device() -> bool:

@@ -204,3 +204,12 @@ def test_a_host_input_that_changes_between_two_runs_reaches_the_device(model_pat
         token_ids[:] = step
         session.run(binding)
     assert device.seen == [[0, 0], [1, 1], [2, 2]]
+
+
+def test_a_session_that_lacks_memory_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise RuntimeError("Exception during loading: std::bad_alloc")
+
+    monkeypatch.setattr(onnx_session, "_load_on", load)
+    with pytest.raises(ModelFolderError, match="std::bad_alloc; allow more memory, or serve a smaller model"):
+        OnnxSession(tmp_path / "model.onnx", SessionOptions(execution_provider=ExecutionProvider.CPU))
