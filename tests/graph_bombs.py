@@ -90,6 +90,18 @@ def product_of_the_prompt(model: onnx.ModelProto) -> None:
     add_to_logits(model, nodes, "bomb", **{"bomb/axis": _shape(-1), "bomb/row": np.ones(1 << 15, np.float32)})
 
 
+def power_of_the_prompt(model: onnx.ModelProto) -> None:
+    """A tensor with six axes as long as the prompt, so it takes little for a few tokens."""
+    nodes = [
+        helper.make_node("Cast", ["input_ids"], ["bomb/0"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["bomb/0", "bomb/axis"], ["bomb/row"]),
+    ]
+    for index in range(5):
+        nodes.append(helper.make_node("Unsqueeze", [f"bomb/{index}", "bomb/axis"], [f"bomb/column{index}"]))
+        nodes.append(helper.make_node("Mul", [f"bomb/column{index}", "bomb/row"], [f"bomb/{index + 1}"]))
+    add_to_logits(model, nodes, "bomb/5", **{"bomb/axis": _shape(-1)})
+
+
 def lookups(model: onnx.ModelProto) -> None:
     """Rows of a table, looked up by the numbers in such rows."""
     nodes = [
@@ -223,6 +235,7 @@ MEMORY_BOMBS: Mapping[str, Edit] = {
         numbers,
         outer_product,
         product_of_the_prompt,
+        power_of_the_prompt,
         lookups,
         long_if,
         sparse,

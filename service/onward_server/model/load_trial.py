@@ -30,7 +30,8 @@ _MEMORY_PER_WEIGHT_BYTE = 3
 _WEIGHT_BYTES_PER_S, _GRAPH_BYTES_PER_S = 64 << 20, 1 << 20
 _MIN_WALL_S, _WALL_PER_PROCESSOR_S = 30, 6
 """The limits of wall time are generous, because the machine may be busy, and a bomb takes processor time."""
-_CONTEXT_LENGTH = 8
+_NUM_TOKENS, _CONTEXT_LENGTH = 32, 40
+"""Enough tokens for a tensor that grows with a high power of their number to exceed the limit."""
 
 
 class LoadTrial:
@@ -50,7 +51,7 @@ class LoadTrial:
         self._is_passed = is_plain(folder.onnx_file)
 
     def require_passed(self) -> None:
-        """Loads the graph in a child process, and runs it on three tokens.
+        """Loads the graph in a child process, and runs it on a short prompt.
 
         Raises:
             ModelFolderError: That takes more memory or time than the size of the files justifies, or crashes, or ONNX
@@ -125,7 +126,7 @@ def _run(session: OnnxSession, onnx_file: OnnxFile, config: JsonObject) -> None:
     io = DecoderIO.of(session, config)
     make = partial(choose_layout(onnx_file, io), session, io)
     causal_lm = make(num_slots=1, context_length=_CONTEXT_LENGTH)
-    causal_lm.prefill(0, np.array([0, 1], np.int64))
+    causal_lm.prefill(0, np.arange(_NUM_TOKENS, dtype=np.int64) % 2)
     causal_lm.decode([0], [0])
 
 
