@@ -15,16 +15,20 @@ difference is an error and not a tie. `least_margin` is the least of the row, in
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from models.public_exports.architectures import Architecture
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251  before ONNX Runtime is loaded
+
+import onnxruntime
 
 _LENGTHS = (1, 2, 7, 16, 33, 65, 130, 200)
 _SHORT_LENGTHS = (1, 2, 3, 5, 7, 11, 16, 24)

@@ -1,10 +1,14 @@
 """Makes the files that transformers.js' conversion script makes of an Optimum export, with its tools and settings."""
 
+import os
 from pathlib import Path
 
 import onnx
 import onnxslim
 from onnx import ModelProto
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251  before ONNX Runtime is loaded
+
 from onnxruntime.quantization import QuantizationMode, QuantType
 from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer

@@ -7,6 +7,7 @@ exports all, because importing PyTorch takes longer than an export.
 """
 
 import importlib.util
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ _COPIED = ("config.json", "generation_config.json")
 
 def main() -> None:
     """Exports what the arguments name."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251  before the builder loads ONNX Runtime
     package = importlib.util.find_spec("onnxruntime_genai")
     assert package is not None
     assert package.origin is not None

@@ -69,7 +69,7 @@ class Fitter:
         self._make(num_slots=1, context_length=2).prefill(0, np.zeros(1, np.int64))
         settled_bytes = resident_memory()
         costs = self._costs(wanted, budget)
-        plan = choose_size(costs, wanted, budget, self._useful_slots)
+        plan = choose_size(costs, wanted, budget, partial(self._useful_slots, wanted.context_length))
         causal_lm = self._make(num_slots=plan.num_slots, context_length=plan.context_length)
         return FittedModel(causal_lm=causal_lm, costs=costs, settled_bytes=settled_bytes)
 
@@ -113,7 +113,7 @@ class Fitter:
             costs = replace(costs, activations=activations)
         return costs
 
-    def _useful_slots(self, num_fitting: int) -> int:
+    def _useful_slots(self, context_length: int, num_fitting: int) -> int:
         if self.layout is GrowingCausalLM or self.isolates_runs or not self.session.is_cpu:
             return USUAL_SLOTS
-        return measure_useful_slots(self._make, num_fitting)
+        return measure_useful_slots(self._make, num_fitting, context_length)

@@ -104,14 +104,16 @@ def measure_activations(
     )
 
 
-def measure_useful_slots(make: MakeModel, num_slots: int) -> int:
+def measure_useful_slots(make: MakeModel, num_slots: int, context_length: int) -> int:
     """The largest number of rows, from 8 in doubles up to `num_slots`, for which a decode run is worth its duration.
+
+    A context that is too short for the trials gets at most 8.
 
     Raises:
         EngineFailed: A run failed.
     """
-    if num_slots <= USUAL_SLOTS:
-        return num_slots
+    if num_slots <= USUAL_SLOTS or context_length < _STEP_CONTEXT:
+        return min(num_slots, USUAL_SLOTS)
     causal_lm = make(num_slots=num_slots, context_length=_STEP_CONTEXT)
     causal_lm.prefill(0, np.zeros(2, np.int64))
     for slot in range(1, num_slots):

@@ -152,7 +152,7 @@ def test_slots_are_useful_as_long_as_larger_runs_decode_more_tokens_a_second(
 
     monkeypatch.setattr(trial_runs, "_decode_duration_s", duration_s)
 
-    assert trial_runs.measure_useful_slots(partial(ModelWithArena, Arena(max)), 32) == 16
+    assert trial_runs.measure_useful_slots(partial(ModelWithArena, Arena(max)), 32, 512) == 16
     assert not durations_s
 
 
@@ -161,7 +161,16 @@ def test_up_to_eight_slots_are_not_measured(num_fitting: int) -> None:
     def make(*, num_slots: int, context_length: int) -> ModelWithArena:
         raise AssertionError((num_slots, context_length))
 
-    assert trial_runs.measure_useful_slots(make, num_fitting) == num_fitting
+    assert trial_runs.measure_useful_slots(make, num_fitting, 512) == num_fitting
+
+
+def test_a_context_that_is_shorter_than_the_trials_gets_eight_slots() -> None:
+    """Trials of 32 slots ran beyond a context of 11 tokens, where the graph has no positions."""
+
+    def make(*, num_slots: int, context_length: int) -> ModelWithArena:
+        raise AssertionError((num_slots, context_length))
+
+    assert trial_runs.measure_useful_slots(make, 32, 11) == 8
 
 
 def test_a_measurement_of_real_runs_gives_eight_slots_or_more(tmp_path: Path) -> None:
