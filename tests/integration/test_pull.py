@@ -167,6 +167,15 @@ def _read(controller: int) -> bytes:
         return b""
 
 
+@pytest.fixture
+def heeded_ctrl_c() -> Generator[None]:
+    """Lets child processes see SIGINT, which a shell that runs the tests in the background makes them ignore."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_keeps_what_has_arrived_and_the_next_pull_goes_on_there(machine: Machine) -> None:
     machine.hub.faults.append(Stall(path=WEIGHTS, after=300_000))
     with machine.start("pull", REPO) as process:

@@ -16,7 +16,8 @@ from testing.tiny_model import write_tiny_model
 def logged(caplog: pytest.LogCaptureFixture, model: str) -> list[str]:
     with caplog.at_level(logging.INFO, "onward_server.load_report"):
         load_models(Settings.model_validate({"model": (model,), "slots": 2}))
-    return [message for record in caplog.records if (message := record.getMessage()).startswith("model tiny: ")]
+    messages = [record.getMessage() for record in caplog.records if record.name == "onward_server.load_report"]
+    return [message for message in messages if message.startswith("model tiny: ")]
 
 
 def test_the_graph_is_logged_with_the_reason_and_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

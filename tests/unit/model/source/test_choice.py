@@ -84,7 +84,7 @@ NOT_CHOSEN: dict[str, tuple[list[str], str | None, str]] = {
     "a variant that is missing beside the only one": (
         ["onnx/model.onnx"],
         "int8",
-        "S has no graph int8; name one after a colon, as in S:onnx/model.onnx, from: onnx/model.onnx",
+        "S has no graph int8, only onnx/model.onnx; name one after a colon, as in S:onnx/model.onnx",
     ),
     "a variant that is missing": (
         ["onnx/model.onnx", "onnx/model_q4.onnx"],

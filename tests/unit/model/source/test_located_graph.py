@@ -155,7 +155,9 @@ def test_a_variant_may_be_an_absolute_path_in_the_folder(folder: Path, monkeypat
 
 
 def test_a_variant_outside_of_the_folder_is_rejected_as_it_is_given(folder: Path) -> None:
-    with pytest.raises(ModelFolderError, match=r"has no graph /elsewhere/model\.onnx; name one after"):
+    with pytest.raises(
+        ModelFolderError, match=r"has no graph /elsewhere/model\.onnx, only model\.onnx; name one after"
+    ):
         LocatedGraph.find(folder, "/elsewhere/model.onnx")
 
 
