@@ -21,7 +21,6 @@ from tests.exports.committed import DATA, Export, committed_exports
 EXPORTS = committed_exports()
 GROWING = {
     *(export.name for export in EXPORTS if export.variant in ("js-int8", "js-uint8", "js-quantized")),
-    "gpt2-js-q4f16",
     "gptj-js-q4f16",
 }
 """Exports whose rows do not share a run: it would quantize them with one scale, or the graph cannot be rewritten.
