@@ -5,9 +5,12 @@ python benchmarks/optimum_llama.py OUTPUT
 python -m benchmarks.decomposed OUTPUT --baseline ONWARD    adds the small tokenizer of the tests
 """
 
+import os
 import sys
 import tempfile
 from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # noqa: TID251  before Optimum loads ONNX Runtime
 
 import optimum.exporters.onnx  # pyright: ignore[reportMissingImports]
 import torch  # pyright: ignore[reportMissingImports]

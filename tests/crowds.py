@@ -2,16 +2,31 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from onward_server.engine.engine import Engine
 from onward_server.engine.generation import GenerationRequest, RawLogprobs, TokenSampled
 from onward_server.model.causal_lm import CausalLM
+from onward_server.model.loader import LoadedModel, load_model
+from onward_server.model.onnx_session import SessionOptions
+from onward_server.model.source.folder import ModelFolder
 from onward_server.sampling import SamplingParams
 
 NUM_SLOTS = 8
 ALL = 10_000
 
 Tokens = list[tuple[int, RawLogprobs | None]]
+
+
+def load(folder: Path) -> LoadedModel:
+    """The model of a folder, with slots for a crowd."""
+    return load_model(
+        ModelFolder.read(folder),
+        SessionOptions(spinning=False),
+        num_slots=NUM_SLOTS,
+        max_context_length=None,
+        prefill_chunk=512,
+    )
 
 
 def request(

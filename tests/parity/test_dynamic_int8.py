@@ -11,14 +11,12 @@ from onward_server.model import fitting, loader
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.load_independence import measure_load_independence
-from onward_server.model.loader import LoadedModel, load_model
-from onward_server.model.onnx_session import SessionOptions
+from onward_server.model.loader import LoadedModel
 from onward_server.model.slot_causal_lm import SlotCausalLM
-from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.onnx_file import OnnxFile
 from testing.dynamic_int8 import quantize_dynamically
 from testing.tiny_model import write_tiny_model
-from tests.crowds import NUM_SLOTS, neighbors, request, tokens_of
+from tests.crowds import load, neighbors, request, tokens_of
 from tests.naive_decoder import NaiveDecoder
 
 CHUNK = 16
@@ -42,16 +40,6 @@ def loaded(folder: Path) -> LoadedModel:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "MAX_ISOLATION_CHUNK", CHUNK)
         return load(folder)
-
-
-def load(folder: Path) -> LoadedModel:
-    return load_model(
-        ModelFolder.read(folder),
-        SessionOptions(spinning=False),
-        num_slots=NUM_SLOTS,
-        max_context_length=None,
-        prefill_chunk=512,
-    )
 
 
 def test_the_loaded_model_is_measured_as_load_independent(loaded: LoadedModel) -> None:

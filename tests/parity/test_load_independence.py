@@ -8,12 +8,10 @@ import pytest
 
 from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
 from onward_server.model.load_independence import measure_load_independence
-from onward_server.model.loader import LoadedModel, load_model
-from onward_server.model.onnx_session import SessionOptions
+from onward_server.model.loader import LoadedModel
 from onward_server.model.slot_causal_lm import SlotCausalLM
-from onward_server.model.source.folder import ModelFolder
 from testing.tiny_model import write_tiny_model
-from tests.crowds import NUM_SLOTS, neighbors, request, tokens_of
+from tests.crowds import load, neighbors, request, tokens_of
 
 
 @pytest.fixture(scope="module", params=[None, 4], ids=["fp32", "int4"])
@@ -21,16 +19,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_model(folder, bits=request.param)
     return load(folder)
-
-
-def load(folder: Path) -> LoadedModel:
-    return load_model(
-        ModelFolder.read(folder),
-        SessionOptions(spinning=False),
-        num_slots=NUM_SLOTS,
-        max_context_length=None,
-        prefill_chunk=512,
-    )
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0], ids=["greedy", "sampled"])
