@@ -11,6 +11,7 @@ OnwardError
 │   └── LogitsNotFinite   the model returned logits that are not finite, as it would on any server
 └── StartupError          the server cannot start; the message says why and what to do
     ├── ModelFolderError  a model folder cannot be served
+    ├── ExportError       a checkpoint or GGUF file cannot be exported
     └── HubError          a model cannot be downloaded from the Hugging Face hub
         └── HubUnreachable   the hub cannot be reached, or is too busy
 """
@@ -128,6 +129,10 @@ class StartupError(OnwardError):
 
 class ModelFolderError(StartupError):
     """A model folder cannot be served."""
+
+
+class ExportError(StartupError):
+    """A checkpoint or GGUF file cannot be exported."""
 
 
 class HubError(StartupError):

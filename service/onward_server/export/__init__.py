@@ -1,0 +1,1 @@
+"""Writes checkpoints and GGUF files as ONNX model folders, with numpy alone."""

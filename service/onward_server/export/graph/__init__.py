@@ -1,0 +1,1 @@
+"""Writes the ONNX graph of a decoder and the file of its weights."""

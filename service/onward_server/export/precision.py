@@ -1,0 +1,6 @@
+"""The precisions that a model can be exported in."""
+
+from typing import Literal, TypeAlias
+
+Precision: TypeAlias = Literal["fp32", "fp16", "int8", "int4"]
+"""How weights are stored. fp16 also computes in float16; int8 and int4 are blocks of integers with a float32 scale."""
