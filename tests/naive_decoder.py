@@ -11,7 +11,12 @@ from onward_server.model import onnx_session
 Caches = list[NDArray[Any]]
 
 _FATAL_ONLY = 4
-_CACHE_TYPES = {"tensor(float)": np.float32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8}
+_CACHE_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+}
 
 
 class NaiveDecoder:
@@ -29,15 +34,21 @@ class NaiveDecoder:
         self._cache_types = [_CACHE_TYPES[types[name]] for name in self.past_names]
         self._takes_positions = "position_ids" in shapes
 
-    def forward(self, token_ids: NDArray[np.int64], caches: Caches | None = None) -> tuple[NDArray[np.float32], Caches]:
-        """Runs tokens (B, S) after rows of equal length; returns the logits (B, S, V) and the new caches."""
+    def forward(
+        self, token_ids: NDArray[np.int64], caches: Caches | None = None, *, mask: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], Caches]:
+        """Runs tokens (B, S); returns the logits (B, S, V) and the new caches.
+
+        Without a mask (B, total), all rows have the same length.
+        """
         batch, steps = token_ids.shape
         past = caches or [
             np.zeros((batch, heads, 0, width), type_)
             for (heads, width), type_ in zip(self.cache_shapes, self._cache_types, strict=True)
         ]
         total = past[0].shape[2] + steps
-        feeds = {"input_ids": token_ids, "attention_mask": np.ones((batch, total), np.int64)}
+        whole = np.ones((batch, total), np.int64) if mask is None else mask
+        feeds = {"input_ids": token_ids, "attention_mask": whole}
         if self._takes_positions:
             feeds["position_ids"] = np.tile(np.arange(total - steps, total, dtype=np.int64), (batch, 1))
         present = [name.replace("past_key_values", "present") for name in self.past_names]

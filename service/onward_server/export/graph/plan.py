@@ -1,0 +1,87 @@
+"""Checks what an export is given, and writes a decoder as model.onnx and model.onnx.data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from onward_server.errors import ExportError
+from onward_server.export.decoder_config import DecoderConfig
+from onward_server.export.graph.data_file import DATA_FILE, DataFile, embedded_initializers
+from onward_server.export.graph.decoder_graph import build_decoder
+from onward_server.export.graph.onnx_graph import Graph
+from onward_server.export.graph.stored_formats import in_precision
+from onward_server.export.precision import Precision
+from onward_server.export.tensors import Tensor
+
+MODEL_FILE = "model.onnx"
+_MAX_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderPlan:
+    """A decoder that is ready to be written. No weight has been read."""
+
+    _graph: Graph
+    _data: DataFile
+
+    @classmethod
+    def of(cls, config: DecoderConfig, tensors: Mapping[str, Tensor], precision: Precision) -> "DecoderPlan":
+        """Builds the graph.
+
+        Args:
+            config: The decoder.
+            tensors: All weights, by the names and with the shapes of `config.weight_shapes()`.
+            precision: How they are stored. Blocks stay as they are in int8 and int4.
+
+        Raises:
+            ExportError: A weight is missing, unknown or of the wrong shape.
+        """
+        _check(config, tensors)
+        float_type = np.float16 if precision == "fp16" else np.float32
+        graph = build_decoder(config, in_precision(tensors, precision), float_type)
+        return cls(graph, DataFile.of(graph.weights))
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the data file, nearly: what `write` reports when it has finished is a little less."""
+        return self._data.num_bytes
+
+    def write(self, folder: Path, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Writes the data file, and then the graph.
+
+        A range of rows is in memory at a time.
+
+        Args:
+            folder: An existing folder.
+            advance: Called with the number of bytes after each piece of the data file.
+        """
+        self._data.write(folder / DATA_FILE, advance)
+        model = self._graph.model("decoder", self._data.initializer)
+        (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+
+    def embedded(self) -> bytes:
+        """The content of a model.onnx that holds its weights. All are in memory; a model must have less than 2 GiB."""
+        initializers = embedded_initializers(self._graph.weights)
+        model = self._graph.model("decoder", lambda part: initializers[part.name])
+        return model.SerializeToString(deterministic=True)
+
+
+def _check(config: DecoderConfig, tensors: Mapping[str, Tensor]) -> None:
+    expected = config.weight_shapes()
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    lines = [f"{name} {_text(expected[name])} is missing" for name in expected if name not in found]
+    lines += [f"{name} {_text(found[name])} is unknown" for name in found if name not in expected]
+    lines += [
+        f"{name} is {_text(found[name])} instead of {_text(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if lines:
+        shown = lines[:_MAX_LISTED] + ([f"and {len(lines) - _MAX_LISTED} more"] if len(lines) > _MAX_LISTED else [])
+        raise ExportError("the weights do not fit the configuration:\n  " + "\n  ".join(shown))
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

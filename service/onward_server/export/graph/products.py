@@ -1,0 +1,106 @@
+"""Embedding lookups and matrix products over weights that are stored as floats or as blocks of integers."""
+
+from dataclasses import dataclass, field
+
+from onnx import TensorProto
+
+from onward_server.export.graph.onnx_graph import MICROSOFT, Graph
+from onward_server.export.graph.stored_weights import BlockWeight, FloatType, FloatWeight
+from onward_server.export.tensors import BlockLayout, Tensor
+
+_INT8_ACTIVATIONS = 4
+"""MatMulNBits accuracy level: quantizes activations to 8 bits a block too, several times faster than level 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """Stores matrices in a graph, and adds the nodes that use them."""
+
+    graph: Graph
+    float_type: FloatType
+    """Type of the floats, computations included."""
+    _block_sums: dict[tuple[str, int], str] = field(default_factory=dict[tuple[str, int], str])
+
+    def lookup(self, ids: str, name: str, table: Tensor, output: str) -> str:
+        """Rows of a table [V, H], selected by id."""
+        if table.layout is None:
+            return self.graph.node("Gather", [self._floats(name, table), ids], output)
+        return self._lookup_blocks(ids, self._blocks(name, table, table.layout), table, output)
+
+    def multiply(self, rows: str, name: str, matrix: Tensor, output: str) -> str:
+        """Rows [.., K] times a matrix [N, K] transposed."""
+        layout = matrix.layout
+        if layout is None:
+            return self._multiply_floats(rows, self._floats(name, matrix), output)
+        codes, scales, *offsets = self._blocks(name, matrix, layout)
+        product = f"{output}.scaled" if offsets else output
+        self.graph.node(
+            "MatMulNBits",
+            [rows, codes, scales],
+            product,
+            domain=MICROSOFT,
+            accuracy_level=_INT8_ACTIVATIONS,
+            N=matrix.shape[0],
+            K=matrix.shape[1],
+            bits=layout.bits,
+            block_size=layout.block_size,
+        )
+        if not offsets:
+            return product
+        sums = self._sums(rows, matrix.shape[1], layout.block_size)
+        return self.graph.node("Add", [product, self._multiply_floats(sums, offsets[0], f"{output}.offset")], output)
+
+    def _floats(self, name: str, tensor: Tensor) -> str:
+        return self.graph.weight(FloatWeight(name=name, tensor=tensor, element_type=self.float_type))[0]
+
+    def _blocks(self, name: str, matrix: Tensor, layout: BlockLayout) -> tuple[str, ...]:
+        return self.graph.weight(BlockWeight(name=name, tensor=matrix, layout=layout, float_type=self.float_type))
+
+    def _multiply_floats(self, rows: str, matrix: str, output: str) -> str:
+        return self.graph.node("FusedMatMul", [rows, matrix], output, domain=MICROSOFT, transB=1)
+
+    def _sums(self, rows: str, columns: int, block_size: int) -> str:
+        """The sum of each block of columns, [.., blocks]."""
+        graph = self.graph
+        if (rows, block_size) not in self._block_sums:
+            name, full = f"{rows}.blocks_of_{block_size}", rows
+            if missing := -columns % block_size:
+                pads = graph.integers(0, 0, 0, 0, 0, missing)
+                full = graph.node("Pad", [rows, pads], f"{name}.padded")
+            shape = graph.integers(0, 0, -1, block_size)
+            blocks = graph.node("Reshape", [full, shape], name)
+            self._block_sums[rows, block_size] = graph.node(
+                "ReduceSum", [blocks, graph.integers(-1)], f"{name}.sums", keepdims=0
+            )
+        return self._block_sums[rows, block_size]
+
+    def _lookup_blocks(self, ids: str, stored: tuple[str, ...], table: Tensor, output: str) -> str:
+        """Looks blocks up, one a row of the last axis, and puts those of a token side by side."""
+        graph, layout = self.graph, table.layout
+        assert layout is not None
+        codes, scales, *offsets = stored
+        last = graph.integers(-1)
+        columns = graph.node("Unsqueeze", [scales, last], f"{output}.scales")
+        blocks = graph.node(
+            "GatherBlockQuantized",
+            [codes, ids, columns],
+            f"{output}.blocks",
+            domain=MICROSOFT,
+            bits=layout.bits,
+            block_size=layout.block_size,
+            gather_axis=0,
+            quantize_axis=2,
+        )
+        if offsets:
+            of_tokens = graph.node("Gather", [offsets[0], ids], f"{output}.offsets")
+            of_blocks = graph.node("Unsqueeze", [of_tokens, last], f"{output}.offset_columns")
+            blocks = graph.node("Add", [blocks, of_blocks], f"{output}.exact_blocks")
+        hidden_size = table.shape[1]
+        if not hidden_size % layout.block_size:
+            return graph.node("Reshape", [blocks, graph.integers(0, 0, hidden_size)], output)
+        full = graph.node("Reshape", [blocks, graph.integers(0, 0, -1)], f"{output}.full")
+        bounds = [graph.integers(0), graph.integers(hidden_size), last]
+        return graph.node("Slice", [full, *bounds], output)
+
+
+ONNX_FLOATS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
