@@ -10,8 +10,15 @@ _NEEDED = {
     "templates": ("renderings.json", "*.jinja"),
     "tool-calls": ("parse-cases.json",),
     "jsonschema": ("JSON-Schema-Test-Suite.tar.gz",),
+    "tok-mistral-v3": ("mistral_instruct_tokenizer_240323.model.v3", "samples/*/tokens_v3.json"),
     "tok-smollm2": ("tokenizer.json",),
-    "stories260K": ("golden_greedy.txt", "onnx/model.onnx", "onnx/config.json", "onnx/tokenizer.json"),
+    "stories260K": (
+        "golden_greedy.txt",
+        "onnx/model.onnx",
+        "onnx/config.json",
+        "onnx/tokenizer.json",
+        "checkpoint/tokenizer.json",
+    ),
     "nano-gpt-sort": ("gpt-nano-sort-model.json", "gpt-nano-sort-t0-partials.json"),
 }
 
