@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu"]
+Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
+"""`relu2` is the square of relu."""
 
 Projection: TypeAlias = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
 

@@ -202,6 +202,9 @@ class _Decoder:
                 return graph.node("Gelu", [tensor], name, approximate="tanh")
             case "relu":
                 return graph.node("Relu", [tensor], name)
+            case "relu2":
+                positive = graph.node("Relu", [tensor], f"{name}.relu")
+                return graph.node("Mul", [positive, positive], name)
 
     def _last_tokens(self, tensor: str) -> str:
         """[B, S, ..] of the last tokens of which logits are wanted."""

@@ -1,0 +1,1 @@
+"""Reads the config.json of a checkpoint as the configuration of a decoder, by family."""

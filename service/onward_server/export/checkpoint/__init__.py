@@ -1,0 +1,1 @@
+"""Opens Hugging Face checkpoint folders: config.json and safetensors files."""
