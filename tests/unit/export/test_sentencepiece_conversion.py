@@ -77,10 +77,17 @@ def test_mistrals_later_vocabularies_put_a_space_only_before_the_whole_text() ->
 
 
 @pytest.mark.parametrize(
-    ("name", "is_stripped"), [("Phi 3 mini", False), ("Phi-3 Mini", True), ("phi3", True), ("Llama", False)]
+    ("values", "is_stripped"),
+    [
+        ({"general.name": "Phi-3 Mini"}, True),
+        ({"general.name": "phi3"}, True),
+        ({"general.architecture": "phi3", "general.name": "Mine"}, True),
+        ({"general.architecture": "llama", "general.name": "Llama"}, False),
+    ],
+    ids=str,
 )
-def test_control_tokens_of_phi_3_take_the_space_after_them(name: str, *, is_stripped: bool) -> None:
-    metadata = pieces_metadata(sample_tokenizers.pieces(), add_space_prefix=False) | {"general.name": name}
+def test_control_tokens_of_phi_3_take_the_space_after_them(values: dict[str, object], *, is_stripped: bool) -> None:
+    metadata = pieces_metadata(sample_tokenizers.pieces(), add_space_prefix=False) | values
     converted = _converted(metadata)
     tokens = [converted.id_to_token(token_id) for token_id in converted.encode("</s> \n a<s> a").ids]
     assert (tokens[1:3] == ["</s>", "a"]) is is_stripped

@@ -86,9 +86,14 @@ def llama(**values: object) -> dict[str, object]:
         (llama(add_space_prefix=1), "add_space_prefix: 1 is not a boolean"),
         (
             llama(tokens=["b", "c", "d", "a", "aa"], token_type=[1] * 5),
-            "token_type: the vocabulary has neither byte tokens nor an unknown token",
+            "token_type: the vocabulary has neither a token for each byte nor an unknown token",
+        ),
+        (
+            llama(tokens=["<0x41>", "c", "d", "a", "aa"], token_type=[6, 1, 1, 1, 1]),
+            "token_type: the vocabulary has neither a token for each byte nor an unknown token",
         ),
         ({**gpt2(), "tokenizer.chat_template": 3}, "tokenizer.chat_template: 3 is not a string"),
+        ({**gpt2(), "tokenizer.chat_template": "\udc80"}, r"tokenizer.chat_template: '\udc80' is not valid Unicode"),
         ({**gpt2(), "tokenizer.chat_template.tools": [""]}, "tokenizer.chat_template.tools: [''] is not a string"),
         ({**gpt2(), "tokenizer.chat_template.../x": ""}, "tokenizer.chat_template.../x: '../x' cannot be a file name"),
         ({**gpt2(), "tokenizer.chat_template.": ""}, "tokenizer.chat_template.: '' cannot be a file name"),
@@ -139,6 +144,12 @@ def test_every_token_that_ends_a_turn_is_found(
     assert convert_tokenizer(metadata).eos_token_ids == ends
 
 
+def test_a_token_that_can_only_be_the_end_of_a_turn_is_one_whatever_its_type() -> None:
+    converted = convert_tokenizer(gpt2(tokens=["a", "b", "ab", "<|im_end|>"], token_type=[1] * 4))
+    assert converted.eos_token_ids == (3,)
+    assert json.loads(converted.files["tokenizer.json"])["added_tokens"][0]["special"] is True
+
+
 def test_plain_text_that_looks_like_the_end_of_a_turn_does_not_end_it() -> None:
     assert convert_tokenizer(gpt2(tokens=["a", "b", "ab", "</s>"], token_type=[1] * 4)).eos_token_ids == ()
 
@@ -168,6 +179,11 @@ def test_chat_templates_become_files_that_the_server_reads() -> None:
     assert files["chat_template.jinja"] == "{{ messages }}"
     assert files["additional_chat_templates/tool_use.jinja"] == "{{ tools }}"
     assert "chat_template" not in files["tokenizer_config.json"]
+
+
+def test_empty_chat_templates_are_left_out() -> None:
+    templates = {"tokenizer.chat_template": "", "tokenizer.chat_template.tool_use": ""}
+    assert convert_tokenizer(gpt2() | templates) == convert_tokenizer(gpt2())
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])

@@ -26,6 +26,7 @@ ADD_EOS = "tokenizer.ggml.add_eos_token"
 ADD_SPACE_PREFIX = "tokenizer.ggml.add_space_prefix"
 CHAT_TEMPLATE = "tokenizer.chat_template"
 MODEL_NAME = "general.name"
+ARCHITECTURE = "general.architecture"
 
 _MAX_SHOWN = 60
 
@@ -39,9 +40,11 @@ class Metadata:
     def text(self, key: str) -> str | None:
         """A string; None if the file does not have it."""
         value = self._value(key)
-        if value is None or isinstance(value, str):
-            return value
-        raise _wrong_type(key, value, "a string")
+        if value is not None and not isinstance(value, str):
+            raise _wrong_type(key, value, "a string")
+        if value is not None and not _is_unicode(value):
+            raise _wrong_type(key, value, "valid Unicode")
+        return value
 
     def flag(self, key: str) -> bool | None:
         """A boolean; None if the file does not have it."""
@@ -69,11 +72,9 @@ class Metadata:
             if not isinstance(element, str):
                 raise _wrong_type(f"{key}[{i}]", element, "a string")
         texts = cast(Sequence[str], value)
-        try:
-            "".join(texts).encode()
-        except UnicodeEncodeError:
+        if not _is_unicode("".join(texts)):
             i = next(i for i, text in enumerate(texts) if not _is_unicode(text))
-            raise ExportError(f"{key}[{i}]: {texts[i]!r} is not valid Unicode") from None
+            raise _wrong_type(f"{key}[{i}]", texts[i], "valid Unicode")
         return texts
 
     def integers(self, key: str) -> Sequence[int] | None:

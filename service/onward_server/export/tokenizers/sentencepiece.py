@@ -1,9 +1,9 @@
 """Converts vocabularies of the model `llama`: SentencePiece tokens with scores, and bytes for all other text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from onward_server.errors import ExportError
-from onward_server.export.tokenizers.metadata import ADD_SPACE_PREFIX, MODEL_NAME, SCORES, TYPES, Metadata
+from onward_server.export.tokenizers.metadata import ADD_SPACE_PREFIX, ARCHITECTURE, MODEL_NAME, SCORES, TYPES, Metadata
 from onward_server.export.tokenizers.special_tokens import SpecialTokens
 from onward_server.export.tokenizers.tokenizer_json import (
     Merge,
@@ -22,6 +22,8 @@ _DECODING: tuple[JsonObject, ...] = (
     {"type": "ByteFallback"},
     {"type": "Fuse"},
 )
+_PHI3_KEEPS_SPACE_AFTER = ("<unk>", "<s>", "<|endoftext|>")
+_BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _STRIP_SPACE: JsonObject = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
 
 
@@ -31,9 +33,9 @@ def sentencepiece_json(metadata: Metadata, vocabulary: Vocabulary, special: Spec
     Raises:
         ExportError: The scores are missing, or a text may hold characters that no token stands for.
     """
-    has_bytes = bool(vocabulary.of_type(TokenType.BYTE))
-    if special.unknown is None and not has_bytes:
-        raise ExportError(f"{TYPES}: the vocabulary has neither byte tokens nor an unknown token")
+    byte_tokens = vocabulary.of_type(TokenType.BYTE).values()
+    if special.unknown is None and not {*byte_tokens} >= _BYTE_TOKENS:
+        raise ExportError(f"{TYPES}: the vocabulary has neither a token for each byte nor an unknown token")
     adds_space = metadata.flag(ADD_SPACE_PREFIX) is not False
     normalizer, pre_tokenizer = _space_rules(vocabulary, adds_space=adds_space)
     unknown = None if special.unknown is None else vocabulary.tokens[special.unknown]
@@ -45,7 +47,7 @@ def sentencepiece_json(metadata: Metadata, vocabulary: Vocabulary, special: Spec
         processor=post_processor(special, vocabulary),
         decoder={"type": "Sequence", "decoders": [*_DECODING, *([_STRIP_SPACE] if adds_space else [])]},
         model=byte_pair_model(
-            vocabulary, merges_by_score(vocabulary, scores), unknown=unknown, falls_back_to_bytes=has_bytes
+            vocabulary, merges_by_score(vocabulary, scores), unknown=unknown, falls_back_to_bytes=bool(byte_tokens)
         ),
     )
 
@@ -95,15 +97,9 @@ def _space_rules(vocabulary: Vocabulary, *, adds_space: bool) -> tuple[Json, Jso
 
 
 def _tokens_before_stripped_space(metadata: Metadata, vocabulary: Vocabulary) -> frozenset[int]:
-    """Phi-3's control tokens take the white space after them. A GGUF file does not say so; llama.cpp knows the name."""
+    """Phi-3's control tokens take the white space after them, which a GGUF file says only by the model's name."""
     name = (metadata.text(MODEL_NAME) or "").lower()
-    if "phi-3" not in name and "phi3" not in name:
+    if metadata.text(ARCHITECTURE) != "phi3" and "phi-3" not in name and "phi3" not in name:
         return frozenset()
-    return frozenset(_all_but(vocabulary.of_type(TokenType.CONTROL, TokenType.USER_DEFINED), _PHI3_KEEPS_SPACE_AFTER))
-
-
-_PHI3_KEEPS_SPACE_AFTER = ("<unk>", "<s>", "<|endoftext|>")
-
-
-def _all_but(tokens: Mapping[int, str], excluded: Sequence[str]) -> Sequence[int]:
-    return [token_id for token_id, token in tokens.items() if token not in excluded]
+    matched_whole = vocabulary.of_type(TokenType.CONTROL, TokenType.USER_DEFINED)
+    return frozenset(token_id for token_id, token in matched_whole.items() if token not in _PHI3_KEEPS_SPACE_AFTER)

@@ -30,17 +30,15 @@ _ENDS_OF_TURN = frozenset(
         "<|call|>",
         "<end_of_turn>",
         "<end_of_utterance>",
-        "<eos>",
-        "</s>",
-        "<EOT>",
-        "[EOT]",
-        "[EOS]",
         "<\uff5cend\u2581of\u2581sentence\uff5c>",
     }
 )
-"""Control tokens that end the turn of the model in one chat format or another."""
+"""Tokens that end the turn of the model in one chat format or another; control tokens even where a file differs."""
+_ENDS_OF_TURN_OR_TEXT = frozenset({"<eos>", "</s>", "<EOT>", "[EOT]", "[EOS]"})
+"""The same, unless the file says that the token is normal text."""
 _HARMONY = frozenset({"<|return|>", "<|call|>"})
 """Where both exist, `<|end|>` ends a message within the turn."""
+_MATCHED_WHOLE = (TokenType.CONTROL, TokenType.USER_DEFINED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +94,11 @@ def read_special_tokens(metadata: Metadata, *, has_llama_defaults: bool, adds_bo
 
 
 def _ends_by_text(metadata: Metadata, tokens: Sequence[str]) -> Iterator[int]:
-    types = metadata.integers(TYPES) or ()
+    types = metadata.integers(TYPES) or [TokenType.NORMAL] * len(tokens)
     found = {
         token: token_id
         for token_id, (token, token_type) in enumerate(zip(tokens, types, strict=False))
-        if token in _ENDS_OF_TURN and token_type in (TokenType.CONTROL, TokenType.USER_DEFINED)
+        if token in _ENDS_OF_TURN or (token in _ENDS_OF_TURN_OR_TEXT and token_type in _MATCHED_WHOLE)
     }
     if found.keys() >= _HARMONY:
         found.pop("<|end|>", None)
