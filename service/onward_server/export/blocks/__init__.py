@@ -1,0 +1,1 @@
+"""Decodes stored blocks of weights, and quantizes weights into blocks."""
