@@ -36,13 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if misspelled := misspelled_client_variables():
             sys.stderr.writelines(f"onward: {problem}\n" for problem in misspelled)
             return ExitCode.WRONG_USAGE
-        if parsed.command == "pull":
-            from onward_server.cli import pull  # noqa: PLC0415  imports huggingface-hub
-
-            return pull.run(parsed)
-        from onward_server.cli import client  # noqa: PLC0415  imports gRPC
-
-        return client.run(parsed)
+        return _run(parsed)
     except StartupError as error:  # of the variables that huggingface-hub reads when it is imported
         sys.stderr.write(f"onward: {error}\n")
         return ExitCode.FAILED
@@ -52,12 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_unwritable_stderr()
 
 
+def _run(parsed: argparse.Namespace) -> int:
+    if parsed.command == "pull":
+        from onward_server.cli import pull  # noqa: PLC0415  imports huggingface-hub
+
+        return pull.run(parsed)
+    if parsed.command == "export":
+        from onward_server.cli import export  # noqa: PLC0415  imports onnx and gguf
+
+        return export.run(parsed)
+    from onward_server.cli import client  # noqa: PLC0415  imports gRPC
+
+    return client.run(parsed)
+
+
 def _parser(settings: ClientSettings) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onward", description="Completions from language models, over gRPC.")
     parser.add_argument("--version", action="version", version=f"onward {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("serve", help="serve models; `onward serve --help` lists the settings")
     arguments.add_pull(commands.add_parser("pull", help="download models from the Hugging Face hub"))
+    arguments.add_export(commands.add_parser("export", help="write a checkpoint or GGUF file as an ONNX folder"))
     arguments.add_complete(commands.add_parser("complete", help="complete a prompt"), settings)
     arguments.add_models(commands.add_parser("models", help="list the models that the server serves"), settings)
     arguments.add_health(commands.add_parser("health", help="check that the server accepts requests"), settings)

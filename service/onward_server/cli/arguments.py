@@ -1,8 +1,10 @@
 """The flags of all commands but `serve`."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
+from textwrap import dedent
 
+from onward_server.export.precision import DEFAULT_PRECISION, PRECISIONS
 from onward_server.sampling import PARAMETERS
 from onward_server.settings.client import ClientSettings
 
@@ -19,6 +21,34 @@ def add_pull(parser: ArgumentParser) -> None:
         nargs="+",
         metavar="OWNER/NAME[@REVISION][:VARIANT]",
         help="a repository; REVISION is a branch, tag or commit, VARIANT a precision such as `q4`, a folder or a file",
+    )
+
+
+def add_export(parser: ArgumentParser) -> None:
+    """Adds the arguments of `onward export`."""
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.description = dedent("""\
+        Writes a model as an ONNX folder that `onward serve` and onnxruntime-genai run. Prints the folder to stdout and
+        the progress to stderr. The folder appears when it is complete; an export that fails leaves nothing behind.""")
+    parser.epilog = dedent("""\
+        example:
+          onward export ~/models/Qwen3-0.6B models/qwen3 --precision int8
+          onward serve --model models/qwen3
+
+        docs/models.md lists the model families and the GGUF block types that can be exported.""")
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="a checkpoint folder with config.json and safetensors files, or a GGUF file",
+    )
+    parser.add_argument("output", type=Path, metavar="OUT", help="the folder to create; it may exist if it is empty")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=DEFAULT_PRECISION,
+        help="how weights are stored; fp16 also computes in float16. int8 and int4 keep blocks of integers that a GGUF "
+        "file has, where they fit. Default: %(default)s",
     )
 
 

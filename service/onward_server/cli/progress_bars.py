@@ -1,4 +1,4 @@
-"""Progress bars of downloads on a terminal."""
+"""Progress bars of downloads and exports on a terminal."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from onward_server.model.source.remote_file import RemoteFile
 
 
 class ProgressBars:
-    """A bar on stderr for each file."""
+    """A bar on stderr for each file, and for the weights of an export."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         """Writes sentences with `say`, above the bar."""
@@ -25,16 +25,26 @@ class ProgressBars:
 
     @contextmanager
     def transfer(self, file: RemoteFile, start: int) -> Generator[Advance]:
-        """Shows the bar while the block runs; it stays afterwards."""
-        columns, lines = os.get_terminal_size(sys.stderr.fileno())
-        with tqdm(
-            desc=file.path,
-            total=file.num_bytes,
-            initial=start,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1024,
-            ncols=columns or 80,  # pseudo-terminals may have no size, and tqdm would show nothing
-            nrows=lines or 24,
-        ) as bar:
+        """Shows the bar of a file while the block runs; it stays afterwards."""
+        with _bar(file.path, file.num_bytes, start) as bar:
             yield bar.update
+
+    @contextmanager
+    def weights(self, num_bytes: int) -> Generator[Advance]:
+        """Shows the bar of all weights while the block runs; it stays afterwards."""
+        with _bar("weights", num_bytes, 0) as bar:
+            yield bar.update
+
+
+def _bar(name: str, num_bytes: int, start: int) -> tqdm:
+    columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    return tqdm(
+        desc=name,
+        total=num_bytes,
+        initial=start,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        ncols=columns or 80,  # pseudo-terminals may have no size, and tqdm would show nothing
+        nrows=lines or 24,
+    )

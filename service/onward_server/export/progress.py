@@ -3,14 +3,11 @@
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from onward_server.model.source.pull_progress import size
+from onward_server.model.source.pull_progress import Advance, size
 
 _LINE_EVERY_S = 10.0
-
-Advance: TypeAlias = Callable[[int], None]
-"""Adds the number of bytes that were written."""
 
 
 class ExportProgress(Protocol):

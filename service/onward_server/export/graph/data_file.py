@@ -35,6 +35,11 @@ class DataFile:
             end = offsets[part.name] + part.num_bytes
         return cls(weights=weights, offsets=offsets, num_bytes=end)
 
+    @property
+    def content_bytes(self) -> int:
+        """Size of all parts, without the gaps between them."""
+        return sum(part.num_bytes for weight in self.weights for part in weight.parts)
+
     def initializer(self, part: Part) -> TensorProto:
         """An initializer that refers to the file."""
         tensor = TensorProto(

@@ -36,6 +36,16 @@ class Graph:
         """The weights, in the order in which they were added."""
         return list(self._weights.values())
 
+    @property
+    def input_names(self) -> Sequence[str]:
+        """The names of the inputs that have no default."""
+        return [value.name for value in self._inputs]
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The types of all nodes."""
+        return frozenset(node.op_type for node in self._nodes)
+
     def input(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
         """Declares a model input; a string names a symbolic dimension."""
         self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))

@@ -1,10 +1,11 @@
 """Checks what an export is given, and writes a decoder as model.onnx and model.onnx.data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from onnx import helper
 
 from onward_server.errors import ExportError
 from onward_server.export.decoder_config import DecoderConfig
@@ -44,11 +45,31 @@ class DecoderPlan:
         return cls(graph, DataFile.of(graph.weights))
 
     @property
+    def inputs(self) -> Sequence[str]:
+        """The inputs of the graph that have no default."""
+        return self._graph.input_names
+
+    @property
+    def shares_cache(self) -> bool:
+        """Whether new keys and values can be written behind the old ones, in the same memory."""
+        return "GroupQueryAttention" in self._graph.operators
+
+    @property
     def num_bytes(self) -> int:
-        """Size of the data file, nearly: what `write` reports when it has finished is a little less."""
+        """Size of the data file."""
         return self._data.num_bytes
 
-    def write(self, folder: Path, advance: Callable[[int], None] = lambda _: None) -> None:
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all weights: what `write` reports in all."""
+        return self._data.content_bytes
+
+    def write(
+        self,
+        folder: Path,
+        advance: Callable[[int], None] = lambda _: None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Writes the data file, and then the graph.
 
         A range of rows is in memory at a time.
@@ -56,9 +77,11 @@ class DecoderPlan:
         Args:
             folder: An existing folder.
             advance: Called with the number of bytes after each piece of the data file.
+            metadata: Properties of the model, which tools show.
         """
         self._data.write(folder / DATA_FILE, advance)
         model = self._graph.model("decoder", self._data.initializer)
+        helper.set_model_props(model, dict(metadata or {}))
         (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
 
     def embedded(self) -> bytes:

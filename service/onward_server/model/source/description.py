@@ -64,17 +64,24 @@ class Description:
         genai_model, genai_search = _object(genai.get("model")), _object(genai.get("search"))
         generation = read_json_object(folder / "generation_config.json")
         tokenizer = read_json_object(folder / "tokenizer_config.json")
-        token_ids = frozenset(
-            token_id
-            for source in (generation, config, genai_model)
-            for token_id in _token_ids(folder, source.get("eos_token_id"))
-        )
         return cls(
             config=_with_common_names({**_object(genai_model.get("decoder")), **config}),
             context_length=_context_length(folder, genai_model, config, genai_search, tokenizer),
-            eos_token_ids=token_ids or frozenset(_end_of_tokenizer(tokenizer)),
+            eos_token_ids=_eos_token_ids(folder, (generation, config, genai_model), tokenizer),
             default_sampling=_default_sampling(folder, generation or genai_search),
         )
+
+
+def read_eos_token_ids(folder: Path) -> frozenset[int]:
+    """The tokens that end a sequence, according to files other than genai_config.json.
+
+    Raises:
+        ModelFolderError: A file is malformed.
+    """
+    generation, config, tokenizer = (
+        read_json_object(folder / name) for name in ("generation_config.json", "config.json", "tokenizer_config.json")
+    )
+    return _eos_token_ids(folder, (generation, _text_part(config)), tokenizer)
 
 
 def decoder_named_by(genai_config: Path) -> str | None:
@@ -135,6 +142,11 @@ def _checked_length(folder: Path, key: str, value: int) -> int:
             f"{folder}: {key} is {value}, outside [2, {_MAX_INT32}]; correct it in config.json or genai_config.json"
         )
     return value
+
+
+def _eos_token_ids(folder: Path, sources: Sequence[JsonObject], tokenizer: JsonObject) -> frozenset[int]:
+    token_ids = frozenset(token_id for source in sources for token_id in _token_ids(folder, source.get("eos_token_id")))
+    return token_ids or frozenset(_end_of_tokenizer(tokenizer))
 
 
 def _token_ids(folder: Path, value: object) -> Iterator[int]:

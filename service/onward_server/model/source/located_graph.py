@@ -51,7 +51,7 @@ class LocatedGraph:
             folders = [location.parent, location.absolute().parent.parent]
             choice = choice_of_file(location.name, list_files(location.parent, max_depth=1))
             return cls(path=location, folder=_most_descriptive(folders), choice=choice)
-        root = _snapshot(location)
+        root = snapshot_in_cache(location)
         files = list_files(root)
         _require_one_repository(root, files)
         choice = choose_graph(
@@ -100,7 +100,7 @@ def _require_onnx_file(path: Path, *, source: Path) -> None:
         raise ModelFolderError(other_file(path))
 
 
-def _snapshot(folder: Path) -> Path:
+def snapshot_in_cache(folder: Path) -> Path:
     """The snapshot that `main` names, or the only one, if the folder is a repository in the Hugging Face cache."""
     snapshots = folder / "snapshots"
     if not (snapshots.is_dir() and (folder / "refs").is_dir()):

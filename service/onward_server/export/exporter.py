@@ -1,0 +1,75 @@
+"""Exports a checkpoint or a GGUF file: opens and checks the source, and writes the folder."""
+
+from pathlib import Path
+
+from onward_server.errors import ExportError, ModelFolderError
+from onward_server.export.graph.plan import MODEL_FILE, DecoderPlan
+from onward_server.export.opening import open_source
+from onward_server.export.output.genai_config import write_genai_config
+from onward_server.export.output.staging import require_space, staged, usable_output
+from onward_server.export.precision import Precision
+from onward_server.export.progress import ExportProgress
+from onward_server.export.source import Source
+from onward_server.model.source.access import is_present, list_files
+from onward_server.model.source.description import Description
+from onward_server.model.source.other_formats import absence_of_tokenizer
+from onward_server.model.tokenizer import Tokenizer
+from onward_server.version import VERSION
+
+_DESCRIPTION_BYTES = 64 << 20
+"""Room on the disk for everything but the weights."""
+
+
+def export_model(source: Path, output: Path, precision: Precision, progress: ExportProgress) -> int:
+    """Writes a model as a folder that can be served, and returns the size of its files in bytes.
+
+    The folder appears when it is complete. Two exports of one source are equal byte for byte.
+
+    Args:
+        source: A checkpoint folder or a GGUF file.
+        output: The folder to create. It may exist if it is empty.
+        precision: How weights are stored.
+        progress: Shows what is done.
+
+    Raises:
+        StartupError: The source cannot be exported, which is checked before anything is written; or the folder cannot
+            be written, and nothing of it was kept.
+    """
+    folder = usable_output(output)
+    if folder.is_relative_to(source.resolve()):
+        raise ExportError(f"{output} is in {source}, which would be exported into itself; name a folder outside it")
+    return export_source(open_source(source), source, folder, precision, progress)
+
+
+def export_source(source: Source, path: Path, output: Path, precision: Precision, progress: ExportProgress) -> int:
+    """Like `export_model`, of a source that was opened at `path`, to an output of `usable_output`."""
+    plan = DecoderPlan.of(source.config, source.tensors, precision)
+    require_space(output, plan.num_bytes + _DESCRIPTION_BYTES)
+    with staged(output) as folder:
+        _describe(source, path, folder, plan, progress)
+        with progress.weights(plan.weight_bytes) as advance:
+            plan.write(folder, advance, _provenance(path, precision))
+        return sum(list_files(folder).values())
+
+
+def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan, progress: ExportProgress) -> None:
+    """Writes the descriptions, and reads them as a server will."""
+    source.write_descriptions(folder)
+    try:
+        write_genai_config(folder, source.config, graph=MODEL_FILE, inputs=plan.inputs, shares_cache=plan.shares_cache)
+        Description.read(folder)
+        if is_present(folder / "tokenizer.json"):
+            Tokenizer.load(folder, num_logits=source.config.vocab_size)
+            return
+    except ModelFolderError as error:
+        raise ExportError(str(error).replace(str(folder), str(path))) from error
+    names = list_files(path, max_depth=1) if path.is_dir() else ()
+    progress.note(absence_of_tokenizer(names, source=str(path), output=str(path)))
+
+
+def _provenance(path: Path, precision: Precision) -> dict[str, str]:
+    """What the graph says about its making. Without dates, so that two exports of one source are equal."""
+    absolute = path.resolve()
+    is_snapshot = absolute.parent.name == "snapshots"  # in the Hugging Face cache: models--OWNER--NAME/snapshots/COMMIT
+    name = f"{absolute.parents[1].name}@{absolute.name}" if is_snapshot else absolute.name
+    return {"onward.source": name, "onward.precision": precision, "onward.version": VERSION}
