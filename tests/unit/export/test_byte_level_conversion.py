@@ -88,6 +88,7 @@ def test_a_converted_tokenizer_encodes_and_decodes_as_the_original_does(name: st
         ("viking", "a 12", "a|·|1|2"),
         ("minicpm5", "a 1234", "a|·|123|4"),
         ("tiny_aya", "a 1234567", "a|·|1|234|567"),
+        ("superbpe", "ab 1234567 c", "ab·|1|234|567|·c"),
         ("seed-coder", "a!!\n b", "a|!!|¶|·b"),
         ("bailingmoe", "'ll \n\n", "'ll|·¶¶"),
         ("youtu", "한국 ＡＢ漢字12", "한국|·ＡＢ|漢字|1|2"),  # noqa: RUF001  (full-width letters)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from onward_server.errors import ExportError
-from onward_server.export.tokenizers.metadata import MERGES, Metadata
+from onward_server.export.tokenizers.metadata import MERGES, TokenizerMetadata
 from onward_server.export.tokenizers.pre_tokenizers import PreTokenizer
 from onward_server.export.tokenizers.special_tokens import SpecialTokens
 from onward_server.export.tokenizers.tokenizer_json import (
@@ -20,7 +20,7 @@ _DECODER: JsonObject = {"type": "ByteLevel", "add_prefix_space": True, "trim_off
 
 
 def byte_level_json(
-    metadata: Metadata, vocabulary: Vocabulary, special: SpecialTokens, pre_tokenizer: PreTokenizer
+    metadata: TokenizerMetadata, vocabulary: Vocabulary, special: SpecialTokens, pre_tokenizer: PreTokenizer
 ) -> str:
     """Returns the tokenizer.json.
 
@@ -38,7 +38,7 @@ def byte_level_json(
     )
 
 
-def _merges(metadata: Metadata, tokens: Collection[str]) -> Sequence[Merge]:
+def _merges(metadata: TokenizerMetadata, tokens: Collection[str]) -> Sequence[Merge]:
     texts = metadata.texts(MERGES)
     if texts is None:
         raise ExportError(f"{MERGES}: missing; a tokenizer of the model gpt2 needs it")

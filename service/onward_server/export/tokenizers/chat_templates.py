@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 
 from onward_server.errors import ExportError
-from onward_server.export.tokenizers.metadata import CHAT_TEMPLATE, Metadata
+from onward_server.export.tokenizers.metadata import CHAT_TEMPLATE, TokenizerMetadata
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def chat_template_files(metadata: Metadata) -> Mapping[str, str]:
+def chat_template_files(metadata: TokenizerMetadata) -> Mapping[str, str]:
     """The templates by the path of their file, without empty ones.
 
     Raises:

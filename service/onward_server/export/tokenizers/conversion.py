@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from onward_server.errors import ExportError
 from onward_server.export.tokenizers.byte_level import byte_level_json
 from onward_server.export.tokenizers.chat_templates import chat_template_files
-from onward_server.export.tokenizers.metadata import MODEL, PRE_TOKENIZER, Metadata
+from onward_server.export.tokenizers.metadata import MODEL, PRE_TOKENIZER, TokenizerMetadata
 from onward_server.export.tokenizers.pre_tokenizers import pre_tokenizer_named
 from onward_server.export.tokenizers.sentencepiece import sentencepiece_json
 from onward_server.export.tokenizers.special_tokens import SpecialTokens, read_special_tokens
@@ -35,7 +35,7 @@ def convert_tokenizer(metadata: Mapping[str, object]) -> ConvertedTokenizer:
     Raises:
         ExportError: The kind of tokenizer is not supported, or the metadata contradict themselves.
     """
-    values = Metadata(metadata)
+    values = TokenizerMetadata(metadata)
     templates = chat_template_files(values)
     match model := values.text(MODEL):
         case "gpt2":

@@ -32,7 +32,7 @@ _MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
+class TokenizerMetadata:
     """The metadata of a GGUF file. Each method raises `ExportError` if a value has the wrong type."""
 
     values: Mapping[str, object]

@@ -14,6 +14,8 @@ DIGIT = r"\p{N}"
 THREE_DIGITS = r"\p{N}{1,3}"
 DIGITS = r"\p{N}+"
 DECIMAL_TRIPLE = "[0-9][0-9][0-9]"
+BEFORE_DIGIT_TRIPLES = r"(?=(\d{3})+(?!\d))"
+"""Matches between digits, to group them in threes from the right."""
 LINE_BREAK = "[\r\n]"
 TRAILING_SPACE = r"\s+$"
 

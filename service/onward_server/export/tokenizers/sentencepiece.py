@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from onward_server.errors import ExportError
-from onward_server.export.tokenizers.metadata import ADD_SPACE_PREFIX, ARCHITECTURE, MODEL_NAME, SCORES, TYPES, Metadata
+from onward_server.export.tokenizers.metadata import (
+    ADD_SPACE_PREFIX,
+    ARCHITECTURE,
+    MODEL_NAME,
+    SCORES,
+    TYPES,
+    TokenizerMetadata,
+)
 from onward_server.export.tokenizers.special_tokens import SpecialTokens
 from onward_server.export.tokenizers.tokenizer_json import (
     Merge,
@@ -27,7 +34,7 @@ _BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 _STRIP_SPACE: JsonObject = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
 
 
-def sentencepiece_json(metadata: Metadata, vocabulary: Vocabulary, special: SpecialTokens) -> str:
+def sentencepiece_json(metadata: TokenizerMetadata, vocabulary: Vocabulary, special: SpecialTokens) -> str:
     """Returns the tokenizer.json. Takes a few seconds for 262,144 tokens.
 
     Raises:
@@ -74,7 +81,7 @@ def merges_by_score(vocabulary: Vocabulary, scores: Sequence[float]) -> list[Mer
     return [merge[-1] for merge in merges]
 
 
-def _scores(metadata: Metadata, num_tokens: int) -> Sequence[float]:
+def _scores(metadata: TokenizerMetadata, num_tokens: int) -> Sequence[float]:
     scores = metadata.numbers(SCORES)
     if scores is None:
         raise ExportError(f"{SCORES}: missing; a tokenizer of the model llama needs it")
@@ -96,7 +103,7 @@ def _space_rules(vocabulary: Vocabulary, *, adds_space: bool) -> tuple[Json, Jso
     return {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": _SPACE}, _SPACES_TO_MARKERS]}, None
 
 
-def _tokens_before_stripped_space(metadata: Metadata, vocabulary: Vocabulary) -> frozenset[int]:
+def _tokens_before_stripped_space(metadata: TokenizerMetadata, vocabulary: Vocabulary) -> frozenset[int]:
     """Phi-3's control tokens take the white space after them, which a GGUF file says only by the model's name."""
     name = (metadata.text(MODEL_NAME) or "").lower()
     if metadata.text(ARCHITECTURE) != "phi3" and "phi-3" not in name and "phi3" not in name:

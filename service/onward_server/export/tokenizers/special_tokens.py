@@ -14,7 +14,7 @@ from onward_server.export.tokenizers.metadata import (
     PADDING_ID,
     TYPES,
     UNKNOWN_ID,
-    Metadata,
+    TokenizerMetadata,
 )
 from onward_server.export.tokenizers.vocabulary import TokenType, require_tokens
 
@@ -60,7 +60,7 @@ class SpecialTokens:
         return frozenset(token_id for token_id in (*named, *self.ends) if token_id is not None)
 
 
-def read_special_tokens(metadata: Metadata, *, has_llama_defaults: bool, adds_bos: bool) -> SpecialTokens:
+def read_special_tokens(metadata: TokenizerMetadata, *, has_llama_defaults: bool, adds_bos: bool) -> SpecialTokens:
     """Reads the special tokens.
 
     Args:
@@ -93,7 +93,7 @@ def read_special_tokens(metadata: Metadata, *, has_llama_defaults: bool, adds_bo
     )
 
 
-def _ends_by_text(metadata: Metadata, tokens: Sequence[str]) -> Iterator[int]:
+def _ends_by_text(metadata: TokenizerMetadata, tokens: Sequence[str]) -> Iterator[int]:
     types = metadata.integers(TYPES) or [TokenType.NORMAL] * len(tokens)
     found = {
         token: token_id
@@ -105,7 +105,7 @@ def _ends_by_text(metadata: Metadata, tokens: Sequence[str]) -> Iterator[int]:
     yield from found.values()
 
 
-def _adds(metadata: Metadata, key: str, id_key: str, token_id: int | None, *, default: bool) -> bool:
+def _adds(metadata: TokenizerMetadata, key: str, id_key: str, token_id: int | None, *, default: bool) -> bool:
     adds = metadata.flag(key)
     if adds and token_id is None:
         raise ExportError(f"{key}: true, but the file has no {id_key}")

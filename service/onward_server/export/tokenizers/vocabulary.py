@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from onward_server.errors import ExportError
-from onward_server.export.tokenizers.metadata import TOKENS, TYPES, Metadata
+from onward_server.export.tokenizers.metadata import TOKENS, TYPES, TokenizerMetadata
 
 _MAX_TOKEN_LENGTH = 1 << 14
 
@@ -41,7 +41,9 @@ class Vocabulary:
         return {token_id: token for token_id, token in self.tokens.items() if self.types[token_id] in types}
 
 
-def read_vocabulary(metadata: Metadata, special_ids: AbstractSet[int], *, spaces_are_marked: bool) -> Vocabulary:
+def read_vocabulary(
+    metadata: TokenizerMetadata, special_ids: AbstractSet[int], *, spaces_are_marked: bool
+) -> Vocabulary:
     """Reads the tokens and their types.
 
     Args:
@@ -66,7 +68,7 @@ def read_vocabulary(metadata: Metadata, special_ids: AbstractSet[int], *, spaces
     return Vocabulary(tokens=kept, types={i: types[i] for i in kept}, size=len(texts))
 
 
-def require_tokens(metadata: Metadata) -> Sequence[str]:
+def require_tokens(metadata: TokenizerMetadata) -> Sequence[str]:
     """The texts of all tokens.
 
     Raises:
@@ -81,7 +83,7 @@ def require_tokens(metadata: Metadata) -> Sequence[str]:
     return texts
 
 
-def _types(metadata: Metadata, num_tokens: int, special_ids: AbstractSet[int]) -> list[TokenType]:
+def _types(metadata: TokenizerMetadata, num_tokens: int, special_ids: AbstractSet[int]) -> list[TokenType]:
     numbers = metadata.integers(TYPES)
     if numbers is None:
         numbers = [TokenType.NORMAL] * num_tokens
