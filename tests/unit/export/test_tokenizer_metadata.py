@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onward_server.completion.prompt.template_sources import folder_templates
 from onward_server.errors import ExportError
 from onward_server.export.tokenizers.conversion import convert_tokenizer
 from onward_server.model.tokenizer import Tokenizer
@@ -76,6 +77,7 @@ def llama(**values: object) -> dict[str, object]:
         (gpt2(eom_token_id="3"), "eom_token_id: '3' is not a token id"),
         (gpt2(unknown_token_id=True), "unknown_token_id: True is not a token id"),
         (gpt2(padding_token_id=1.0), "padding_token_id: 1.0 is not a token id"),
+        (gpt2(tokens=["a", "b", "ab", ""], bos_token_id=3), "bos_token_id: 3 is an empty token"),
         (gpt2(add_bos_token=True), "add_bos_token: true, but the file has no tokenizer.ggml.bos_token_id"),
         (gpt2(add_eos_token=True), "add_eos_token: true, but the file has no tokenizer.ggml.eos_token_id"),
         (gpt2(add_bos_token="yes"), "add_bos_token: 'yes' is not a boolean"),
@@ -173,12 +175,13 @@ def test_an_unused_token_that_the_file_names_is_kept() -> None:
     assert converted.pad_token_id == 3
 
 
-def test_chat_templates_become_files_that_the_server_reads() -> None:
-    templates = {"tokenizer.chat_template": "{{ messages }}", "tokenizer.chat_template.tool_use": "{{ tools }}"}
-    files = convert_tokenizer(gpt2() | templates).files
-    assert files["chat_template.jinja"] == "{{ messages }}"
-    assert files["additional_chat_templates/tool_use.jinja"] == "{{ tools }}"
-    assert "chat_template" not in files["tokenizer_config.json"]
+def test_the_server_reads_the_chat_templates(tmp_path: Path) -> None:
+    templates = {
+        "tokenizer.chat_template": "{{ messages }}\n",
+        "tokenizer.chat_template.tool_use": "{{ tools }} 日本",
+    }
+    convert_tokenizer(gpt2() | templates).write(tmp_path)
+    assert folder_templates(tmp_path) == {"default": "{{ messages }}\n", "tool_use": "{{ tools }} 日本"}
 
 
 def test_empty_chat_templates_are_left_out() -> None:
@@ -193,8 +196,7 @@ def test_the_server_loads_the_files(kind: str, tmp_path: Path) -> None:
         if kind == "gpt2"
         else pieces_metadata(sample_tokenizers.bare_pieces(), add_space_prefix=False, eos_token_id=1)
     )
-    for name, content in convert_tokenizer(metadata).files.items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
+    convert_tokenizer(metadata).write(tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     text = "Two cats, 12 dogs\n\n    and 日本語 😀"
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids, keep_special_tokens=True) == text

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from onward_server.errors import ExportError
 from onward_server.export.tokenizers.byte_level import byte_level_json
@@ -24,6 +25,17 @@ class ConvertedTokenizer:
     eos_token_ids: tuple[int, ...]
     """Every token that ends the output of the model; the end of a sequence is first."""
     pad_token_id: int | None
+
+    def write(self, folder: Path) -> None:
+        """Writes the files into a folder that exists.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content, encoding="utf-8")
 
 
 def convert_tokenizer(metadata: Mapping[str, object]) -> ConvertedTokenizer:

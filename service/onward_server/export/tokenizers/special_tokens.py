@@ -74,23 +74,30 @@ def read_special_tokens(metadata: TokenizerMetadata, *, has_llama_defaults: bool
     tokens = require_tokens(metadata)
 
     def named(key: str, default: str) -> int | None:
-        token_id = metadata.token_id(key, len(tokens))
+        token_id = _token_id(metadata, key, tokens)
         if token_id is None and has_llama_defaults and default in tokens[:3]:
             return tokens.index(default)
         return token_id
 
     bos, eos = named(BOS_ID, "<s>"), named(EOS_ID, "</s>")
-    others = [metadata.token_id(key, len(tokens)) for key in (EOT_ID, EOM_ID)]
+    others = [_token_id(metadata, key, tokens) for key in (EOT_ID, EOM_ID)]
     ends = [token_id for token_id in (eos, *others) if token_id is not None]
     return SpecialTokens(
         bos=bos,
         eos=eos,
         unknown=named(UNKNOWN_ID, "<unk>"),
-        padding=metadata.token_id(PADDING_ID, len(tokens)),
+        padding=_token_id(metadata, PADDING_ID, tokens),
         ends=tuple(dict.fromkeys([*ends, *_ends_by_text(metadata, tokens)])),
         adds_bos=_adds(metadata, ADD_BOS, BOS_ID, bos, default=adds_bos),
         adds_eos=_adds(metadata, ADD_EOS, EOS_ID, eos, default=False),
     )
+
+
+def _token_id(metadata: TokenizerMetadata, key: str, tokens: Sequence[str]) -> int | None:
+    token_id = metadata.token_id(key, len(tokens))
+    if token_id is not None and not tokens[token_id]:
+        raise ExportError(f"{key}: {token_id} is an empty token")
+    return token_id
 
 
 def _ends_by_text(metadata: TokenizerMetadata, tokens: Sequence[str]) -> Iterator[int]:
