@@ -1,11 +1,11 @@
-"""The values of `--model`: a folder, an ONNX file or a repository of the Hugging Face hub, with an id and a variant."""
+"""The values of `--model`: a folder, a file or a repository of the Hugging Face hub, with an id and a variant."""
 
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-FORMS = "[ID=]FOLDER[:VARIANT], [ID=]FILE.onnx or [ID=]OWNER/NAME[@REVISION][:VARIANT]"
+FORMS = "[ID=]FOLDER[:VARIANT], [ID=]FILE.onnx, [ID=]FILE.gguf[:VARIANT] or [ID=]OWNER/NAME[@REVISION][:VARIANT]"
 """All forms, as shown in error texts."""
 
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -14,6 +14,7 @@ _HUB_NAME_START = re.compile(rf"{_WORD}/{_WORD}[@:]")
 _ADDRESS = re.compile(
     rf"(?:https?://)?(?:[\w.-]+\.)?(?:huggingface\.co|hf\.co)/({_WORD}/{_WORD})\S*|hf://({_WORD}/{_WORD})\S*"
 )
+_FILES = (".onnx", ".gguf", ".safetensors")
 _CACHED_REPOSITORY = re.compile(r"models--[^/]+?--(?P<name>[^/]+)(?:/snapshots/[^/]+(?:/onnx)?)?$")
 
 
@@ -37,9 +38,9 @@ class ModelReference:
 
     model_id: str
     location: Path | HubRepository
-    """A folder, an ONNX file, or a repository. A path that does not exist is kept; reading it says what is wrong."""
+    """A folder, a file, or a repository. A path that does not exist is kept; reading it says what is wrong."""
     variant: str | None = None
-    """Which graph of a folder or repository: a precision such as `q4`, a subfolder or a file; None: a rule chooses."""
+    """Which graph or GGUF file of a folder or repository, or the precision to export in; None: rules choose."""
 
     @classmethod
     def parse(cls, text: str) -> "ModelReference":
@@ -72,7 +73,7 @@ def _location_and_variant(place: str) -> tuple[Path | HubRepository, str | None]
     for colon in (index for index in reversed(range(len(place))) if place[index] == ":"):
         path, variant = place[:colon], place[colon + 1 :]
         if path and _exists(path):
-            if Path(path).is_file():
+            if Path(path).is_file() and not path.endswith(".gguf"):
                 raise ValueError(f"{place!r} has a variant after a file; name the file alone, or its folder")
             if not variant:
                 raise ValueError(f"{place!r} has no variant after the colon; use {path}:VARIANT or {path}")
@@ -84,7 +85,7 @@ def _repository_or_missing_path(place: str) -> tuple[Path | HubRepository, str |
     if address := _ADDRESS.fullmatch(place):
         raise ValueError(f"{place!r} is a URL; use the name of the repository, {address[1] or address[2]}")
     found = _HUB_NAME.fullmatch(place)
-    if found and not found["name"].endswith(".onnx"):
+    if found and not found["name"].endswith(_FILES):
         return HubRepository(owner=found["owner"], name=found["name"], revision=found["revision"]), found["variant"]
     if _HUB_NAME_START.match(place):
         raise ValueError(f"{place!r} neither exists here nor is OWNER/NAME[@REVISION][:VARIANT]")
@@ -92,9 +93,11 @@ def _repository_or_missing_path(place: str) -> tuple[Path | HubRepository, str |
 
 
 def _default_id(location: Path | HubRepository) -> str:
-    """The name of the repository or folder, with hyphens for white space; of `onnx`, that of the folder above."""
+    """The name of the repository, folder or GGUF file, with hyphens for white space; of `onnx`, the folder above."""
     if isinstance(location, HubRepository):
         return location.name
+    if location.suffix == ".gguf" and not location.is_dir():
+        return "-".join(location.stem.split())
     folder = location if location.suffix != ".onnx" or location.is_dir() else location.parent
     cached = _CACHED_REPOSITORY.search(folder.absolute().as_posix())
     if cached:

@@ -12,7 +12,12 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Contains folders and files that look like the other forms."""
     for folder in ("phi", "phi/onnx", "owner/name", "a:b", "my phi", "hub/models--Own--Nam.e/snapshots/1f3a/onnx"):
         (tmp_path / folder).mkdir(parents=True)
-    for file in ("phi/model.onnx", "phi/onnx/model_q4.onnx", "hub/models--Own--Nam.e/snapshots/1f3a/onnx/model.onnx"):
+    for file in (
+        "phi/my phi.Q4_K_M.gguf",
+        "phi/model.onnx",
+        "phi/onnx/model_q4.onnx",
+        "hub/models--Own--Nam.e/snapshots/1f3a/onnx/model.onnx",
+    ):
         (tmp_path / file).touch()
     (tmp_path / "phi/link").symlink_to("nothing")
     monkeypatch.chdir(tmp_path)
@@ -28,6 +33,10 @@ PATHS = {
     "phi:onnx/model_q4.onnx": ("phi", "phi", "onnx/model_q4.onnx"),
     "phi/model.onnx": ("phi", "phi/model.onnx", None),
     "phi/onnx/model_q4.onnx": ("phi", "phi/onnx/model_q4.onnx", None),
+    "phi/my phi.Q4_K_M.gguf": ("my-phi.Q4_K_M", "phi/my phi.Q4_K_M.gguf", None),
+    "x=phi/my phi.Q4_K_M.gguf:fp32": ("x", "phi/my phi.Q4_K_M.gguf", "fp32"),
+    "missing/phi.gguf": ("phi", "missing/phi.gguf", None),
+    "missing/model.safetensors": ("model.safetensors", "missing/model.safetensors", None),
     "phi/onnx": ("phi", "phi/onnx", None),
     "owner/name": ("name", "owner/name", None),
     "owner/name:fp16": ("name", "owner/name", "fp16"),
@@ -60,6 +69,7 @@ REPOSITORIES = {
     "x=onnx-community/Qwen3-0.6B-ONNX": ("x", None, None),
     "onnx-community/Qwen3-0.6B-ONNX:q4f16": ("Qwen3-0.6B-ONNX", None, "q4f16"),
     "onnx-community/Qwen3-0.6B-ONNX@refs/pr/3": ("Qwen3-0.6B-ONNX", "refs/pr/3", None),
+    "onnx-community/Qwen3-0.6B-ONNX:Q4_K_M": ("Qwen3-0.6B-ONNX", None, "Q4_K_M"),
     "x=onnx-community/Qwen3-0.6B-ONNX@v1.0:onnx/model.onnx": ("x", "v1.0", "onnx/model.onnx"),
 }
 
@@ -72,8 +82,10 @@ def test_a_name_of_the_hub_has_an_owner(text: str) -> None:
 
 
 WRONG = {
-    "": "'' names no model; use [ID=]FOLDER[:VARIANT], [ID=]FILE.onnx or [ID=]OWNER/NAME[@REVISION][:VARIANT]",
-    "x=": "'x=' names no model; use [ID=]FOLDER[:VARIANT], [ID=]FILE.onnx or [ID=]OWNER/NAME[@REVISION][:VARIANT]",
+    "": "'' names no model; use [ID=]FOLDER[:VARIANT], [ID=]FILE.onnx, [ID=]FILE.gguf[:VARIANT] or "
+    "[ID=]OWNER/NAME[@REVISION][:VARIANT]",
+    "x=": "'x=' names no model; use [ID=]FOLDER[:VARIANT], [ID=]FILE.onnx, [ID=]FILE.gguf[:VARIANT] or "
+    "[ID=]OWNER/NAME[@REVISION][:VARIANT]",
     "phi:": "'phi:' has no variant after the colon; use phi:VARIANT or phi",
     "phi/model.onnx:q4": "'phi/model.onnx:q4' has a variant after a file; name the file alone, or its folder",
     "o/n@": "'o/n@' neither exists here nor is OWNER/NAME[@REVISION][:VARIANT]",
