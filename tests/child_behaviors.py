@@ -32,6 +32,13 @@ def _speak(_: Sequence[str], __: bytes) -> bytes:
     return b"the result"
 
 
+def _report(arguments: Sequence[str], _: bytes) -> bytes:
+    with os.fdopen(int(arguments[-1]), "w", encoding="utf-8", buffering=1) as reports:
+        reports.writelines(f"line {number}\n" for number in range(int(arguments[1])))
+        reports.write("no line")
+    return b"the result"
+
+
 def _refuse(_: Sequence[str], __: bytes) -> bytes:
     raise ModelFolderError("the file is odd: caf\u00e9")
 
@@ -109,6 +116,7 @@ BEHAVIORS: Mapping[str, Callable[[Sequence[str], bytes], bytes]] = {
     "panic": _panic,
     "raise": _raise,
     "refuse": _refuse,
+    "report": _report,
     "segfault": _segfault,
     "sleep": _sleep,
     "speak": _speak,

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 
 from onward_server.model.bounded_child import NOT_STARTED, OUT_OF_MEMORY, REFUSED, Start, is_lack_of_memory
@@ -31,6 +31,7 @@ _BOOTSTRAP = (
 """Gives the child the parent's search path. So it finds the same packages in whatever way the parent found them."""
 _CHUNK_BYTES = 1 << 16
 _MAX_STDERR_BYTES = 1 << 16
+_MAX_REPORT_BYTES = 1 << 16
 _POLL_S = 0.1
 _COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 
@@ -77,7 +78,14 @@ class ChildRefused(ChildFailed):
     """Its module raised an OnwardError, whose message is this one's."""
 
 
-def run_bounded(module: str, arguments: Sequence[str], limits: Limits, *, data: bytes = b"") -> bytes:
+def run_bounded(
+    module: str,
+    arguments: Sequence[str],
+    limits: Limits,
+    *,
+    data: bytes = b"",
+    on_report: Callable[[str], None] | None = None,
+) -> bytes:
     """Returns `module.run_in_child(arguments, data)`, which a child process computes.
 
     It has the interpreter, search path and environment of this process, but ignores the variables of Python itself.
@@ -88,13 +96,15 @@ def run_bounded(module: str, arguments: Sequence[str], limits: Limits, *, data: 
         arguments: Short values, such as paths.
         limits: What the child may use.
         data: Contents that the child should not read again from a file, which may have changed.
+        on_report: Called for each line that the child reports while it runs. The child writes them to the descriptor
+            whose number is added to its arguments. What this function raises ends the child, and is raised here.
 
     Raises:
         ChildFailed: One of its subclasses says how the child ended.
     """
     deadline_s = time.monotonic() + limits.wall_s
-    with _started(module, arguments, limits) as child:
-        streams = _Streams(child, data)
+    with _reports(on_report) as reports, _started(module, arguments, limits, reports) as child:
+        streams = _Streams(child, data, reports)
         try:
             while streams.are_open:
                 streams.pass_on(min(_POLL_S, max(0.0, deadline_s - time.monotonic())))
@@ -110,12 +120,50 @@ def run_bounded(module: str, arguments: Sequence[str], limits: Limits, *, data: 
     raise _failure(status, bytes(streams.output), streams.messages.decode(errors="replace"), limits)
 
 
+class _Reports:
+    """A pipe on which a child reports lines of text."""
+
+    def __init__(self, on_report: Callable[[str], None]) -> None:
+        self._on_report = on_report
+        self._line = bytearray()
+        self.read_end, self.write_end = os.pipe()
+
+    def receive(self, chunk: bytes) -> None:
+        """Passes complete lines on."""
+        *lines, rest = (self._line + chunk).split(b"\n")
+        self._line = rest[:_MAX_REPORT_BYTES]
+        for line in lines:
+            self._on_report(line.decode(errors="replace"))
+
+    def close_write_end(self) -> None:
+        """Leaves that end to the child. So reading ends when the child does."""
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    def close(self) -> None:
+        self.close_write_end()
+        os.close(self.read_end)
+
+
 @contextlib.contextmanager
-def _started(module: str, arguments: Sequence[str], limits: Limits) -> Generator[subprocess.Popen[bytes]]:
+def _reports(on_report: Callable[[str], None] | None) -> Generator[_Reports | None]:
+    if on_report is None:
+        yield None
+        return
+    with contextlib.closing(_Reports(on_report)) as reports:
+        yield reports
+
+
+@contextlib.contextmanager
+def _started(
+    module: str, arguments: Sequence[str], limits: Limits, reports: _Reports | None
+) -> Generator[subprocess.Popen[bytes]]:
     """A running child, which is killed at the end of the block if it still runs."""
+    passed = [] if reports is None else [reports.write_end]
     start = Start(
         module=module,
-        arguments=list(arguments),
+        arguments=[*arguments, *map(str, passed)],
         parent=os.getpid(),
         memory_bytes=limits.memory_bytes,
         processor_s=limits.processor_s,
@@ -127,9 +175,12 @@ def _started(module: str, arguments: Sequence[str], limits: Limits) -> Generator
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=passed,
         start_new_session=True,  # Ctrl-C reaches this process alone, which then kills the child
     ) as child:
         try:
+            if reports is not None:
+                reports.close_write_end()
             yield child
         finally:
             child.kill()
@@ -138,7 +189,7 @@ def _started(module: str, arguments: Sequence[str], limits: Limits) -> Generator
 class _Streams:
     """The pipes to and from a child."""
 
-    def __init__(self, child: subprocess.Popen[bytes], data: bytes) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], data: bytes, reports: _Reports | None) -> None:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None
@@ -152,6 +203,9 @@ class _Streams:
         self._selector.register(child.stdin, selectors.EVENT_WRITE)
         self._selector.register(child.stdout, selectors.EVENT_READ)
         self._selector.register(child.stderr, selectors.EVENT_READ)
+        self._reports = reports
+        if reports is not None:
+            self._selector.register(reports.read_end, selectors.EVENT_READ)
 
     @property
     def are_open(self) -> bool:
@@ -161,15 +215,21 @@ class _Streams:
         """Waits for a pipe that is ready, and moves what it can."""
         for key, _ in self._selector.select(wait_s):
             pipe = key.fileobj
-            assert not isinstance(pipe, int)
             if pipe is self._stdin:
                 self._send()
             elif chunk := os.read(key.fd, _CHUNK_BYTES):
-                into = self.messages if pipe is self._stderr else self.output
-                into += chunk
-                del self.messages[:-_MAX_STDERR_BYTES]
+                self._receive(pipe, chunk)
             else:
                 self._selector.unregister(pipe)
+
+    def _receive(self, pipe: object, chunk: bytes) -> None:
+        if pipe is self._stderr:
+            self.messages += chunk
+            del self.messages[:-_MAX_STDERR_BYTES]
+        elif self._reports is not None and pipe == self._reports.read_end:
+            self._reports.receive(chunk)
+        else:
+            self.output += chunk
 
     def close(self) -> None:
         """Stops waiting for the pipes, which are the child's to close."""

@@ -34,6 +34,10 @@ def pipe(tmp_path: Path) -> Path:
     return tmp_path / "pipe"
 
 
+def open_descriptors() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
 def test_a_child_returns_what_its_function_returns() -> None:
     data = os.urandom(300_000)  # more than a pipe holds
     assert run_bounded(MODULE, ["echo", "caf\u00e9"], LIMITS, data=data) == "echo caf\u00e9".encode() + data
@@ -51,6 +55,23 @@ def test_what_libraries_print_is_logged_and_is_not_the_result(caplog: pytest.Log
         f"{MODULE}: a line on stdout",
         f"{MODULE}: a line on stderr",
     ]
+
+
+def test_complete_lines_that_a_child_reports_are_passed_on_as_text() -> None:
+    lines: list[str] = []
+    result = run_bounded(MODULE, ["report", "20000"], LIMITS, on_report=lines.append)  # more than a pipe holds
+    assert result == b"the result"
+    assert lines == [f"line {number}" for number in range(20_000)]
+
+
+def test_an_error_about_a_report_ends_the_child_and_closes_the_pipe() -> None:
+    def fail(line: str) -> None:
+        raise ValueError(line)
+
+    before = open_descriptors()
+    with pytest.raises(ValueError, match=r"^line 0$"):
+        run_bounded(MODULE, ["report", "1000000000"], LIMITS, on_report=fail)
+    assert open_descriptors() == before
 
 
 @pytest.mark.parametrize(
