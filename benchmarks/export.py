@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report import write_result
-from onward_server.export.precision import PRECISIONS
+from onward_server.model.exporting.precision import PRECISIONS
 from testing.random_checkpoint import llama_config, write_llama_checkpoint
 
 _MIB = 2**20

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from textwrap import dedent
 
-from onward_server.export.precision import DEFAULT_PRECISION, PRECISIONS
+from onward_server.model.exporting.precision import DEFAULT_PRECISION, PRECISIONS
 from onward_server.sampling import PARAMETERS
 from onward_server.settings.client import ClientSettings
 

@@ -16,7 +16,7 @@ from onward_server.cli.standard_streams import drop_unwritable_stdout
 from onward_server.errors import StartupError
 from onward_server.exit_code import ExitCode
 from onward_server.export.exporter import export_model
-from onward_server.export.progress import ExportLines
+from onward_server.model.exporting.progress import ExportLines
 from onward_server.model.source.pull_progress import size
 from onward_server.program import program
 

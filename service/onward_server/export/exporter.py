@@ -7,9 +7,9 @@ from onward_server.export.graph.plan import MODEL_FILE, DecoderPlan
 from onward_server.export.opening import open_source
 from onward_server.export.output.genai_config import write_genai_config
 from onward_server.export.output.staging import require_space, staged, usable_output
-from onward_server.export.precision import Precision
-from onward_server.export.progress import ExportProgress
 from onward_server.export.source import Source
+from onward_server.model.exporting.precision import Precision
+from onward_server.model.exporting.progress import ExportProgress
 from onward_server.model.source.access import is_present, list_files
 from onward_server.model.source.description import Description
 from onward_server.model.source.other_formats import absence_of_tokenizer

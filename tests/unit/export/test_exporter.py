@@ -12,7 +12,7 @@ import pytest
 
 from onward_server.errors import ExportError, ModelFolderError
 from onward_server.export.exporter import export_model, export_source
-from onward_server.export.precision import PRECISIONS, Precision
+from onward_server.model.exporting.precision import PRECISIONS, Precision
 from onward_server.model.source.folder import ModelFolder
 from onward_server.version import VERSION
 from tests.decoder_cases import LLAMA

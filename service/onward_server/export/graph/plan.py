@@ -13,8 +13,8 @@ from onward_server.export.graph.data_file import DATA_FILE, DataFile, embedded_i
 from onward_server.export.graph.decoder_graph import build_decoder
 from onward_server.export.graph.onnx_graph import Graph
 from onward_server.export.graph.stored_formats import in_precision
-from onward_server.export.precision import Precision
 from onward_server.export.tensors import Tensor
+from onward_server.model.exporting.precision import Precision
 
 MODEL_FILE = "model.onnx"
 _MAX_LISTED = 12

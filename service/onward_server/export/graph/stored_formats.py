@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onward_server.export.precision import Precision
 from onward_server.export.tensors import BlockLayout, Blocks, Tensor, read_floats
+from onward_server.model.exporting.precision import Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,4 +7,4 @@ Precision: TypeAlias = Literal["fp32", "fp16", "int8", "int4"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION: Precision = "int8"
-"""A quarter of the memory of fp32, with the same next token nearly always."""
+"""A quarter of the memory of fp32, with the same next token nearly always: see decision 0036."""

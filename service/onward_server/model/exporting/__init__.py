@@ -1,0 +1,1 @@
+"""Exports checkpoints and GGUF files for a server, in a process of its own, and keeps the exports."""
