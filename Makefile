@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GENERATOR := .venv-generate
 OLDEST := .venv-oldest
+PEER := .venv-genai
 STUBS := clients/python/src
 BUF := node_modules/.bin/buf
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -33,7 +34,7 @@ test-stress: setup ## Test with floods, hostile clients and rolling restarts; ne
 	$(BIN)/python -m pytest tests/stress $(ARGS)
 
 # One process per processor. Each test loads a model of its own.
-test-models: setup ## Test with small exports of public tools: about 40 architectures, in the precisions people have
+test-models: setup $(PEER)/.installed ## Test with small exports of public tools: about 40 architectures, in the precisions people have
 	$(BIN)/python -m pytest -n auto tests/exports $(ARGS)
 
 test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
@@ -130,11 +131,12 @@ lock: setup ## Resolve the requirements again; UPGRADE=--upgrade allows newer ve
 	$(COMPILE) -c requirements/cuda.lock --group dev pyproject.toml -o requirements/dev.lock
 	$(COMPILE) -c requirements/dev.lock --group build -o requirements/build.lock
 	$(COMPILE) --group generate -o requirements/generate.lock
+	$(COMPILE) --group genai -o requirements/genai.lock
 	$(COMPILE) --resolution lowest-direct clients/python/pyproject.toml --group clients/python/pyproject.toml:oldest \
 	  -o requirements/oldest.lock
 
 clean: ## Remove everything that make created, environments included
-	rm -rf $(VENV) $(GENERATOR) $(OLDEST) node_modules build dist .coverage* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(GENERATOR) $(OLDEST) $(PEER) node_modules build dist .coverage* .hypothesis .pytest_cache .ruff_cache .import_linter_cache
 
 # Only what serving needs. The checkers and test tools come with .installed.
 $(VENV)/.serving: requirements/server.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml | $(BIN)/python
@@ -152,6 +154,10 @@ $(GENERATOR)/.installed: requirements/generate.lock | $(GENERATOR)/bin/python
 
 $(OLDEST)/.installed: requirements/oldest.lock | $(OLDEST)/bin/python
 	$(OLDEST)/bin/python $(LOCKED) requirements/oldest.lock
+	@touch $@
+
+$(PEER)/.installed: requirements/genai.lock | $(PEER)/bin/python
+	$(PEER)/bin/python $(LOCKED) requirements/genai.lock
 	@touch $@
 
 %/bin/python:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from onward_server.errors import ExportError
 from onward_server.export.checkpoint.checkpoint_folder import CheckpointFolder
+from onward_server.export.gguf_model.gguf_source import open_gguf_source
 from onward_server.export.source import Source
 from onward_server.file_errors import unreadable
 from onward_server.model.source.access import is_present, list_files, open_file, require_readable_file
@@ -29,14 +30,12 @@ def open_source(path: Path) -> Source:
     if path.is_dir():
         folder = snapshot_in_cache(path)
         gguf_file = _only_gguf_file(folder)
-        if gguf_file is None:
-            return CheckpointFolder.open(folder)
-        raise ExportError(f"{gguf_file} is a GGUF file, which cannot be exported yet")
+        return CheckpointFolder.open(folder) if gguf_file is None else open_gguf_source(gguf_file)
     require_readable_file(path)
     with open_file(path) as file:
         start = file.read(len(_GGUF))
     if start == _GGUF or path.suffix == ".gguf":
-        raise ExportError(f"{path} is a GGUF file, which cannot be exported yet")
+        return open_gguf_source(path)
     raise ExportError(_other_file(path))
 
 
