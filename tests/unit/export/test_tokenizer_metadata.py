@@ -57,6 +57,10 @@ def llama(**values: object) -> dict[str, object]:
         (gpt2(tokens=["a", "\udc80", "b", "c"]), r"tokens[1]: '\udc80' is not valid Unicode"),
         (gpt2(tokens=["a", "b", "ab", "a"]), "tokens[3]: 'a' is also token 0; tokens must differ"),
         (gpt2(tokens=["a", "b", "ab", "c" * 20_000]), "tokens[3]: has 20,000 characters; 16,384 are allowed"),
+        (
+            gpt2(tokens=[f"{i:05}" * 3000 for i in range(600)]),
+            "tokens: has 9,000,000 characters in all; 8,388,608 are allowed",
+        ),
         (gpt2(token_type=[1, 1, 1]), "token_type: has 3 values for 4 tokens"),
         (gpt2(token_type=[1, 1, 1, 1, 1]), "token_type: has 5 values for 4 tokens"),
         (gpt2(token_type=[1, 1, 1, 9]), "token_type[3]: 9 is not a token type; they are 0 to 6"),
@@ -109,6 +113,14 @@ def test_metadata_that_cannot_be_converted_are_rejected_with_the_key(metadata: d
     assert text.removeprefix(f"{GGML}.").startswith(message)
     assert text.startswith("tokenizer.")
     assert len(text) < 1200
+
+
+def test_a_vocabulary_of_too_many_merges_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onward_server.export.tokenizers.sentencepiece._MAX_MERGES", 10)
+    runs = ["a" * length for length in range(1, 7)]
+    metadata = llama(tokens=["<unk>", *runs], scores=[0.0] * 7, token_type=[2, *[1] * 6])
+    with pytest.raises(ExportError, match=r"^tokenizer\.ggml\.tokens: more than 10 pairs of tokens make a token$"):
+        convert_tokenizer(metadata)
 
 
 def test_an_error_shows_the_start_of_a_long_value() -> None:

@@ -8,6 +8,7 @@ from onward_server.export.tokenizers.metadata import (
     ARCHITECTURE,
     MODEL_NAME,
     SCORES,
+    TOKENS,
     TYPES,
     TokenizerMetadata,
 )
@@ -31,6 +32,8 @@ _DECODING: tuple[JsonObject, ...] = (
 )
 _PHI3_KEEPS_SPACE_AFTER = ("<unk>", "<s>", "<|endoftext|>")
 _BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+_MAX_MERGES = 1 << 20
+"""Twice what the largest public vocabularies have."""
 _STRIP_SPACE: JsonObject = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
 
 
@@ -64,6 +67,9 @@ def merges_by_score(vocabulary: Vocabulary, scores: Sequence[float]) -> list[Mer
 
     Of results with the same score, pairs with the longest left part are first, so that runs grow from the left.
     Only normal tokens are made or merged: others are matched as a whole, or stand for what no token matches.
+
+    Raises:
+        ExportError: There are too many pairs.
     """
     pieces = vocabulary.of_type(TokenType.NORMAL, TokenType.UNDEFINED)
     ids = {piece: token_id for token_id, piece in pieces.items()}
@@ -77,6 +83,8 @@ def merges_by_score(vocabulary: Vocabulary, scores: Sequence[float]) -> list[Mer
             if left is not None and right is not None:
                 merge = (piece[:split], piece[split:])
                 merges.append((-scores[token_id], -split, split - len(piece), left, right, merge))
+        if len(merges) > _MAX_MERGES:
+            raise ExportError(f"{TOKENS}: more than {_MAX_MERGES:,} pairs of tokens make a token")
     merges.sort()
     return [merge[-1] for merge in merges]
 

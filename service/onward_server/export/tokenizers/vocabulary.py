@@ -8,7 +8,8 @@ from enum import IntEnum
 from onward_server.errors import ExportError
 from onward_server.export.tokenizers.metadata import TOKENS, TYPES, TokenizerMetadata
 
-_MAX_TOKEN_LENGTH = 1 << 14
+_MAX_TOKEN_LENGTH, _MAX_CHARACTERS = 1 << 14, 1 << 23
+"""The limits of a tokenizer.json that can be served."""
 
 
 class TokenType(IntEnum):
@@ -72,7 +73,7 @@ def require_tokens(metadata: TokenizerMetadata) -> Sequence[str]:
     """The texts of all tokens.
 
     Raises:
-        ExportError: The file has none, or one is too long.
+        ExportError: The file has none, or they are too long.
     """
     texts = metadata.texts(TOKENS)
     if not texts:
@@ -80,6 +81,8 @@ def require_tokens(metadata: TokenizerMetadata) -> Sequence[str]:
     for i, text in enumerate(texts):
         if len(text) > _MAX_TOKEN_LENGTH:
             raise ExportError(f"{TOKENS}[{i}]: has {len(text):,} characters; {_MAX_TOKEN_LENGTH:,} are allowed")
+    if (total := sum(map(len, texts))) > _MAX_CHARACTERS:
+        raise ExportError(f"{TOKENS}: has {total:,} characters in all; {_MAX_CHARACTERS:,} are allowed")
     return texts
 
 
