@@ -185,14 +185,19 @@ def ernie(config: ConfigValues) -> DecoderConfig:
 
 
 def helium(config: ConfigValues) -> DecoderConfig:
-    """Helium and GLM: no bias of the output projection."""
+    """Helium: no bias of the output projection."""
     biases = biases_if(config, attention_bias=QUERY_KEY_VALUE, mlp_bias=MLP)
     return standard_decoder(config, uniform_layers(config), biases=biases)
 
 
+def glm(config: ConfigValues) -> DecoderConfig:
+    """GLM."""
+    return standard_decoder(config, uniform_layers(config), biases=biases_if(config, attention_bias=QUERY_KEY_VALUE))
+
+
 def glm4(config: ConfigValues) -> DecoderConfig:
     """GLM-4-0414: norms of outputs."""
-    return replace(helium(config), output_norms=True)
+    return replace(glm(config), output_norms=True)
 
 
 def seed_oss(config: ConfigValues) -> DecoderConfig:
@@ -281,4 +286,4 @@ def opt(config: ConfigValues) -> DecoderConfig:
     layers = [Layer(rope=None)] * num_layers(config)
     keys = Keys(activation="activation_function")
     decoder = standard_decoder(config, layers, biases=ATTENTION | UNGATED_MLP, keys=keys)
-    return replace(decoder, norm="layer", gated=False, learned_positions=True)
+    return replace(decoder, norm="layer", norm_eps=1e-5, gated=False, learned_positions=True)

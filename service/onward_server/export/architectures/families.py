@@ -1,7 +1,6 @@
 """The families that can be exported, by `model_type`.
 
-The defaults are those of the configuration classes of transformers 5.24, and in the multimodal part of this table those
-of the classes of their text parts.
+The defaults are those of the configuration classes of transformers 5.24.
 """
 
 from collections.abc import Mapping
@@ -120,6 +119,14 @@ _CWM: _Values = {
     "max_position_embeddings": 131_072,
     "rms_norm_eps": 1e-5,
     "rope_theta": 1_000_000.0,
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 1_000_000.0,
+        "factor": 16.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
     "sliding_window": 8192,
 }
 _EXAONE4: _Values = {
@@ -301,7 +308,7 @@ FAMILIES: Mapping[str, Family] = {
     "gemma": Family(defaults=_GEMMA, decoder=decoders.gemma, naming=_GEMMA_NAMING),
     "gemma2": Family(defaults=_GEMMA2, decoder=decoders.gemma2, naming=_GEMMA2_NAMING),
     "gemma3_text": Family(defaults=_GEMMA3, decoder=decoders.gemma3, naming=_GEMMA2_NAMING),
-    "glm": Family(defaults=_GLM, decoder=decoders.helium, naming=_GLM_NAMING),
+    "glm": Family(defaults=_GLM, decoder=decoders.glm, naming=_GLM_NAMING),
     "glm4": Family(defaults=_GLM, decoder=decoders.glm4, naming=_GLM4_NAMING),
     "gpt2": Family(defaults=_GPT2, decoder=decoders.gpt2, naming=_GPT2_NAMING),
     "gpt_bigcode": Family(defaults=_GPT_BIGCODE, decoder=decoders.gpt_bigcode, naming=_GPT_BIGCODE_NAMING),

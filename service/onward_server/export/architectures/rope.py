@@ -62,7 +62,8 @@ def ropes_of_layer_types(
     found = config.section(key) or {}
     if any(layer_type in found for layer_type in _LAYER_TYPES):
         sections = config.within(key, found, {})
-        of_types = {layer_type: sections.section(layer_type) or {} for layer_type in _LAYER_TYPES}
+        truncate = found.get("truncate")  # which transformers looks for above the layer types alone
+        of_types = {name: {**(sections.section(name) or {}), "truncate": truncate} for name in _LAYER_TYPES}
     else:
         of_types = {"full_attention": found, "sliding_attention": found if of_sliding is None else of_sliding}
     return {layer_type: _rope(config, key, values, head_dim) for layer_type, values in of_types.items()}
