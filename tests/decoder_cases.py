@@ -79,6 +79,7 @@ DECODERS = {
         biases=_GPT2_BIASES,
     ),
     "relu": replace(LLAMA, gated=False, activation="relu"),
+    "the square of relu": replace(LLAMA, gated=False, norm="layer", activation="relu2"),
     "a layer without positions": replace(LLAMA, layers=(ROTATED, Layer(rope=None), ROTATED)),
     "half of a head is rotated": replace(LLAMA, head_dim=32),
     "8 of 16 dimensions are rotated": replace(LLAMA, layers=_layers(Layer(rope=rope(8)))),

@@ -98,6 +98,8 @@ class _Layer:
                 return rows / (1 + np.exp(-rows))
             case "relu":
                 return np.maximum(rows, 0)
+            case "relu2":
+                return np.maximum(rows, 0) ** 2
             case "gelu":
                 return rows * (1 + np.vectorize(math.erf)(rows / np.sqrt(2))) / 2
             case "gelu_tanh":

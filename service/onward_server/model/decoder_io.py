@@ -45,7 +45,7 @@ class DecoderIO:
     positions: TensorInfo | None
     cache_position: TensorInfo | None
     num_logits: TensorInfo | None
-    """Takes the number of last tokens that get logits."""
+    """Takes the number of last tokens that get logits. It may be an optional input of the graph."""
     cache_branch: TensorInfo | None
     """Chooses between two graphs in one file: true reads the caches and takes one token, false starts a prompt."""
 
@@ -64,6 +64,7 @@ class DecoderIO:
             ModelFolderError: An input is unknown, or a required input, output or size is missing.
         """
         inputs, outputs = session.inputs, session.outputs
+        both = {**session.optional_inputs, **inputs}
         past = {name: match for name in inputs if (match := _PAST.fullmatch(name))}
         _require_causal_decoder(inputs, outputs, past.keys())
         windows = cache_windows or {}
@@ -86,7 +87,7 @@ class DecoderIO:
             mask=_optional(inputs, "attention_mask"),
             positions=_optional(inputs, "position_ids"),
             cache_position=_optional(inputs, "cache_position"),
-            num_logits=_optional(inputs, "num_logits_to_keep") or _optional(inputs, "logits_to_keep"),
+            num_logits=_optional(both, "num_logits_to_keep") or _optional(both, "logits_to_keep"),
             cache_branch=_optional(inputs, "use_cache_branch"),
         )
 

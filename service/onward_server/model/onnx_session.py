@@ -221,6 +221,8 @@ class OnnxSession:
         self.cpu_device = _device("cpu", 0)
         self.device = self.cpu_device if self.is_cpu else _device("cuda", self.device_id)
         self.inputs = _tensors(session.get_inputs())
+        self.optional_inputs = _tensors(session.get_overridable_initializers())
+        """Inputs that have a value in the file, which a run uses unless another is bound."""
         self.outputs = _tensors(session.get_outputs())
         logger.info("loaded %s on %s in %.1f s", path, self.execution_provider, time.perf_counter() - started_s)
 

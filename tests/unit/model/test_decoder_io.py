@@ -1,7 +1,7 @@
 """Graphs whose inputs and outputs are not those of a decoder are rejected with the name of what is wrong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
@@ -15,6 +15,7 @@ from onward_server.model.onnx_session import OnnxSession, TensorInfo
 class FakeSession:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
+    optional_inputs: Mapping[str, TensorInfo] = field(default_factory=dict[str, TensorInfo])
 
 
 def tensor(name: str, *shape: int | str | None, type_name: str = "tensor(float)") -> dict[str, TensorInfo]:
@@ -36,6 +37,13 @@ def test_sizes_are_those_of_the_graph() -> None:
     io = read({**IDS, **PAST}, {**LOGITS, **PRESENT})
     (cache,) = io.caches
     assert (cache.sizes, io.vocabulary_size, io.token_bytes) == ((1, 2, 1, 16), 512, 128)
+
+
+def test_the_number_of_logits_may_be_an_input_that_can_be_left_out() -> None:
+    number = tensor("num_logits_to_keep", type_name="tensor(int64)")
+    session = FakeSession({**IDS, **PAST}, {**LOGITS, **PRESENT}, {**number, **tensor("weight", 64, 64)})
+    io = DecoderIO.of(cast(OnnxSession, session), {})
+    assert io.num_logits == number["num_logits_to_keep"]
 
 
 def test_layers_may_have_caches_of_different_sizes() -> None:

@@ -119,7 +119,7 @@ def _wanted_change(folder: ModelFolder, prefill_chunk: int) -> Change | Kept:
         return Kept(reason="it quantizes all tokens of a run with one scale, so other runs would give other logits")
     if "GroupQueryAttention" not in onnx_file.op_types:
         return "slots"
-    if "num_logits_to_keep" in onnx_file.inputs:
+    if "num_logits_to_keep" in (*onnx_file.inputs, *onnx_file.optional_inputs):
         return Kept(reason="it computes only the logits that are wanted")
     vocabulary_size = folder.config.get("vocab_size")
     if isinstance(vocabulary_size, int) and vocabulary_size * prefill_chunk * 4 < _MIN_LOGITS_BYTES:

@@ -96,6 +96,8 @@ class OnnxFile:
     """Whether it has functions, which become copies of their nodes, or sparse tensors, which become dense."""
     inputs: list[str] = field(default_factory=list[str])
     """Names of the inputs of the main graph that are not initializers."""
+    optional_inputs: list[str] = field(default_factory=list[str])
+    """Names of the inputs of the main graph that are initializers, too. Old files list each weight as an input."""
     outputs: list[str] = field(default_factory=list[str])
     """Names of the outputs of the main graph."""
     last_axes: dict[str, int] = field(default_factory=dict[str, int])
@@ -140,7 +142,9 @@ class OnnxFile:
         onnx_file._walk("model", data, 0, len(data), 0)
         if not onnx_file.op_types:
             raise ValueError("it has no nodes")
-        onnx_file.inputs = [name for name in onnx_file.inputs if name not in onnx_file.constants]
+        names, constants = onnx_file.inputs, onnx_file.constants
+        onnx_file.inputs = [name for name in names if name not in constants]
+        onnx_file.optional_inputs = [name for name in names if name in constants]
         return onnx_file
 
     def readers(self, name: str) -> set[str]:

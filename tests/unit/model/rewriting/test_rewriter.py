@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -135,10 +136,14 @@ def test_a_graph_with_slots_is_rewritten_if_the_logits_of_a_chunk_are_large(tmp_
     assert case.num_calls == 1
 
 
-def test_a_graph_that_keeps_the_logits_that_are_wanted_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_default", [False, True])
+def test_a_graph_that_keeps_the_logits_that_are_wanted_stays_as_it_is(tmp_path: Path, *, has_default: bool) -> None:
     case = with_slots(Case(tmp_path), vocab_size=32_000)
     info = helper.make_tensor_value_info("num_logits_to_keep", TensorProto.INT64, [])
     case.edit(lambda model: model.graph.input.append(info))
+    if has_default:
+        default = numpy_helper.from_array(np.array(0), info.name)
+        case.edit(lambda model: model.graph.initializer.append(default))
     assert case.rewrite() == Kept(reason="it computes only the logits that are wanted")
     assert case.num_calls == 0
 
