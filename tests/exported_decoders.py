@@ -8,8 +8,8 @@ import numpy as np
 
 from onward_server.export.decoder_config import DecoderConfig
 from onward_server.export.graph.plan import DecoderPlan
-from onward_server.export.precision import Precision
 from onward_server.export.tensors import ArrayTensor
+from onward_server.model.exporting.precision import Precision
 from testing.tiny_model import write_tiny_tokenizer
 from tests.decoder_cases import DECODERS, random_decoder_weights
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onward_server.export.precision import PRECISIONS, Precision
+from onward_server.model.exporting.precision import PRECISIONS, Precision
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from tests.crowds import load, neighbors, request, tokens_of
 from tests.decoder_cases import DECODERS

@@ -9,8 +9,8 @@ import pytest
 
 from onward_server.export.decoder_config import DecoderConfig
 from onward_server.export.graph.plan import DecoderPlan
-from onward_server.export.precision import Precision
 from onward_server.export.tensors import ArrayTensor, BlockLayout, Blocks, Tensor, read_floats
+from onward_server.model.exporting.precision import Precision
 from tests.decoder_cases import LLAMA, random_decoder_weights
 from tests.decoder_reference import reference_logits
 from tests.naive_decoder import NaiveDecoder
