@@ -56,7 +56,14 @@ def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan, progr
     """Writes the descriptions, and reads them as a server will."""
     source.write_descriptions(folder)
     try:
-        write_genai_config(folder, source.config, graph=MODEL_FILE, inputs=plan.inputs, shares_cache=plan.shares_cache)
+        write_genai_config(
+            folder,
+            source.config,
+            graph=MODEL_FILE,
+            inputs=plan.inputs,
+            head_size=plan.cache_head_size,
+            shares_cache=plan.shares_cache,
+        )
         Description.read(folder)
         if is_present(folder / "tokenizer.json"):
             Tokenizer.load(folder, num_logits=source.config.vocab_size)

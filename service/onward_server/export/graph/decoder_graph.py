@@ -203,9 +203,6 @@ class _Decoder:
             case "relu":
                 return graph.node("Relu", [tensor], name)
             case "relu2":
-                relu = graph.node("Relu", [tensor], f"{name}.relu")
-                return graph.node("Mul", [relu, relu], name)
-            case "relu2":
                 positive = graph.node("Relu", [tensor], f"{name}.relu")
                 return graph.node("Mul", [positive, positive], name)
 

@@ -12,6 +12,7 @@ from onward_server.export.decoder_config import DecoderConfig
 from onward_server.export.graph.data_file import DATA_FILE, DataFile, embedded_initializers
 from onward_server.export.graph.decoder_graph import build_decoder
 from onward_server.export.graph.onnx_graph import Graph
+from onward_server.export.graph.rotation import HeadLayout
 from onward_server.export.graph.stored_formats import in_precision
 from onward_server.export.tensors import Tensor
 from onward_server.model.exporting.precision import Precision
@@ -26,6 +27,7 @@ class DecoderPlan:
 
     _graph: Graph
     _data: DataFile
+    _head_size: int
 
     @classmethod
     def of(cls, config: DecoderConfig, tensors: Mapping[str, Tensor], precision: Precision) -> "DecoderPlan":
@@ -42,7 +44,7 @@ class DecoderPlan:
         _check(config, tensors)
         float_type = np.float16 if precision == "fp16" else np.float32
         graph = build_decoder(config, in_precision(tensors, precision), float_type)
-        return cls(graph, DataFile.of(graph.weights))
+        return cls(graph, DataFile.of(graph.weights), HeadLayout.of(config).size)
 
     @property
     def inputs(self) -> Sequence[str]:
@@ -53,6 +55,11 @@ class DecoderPlan:
     def shares_cache(self) -> bool:
         """Whether new keys and values can be written behind the old ones, in the same memory."""
         return "GroupQueryAttention" in self._graph.operators
+
+    @property
+    def cache_head_size(self) -> int:
+        """The last axis of the caches: the dimensions of a head, filled up to what attention supports."""
+        return self._head_size
 
     @property
     def num_bytes(self) -> int:

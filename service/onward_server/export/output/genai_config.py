@@ -24,7 +24,7 @@ _SEARCH_KEYS = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalt
 
 
 def write_genai_config(
-    folder: Path, config: DecoderConfig, *, graph: str, inputs: Collection[str], shares_cache: bool
+    folder: Path, config: DecoderConfig, *, graph: str, inputs: Collection[str], shares_cache: bool, head_size: int
 ) -> None:
     """Writes the file, with the token ids and sampling defaults that the folder's other files give.
 
@@ -33,6 +33,7 @@ def write_genai_config(
         config: What is exported.
         graph: The name of its file.
         inputs: The names of its inputs.
+        head_size: The last axis of its caches.
         shares_cache: Whether it can write new keys and values behind the old ones, in the same memory.
 
     Raises:
@@ -44,7 +45,7 @@ def write_genai_config(
             "type": _type(config),
             "context_length": config.max_positions,
             "vocab_size": config.vocab_size,
-            "decoder": _decoder(config, graph, inputs),
+            "decoder": {**_decoder(config, graph, inputs), "head_size": head_size},
             **_token_ids(folder, generation),
         },
         "search": {
@@ -82,7 +83,6 @@ def _decoder(config: DecoderConfig, file: str, names: Collection[str]) -> dict[s
     return {
         "session_options": {},
         "filename": file,
-        "head_size": config.head_dim,
         "hidden_size": config.hidden_size,
         "num_attention_heads": config.num_heads,
         "num_hidden_layers": len(config.layers),
