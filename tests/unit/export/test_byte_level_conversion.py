@@ -104,7 +104,9 @@ def test_a_text_is_split_as_the_original_splits_it(name: str, text: str, pieces:
     assert shown == pieces
 
 
-@pytest.mark.parametrize(("name", "is_whole"), [("llama-bpe", True), ("glm4", True), ("smaug-bpe", False)])
+@pytest.mark.parametrize(
+    ("name", "is_whole"), [("llama-bpe", True), ("glm4", True), ("smaug-bpe", True), ("dbrx", False)]
+)
 def test_a_word_of_the_vocabulary_is_one_token_where_the_original_ignores_merges(name: str, *, is_whole: bool) -> None:
     metadata = byte_level_metadata(gpt2(), name)
     tokens = [*_tokens(metadata), "zqx"]
@@ -120,6 +122,7 @@ def test_a_word_of_the_vocabulary_is_one_token_where_the_original_ignores_merges
         ("gpt-2", {"add_bos_token": True, "add_eos_token": True}, ["<|im_start|>", "a", "<|im_end|>"]),
         ("llama-bpe", {}, ["<|im_start|>", "a"]),
         ("llama-bpe", {"add_bos_token": False}, ["a"]),
+        ("smaug-bpe", {}, ["a"]),
         ("tekken", {}, ["<|im_start|>", "a"]),
         ("tekken", {"add_eos_token": True}, ["<|im_start|>", "a", "<|im_end|>"]),
     ],

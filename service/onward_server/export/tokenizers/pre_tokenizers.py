@@ -167,7 +167,7 @@ _BY_NAME: Mapping[str, PreTokenizer] = {
     "qwen35": replace(_split(patterns.QWEN35), is_composed=True),
     "refact": _DIGITS_GPT2,
     "seed-coder": _split(patterns.SEED_CODER),
-    "smaug-bpe": _CL100K,
+    "smaug-bpe": replace(_LLAMA3, adds_bos=False),
     "smollm": _DIGITS_GPT2,
     "solar-open": _QWEN2_AS_IT_IS,
     "stablelm2": _QWEN2,
