@@ -103,6 +103,17 @@ def test_frequencies_are_divided_by_the_factors_of_the_file(tmp_path: Path) -> N
     np.testing.assert_allclose(rope.frequencies, np.array(plain.frequencies) / factors, rtol=1e-6)
 
 
+def test_a_vocabulary_with_more_tokens_than_the_embeddings_have_rows_is_rejected(tmp_path: Path) -> None:
+    metadata = metadata_of("llama")
+    tokens, types = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
+    assert isinstance(tokens, list)
+    assert isinstance(types, list)
+    metadata |= {"tokenizer.ggml.tokens": [*tokens, "<a>"], "tokenizer.ggml.token_type": [*types, 3]}
+
+    with pytest.raises(ExportError, match=r"tokenizer\.ggml\.tokens: has 261 tokens; token_embd\.weight has 260 rows"):
+        opened(tmp_path, metadata, llama_tensors(random_weights(LLAMA_CONFIG), 16))
+
+
 def test_the_descriptions_are_those_of_the_model(tmp_path: Path) -> None:
     metadata = {
         **metadata_of("llama", rope__freq_base=50_000.0, rope__scaling__type="yarn", rope__scaling__factor=4.0),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -192,7 +193,7 @@ def test_the_server_reads_the_chat_templates(tmp_path: Path) -> None:
         "tokenizer.chat_template": "{{ messages }}\n",
         "tokenizer.chat_template.tool_use": "{{ tools }} 日本",
     }
-    convert_tokenizer(gpt2() | templates).write(tmp_path)
+    _write(convert_tokenizer(gpt2() | templates).files, tmp_path)
     assert folder_templates(tmp_path) == {"default": "{{ messages }}\n", "tool_use": "{{ tools }} 日本"}
 
 
@@ -208,8 +209,14 @@ def test_the_server_loads_the_files(kind: str, tmp_path: Path) -> None:
         if kind == "gpt2"
         else pieces_metadata(sample_tokenizers.bare_pieces(), add_space_prefix=False, eos_token_id=1)
     )
-    convert_tokenizer(metadata).write(tmp_path)
+    _write(convert_tokenizer(metadata).files, tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     text = "Two cats, 12 dogs\n\n    and 日本語 😀"
     assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids, keep_special_tokens=True) == text
     assert tokenizer.named_tokens["eos_token"] in tokenizer.special_strings
+
+
+def _write(files: Mapping[str, str], folder: Path) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")

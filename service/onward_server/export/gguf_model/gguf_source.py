@@ -62,6 +62,9 @@ def _source(file: GgufFile) -> GgufSource:
     decoder = with_factors(decoder, file)
     tensors = names.weights(decoder, interleaved_rope=model.interleaved_rope)
     tokenizer = convert_tokenizer(file.metadata.values)
+    if tokenizer.num_tokens > decoder.vocab_size:
+        rows = f"token_embd.weight has {decoder.vocab_size:,} rows"
+        raise ExportError(f"tokenizer.ggml.tokens: has {tokenizer.num_tokens:,} tokens; {rows}")
     config = {**model.config, **_token_ids(tokenizer)}
     generation = {**_token_ids(tokenizer), **_sampling(file.metadata)}
     files = {"config.json": config, "generation_config.json": generation}

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from onward_server.errors import ExportError
 from onward_server.export.tokenizers.byte_level import byte_level_json
@@ -19,23 +18,15 @@ from onward_server.export.tokenizers.vocabulary import Vocabulary, read_vocabula
 class ConvertedTokenizer:
     """The files of a tokenizer, and the token ids that generation_config.json needs."""
 
+    num_tokens: int
+    """Number of token ids, including those of unused tokens."""
+
     files: Mapping[str, str]
     """Contents by path: tokenizer.json, tokenizer_config.json, and chat templates if there are any."""
     bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
     """Every token that ends the output of the model; the end of a sequence is first."""
     pad_token_id: int | None
-
-    def write(self, folder: Path) -> None:
-        """Writes the files into a folder that exists.
-
-        Raises:
-            OSError: A file cannot be written.
-        """
-        for name, content in self.files.items():
-            path = folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(content, encoding="utf-8")
 
 
 def convert_tokenizer(metadata: Mapping[str, object]) -> ConvertedTokenizer:
@@ -65,6 +56,7 @@ def convert_tokenizer(metadata: Mapping[str, object]) -> ConvertedTokenizer:
             raise ExportError(f"{MODEL}: {model!r} is not a supported tokenizer; they are gpt2 and llama")
     files = {"tokenizer.json": state, "tokenizer_config.json": _config(special, vocabulary)}
     return ConvertedTokenizer(
+        num_tokens=vocabulary.size,
         files={**files, **templates},
         bos_token_id=special.bos,
         eos_token_ids=special.ends,
