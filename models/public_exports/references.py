@@ -52,15 +52,15 @@ def reference_of(
     is_float32 = variant.startswith(("optimum", "builder-fp32")) or variant == "js-slim"
     if is_float32 and not (architecture.is_changed_by_builder and variant.startswith("builder")):
         attention = architecture.optimum_attention if "builder" not in variant else "eager"
-        found = _reference(name, transformers_forward(checkpoint, attention), _MARGIN, lengths)
+        found = greedy_reference(name, transformers_forward(checkpoint, attention), _MARGIN, lengths)
         return {"origin": "transformers", **found}
     file = next(folder.rglob("*.onnx"))
     config = json.loads((folder / "config.json").read_text())
     seed = f"{name}-{variant}"
     if variant not in _DYNAMIC:
         margin = _MARGIN_INT4 if variant.startswith("builder-int4") else _MARGIN_OTHER
-        return {"origin": "uncached", **_reference(seed, onnx_forward(file, config), margin, lengths)}
-    found = _reference(seed, CachedForward(file, config), _MARGIN_OTHER, lengths)
+        return {"origin": "uncached", **greedy_reference(seed, onnx_forward(file, config), margin, lengths)}
+    found = greedy_reference(seed, CachedForward(file, config), _MARGIN_OTHER, lengths)
     agreed = agreement(onnx_forward(file, config), found["prompts"], found["outputs"])
     return {"origin": "cached", "uncached_agreement": round(agreed, 3), **found}
 
@@ -119,7 +119,8 @@ def greedy(forward: Forward, prompt: Sequence[int], least_margin: float) -> tupl
     return output, least
 
 
-def _reference(name: str, forward: Forward, least_margin: float, lengths: Sequence[int]) -> dict[str, object]:
+def greedy_reference(name: str, forward: Forward, least_margin: float, lengths: Sequence[int]) -> dict[str, object]:
+    """A prompt of each length with what greedy decoding gives after it. The name seeds the prompts."""
     found = [_with_margin(f"{name} {length}", forward, least_margin, length) for length in lengths]
     return {
         "least_margin": round(min(margin for _, _, margin in found), 5),

@@ -1,22 +1,12 @@
 """Exports of public tools give exactly the tokens of their reference, alone and together."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from onward_server.engine.engine import Engine
-from onward_server.engine.generation import GenerationRequest, RawLogprobs, TokenSampled
-from onward_server.model.causal_lm import CausalLM
-from onward_server.model.loader import LoadedModel, load_model
-from onward_server.model.onnx_session import SessionOptions
-from onward_server.model.rewriting.cache import RewritingCache
-from onward_server.model.rewriting.rewriter import Rewriter
-from onward_server.model.source.digests import FileDigests
-from onward_server.model.source.folder import ModelFolder
-from onward_server.sampling import SamplingParams
 from tests.exports.committed import DATA, Export, committed_exports
+from tests.exports.decoding import ALL_AT_ONCE, IN_CHUNKS, NUM_TOKENS, ids_of, load, tokens_of
 
 EXPORTS = committed_exports()
 GROWING = {
@@ -28,10 +18,6 @@ GROWING = {
 Rewritten exports that compute in 16 bits may round more differently than allowed, so they may be growing, too.
 """
 KINDS = {"optimum-fp32", "builder-fp32", "builder-int4", "js-q4", "js-q4f16", "js-fp16", "js-int8"}
-NUM_TOKENS = 40
-ALL_AT_ONCE, IN_CHUNKS = 10_000, 48
-
-Tokens = list[tuple[int, RawLogprobs | None]]
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
@@ -43,41 +29,8 @@ def test_an_export_gives_its_reference_alone_and_in_a_crowd(export: Export, tmp_
         assert loaded.layout == ("growing" if export.name in GROWING else "slots"), loaded.origin
     assert loaded.deterministic
     alone = [tokens_of(loaded.causal_lm, [prompt], budget=ALL_AT_ONCE)[0] for prompt in export.prompts]
-    assert [tuple(token_id for token_id, _ in tokens) for tokens in alone] == list(export.outputs)
+    assert ids_of(alone) == list(export.outputs)
     assert tokens_of(loaded.causal_lm, export.prompts, budget=IN_CHUNKS) == alone
-
-
-def load(folder: Path) -> LoadedModel:
-    return load_model(
-        ModelFolder.read(folder),
-        SessionOptions(num_threads=1, spinning=False),
-        num_slots=8,
-        max_context_length=None,
-        prefill_chunk=512,
-        rewriter=Rewriter(RewritingCache(None), FileDigests()),
-    )
-
-
-def tokens_of(model: CausalLM, prompts: Sequence[Sequence[int]], *, budget: int) -> list[Tokens]:
-    """The tokens after each prompt, with their log probabilities; all prompts run together."""
-    engine = Engine(model)
-    for number, prompt in enumerate(prompts):
-        engine.add(
-            GenerationRequest(
-                id=str(number),
-                prompt_ids=prompt,
-                sampling=SamplingParams(temperature=0.0, max_tokens=NUM_TOKENS, seed=0),
-                seeds=(0,),
-                top_logprobs=4,
-            )
-        )
-    tokens: list[Tokens] = [[] for _ in prompts]
-    while engine.has_work:
-        for event in engine.step(budget).events:
-            if isinstance(event, TokenSampled):
-                tokens[int(event.request_id)].append((event.token_id, event.logprobs))
-    engine.check_integrity()
-    return tokens
 
 
 def test_nine_of_ten_exports_of_optimum_share_slots() -> None:
