@@ -105,6 +105,11 @@ def gemma2(config: ConfigValues) -> DecoderConfig:
     return replace(decoder, attention_softcap=config.optional_number("attn_logit_softcapping"))
 
 
+def vaultgemma(config: ConfigValues) -> DecoderConfig:
+    """VaultGemma: Gemma 2 without norms of outputs."""
+    return replace(gemma2(config), output_norms=False)
+
+
 def gemma3(config: ConfigValues) -> DecoderConfig:
     """The text part of Gemma 3."""
     pattern = config.size("sliding_window_pattern")

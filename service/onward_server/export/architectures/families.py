@@ -262,6 +262,7 @@ _OPT: _Values = {
 _OUTPUT_NORMS = {"attention_output_norm": "post_attention_layernorm", "mlp_output_norm": "post_feedforward_layernorm"}
 _GEMMA_NAMING = Naming(norm_offset=1.0)
 _GEMMA2_NAMING = _GEMMA_NAMING.with_modules({**_OUTPUT_NORMS, "mlp_norm": "pre_feedforward_layernorm"})
+_VAULTGEMMA_NAMING = _GEMMA_NAMING.with_modules({"mlp_norm": "pre_feedforward_layernorm"})
 _OLMO2_NAMING = LLAMA.with_modules(_OUTPUT_NORMS)
 _FUSED_MLP = {"mlp.gate_up_proj": ("gate_proj", "up_proj")}
 _PHI3_NAMING = Naming(fused={"self_attn.qkv_proj": ("q_proj", "k_proj", "v_proj"), **_FUSED_MLP})
@@ -329,4 +330,5 @@ FAMILIES: Mapping[str, Family] = {
     "smollm3": Family(defaults=_SMOLLM3, decoder=decoders.smollm3),
     "stablelm": Family(defaults=_STABLELM, decoder=decoders.stablelm),
     "starcoder2": Family(defaults=_STARCODER2, decoder=decoders.starcoder2, naming=_STARCODER2_NAMING),
+    "vaultgemma": Family(defaults=_GEMMA2, decoder=decoders.vaultgemma, naming=_VAULTGEMMA_NAMING),
 }

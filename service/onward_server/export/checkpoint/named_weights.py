@@ -110,7 +110,10 @@ class _Finder:
             return False
         self.used.add(self.head)
         table = self.stored[f"{self.prefix}{self.naming.modules['embed_tokens']}.weight"]
-        return _are_equal(table, self.stored[self.head])
+        head = self.stored[self.head]
+        for tensor in (table, head):
+            tensor.require_floats()
+        return _are_equal(table, head)
 
     def find(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """The tensor of a weight of `DecoderConfig.weight_shapes()`."""

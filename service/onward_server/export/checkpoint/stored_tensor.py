@@ -21,7 +21,8 @@ def _from_bfloat16(data: _Bytes) -> Floats:
 
 def _from_floats(dtype: str) -> Callable[[_Bytes], Floats]:
     def convert(data: _Bytes) -> Floats:
-        return data.view(dtype).astype(np.float32)
+        with np.errstate(over="ignore"):  # reported with the other values that are not finite
+            return data.view(dtype).astype(np.float32, copy=False)
 
     return convert
 
@@ -67,7 +68,7 @@ class StoredTensor:
         """See `Tensor.read`.
 
         Raises:
-            ExportError: The file has become shorter since it was opened first.
+            ExportError: The file has become shorter since it was opened first, or a value is not finite in float32.
             ModelFolderError: The file cannot be read any more.
         """
         row_bytes = self.num_bytes // self.shape[0] if self.shape[0] else 0
@@ -76,7 +77,13 @@ class StoredTensor:
             file.seek(self.offset + start * row_bytes)
             if file.readinto(data) != len(data):
                 raise ExportError(f"{self.file} was truncated while {self.name} was read; restore it and export again")
-        return _CONVERSIONS[self.dtype](np.frombuffer(data, np.uint8)).reshape(stop - start, *self.shape[1:])
+        values = _CONVERSIONS[self.dtype](np.frombuffer(data, np.uint8))
+        if not np.isfinite(values).all():
+            raise ExportError(
+                f"{self.file}: {self.name} has values that are not finite, with which no model works; download "
+                "or train the checkpoint again"
+            )
+        return values.reshape(stop - start, *self.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)

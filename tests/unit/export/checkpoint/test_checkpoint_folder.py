@@ -71,6 +71,12 @@ def test_an_output_layer_that_differs_from_the_embedding_table_is_used_whatever_
     assert json.loads((output / "config.json").read_text())["tie_word_embeddings"] is False
 
 
+def test_an_output_layer_of_integers_is_named_where_it_is_compared_with_the_table(tmp_path: Path) -> None:
+    weights = {**llama_weights(TIED), "lm_head.weight": np.zeros((40, 16), np.int32)}
+    with pytest.raises(ExportError, match=r"lm_head\.weight has type I32"):
+        opened(write_checkpoint(tmp_path, TIED, weights))
+
+
 # Shards
 
 

@@ -29,11 +29,11 @@ def test_each_type_of_floats_is_read_a_range_of_rows_at_a_time(dtype: str, tmp_p
 
 
 def test_bfloat16_keeps_its_exact_value(tmp_path: Path) -> None:
-    values = np.array([1.0, -2.5, 3.140625, np.inf, 1e-38, 0.0], np.float32)
+    values = np.array([1.0, -2.5, 3.140625, 1e-38, 0.0], np.float32)
     path = tmp_path / "model.safetensors"
     path.write_bytes(safetensors({"x": values}, "BF16"))
     expected = [struct.unpack("<f", b"\0\0" + struct.pack("<f", value)[2:])[0] for value in values]
-    assert read_safetensors(path)["x"].read(0, 6).tolist() == expected
+    assert read_safetensors(path)["x"].read(0, 5).tolist() == expected
 
 
 def test_a_vector_and_an_empty_matrix_are_read(tmp_path: Path) -> None:
@@ -42,6 +42,16 @@ def test_a_vector_and_an_empty_matrix_are_read(tmp_path: Path) -> None:
     tensors = read_safetensors(path)
     assert tensors["empty"].read(0, 0).shape == (0, 7)
     assert tensors["vector"].read(1, 3).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_values_that_are_not_finite_in_float32_are_rejected_when_they_are_read(value: float, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors({"x": np.array([1.0, value, 2.0])}))
+    tensor = read_safetensors(path)["x"]
+    assert tensor.read(0, 1).tolist() == [1.0]
+    with pytest.raises(ExportError, match="x has values that are not finite"):
+        tensor.read(0, 3)
 
 
 BAD_HEADERS: Mapping[str, tuple[object, bytes, str]] = {
