@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -74,25 +75,46 @@ class StoredTensor:
         row_bytes = self.num_bytes // self.shape[0] if self.shape[0] else 0
         data = bytearray((stop - start) * row_bytes)
         with open_file(self.file) as file:
-            file.seek(self.offset + start * row_bytes)
-            if file.readinto(data) != len(data):
-                raise ExportError(f"{self.file} was truncated while {self.name} was read; restore it and export again")
+            self._read_into(file, memoryview(data), start * row_bytes)
+        return self._floats(data).reshape(stop - start, *self.shape[1:])
+
+    def read_columns(self, start: int, stop: int) -> Floats:
+        """Reads columns of a matrix [rows, columns], with a file read for each row.
+
+        Raises:
+            ExportError: As `read` does.
+            ModelFolderError: As `read` does.
+        """
+        rows, columns = self.shape
+        value_bytes = self.num_bytes // (rows * columns)
+        size = (stop - start) * value_bytes
+        data = bytearray(rows * size)
+        with open_file(self.file) as file:
+            for row in range(rows):
+                part = memoryview(data)[row * size : (row + 1) * size]
+                self._read_into(file, part, (row * columns + start) * value_bytes)
+        return self._floats(data).reshape(rows, stop - start)
+
+    def _read_into(self, file: BufferedReader, part: memoryview, start: int) -> None:
+        file.seek(self.offset + start)
+        if file.readinto(part) != len(part):
+            raise ExportError(f"{self.file} was truncated while {self.name} was read; restore it and export again")
+
+    def _floats(self, data: bytearray) -> Floats:
         values = _CONVERSIONS[self.dtype](np.frombuffer(data, np.uint8))
         if not np.isfinite(values).all():
             raise ExportError(
                 f"{self.file}: {self.name} has values that are not finite, with which no model works; download "
                 "or train the checkpoint again"
             )
-        return values.reshape(stop - start, *self.shape[1:])
+        return values
 
 
 @dataclass(frozen=True, slots=True)
 class Transposed:
-    """A matrix that is stored as [in, out]. Each read goes through the whole matrix, a few stored rows at a time."""
+    """A matrix that is stored as [in, out]."""
 
     base: StoredTensor
-
-    _READ_FLOATS = 1 << 22
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,13 +127,7 @@ class Transposed:
 
     def read(self, start: int, stop: int) -> Floats:
         """See `Tensor.read`."""
-        columns, stored_columns = self.base.shape
-        rows = np.empty((stop - start, columns), np.float32)
-        step = max(1, self._READ_FLOATS // max(1, stored_columns))
-        for first in range(0, columns, step):
-            last = min(first + step, columns)
-            rows[:, first:last] = self.base.read(first, last)[:, start:stop].T
-        return rows
+        return np.ascontiguousarray(self.base.read_columns(start, stop).T)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 
 from onward_server.errors import ExportError, ModelFolderError
 from onward_server.export.checkpoint.safetensors_file import read_safetensors
+from onward_server.export.checkpoint.stored_tensor import Transposed
 from tests.checkpoint_files import entry, file_of, safetensors
 
 FOUR = np.arange(4, dtype=np.float32)
@@ -26,6 +27,16 @@ def test_each_type_of_floats_is_read_a_range_of_rows_at_a_time(dtype: str, tmp_p
         rows = tensor.read(start, stop)
         assert rows.dtype == np.float32
         np.testing.assert_array_equal(rows, second[start:stop].astype(np.float32))
+
+
+def test_a_matrix_that_is_stored_transposed_is_read_a_range_of_columns_at_a_time(tmp_path: Path) -> None:
+    stored = np.arange(35, dtype=np.float16).reshape(5, 7)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(safetensors({"first": FOUR, "x": stored}))
+    tensor = Transposed(read_safetensors(path)["x"])
+    assert tensor.shape == (7, 5)
+    for start, stop in [(0, 7), (2, 3), (4, 7), (3, 3)]:
+        np.testing.assert_array_equal(tensor.read(start, stop), stored.T[start:stop])
 
 
 def test_bfloat16_keeps_its_exact_value(tmp_path: Path) -> None:
