@@ -25,7 +25,7 @@ from benchmarks.smollm2_shape import FORMATS, write_folder
 from onward.v1.completion_service_pb2_grpc import CompletionServiceStub
 
 if TYPE_CHECKING:  # in the stubs only
-    from models.export.decoder_graph import Layout
+    from testing.other_exporters.decoder_graph import Layout
 
 _MIB = 2**20
 _PROMPT = 512

@@ -4,10 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from models.export.decoder_config import DecoderConfig
-from models.export.decoder_graph import build_decoder
-from models.export.model_folder import SpecialTokens, write_decoder
-from models.export.random_weights import random_weights
 from onward_server.completion.answer.detokenizer import Detokenizer
 from onward_server.engine.engine import Engine
 from onward_server.grammar.compiler import GrammarCompiler
@@ -15,6 +11,10 @@ from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import SessionOptions, usable_processors
 from onward_server.model.source.folder import ModelFolder
 from onward_server.model.tokenizer import Tokenizer
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_graph import build_decoder
+from testing.other_exporters.model_folder import SpecialTokens, write_decoder
+from testing.other_exporters.random_weights import random_weights
 from testing.vocabularies import Vocabulary
 
 _SHAPE = DecoderConfig(

@@ -9,11 +9,11 @@ folders.
 import argparse
 from pathlib import Path
 
-from models.export.decoder_config import DecoderConfig
-from models.export.decoder_graph import Layout, build_decoder
-from models.export.model_folder import SpecialTokens, write_decoder
-from models.export.random_weights import random_weights
-from models.export.weights import WeightFormats
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_graph import Layout, build_decoder
+from testing.other_exporters.model_folder import SpecialTokens, write_decoder
+from testing.other_exporters.random_weights import random_weights
+from testing.other_exporters.weights import WeightFormats
 from testing.tiny_model import write_tiny_tokenizer
 
 SMOLLM2_135M = DecoderConfig(

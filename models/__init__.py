@@ -1,1 +1,1 @@
-"""The embedded model, and the code that writes ONNX models."""
+"""The embedded model, and the scripts that make the models of the tests."""

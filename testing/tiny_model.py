@@ -13,12 +13,12 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from models.export.decoder_config import DecoderConfig
-from models.export.decoder_graph import Layout, build_decoder
-from models.export.half import narrow_to_float16
-from models.export.model_folder import SpecialTokens, write_decoder, write_json
-from models.export.random_weights import random_weights
-from models.export.weights import WeightFormats
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_graph import Layout, build_decoder
+from testing.other_exporters.half import narrow_to_float16
+from testing.other_exporters.model_folder import SpecialTokens, write_decoder, write_json
+from testing.other_exporters.random_weights import random_weights
+from testing.other_exporters.weights import WeightFormats
 
 TINY = DecoderConfig(
     vocab_size=512,

@@ -9,10 +9,10 @@ from onnx import TensorProto
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
-from models.export.attention import SlotAttention
-from models.export.decoder_config import DecoderConfig
-from models.export.graph import Graph
-from models.export.model_folder import write_json, write_model
+from testing.other_exporters.attention import SlotAttention
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.graph import Graph
+from testing.other_exporters.model_folder import write_json, write_model
 
 Weights = Mapping[str, NDArray[np.float32]]
 

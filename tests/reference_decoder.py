@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from models.export.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_config import DecoderConfig
 
 Array = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from models.export.decoder_graph import Layout, build_decoder
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import SessionOptions
 from onward_server.model.source.folder import ModelFolder
+from testing.other_exporters.decoder_graph import Layout, build_decoder
 from testing.tiny_model import TINY, tiny_weights, write_tiny_tokenizer
 from tests.crowds import NUM_SLOTS, request
 from tests.decoder_variants import Edit, edited

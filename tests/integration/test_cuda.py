@@ -13,9 +13,6 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from models.export.decoder_graph import Layout
-from models.export.graph import Graph
-from models.export.model_folder import write_model
 from onward.v1.completion_pb2 import CompleteRequest, CompleteResponse, RawPrompt, StreamCompleteRequest
 from onward.v1.model_service_pb2 import GetModelRequest, Model
 from onward.v1.sampling_pb2 import LogprobOptions, SamplingParams
@@ -25,6 +22,9 @@ from onward_server.errors import StartupError
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions
 from onward_server.model.source.folder import ModelFolder
+from testing.other_exporters.decoder_graph import Layout
+from testing.other_exporters.graph import Graph
+from testing.other_exporters.model_folder import write_model
 from testing.tiny_model import TINY, write_tiny_model
 from tests.model_serving import Serve
 from tests.serving import Served

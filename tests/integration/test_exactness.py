@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from models.export.decoder_graph import Layout
 from onward.v1.completion_pb2 import CompleteResponse, StreamCompleteRequest
+from testing.other_exporters.decoder_graph import Layout
 from testing.tiny_model import TINY, tiny_weights, write_tiny_model
 from tests import write_pocket_golden as pocket
 from tests.gpt2_model import SHAPE, random_gpt2_weights, write_gpt2_model

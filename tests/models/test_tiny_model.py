@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from models.export.decoder_graph import Layout
+from testing.other_exporters.decoder_graph import Layout
 from testing.tiny_model import CONTROL_TOKENS, TINY, write_tiny_model
 from tests.naive_decoder import NaiveDecoder
 

@@ -28,7 +28,6 @@ def _imports(folder: str) -> Iterator[tuple[Path, str]]:
         ("benchmarks", {"tests"}),
         ("tests", {"benchmarks"}),
         ("testing", {"benchmarks", "tests"}),
-        ("models/export", {"benchmarks", "onward", "onward_client", "onward_server", "testing", "tests"}),
     ],
 )
 def test_a_folder_does_not_import(folder: str, forbidden: set[str]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto
 
-from models.export.decoder_graph import Layout
 from onward_server.errors import ModelFolderError
 from onward_server.model.growing_causal_lm import GrowingCausalLM
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from testing.other_exporters.decoder_graph import Layout
 from tests import decoder_variants as variants
 from tests.crowds import neighbors, request, tokens_of
 from tests.decoder_variants import Edit

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import pytest
 
-from models.export.decoder_graph import Layout
 from onward_server.model import fitting, loader
 from onward_server.model.causal_lm import CausalLM
 from onward_server.model.growing_causal_lm import GrowingCausalLM
@@ -15,6 +14,7 @@ from onward_server.model.loader import LoadedModel
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.onnx_file import OnnxFile
 from testing.dynamic_int8 import quantize_dynamically
+from testing.other_exporters.decoder_graph import Layout
 from testing.tiny_model import write_tiny_model
 from tests.crowds import load, neighbors, request, tokens_of
 from tests.naive_decoder import NaiveDecoder

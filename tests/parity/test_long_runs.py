@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.export.decoder_graph import Layout
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.load_independence import LongRuns, measure_load_independence, measure_long_runs
 from onward_server.model.slot_causal_lm import SlotCausalLM
+from testing.other_exporters.decoder_graph import Layout
 from tests.crowds import neighbors, request, tokens_of
 from tests.decoder_variants import Edit, layers_with_gaps, long_rope, windows
 from tests.variant_loading import NUM_TOKENS, expected, load_variant

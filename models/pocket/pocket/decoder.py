@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.export.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_config import DecoderConfig
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.export.decoder_config import DecoderConfig
-from models.export.decoder_graph import build_decoder
-from models.export.model_folder import MODEL_FILE, SpecialTokens, model_config, write_json, write_model
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_graph import build_decoder
+from testing.other_exporters.model_folder import MODEL_FILE, SpecialTokens, model_config, write_json, write_model
 from onward_server.model import onnx_session
 from pocket.chat_format import PADDING, SERVED, TURN_END, prompt_text
 from pocket.corpus import SKILLS, evaluation_conversations

@@ -8,8 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from models.export.decoder_config import DecoderConfig
-from models.export.model_folder import MODEL_FILE
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.model_folder import MODEL_FILE
 from pocket.chat_format import SERVED
 
 Weights = dict[str, NDArray[np.float32]]

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from models.export.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_config import DecoderConfig
 from pocket.batches import Batch, batches_of, windows
 from pocket.chat_format import PADDING, example
 from pocket.corpus import evaluation_conversations

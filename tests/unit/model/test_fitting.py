@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.export.decoder_graph import Layout
 from onward_server.model import trial_runs
 from onward_server.model.causal_lm import CausalLM, Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
@@ -19,6 +18,7 @@ from onward_server.model.memory_plan import MemoryBudget, WantedSize
 from onward_server.model.onnx_session import OnnxSession, SessionOptions
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.folder import ModelFolder
+from testing.other_exporters.decoder_graph import Layout
 from testing.tiny_model import write_tiny_model
 from tests.fakes import FakeCausalLM
 

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from models.export.decoder_graph import Layout
 from onward_server.errors import ModelFolderError, StartupError
 from onward_server.model import memory_plan
 from onward_server.model.causal_lm import CausalLM, Logits
@@ -26,6 +25,7 @@ from onward_server.model.served_graph import served_graph
 from onward_server.model.slot_causal_lm import SlotCausalLM
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
+from testing.other_exporters.decoder_graph import Layout
 from testing.tiny_model import write_tiny_model
 from tests.fakes import FakeCausalLM
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from models.export.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_config import DecoderConfig
 
 _ATTENTION_SCALE = re.compile(r"[qk]_(proj|norm)\.weight")
 _SHARPNESS = np.float32(2)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from models.export.decoder_config import DecoderConfig
-from models.export.graph import MICROSOFT, Graph
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.graph import MICROSOFT, Graph
 
 
 class Attention(Protocol):

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from models.export.graph import MICROSOFT, Graph
-from models.export.quantize import BLOCK_SIZE, Bits, quantize
+from testing.other_exporters.graph import MICROSOFT, Graph
+from testing.other_exporters.quantize import BLOCK_SIZE, Bits, quantize
 
 WeightFormat: TypeAlias = Literal["float32", "float16", "int8", "int4"]
 """How a matrix is stored. Computation is in float32; float16 weights are widened when the model loads."""

@@ -5,11 +5,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import checker, external_data_helper
 
-from models.export.decoder_config import DecoderConfig
-from models.export.decoder_graph import Layout, build_decoder
-from models.export.quantize import quantize
-from models.export.random_weights import random_weights
-from models.export.weights import WeightFormat, WeightFormats
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_graph import Layout, build_decoder
+from testing.other_exporters.quantize import quantize
+from testing.other_exporters.random_weights import random_weights
+from testing.other_exporters.weights import WeightFormat, WeightFormats
 from testing.tiny_model import TINY
 from tests.naive_decoder import NaiveDecoder
 from tests.reference_decoder import reference_logits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from models.export.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_config import DecoderConfig
 
 MODEL_FILE = "model.onnx"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.export.decoder_graph import build_decoder
-from models.export.model_folder import SpecialTokens, write_decoder
-from models.export.random_weights import random_weights
+from testing.other_exporters.decoder_graph import build_decoder
+from testing.other_exporters.model_folder import SpecialTokens, write_decoder
+from testing.other_exporters.random_weights import random_weights
 from testing.tiny_model import TINY
 from tests.naive_decoder import NaiveDecoder
 

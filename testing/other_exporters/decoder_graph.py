@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from models.export.attention import Attention, GrowingAttention, SlotAttention
-from models.export.decoder_config import DecoderConfig
-from models.export.graph import MICROSOFT, Graph
-from models.export.weights import WeightFormats, Weights
+from testing.other_exporters.attention import Attention, GrowingAttention, SlotAttention
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.graph import MICROSOFT, Graph
+from testing.other_exporters.weights import WeightFormats, Weights
 
 Layout: TypeAlias = Literal["slots", "growing"]
 """slots: fused attention over shared buffers. growing: standard operators, caches extended by concatenation."""

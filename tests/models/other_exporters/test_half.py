@@ -6,12 +6,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from models.export.decoder_graph import Layout, build_decoder
-from models.export.half import narrow_to_float16
-from models.export.random_weights import random_weights
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions
 from onward_server.model.source.folder import ModelFolder
+from testing.other_exporters.decoder_graph import Layout, build_decoder
+from testing.other_exporters.half import narrow_to_float16
+from testing.other_exporters.random_weights import random_weights
 from testing.tiny_model import TINY, write_tiny_model
 
 LAYOUTS: tuple[Layout, ...] = ("slots", "growing")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.export.quantize import Bits, quantize
+from testing.other_exporters.quantize import Bits, quantize
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -1,1 +1,0 @@
-"""Writes decoder weights as ONNX model folders, which onward and onnxruntime-genai load."""
