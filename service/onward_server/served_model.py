@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from onward_server.completion.prompt.template_sources import named_template
 from onward_server.completion.template_samples import TemplateSamples
 from onward_server.completion.validation import MAX_CHOICES, MAX_TOP_LOGPROBS, ModelLimits
 from onward_server.domain import ModelCapabilities, ModelCard
-from onward_server.errors import HubError, ModelFolderError, StartupError
+from onward_server.errors import ModelFolderError, StartupError
 from onward_server.file_errors import unreadable
 from onward_server.grammar.compiler import GrammarCompiler
 from onward_server.load_report import log_graph, log_memory
 from onward_server.loading_steps import LoadingSteps
+from onward_server.model.exporting.export_cache import ExportCache
 from onward_server.model.loader import LoadedModel, ModelLoader
 from onward_server.model.memory import available_memory, size_text
 from onward_server.model.memory_plan import MemoryBudget
@@ -29,10 +30,10 @@ from onward_server.model.rewriting.rewriter import Rewriter
 from onward_server.model.source.choice import Choice
 from onward_server.model.source.digests import FileDigests
 from onward_server.model.source.folder import ModelFolder
-from onward_server.model.source.pull_progress import ProgressLines
 from onward_server.model.tokenizer import Tokenizer
+from onward_server.model_location import ModelFinder
 from onward_server.runtime.watchdog import RunDurations, measure
-from onward_server.settings.model_reference import HubRepository, ModelReference
+from onward_server.settings.model_reference import ModelReference
 from onward_server.settings.server import Settings
 from onward_server.version import VERSION
 
@@ -62,7 +63,8 @@ def load_models(settings: Settings, steps: LoadingSteps | None = None) -> list[S
     _require_known_formats(settings)
     steps = steps or LoadingSteps()
     try:
-        opened = [_open(settings, reference, steps) for reference in settings.models.values()]
+        finder = ModelFinder(ExportCache(settings.cache_folder), steps)
+        opened = [_open(settings, reference, steps, finder) for reference in settings.models.values()]
         budget = MemoryBudget([model.folder.weight_bytes for model in opened])
         models = [_load(settings, model, steps, budget, is_default=model is opened[0]) for model in opened]
     except OSError as error:
@@ -90,11 +92,11 @@ class _OpenedModel:
     tool_format: str
 
 
-def _open(settings: Settings, reference: ModelReference, steps: LoadingSteps) -> _OpenedModel:
+def _open(settings: Settings, reference: ModelReference, steps: LoadingSteps, finder: ModelFinder) -> _OpenedModel:
     model_id = reference.model_id
-    local = _local(reference, steps)
-    with steps.step(f"{model_id}: reading {local.location}"):
-        folder = ModelFolder.read(local.location, local.variant)
+    location = finder.find(reference)
+    with steps.step(f"{model_id}: reading {location.path}"):
+        folder = ModelFolder.read(location.path, location.variant)
         tokenizer = Tokenizer.load(folder.path, num_logits=folder.onnx_file.last_axes.get("logits"))
         template = ChatTemplate.load(folder.path, tokenizer, named=settings.chat_template_of(model_id))
         output_format = _output_format(settings, model_id, template)
@@ -102,9 +104,10 @@ def _open(settings: Settings, reference: ModelReference, steps: LoadingSteps) ->
             template.write_calls_with(partial(written_calls, output_format.tools.frame))
         tool_format = output_format.tools.name if output_format.tools else settings.tool_format_of(model_id) or ""
     _log_formats(model_id, template, tool_format, output_format)
+    choice = location.choice or folder.choice
     return _OpenedModel(
         reference=reference,
-        choice=local.choice or folder.choice,
+        choice=choice if location.reason is None else replace(choice, reason=location.reason),
         folder=folder,
         tokenizer=tokenizer,
         template=template,
@@ -179,40 +182,6 @@ def _load_weights(settings: Settings, folder: ModelFolder, digests: FileDigests,
         max_context_length=settings.context_length,
         prefill_chunk=settings.prefill_chunk,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Local:
-    """Where a model is on this machine."""
-
-    location: Path
-    variant: str | None
-    choice: Choice | None = None
-    """How the graph was chosen in its repository; None: it is not from a repository."""
-
-
-def _local(reference: ModelReference, steps: LoadingSteps) -> _Local:
-    """Finds a model, and downloads a repository that is not in the cache.
-
-    Raises:
-        HubError: The repository is not in the cache and cannot be downloaded.
-        ModelFolderError: The repository has no graph that can be served.
-    """
-    match reference.location:
-        case Path() as path:
-            return _Local(location=path, variant=reference.variant)
-        case HubRepository() as repository:
-            from onward_server.model.source.hub import Hub  # noqa: PLC0415  imports huggingface-hub
-            from onward_server.model.source.pull import Puller  # noqa: PLC0415  the same
-
-            progress = ProgressLines(partial(logger.info, "model %s: %s", reference.model_id))
-            with steps.step(f"{reference.model_id}: getting {repository}"):
-                try:
-                    pulled = Puller(Hub.from_environment(), progress).pull_unless_cached(repository, reference.variant)
-                except HubError as error:
-                    folder = f"{repository.owner}/{repository.name}"
-                    raise HubError(f"{error} (there is no folder {folder} here)") from error
-            return _Local(location=pulled.folder, variant=pulled.choice.graph.path, choice=pulled.choice)
 
 
 def _require_known_formats(settings: Settings) -> None:

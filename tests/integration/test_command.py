@@ -79,7 +79,7 @@ def test_a_bad_model_folder_is_one_line_of_error_and_ends_the_server(tmp_path: P
         address = f"127.0.0.1:{free.getsockname()[1]}"
     served = onward("serve", "--model", str(tmp_path), "--listen", address)
     assert served.returncode == 1
-    assert served.stderr.splitlines()[-1].startswith(f"onward: {tmp_path} has no .onnx file")
+    assert served.stderr.splitlines()[-1].startswith(f"onward: {tmp_path} has no model")
     assert "Traceback" not in served.stderr
     assert onward("health", "--target", address).returncode == 1
 

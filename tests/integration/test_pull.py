@@ -259,7 +259,7 @@ def test_a_server_downloads_its_model_while_it_says_that_it_loads(machine: Machi
             assert caught.value.reason == "MODEL_LOADING"
             machine.hub.release()
             assert any("; try: " in line for line in log)
-            assert client.complete("Hello", max_tokens=2).usage.completion_tokens == 2
+            assert client.complete("Hello", min_tokens=2, max_tokens=2).usage.completion_tokens == 2
             assert [model.id for model in client.models()] == ["tiny"]
 
 

@@ -12,15 +12,23 @@ from onward_server.settings.client import ClientSettings
 def add_pull(parser: ArgumentParser) -> None:
     """Adds the arguments of `onward pull`."""
     parser.description = (
-        "Downloads models from the Hugging Face hub into its cache: of each, the files that a server needs. Prints the "
-        "folder of each to stdout and the progress to stderr. Obeys the variables of huggingface-hub, such as HF_HOME "
-        "and HF_TOKEN; docs/models.md describes them."
+        "Downloads models from the Hugging Face hub into its cache: of each, the files that a server needs. "
+        "Checkpoints and GGUF files are exported then. Prints the folder of each to stdout and the progress to stderr. "
+        "Obeys the variables of huggingface-hub, such as HF_HOME and HF_TOKEN; docs/models.md describes them."
     )
     parser.add_argument(
         "model",
         nargs="+",
         metavar="OWNER/NAME[@REVISION][:VARIANT]",
-        help="a repository; REVISION is a branch, tag or commit, VARIANT a precision such as `q4`, a folder or a file",
+        help="a repository; REVISION is a branch, tag or commit, VARIANT a precision such as `q4` or `int8`, a "
+        "quantization such as `Q4_K_M`, a folder or a file",
+    )
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder for exports, which must be that of the server; default: ONWARD_CACHE_DIR, or `onward` in the "
+        "user's cache folder",
     )
 
 

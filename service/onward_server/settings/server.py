@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode,
 
 from onward_server.settings.failpoint import Failpoint
 from onward_server.settings.model_reference import ModelReference
-from onward_server.settings.user_folders import user_cache_folder
+from onward_server.settings.user_folders import cache_folder
 from onward_server.settings.variables import CLIENT_VARIABLES, PREFIX, unknown_variables
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -55,11 +55,12 @@ class Settings(BaseSettings):
     )
 
     model: Annotated[tuple[str, ...], NoDecode] = ()
-    """Model to serve, as `FOLDER[:VARIANT]`, `FILE.onnx`, or `OWNER/NAME[@REVISION][:VARIANT]` for a repository of the
-    Hugging Face hub; a path that exists takes precedence. `ID=` before it sets the id of the model. VARIANT is a
-    precision such as `q4`, a subfolder or a file. docs/models.md describes how a graph is chosen. Repeat the flag, or
-    separate models with commas, to serve several; the first one is the default model. Default: the embedded model
-    `pocket`."""
+    """Model to serve, as `FOLDER[:VARIANT]`, `FILE.onnx`, `FILE.gguf[:VARIANT]`, or
+    `OWNER/NAME[@REVISION][:VARIANT]` for a repository of the Hugging Face hub; a path that exists takes precedence.
+    Checkpoints (safetensors) and GGUF files are exported once, into `--cache-dir`. `ID=` before it sets the id of the
+    model. VARIANT is a precision such as `q4` or `int8`, a quantization such as `Q4_K_M`, a subfolder or a file.
+    docs/models.md describes how a graph is chosen. Repeat the flag, or separate models with commas, to serve several;
+    the first one is the default model. Default: the embedded model `pocket`."""
     model_file: Annotated[tuple[str, ...], NoDecode] = ()
     """ONNX file to serve instead of the one that is chosen by default, as `PATH` for all models or `ID=PATH` for one
     model. PATH is relative to the model's folder or repository. Repeat the flag, or separate values with commas, to set
@@ -93,8 +94,9 @@ class Settings(BaseSettings):
     compares its logits with those of the original, which takes longer than loading it, and keeps the rewritten graph in
     `--cache-dir`. A graph that cannot be rewritten, or whose logits differ, is served as it is."""
     cache_dir: Path | None = None
-    """Folder for rewritten graphs, which take less than a MiB for most models. Its subfolder `rewritten` must belong to
-    the user who runs the server, and nobody else may write to it. Default: `onward` in the user's cache folder,
+    """Folder for what is computed once for a model: rewritten graphs in `rewritten`, less than a MiB for most models,
+    and exports of checkpoints and GGUF files in `exported`, as large as their weights. The subfolders must belong to
+    the user who runs the server, and nobody else may write to them. Default: `onward` in the user's cache folder,
     `$XDG_CACHE_HOME` or `~/.cache`."""
     slots: int | None = Field(default=None, ge=1, le=1024)
     """Sequences that decode at the same time. Each needs a KV slot, whose memory is taken as it is used. Default: as
@@ -244,11 +246,8 @@ class Settings(BaseSettings):
 
     @property
     def cache_folder(self) -> Path | None:
-        """Folder for rewritten graphs; None: `--cache-dir` is unset and the user has no home folder."""
-        if self.cache_dir is not None:
-            return self.cache_dir
-        folder = user_cache_folder()
-        return None if folder is None else folder / "onward"
+        """The folder of `--cache-dir`; None: it is unset, and the user has no home folder."""
+        return cache_folder(self.cache_dir)
 
     def chat_template_of(self, model_id: str) -> str | None:
         """The file or name of a model's chat template; None: the one in its folder."""

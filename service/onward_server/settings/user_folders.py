@@ -5,6 +5,19 @@ import sys
 from pathlib import Path
 
 
+def cache_folder(named: Path | None = None) -> Path | None:
+    """Folder for what the server computes once for a model; None: the user has no home folder.
+
+    Args:
+        named: The value of a flag. None: ONWARD_CACHE_DIR, or else a folder in the user's cache folder.
+    """
+    named = named or (Path(variable) if (variable := os.environ.get("ONWARD_CACHE_DIR")) else None)
+    if named is not None:
+        return named
+    folder = user_cache_folder()
+    return None if folder is None else folder / "onward"
+
+
 def user_cache_folder() -> Path | None:
     """The user's folder for caches; None: the user has no home folder.
 

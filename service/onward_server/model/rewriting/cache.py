@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from onward_server.file_errors import unreadable
+from onward_server.model.private_folder import require_private
 from onward_server.model.rewriting.outcome import Outcome, outcome_of
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class RewritingCache:
             return None
         path = self._folder / f"{key}{_SUFFIX}"
         try:
-            _require_own(self._folder)
+            require_private(self._folder)
             outcome = _outcome(_read(path))
         except FileNotFoundError:
             return None
@@ -57,7 +58,7 @@ class RewritingCache:
         path = self._folder / f"{key}{_SUFFIX}"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _require_own(self._folder)
+            require_private(self._folder)
             _write(path, outcome.to_bytes())
             self._remove_old()
         except (OSError, ValueError) as error:
@@ -78,17 +79,6 @@ class RewritingCache:
         for path in self._folder.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another server has just removed it
                 yield path.stat().st_mtime, path
-
-
-def _require_own(folder: Path) -> None:
-    """Raises ValueError if somebody else could have written the files, whose graphs the server would run."""
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise ValueError(f"{folder} is not a folder")
-    if found.st_uid != os.geteuid():
-        raise ValueError(f"{folder} belongs to uid {found.st_uid}, not to uid {os.geteuid()}")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ValueError(f"others may write to {folder}; run `chmod go-w {folder}`")
 
 
 def _read(path: Path) -> bytes:

@@ -133,6 +133,11 @@ def choose_graph(
     return _choose_precision(wanted, graphs, source)
 
 
+def has_decoder(files: Mapping[str, int]) -> bool:
+    """Whether there is a graph that may be a decoder with a KV cache, to judge by its name."""
+    return any(graph.may_decode for graph in _graphs(files))
+
+
 def choice_of_file(name: str, siblings: Mapping[str, int]) -> Choice:
     """The graph of a file that the user named, with the graphs beside it.
 

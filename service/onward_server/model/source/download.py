@@ -32,6 +32,8 @@ class Downloader:
         self._commit = commit
         self.num_downloaded = 0
         """Files that were not in the cache."""
+        self.num_repaired = 0
+        """Files whose content in the cache was wrong."""
 
     def get(self, files: Sequence[RemoteFile], *, check: bool) -> None:
         """Downloads the files that are not in the cache, and continues interrupted downloads.
@@ -61,6 +63,7 @@ class Downloader:
         if not _has_hash(path, file):
             self._progress.note(f"{file.path}: the file in the cache does not match its hash; downloading it again")
             self._cache.discard(self._commit, file)
+            self.num_repaired += 1
             return False
         return True
 

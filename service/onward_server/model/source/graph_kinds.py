@@ -11,8 +11,7 @@ from onward_server.model.source.onnx_file import OnnxFile
 _TEXT_ONLY = "serve a model that takes text alone"
 _CAUSAL = "serve a causal decoder, which continues a text"
 _WITH_CACHE = (
-    "export it with one, for example with `optimum-cli export onnx --task text-generation-with-past` "
-    "(pip install optimum-onnx)"
+    "export the checkpoint that it was made from with `onward export CHECKPOINT OUTPUT`, or serve that checkpoint"
 )
 
 

@@ -40,7 +40,7 @@ class LocatedGraph:
         Raises:
             ModelFolderError: There is no such graph, it cannot be read, or its content is not ONNX.
         """
-        _require_present(location)
+        require_present(location)
         if not location.is_dir():
             if variant is not None:
                 raise ModelFolderError(
@@ -53,11 +53,11 @@ class LocatedGraph:
             return cls(path=location, folder=_most_descriptive(folders), choice=choice)
         root = snapshot_in_cache(location)
         files = list_files(root)
-        _require_one_repository(root, files)
+        require_one_repository(root, files)
         choice = choose_graph(
             files,
             source=str(location),
-            wanted=None if variant is None else _relative(variant, location),
+            wanted=None if variant is None else relative_variant(variant, location),
             named_by_genai=lambda path: decoder_named_by(root / path),
         )
         path = root / choice.graph.path
@@ -67,7 +67,12 @@ class LocatedGraph:
         return cls(path=path, folder=_most_descriptive(folders), choice=choice)
 
 
-def _require_present(location: Path) -> None:
+def require_present(location: Path) -> None:
+    """Checks that a path exists and can be opened by ONNX Runtime.
+
+    Raises:
+        ModelFolderError: It does not exist, or is not UTF-8 text.
+    """
     if is_present(location):
         _require_utf8(location.absolute())
         return
@@ -87,7 +92,7 @@ def _require_utf8(path: Path) -> None:
         raise ModelFolderError(f"{str(path)!a} is not UTF-8 text; rename the folder") from None
 
 
-def _relative(variant: str, folder: Path) -> str:
+def relative_variant(variant: str, folder: Path) -> str:
     """A variant as the rule takes it: absolute paths in the folder become relative."""
     path, folder = Path(variant), folder.absolute()
     return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else variant
@@ -113,7 +118,7 @@ def snapshot_in_cache(folder: Path) -> Path:
     return found[0] if len(found) == 1 else folder
 
 
-def _require_one_repository(folder: Path, files: Iterable[str]) -> None:
+def require_one_repository(folder: Path, files: Iterable[str]) -> None:
     """Rejects the whole Hugging Face cache."""
     repositories = sorted({found[1] for path in files if (found := _CACHED_REPOSITORY.match(path))})
     if repositories:

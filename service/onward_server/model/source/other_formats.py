@@ -1,4 +1,4 @@
-"""Names the format of a file or folder that holds no ONNX graph, and says what to do."""
+"""Names the format of a file or folder that holds no model that can be served, and says what to do."""
 
 import re
 from collections.abc import Iterable
@@ -8,11 +8,12 @@ from pathlib import Path
 from onward_server.errors import ModelFolderError
 from onward_server.model.source.access import open_file
 
-_EXPORT = (
-    "export it to ONNX, for example with `optimum-cli export onnx --task text-generation-with-past --model {source} "
-    "OUTPUT` (pip install optimum-onnx)"
+_SAVE_AS_SAFETENSORS = (
+    'save it as safetensors, for example with `python -c "from transformers import AutoModelForCausalLM as M; '
+    "M.from_pretrained('{source}').save_pretrained('OUTPUT')\"` (pip install transformers torch), copy its tokenizer, "
+    "and serve OUTPUT"
 )
-_USE_AN_EXPORT = "serve an ONNX export of the same model"
+_USE_ANOTHER = "serve its ONNX export, or its safetensors or GGUF files, which the server exports by itself"
 _USE_THE_ORIGINAL = "serve the .onnx file that it was made from"
 _CONVERT_TOKENIZER = (
     'convert it with `python -c "from transformers import AutoTokenizer as T; '
@@ -43,22 +44,24 @@ class _Format:
 
 _FORMATS = (
     _Format(
-        what="a GGUF file, the format of llama.cpp",
+        what="a GGUF file",
         files=r"\.gguf$",
         start=rb"GGUF",
-        remedy=_USE_AN_EXPORT,
+        remedy="rename it so that it ends in .gguf if it is a language model; projectors (mmproj), adapters (lora) and "
+        "statistics (imatrix) are not",
     ),
     _Format(
         what="a safetensors file",
         files=r"\.safetensors$",
         start=rb".{8}\{\s*\"",
-        remedy=_EXPORT,
+        remedy="name the folder of a checkpoint, whose weights are in model.safetensors, or in the files that "
+        "model.safetensors.index.json lists",
     ),
     _Format(
         what="a PyTorch file",
         files=r"(^|/)(pytorch_model|consolidated)[^/]*\.bin$|\.(pt|pth|ckpt|pt2)$",
         start=rb"\x80[\x02-\x05]|PK\x03\x04.{26}[^/]*/(data\.pkl|version|byteorder)",
-        remedy=_EXPORT,
+        remedy=_SAVE_AS_SAFETENSORS,
     ),
     _Format(
         what="a file in ORT format",
@@ -76,31 +79,31 @@ _FORMATS = (
         what="an OpenVINO model",
         files=r"(^|/)openvino[^/]*\.xml$",
         start=rb"<\?xml[^>]*>\s*<net\b",
-        remedy=_USE_AN_EXPORT,
+        remedy=_USE_ANOTHER,
     ),
     _Format(
         what="a Core ML model",
         files=r"\.(mlmodel|mlpackage|mlmodelc)(/|$)",
         start=None,
-        remedy=_USE_AN_EXPORT,
+        remedy=_USE_ANOTHER,
     ),
     _Format(
         what="a TensorFlow Lite model",
         files=r"\.(tflite|litertlm|task)$",
         start=rb".{4}TFL3",
-        remedy=_USE_AN_EXPORT,
+        remedy=_USE_ANOTHER,
     ),
     _Format(
         what="a TensorFlow, Keras or Flax file",
         files=r"\.(h5|keras|msgpack|pb)$",
         start=rb"\x89HDF",
-        remedy=_EXPORT,
+        remedy=_USE_ANOTHER,
     ),
     _Format(
         what="an archive",
         files=r"^[^/]+\.(zip|tar|gz|tgz|xz|bz2|zst|7z|rar|whl)$",
         start=rb"PK\x03\x04|\x1f\x8b|\xfd7zXZ|BZh|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|.{257}ustar",
-        remedy="unpack it, and name the folder with the .onnx file",
+        remedy="unpack it, and name the folder with the model",
     ),
     _Format(
         what="a web page, not the file itself",
@@ -136,11 +139,11 @@ def require_onnx_content(path: Path, *, source: Path) -> None:
 
 
 def other_file(path: Path) -> str:
-    """Returns the sentence for a file whose name does not end in `.onnx`."""
+    """Returns the sentence for a file whose name does not end in `.onnx` or `.gguf`."""
     found = next((other for other in _FORMATS if other.files and re.search(other.files, path.name)), None)
     if found is not None:
         return _sentence(found, f"{path} is", source=path.parent)
-    return f"{path} is not an .onnx file; --model needs one, or a folder that has one"
+    return f"{path} is not an .onnx or .gguf file; --model needs one, or the folder of a model"
 
 
 def absence_of_graphs(files: Iterable[str], *, source: str) -> str:
@@ -148,8 +151,11 @@ def absence_of_graphs(files: Iterable[str], *, source: str) -> str:
     names = list(files)
     for other in _FORMATS:
         if other.files and any(re.search(other.files, name) for name in names):
-            return _sentence(other, f"{source} has no .onnx file, but", source=source)
-    return f"{source} has no .onnx file; --model needs an ONNX export, with its config.json and tokenizer.json"
+            return _sentence(other, f"{source} has no model that can be served, but", source=source)
+    return (
+        f"{source} has no model; --model needs an .onnx file or model.safetensors, each with its config.json and "
+        "tokenizer.json, or a .gguf file"
+    )
 
 
 def absence_of_configuration(source: str) -> str:

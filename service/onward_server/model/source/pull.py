@@ -5,36 +5,25 @@ import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from onward_server.errors import HubError, ModelFolderError
 from onward_server.model.source.access import list_files
 from onward_server.model.source.choice import Choice, choose_graph
+from onward_server.model.source.commit_files import CommitFiles
 from onward_server.model.source.description import decoder_named_by
 from onward_server.model.source.download import Downloader
-from onward_server.model.source.graph_kinds import require_causal_decoder
+from onward_server.model.source.export_choice import ExportChoice, choose_export
 from onward_server.model.source.hub import Hub
 from onward_server.model.source.hub_cache import HubCache
-from onward_server.model.source.json_file import read_json_object
-from onward_server.model.source.needed_files import data_files, descriptions
+from onward_server.model.source.needed_files import data_files, descriptions, require_complete_checkpoint
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.model.source.pull_progress import PullProgress
-from onward_server.model.source.remote_file import RemoteFile
+from onward_server.model.source.pulled import Pulled, PulledCheckpoint, PulledModel
 from onward_server.model.source.retries import Retries
 from onward_server.settings.model_reference import HubRepository
 
 _DEFAULT_BRANCH = "main"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PulledModel:
-    """A model in the cache of the hub."""
-
-    commit: str
-    folder: Path
-    """The folder with the files of the commit."""
-    choice: Choice
 
 
 class Puller:
@@ -46,7 +35,7 @@ class Puller:
         self._progress = progress
         self._pause = pause
 
-    def pull(self, repository: HubRepository, variant: str | None) -> PulledModel:
+    def pull(self, repository: HubRepository, variant: str | None) -> Pulled:
         """Downloads the current commit of the revision, and checks the hashes of files that are in the cache already.
 
         In offline mode, returns the cached model.
@@ -61,7 +50,7 @@ class Puller:
             commit = self._commit_of(repository)
             return self._complete(repository, variant, commit, self._retries(), check=True)
 
-    def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> PulledModel:
+    def pull_unless_cached(self, repository: HubRepository, variant: str | None) -> Pulled:
         """Returns the commit that is in the cache, or else downloads the current one.
 
         A cached model needs no hub. A note says if the hub cannot be reached, or if the revision has moved to another
@@ -78,7 +67,7 @@ class Puller:
             with self._writing():
                 commit = self._commit_of(repository)
                 return self._complete(repository, variant, commit, self._retries(), check=False)
-        if cached.commit == repository.revision and (variant or cached.choice.graph.is_most_preferred):
+        if cached.commit == repository.revision and (variant or _is_most_preferred(cached)):
             return cached
         try:
             commit = self._hub.commit_of(_repo(repository), _revision(repository))
@@ -103,66 +92,63 @@ class Puller:
 
     def _complete(
         self, repository: HubRepository, variant: str | None, commit: str, retries: Retries, *, check: bool
-    ) -> PulledModel:
+    ) -> Pulled:
         """Downloads the files of the model that are not in the cache."""
-        repo, source = _repo(repository), str(repository)
-        files = {file.path: file for file in retries.until_answered(lambda: self._hub.files(repo, commit))}
+        repo = _repo(repository)
+        listed = retries.until_answered(lambda: self._hub.files(repo, commit))
         cache = HubCache(self._hub.cache_folder, repo)
         downloader = Downloader(self._hub, cache, self._progress, retries, repo=repo, commit=commit)
-
-        def get(*paths: str) -> list[RemoteFile]:
-            wanted = [files[path] for path in paths]
-            downloader.get(wanted, check=check)
-            return wanted
-
-        def content(path: str) -> Path:
-            get(path)
-            return cache.existing(commit, files[path])
-
-        choice = choose_graph(
-            {path: file.num_bytes for path, file in files.items()},
-            source=source,
-            wanted=variant,
-            named_by_genai=lambda path: decoder_named_by(content(path)),
-        )
-        graph = choice.graph.path
-        described = descriptions(graph, files, source=source)
-        self._progress.note(f"{repository}: taking {graph} of commit {commit}: {choice.reason}")
-        needed = get(*described)
-        onnx_file = OnnxFile.read(content(graph))
-        configs = [read_json_object(content(path)) for path in described if PurePosixPath(path).name == "config.json"]
-        require_causal_decoder(Path(source) / graph, onnx_file, configs[-1] if configs else {})
-        needed += get(*data_files(graph, onnx_file, files, source=source))
+        files = CommitFiles(listed, downloader, cache, commit=commit, source=str(repository), check=check)
+        choice = self._get(files, repository, commit, variant)
         if not downloader.num_downloaded:
             self._progress.note(f"{repository}: all files are in the cache")
-        cache.link(commit, [*needed, files[graph]])  # in this order: a snapshot with a graph is complete
         with suppress(ValueError):  # a name that no branch has, which some hubs resolve
             cache.set_commit(_revision(repository), commit)
-        return PulledModel(commit=commit, folder=cache.snapshot(commit), choice=choice)
+        folder = cache.snapshot(commit)
+        if isinstance(choice, Choice):
+            return PulledModel(commit=commit, folder=folder, choice=choice)
+        is_repaired = downloader.num_repaired > 0
+        return PulledCheckpoint(commit=commit, folder=folder, choice=choice, is_repaired=is_repaired)
 
-    def _cached(self, repository: HubRepository, variant: str | None) -> PulledModel | None:
+    def _get(
+        self, files: CommitFiles, repository: HubRepository, commit: str, variant: str | None
+    ) -> Choice | ExportChoice:
+        """Chooses a graph or a checkpoint, and downloads it."""
+        export = choose_export(files.sizes, source=str(repository), wanted=variant)
+        if export is None:
+            choice = files.choose_graph(variant)
+            self._progress.note(f"{repository}: taking {choice.graph.path} of commit {commit}: {choice.reason}")
+            files.get_graph(choice.graph.path)
+            return choice
+        taken = export.gguf_files[0] if export.gguf_files else "the safetensors files"
+        self._progress.note(f"{repository}: taking {taken} of commit {commit}, to export them as {export.precision}")
+        files.get_checkpoint(export)
+        return export
+
+    def _cached(self, repository: HubRepository, variant: str | None) -> Pulled | None:
         """The model in the cache; None if it is not there or not complete."""
         cache = HubCache(self._hub.cache_folder, _repo(repository))
         commit = cache.commit_of(_revision(repository))
         if commit is None:
             return None
-        folder = cache.snapshot(commit)
+        folder, source = cache.snapshot(commit), str(repository)
         try:
             files = {path: num_bytes for path, num_bytes in list_files(folder).items() if (folder / path).exists()}
+            export = choose_export(files, source=source, wanted=variant)
+            if export is not None:
+                require_complete_checkpoint(export, folder, files, source=source)
+                return PulledCheckpoint(commit=commit, folder=folder, choice=export)
             choice = choose_graph(
-                files,
-                source=str(repository),
-                wanted=variant,
-                named_by_genai=lambda path: decoder_named_by(folder / path),
+                files, source=source, wanted=variant, named_by_genai=lambda path: decoder_named_by(folder / path)
             )
             graph = choice.graph.path
-            descriptions(graph, files, source=str(repository))
-            data_files(graph, OnnxFile.read(folder / graph), files, source=str(repository))
+            descriptions(graph, files, source=source)
+            data_files(graph, OnnxFile.read(folder / graph), files, source=source)
         except ModelFolderError:
             return None
         return PulledModel(commit=commit, folder=folder, choice=choice)
 
-    def _cached_only(self, repository: HubRepository, variant: str | None) -> PulledModel:
+    def _cached_only(self, repository: HubRepository, variant: str | None) -> Pulled:
         found = self._cached(repository, variant)
         if found is None:
             wanted = f"{repository}{f':{variant}' if variant else ''}"
@@ -182,6 +168,11 @@ class Puller:
             yield
         except OSError as error:
             raise HubError(_unwritable(self._hub.cache_folder, error)) from error
+
+
+def _is_most_preferred(cached: Pulled) -> bool:
+    """Whether no other file of the repository could be preferred to it."""
+    return isinstance(cached, PulledModel) and cached.choice.graph.is_most_preferred
 
 
 def _repo(repository: HubRepository) -> str:

@@ -70,7 +70,14 @@ def test_a_graph_is_chosen_with_its_reason(case: str) -> None:
 
 
 NOT_CHOSEN: dict[str, tuple[list[str], str | None, str]] = {
-    "no file": ([], None, "S has no .onnx file; --model needs an ONNX export, with its config.json and tokenizer.json"),
+    "no file": (
+        [],
+        None,
+        (
+            "S has no model; --model needs an .onnx file or model.safetensors, each with its config.json and "
+            "tokenizer.json, or a .gguf file"
+        ),
+    ),
     "several folders": (
         MICROSOFT,
         None,

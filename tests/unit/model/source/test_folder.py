@@ -51,7 +51,7 @@ def link_weights_outside(folder: Path) -> None:
 
 
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no model": (remove("model.onnx"), "has no .onnx file"),
+    "no model": (remove("model.onnx"), "has no model; --model needs an .onnx file"),
     "an empty model": (write("model.onnx", b""), "model.onnx is empty; download or copy it again"),
     "no ONNX at all": (write("model.onnx", b"hello, this is text"), "ONNX model"),
     "a truncated model": (truncate("model.onnx", by=7), "is truncated or not an ONNX model"),

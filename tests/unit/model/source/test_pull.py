@@ -22,8 +22,9 @@ from onward_server.errors import HubError, HubUnreachable, ModelFolderError, Sta
 from onward_server.model.source import hub as hub_module
 from onward_server.model.source.hub import Hub
 from onward_server.model.source.hub_cache import HubCache
-from onward_server.model.source.pull import PulledModel, Puller
+from onward_server.model.source.pull import Puller
 from onward_server.model.source.pull_progress import ProgressLines
+from onward_server.model.source.pulled import PulledModel
 from onward_server.settings.model_reference import HubRepository
 from tests.hub_faults import Corrupt, Cut, Move, NoRange, Respond, Stall
 from tests.look_alike_hub import LookAlikeHub, blob_id, look_alike_hub
@@ -94,10 +95,15 @@ class Machine:
         return Puller(hub, ProgressLines(self.notes.append), self.pauses.append)
 
     def pull(self, variant: str | None = None, revision: str | None = None) -> PulledModel:
-        return self.puller.pull(HubRepository(owner="owner", name="model", revision=revision), variant)
+        pulled = self.puller.pull(HubRepository(owner="owner", name="model", revision=revision), variant)
+        assert isinstance(pulled, PulledModel)
+        return pulled
 
     def get(self, variant: str | None = None, revision: str | None = None) -> PulledModel:
-        return self.puller.pull_unless_cached(HubRepository(owner="owner", name="model", revision=revision), variant)
+        repository = HubRepository(owner="owner", name="model", revision=revision)
+        pulled = self.puller.pull_unless_cached(repository, variant)
+        assert isinstance(pulled, PulledModel)
+        return pulled
 
     def pull_error(self, error: type[StartupError] = HubError, **what: str) -> str:
         """The message of the error that a pull raises."""
@@ -556,21 +562,19 @@ def test_an_unknown_variant_lists_those_that_are_there(machine: Machine) -> None
 
 
 FORMATS = {
-    "model.safetensors": (
-        "owner/model has no .onnx file, but a safetensors file; export it to ONNX, for example with `optimum-cli "
-        "export onnx --task text-generation-with-past --model owner/model OUTPUT` (pip install optimum-onnx)"
+    "consolidated.safetensors": (
+        "owner/model has no model that can be served, but a safetensors file; name the folder of a checkpoint, whose "
+        "weights are in model.safetensors, or in the files that model.safetensors.index.json lists"
     ),
-    "model-q4_k_m.gguf": (
-        "owner/model has no .onnx file, but a GGUF file, the format of llama.cpp; serve an ONNX export of the "
-        "same model"
-    ),
+    "model.safetensors.index": "owner/model has no model; --model needs an .onnx file or model.safetensors, each with",
+    "mmproj-model-f16.gguf": "owner/model has no model that can be served, but a GGUF file; rename it so that it ends",
 }
 
 
 @pytest.mark.parametrize("path", FORMATS)
-def test_a_repository_without_onnx_says_what_it_is_and_what_to_do(machine: Machine, path: str) -> None:
+def test_a_repository_without_a_model_says_what_it_has_and_what_to_do(machine: Machine, path: str) -> None:
     machine.hub.commit(REPO, {**DESCRIPTION, path: WEIGHTS})
-    assert machine.pull_error(ModelFolderError) == FORMATS[path]
+    assert machine.pull_error(ModelFolderError).startswith(FORMATS[path])
     assert not machine.hub.requests_of(path)
 
 

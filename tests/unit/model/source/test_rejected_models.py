@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from onward_server.errors import ModelFolderError
 from onward_server.model.source.folder import ModelFolder
+from onward_server.model.source.located_checkpoint import find_checkpoint
 from onward_server.model.tokenizer import Tokenizer
 from testing.tiny_model import write_tiny_model
 
@@ -83,6 +84,19 @@ def tokenizer(*names: str) -> Spoil:
     return spoil
 
 
+def several_gguf_files(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    for quantization in ("Q4_K_M", "Q8_0"):
+        (folder / f"model-{quantization}.gguf").touch()
+
+
+def checkpoint_without_a_shard(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model-00001-of-00002.safetensors").touch()
+
+
 def no_configuration(folder: Path) -> None:
     (folder / "config.json").unlink()
     (folder / "genai_config.json").unlink()
@@ -94,7 +108,8 @@ def npu_export(folder: Path) -> None:
 
 
 def load(location: Path) -> None:
-    """Reads the model and its tokenizer, as the server does."""
+    """Finds the model and reads its tokenizer, as the server does."""
+    assert find_checkpoint(location, None) is None
     Tokenizer.load(ModelFolder.read(location).path)
 
 
@@ -116,10 +131,14 @@ CASES: dict[str, Spoil] = {
     "A name without an owner": lambda _: "gpt2",
     "A Git LFS pointer": pointer("model.onnx"),
     "An empty file": empty("model.onnx"),
-    "A folder without an ONNX file": lambda folder: (folder / "model.onnx").unlink(),
-    "A folder with GGUF": file("model-Q4_K_M.gguf", b"GGUF"),
-    "A GGUF file": file("model.gguf", b"GGUF\3", named=True),
-    "A folder with safetensors": file("model-00001-of-00002.safetensors", b"-"),
+    "A folder without a model": lambda folder: (folder / "model.onnx").unlink(),
+    "Several GGUF files": several_gguf_files,
+    "A part of a GGUF file": file("model-00001-of-00002.gguf", b"GGUF\3", named=True),
+    "GGUF files of other kinds": file("mmproj-model-f16.gguf", b"GGUF\3"),
+    "A GGUF file with another name": file("model.bin", b"GGUF\3", named=True),
+    "A safetensors file": file("model.safetensors", bytes(7) + b"\0{}", named=True),
+    "Safetensors without an index": file("model-00001-of-00002.safetensors", b"-"),
+    "A checkpoint that lacks a file": checkpoint_without_a_shard,
     "A folder with PyTorch weights": file("pytorch_model.bin", b"-"),
     "A model in ORT format": file("model.ort", b"\x18\0\0\0ORTM", named=True),
     "A TensorRT engine": file("model.engine", b"ftrt", named=True),
