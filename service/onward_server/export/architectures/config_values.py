@@ -1,6 +1,5 @@
 """Reads values of config.json, and checks the type and range of each."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -9,6 +8,8 @@ from onward_server.errors import ExportError
 
 _MAX_SIZE = 2**31 - 1
 _MAX_SHOWN = 80
+_SMALLEST, _LARGEST = 1e-30, 1e30
+"""Numbers beyond these would be 0 or infinite in float32, or what follows from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,29 +41,29 @@ class ConfigValues:
         return None if self.get(key) is None else self.size(key)
 
     def number(self, key: str, *, above: float = 0.0) -> float:
-        """A finite number that is larger than `above`.
+        """A number that is larger than `above`.
 
         Raises:
             ExportError: The value is missing, of another type or out of range.
         """
-        value = _as_float(self.get(key))
-        if value is None or not above < value < math.inf:
-            raise self.invalid(key, f"a number larger than {above:g}")
+        value = _as_number(self.get(key))
+        if value is None or value <= above:
+            raise self.invalid(key, f"a number larger than {above:g}, and at most {_LARGEST:g}")
         return value
 
     def optional_number(self, key: str) -> float | None:
-        """A finite number above 0, or None for null."""
+        """A number above 0, or None for null."""
         return None if self.get(key) is None else self.number(key)
 
     def numbers(self, key: str, length: int) -> Sequence[float]:
-        """A list of finite numbers above 0.
+        """A list of numbers above 0.
 
         Raises:
             ExportError: The value is missing, of another type, or has a number that is out of range.
         """
         value = self.get(key)
         items = cast(list[object], value) if isinstance(value, list) else []
-        found = [number for item in items if (number := _as_float(item)) is not None and 0 < number < math.inf]
+        found = [number for item in items if (number := _as_number(item)) is not None]
         if not len(found) == len(items) == length:
             raise self.invalid(key, f"a list of {length} numbers larger than 0")
         return found
@@ -126,10 +127,7 @@ class ConfigValues:
         return ExportError(f"{self.place}: {key} {'is missing' if missing else f'is {shown}'}; it must be {allowed}")
 
 
-def _as_float(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _as_number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _SMALLEST <= value <= _LARGEST:
         return None
-    try:
-        return float(value)
-    except OverflowError:
-        return None
+    return float(value)

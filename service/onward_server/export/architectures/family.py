@@ -77,7 +77,7 @@ def standard_decoder(
         layers=tuple(layers),
         tied_embeddings=config.flag("tie_word_embeddings"),
         biases=biases,
-        norm_eps=config.number(keys.norm_eps, above=-1e-30),
+        norm_eps=config.number(keys.norm_eps),
         activation=activation(config, keys.activation),
     )
 

@@ -14,6 +14,8 @@ from onward_server.export.decoder_config import DecoderConfig
 
 _TEXT_PARTS = {"gemma3": "gemma3_text", "mistral3": "mistral"}
 """The multimodal models whose text part can be exported, and its family if config.json does not give it."""
+_ABOVE = ("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
+"""Keys above the text part that are about it, too."""
 _OTHER_HEAD = re.compile(r"For(?!CausalLM|ConditionalGeneration)[A-Z]\w*$")
 _CLASS_ENDS = ("forcausallm", "lmheadmodel", "model")
 
@@ -53,7 +55,7 @@ def read_architecture(config: Mapping[str, object]) -> Architecture:
         decoder=decoder,
         naming=family.naming,
         says_untied=values.get("tie_word_embeddings") is False,
-        is_part=config.get("model_type") in _TEXT_PARTS,
+        is_part=_family_of_part(config) is not None,
         values={**values, **_sizes(decoder)},
     )
 
@@ -80,19 +82,21 @@ def _require_causal(architectures: object) -> None:
 
 def _text_part(config: Mapping[str, object]) -> Mapping[str, object]:
     """The values of the decoder: those of the text part of a multimodal model, with what stands above it."""
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in _TEXT_PARTS:
+    family = _family_of_part(config)
+    if family is None:
         return config
     top = ConfigValues(values=config, defaults={})
     text = top.section("text_config")
     if text is None:
         raise top.invalid("text_config", "an object with the configuration of the text part")
     above = {key: config[key] for key in _ABOVE if config.get(key) is not None}
-    return {"model_type": _TEXT_PARTS[model_type], **text, **above}
+    return {"model_type": family, **text, **above}
 
 
-_ABOVE = ("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
-"""Keys above the text part that are about it, too."""
+def _family_of_part(config: Mapping[str, object]) -> str | None:
+    """The family of the text part of a multimodal model; None: it is another model."""
+    model_type = config.get("model_type")
+    return _TEXT_PARTS.get(model_type) if isinstance(model_type, str) else None
 
 
 def _model_type(config: Mapping[str, object]) -> str:

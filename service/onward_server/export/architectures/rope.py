@@ -84,7 +84,8 @@ def _rope(config: ConfigValues, key: str, values: Mapping[str, object], head_dim
         max_positions=max_positions,
         original_positions=_original_positions(config, scaling, max_positions),
     )
-    return _SCALINGS[kind](parameters)
+    with np.errstate(over="ignore"):  # a frequency of 0 is as good as one of 1e-40
+        return _SCALINGS[kind](parameters)
 
 
 def _kind(config: ConfigValues, scaling: ConfigValues) -> str:

@@ -242,7 +242,7 @@ def test_architectures_name_the_family_where_the_model_type_is_missing() -> None
         ({"model_type": "granite", "logits_scaling": 0}, "logits_scaling is 0"),
         ({"model_type": "gemma3", "text_config": None}, "text_config is None; it must be an object"),
         ({"model_type": ""}, "model_type is ''; it must be one of arcee"),
-        ({"model_type": ["llama"]}, "model_type is "),
+        ({"model_type": ["llama"], "architectures": None}, "model_type is "),
         ({"model_type": "mixtral"}, "model_type is 'mixtral', a mixture of experts that cannot be exported; supported"),
         ({"model_type": "deepseek_v3"}, "a mixture of experts with latent attention that cannot be exported"),
         ({"model_type": "mamba2"}, "a state-space or hybrid model that cannot be exported"),
