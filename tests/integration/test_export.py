@@ -159,6 +159,18 @@ def test_a_reader_that_is_gone_ends_the_command_without_a_traceback(checkpoint: 
     assert names(tmp_path) == ["new"]
 
 
+def test_a_stdout_that_is_full_is_one_sentence_and_the_folder_stays(checkpoint: Path, tmp_path: Path) -> None:
+    words = [*COMMAND, "export", str(checkpoint), str(tmp_path / "new")]
+    with Path("/dev/full").open("w") as full:
+        exported = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=WAIT_S, check=False)
+
+    assert exported.returncode == 1
+    assert last_line(exported) == (
+        "onward: the folder was written, but its name cannot be printed to stdout: No space left on device"
+    )
+    assert "model.onnx" in names(tmp_path / "new")
+
+
 def test_an_export_goes_on_if_nobody_reads_its_messages(checkpoint: Path, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

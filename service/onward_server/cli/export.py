@@ -33,24 +33,21 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         with _signals_raise():
             num_bytes = export_model(parsed.source, output, parsed.precision, progress)
-            _say(f"wrote {num_bytes:,} bytes ({size(num_bytes)}) in {time.monotonic() - started_s:.1f} s")
-            _say(f"serve it with `{shlex.join([*program(), 'serve', '--model', os.fspath(output)])}`")
-            _print(output)
     except StartupError as error:
         _say(str(error))
+        return ExitCode.FAILED
     except MemoryError:
-        _say("the memory is exhausted; an export takes 1 GiB more than its largest tensor. Nothing was kept")
-    except BrokenPipeError:
-        drop_unwritable_stdout()
+        _say("the memory is exhausted; an export needs 1 GiB and 1.5 times its largest tensor. Nothing was kept")
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         _say("interrupted; nothing was kept")
         return ExitCode.INTERRUPTED
     except _Terminated:
         _say("terminated; nothing was kept")
         return ExitCode.TERMINATED
-    else:
-        return ExitCode.OK
-    return ExitCode.FAILED
+    _say(f"wrote {num_bytes:,} bytes ({size(num_bytes)}) in {time.monotonic() - started_s:.1f} s")
+    _say(f"serve it with `{shlex.join([*program(), 'serve', '--model', os.fspath(output)])}`")
+    return _print(output)
 
 
 @contextmanager
@@ -69,10 +66,16 @@ def _signals_raise() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _print(path: Path) -> None:
-    """Prints the bytes of a path, which need not be valid text."""
-    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
-    sys.stdout.flush()
+def _print(path: Path) -> int:
+    """Prints the bytes of a path, and returns the exit code."""
+    try:
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+        sys.stdout.flush()
+    except OSError as error:
+        drop_unwritable_stdout()
+        _say(f"the folder was written, but its name cannot be printed to stdout: {error.strerror}")
+        return ExitCode.FAILED
+    return ExitCode.OK
 
 
 def _say(line: str) -> None:

@@ -1,5 +1,6 @@
 """Exports a checkpoint or a GGUF file: opens and checks the source, and writes the folder."""
 
+import os
 from pathlib import Path
 
 from onward_server.errors import ExportError, ModelFolderError
@@ -10,9 +11,8 @@ from onward_server.export.output.staging import require_space, staged, usable_ou
 from onward_server.export.source import Source
 from onward_server.model.exporting.precision import Precision
 from onward_server.model.exporting.progress import ExportProgress
-from onward_server.model.source.access import is_present, list_files
+from onward_server.model.source.access import list_files
 from onward_server.model.source.description import Description
-from onward_server.model.source.other_formats import absence_of_tokenizer
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.version import VERSION
 
@@ -46,13 +46,13 @@ def export_source(source: Source, path: Path, output: Path, precision: Precision
     plan = DecoderPlan.of(source.config, source.tensors, precision)
     require_space(output, plan.num_bytes + _DESCRIPTION_BYTES)
     with staged(output) as folder:
-        _describe(source, path, folder, plan, progress)
+        _describe(source, path, folder, plan)
         with progress.weights(plan.weight_bytes) as advance:
             plan.write(folder, advance, _provenance(path, precision))
         return sum(list_files(folder).values())
 
 
-def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan, progress: ExportProgress) -> None:
+def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan) -> None:
     """Writes the descriptions, and reads them as a server will."""
     source.write_descriptions(folder)
     try:
@@ -65,13 +65,9 @@ def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan, progr
             shares_cache=plan.shares_cache,
         )
         Description.read(folder)
-        if is_present(folder / "tokenizer.json"):
-            Tokenizer.load(folder, num_logits=source.config.vocab_size)
-            return
+        Tokenizer.load(folder, num_logits=source.config.vocab_size)
     except ModelFolderError as error:
         raise ExportError(str(error).replace(str(folder), str(path))) from error
-    names = list_files(path, max_depth=1) if path.is_dir() else ()
-    progress.note(absence_of_tokenizer(names, source=str(path), output=str(path)))
 
 
 def _provenance(path: Path, precision: Precision) -> dict[str, str]:
@@ -79,4 +75,5 @@ def _provenance(path: Path, precision: Precision) -> dict[str, str]:
     absolute = path.resolve()
     is_snapshot = absolute.parent.name == "snapshots"  # in the Hugging Face cache: models--OWNER--NAME/snapshots/COMMIT
     name = f"{absolute.parents[1].name}@{absolute.name}" if is_snapshot else absolute.name
-    return {"onward.source": name, "onward.precision": precision, "onward.version": VERSION}
+    text = os.fsencode(name).decode(errors="replace")  # a path may hold bytes that are not UTF-8
+    return {"onward.source": text, "onward.precision": precision, "onward.version": VERSION}

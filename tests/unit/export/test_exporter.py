@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,13 @@ def test_a_source_in_the_cache_of_the_hub_is_named_with_its_commit(tmp_path: Pat
     assert model.metadata_props[0].value == "models--owner--tiny@0c3f0b1"
 
 
+def test_a_name_that_is_not_utf_8_is_written_with_replacements(tmp_path: Path) -> None:
+    export_source(FakeSource(), Path(os.fsdecode(b"gr\xfc\xdfe.gguf")), tmp_path / "new", "fp32", RecordedProgress())
+
+    model = onnx.ModelProto.FromString((tmp_path / "new/model.onnx").read_bytes())
+    assert model.metadata_props[0].value == "gr\ufffd\ufffde.gguf"
+
+
 def test_progress_counts_the_bytes_that_it_announced(tmp_path: Path) -> None:
     progress = export(tmp_path / "new")
 
@@ -127,11 +135,11 @@ def test_a_generation_config_that_the_server_rejects_is_named_before_weights_are
     assert contents(tmp_path) == {}
 
 
-def test_a_source_without_a_tokenizer_is_exported_with_a_note_that_says_what_is_missing(tmp_path: Path) -> None:
-    progress = export(tmp_path / "new", FakeSource(has_tokenizer=False))
+def test_a_source_without_a_tokenizer_is_named_before_weights_are_written(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"^models/llama\.gguf has no tokenizer\.json; copy it from the repository"):
+        export(tmp_path / "new", FakeSource(has_tokenizer=False))
 
-    assert progress.notes == ["models/llama.gguf has no tokenizer.json; copy it from the repository of the model"]
-    assert (tmp_path / "new/model.onnx").is_file()
+    assert contents(tmp_path) == {}
 
 
 def test_a_disk_without_room_for_the_weights_is_named_before_anything_is_written(

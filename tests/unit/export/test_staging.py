@@ -163,6 +163,11 @@ def test_folders_that_exist_are_refused_unless_they_are_empty(tmp_path: Path) ->
         usable_output(tmp_path / "file")
 
 
+def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"gr\\udcfcn' is a path that is not UTF-8 text; name another folder"):
+        usable_output(tmp_path / os.fsdecode(b"gr\xfcn"))
+
+
 def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
