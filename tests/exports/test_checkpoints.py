@@ -1,14 +1,13 @@
 """Exports of checkpoints give the tokens of transformers, or of a naive loop over themselves, alone and together."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from onward_server.model.exporting.precision import Precision
 from tests.exports.checkpoints import DATA, Checkpoint, committed_checkpoints
 from tests.exports.decoding import ALL_AT_ONCE, IN_CHUNKS, NUM_TOKENS, ids_of, load, tokens_of
+from tests.exports.naive_loops import checked_tokens
 from tests.naive_decoder import NaiveDecoder
 
 CHECKPOINTS = committed_checkpoints()
@@ -43,27 +42,10 @@ def test_a_smaller_export_gives_the_tokens_of_a_naive_loop_over_itself(
     assert tokens_of(loaded.causal_lm, checkpoint.prompts, budget=IN_CHUNKS) == alone
     naive = NaiveDecoder(folder / "model.onnx")
     compared = [
-        _checked_tokens(naive, prompt, ids, MARGINS[precision])
+        checked_tokens(naive, prompt, ids, MARGINS[precision])
         for prompt, ids in zip(checkpoint.prompts, ids_of(alone), strict=True)
     ]
     assert sum(compared) >= len(compared) * NUM_TOKENS // 2
-
-
-def _checked_tokens(naive: NaiveDecoder, prompt: Sequence[int], output: Sequence[int], margin: float) -> int:
-    """Checks each token against a run of the whole text before it, unless two logits are nearly equal.
-
-    Returns:
-        The number of tokens that were checked.
-    """
-    assert len(output) == NUM_TOKENS
-    checked = 0
-    for step, token_id in enumerate(output):
-        logits = naive.forward(np.array([[*prompt, *output[:step]]], np.int64))[0][0, -1].astype(np.float32)
-        second, first = np.partition(logits, -2)[-2:]
-        if first - second >= margin * np.ptp(logits):
-            assert int(logits.argmax()) == token_id, step
-            checked += 1
-    return checked
 
 
 def test_twelve_architectures_are_checked() -> None:

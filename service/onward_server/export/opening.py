@@ -4,6 +4,7 @@ from pathlib import Path
 
 from onward_server.errors import ExportError
 from onward_server.export.checkpoint.checkpoint_folder import CheckpointFolder
+from onward_server.export.gguf_model.gguf_file import is_later_part
 from onward_server.export.gguf_model.gguf_source import open_gguf_source
 from onward_server.export.source import Source
 from onward_server.file_errors import unreadable
@@ -19,8 +20,8 @@ def open_source(path: Path) -> Source:
     """Opens a source and checks it.
 
     Args:
-        path: A GGUF file, or a folder with safetensors files or with one GGUF file. The folder may be a repository in
-            the Hugging Face cache.
+        path: A GGUF file, which may be the first part of a split one, or a folder with safetensors files or with one
+            GGUF file. The folder may be a repository in the Hugging Face cache.
 
     Raises:
         StartupError: It is something else, is damaged, or has something that cannot be exported.
@@ -40,9 +41,12 @@ def open_source(path: Path) -> Source:
 
 
 def _only_gguf_file(folder: Path) -> Path | None:
-    """The GGUF file of a folder without safetensors files; None: the folder has no GGUF file, or is a checkpoint."""
+    """The GGUF file of a folder without safetensors files, or the first part of a split one.
+
+    None: the folder has no GGUF file, or is a checkpoint.
+    """
     names = list(list_files(folder, max_depth=1))
-    found = [name for name in names if name.endswith(".gguf")]
+    found = [name for name in names if name.endswith(".gguf") and not is_later_part(name)]
     if not found or any(name.endswith(".safetensors") for name in names):
         return None
     if len(found) > 1:

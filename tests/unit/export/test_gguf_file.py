@@ -7,10 +7,10 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from onward_server.errors import ExportError
-from onward_server.export.gguf_model.gguf_file import GgufFile, open_gguf
+from onward_server.export.gguf_model.gguf_file import GgufFile, is_later_part, open_gguf
 from onward_server.export.gguf_model.stored_tensor import require_readable
 from onward_server.export.tensors import read_floats
-from tests.gguf_files import random_blocks, write_gguf
+from tests.gguf_files import SCALES, Stored, random_blocks, write_gguf
 
 METADATA = {
     "general.architecture": "llama",
@@ -140,6 +140,24 @@ def test_a_file_that_shrinks_after_it_was_opened_is_named(tmp_path: Path) -> Non
         floats(file, "blocks.weight")
 
 
+@pytest.mark.parametrize("stored", [np.array([[1, np.nan]], np.float32), np.array([[np.inf, 1]], np.float16)])
+def test_values_that_are_not_finite_are_named(tmp_path: Path, stored: Stored) -> None:
+    file = open_gguf(write_gguf(tmp_path / "model.gguf", METADATA, {"bad.weight": stored}))
+
+    with pytest.raises(ExportError, match=r"bad\.weight has values that are not finite"):
+        floats(file, "bad.weight")
+
+
+@pytest.mark.parametrize("position", SCALES["Q4_1"])
+def test_blocks_whose_scale_or_minimum_is_not_finite_are_named(tmp_path: Path, position: int) -> None:
+    blocks = random_blocks(GGMLQuantizationType.Q4_1, 1, 64, seed=1)
+    blocks[0, position : position + 2] = np.array([np.inf], "<f2").view(np.uint8)
+    file = open_gguf(write_gguf(tmp_path / "model.gguf", METADATA, {"bad.weight": (GGMLQuantizationType.Q4_1, blocks)}))
+
+    with pytest.raises(ExportError, match=r"bad\.weight has values that are not finite"):
+        floats(file, "bad.weight")
+
+
 def test_only_export_errors_come_out_of_a_damaged_file(tmp_path: Path) -> None:
     """Random bytes of the header are changed; the file opens, or is rejected without taking long or much memory."""
     data = written(tmp_path).read_bytes()
@@ -263,3 +281,9 @@ def test_parts_that_are_mixed_up_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(ExportError, match="a tensor is in several parts"):
         open_gguf(parts[0])
+
+
+def test_the_first_part_of_a_split_file_is_found_by_its_name(tmp_path: Path) -> None:
+    names = [path.name for path in [*split(tmp_path, count=3), written(tmp_path)]]
+
+    assert [name for name in names if not is_later_part(name)] == [names[0], "model.gguf"]

@@ -72,6 +72,12 @@ def open_gguf(path: Path) -> GgufFile:
     return GgufFile(path=path, metadata=first.metadata, tensors=by_name)
 
 
+def is_later_part(name: str) -> bool:
+    """Whether a file is by its name a part of a split GGUF file, and not the first one."""
+    found = _PART_NAME.fullmatch(name)
+    return found is not None and int(found[2]) > 1
+
+
 def _other_parts(first: GgufFile, count: int) -> Sequence[Path]:
     if count == 1:
         return []

@@ -202,6 +202,10 @@ def _olmo2(model: ModelValues) -> Values:
 
 
 def _gpt2(model: ModelValues) -> Values:
+    if _num_kv_heads(model) != model.num_heads:
+        raise ExportError(
+            f"{model.key('attention.head_count_kv')} must be {model.num_heads}, the number of query heads"
+        )
     return {
         "n_embd": model.size("embedding_length"),
         "n_layer": model.num_layers,

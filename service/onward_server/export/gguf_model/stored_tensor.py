@@ -12,7 +12,7 @@ from onward_server.errors import ExportError, ModelFolderError
 from onward_server.export.blocks.codec import BlockCodec
 from onward_server.export.gguf_model.block_types import BLOCK_CODECS, FLOAT_TYPES
 from onward_server.export.gguf_model.gguf_file import TensorInfo
-from onward_server.export.tensors import BlockLayout, Rows
+from onward_server.export.tensors import BlockLayout, Floats, Rows
 from onward_server.model.source.access import open_file
 
 
@@ -37,16 +37,30 @@ class StoredTensor:
         """See `Tensor.read`.
 
         Raises:
-            ExportError: The file cannot be read any more, or has become shorter since it was opened.
+            ExportError: The file cannot be read any more or has become shorter since it was opened, or a value is not
+                finite.
         """
         data = self._bytes(start, stop)
         if (codec := self._codec) is not None:
-            return codec.decode(data.reshape(stop - start, -1))
-        return FLOAT_TYPES[self.info.block_type](data).reshape(stop - start, *self.shape[1:])
+            blocks = codec.decode(data.reshape(stop - start, -1))
+            self._require_finite(blocks.scales)
+            if blocks.offsets is not None:
+                self._require_finite(blocks.offsets)
+            return blocks
+        values = FLOAT_TYPES[self.info.block_type](data)
+        self._require_finite(values)
+        return values.reshape(stop - start, *self.shape[1:])
 
     @property
     def _codec(self) -> BlockCodec | None:
         return BLOCK_CODECS.get(self.info.block_type)
+
+    def _require_finite(self, values: Floats) -> None:
+        if not np.isfinite(values).all():
+            raise ExportError(
+                f"{self.info.path}: {self.info.name} has values that are not finite, with which no model works; "
+                "download the file again"
+            )
 
     def _bytes(self, start: int, stop: int) -> NDArray[np.uint8]:
         num_bytes = (stop - start) * self.info.row_bytes
