@@ -219,8 +219,17 @@ def arcee(config: ConfigValues) -> DecoderConfig:
 
 def nemotron(config: ConfigValues) -> DecoderConfig:
     """Nemotron."""
+    return _with_layer_norms_and_no_gate(config, Keys(norm_eps="norm_eps"))
+
+
+def jais2(config: ConfigValues) -> DecoderConfig:
+    """Jais 2."""
+    return _with_layer_norms_and_no_gate(config, Keys(norm_eps="layer_norm_eps"))
+
+
+def _with_layer_norms_and_no_gate(config: ConfigValues, keys: Keys) -> DecoderConfig:
     biases = biases_if(config, attention_bias=ATTENTION, mlp_bias=UNGATED_MLP)
-    decoder = standard_decoder(config, uniform_layers(config), biases=biases, keys=Keys(norm_eps="norm_eps"))
+    decoder = standard_decoder(config, uniform_layers(config), biases=biases, keys=keys)
     return replace(decoder, norm="layer", gated=False)
 
 

@@ -208,6 +208,28 @@ _NEMOTRON: _Values = {
     "norm_eps": 1e-5,
     "partial_rotary_factor": 0.5,
 }
+_JAIS2: _Values = {
+    **_COMMON,
+    "vocab_size": 150_272,
+    "hidden_size": 3328,
+    "intermediate_size": 26_624,
+    "num_attention_heads": 26,
+    "hidden_act": "relu2",
+    "max_position_embeddings": 8192,
+    "layer_norm_eps": 1e-5,
+    "attention_bias": True,
+    "mlp_bias": True,
+}
+_INTERNLM3: _Values = {
+    **_COMMON,
+    "vocab_size": 128_512,
+    "intermediate_size": 10_240,
+    "num_hidden_layers": 48,
+    "num_key_value_heads": 2,
+    "head_dim": 128,
+    "max_position_embeddings": 32_768,
+    "rms_norm_eps": 1e-5,
+}
 _STABLELM: _Values = {
     **_COMMON,
     "vocab_size": 50_304,
@@ -315,6 +337,8 @@ FAMILIES: Mapping[str, Family] = {
     "gpt_bigcode": Family(defaults=_GPT_BIGCODE, decoder=decoders.gpt_bigcode, naming=_GPT_BIGCODE_NAMING),
     "granite": Family(defaults=_GRANITE, decoder=decoders.granite),
     "helium": Family(defaults=_HELIUM, decoder=decoders.helium, naming=_INTERLEAVED),
+    "internlm3": Family(defaults=_INTERNLM3, decoder=decoders.llama),
+    "jais2": Family(defaults=_JAIS2, decoder=decoders.jais2),
     "llama": Family(defaults=_LLAMA, decoder=decoders.llama),
     "ministral": Family(defaults=_MISTRAL, decoder=decoders.ministral),
     "mistral": Family(defaults=_MISTRAL, decoder=decoders.mistral),

@@ -1,5 +1,6 @@
 """Finds the weights of a checkpoint: one safetensors file, or several that an index lists."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from onward_server.model.source.json_file import read_json_object
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+_SHARD = re.compile(r"^model-\d+-of-\d+\.safetensors$")
 _MAX_NAMED = 3
 
 
@@ -90,6 +92,8 @@ def _is_shard(file: str) -> bool:
 def _absence(folder: Path) -> str:
     """Says what the folder has in place of safetensors files, and what to do."""
     names = sorted(list_files(folder, max_depth=1))
+    if found := next((name for name in names if _SHARD.search(name)), None):
+        return f"{folder} has {found}, but not {_INDEX}, which lists all files of the weights; download it as well"
     for ending, what in _OTHERS.items():
         if found := next((name for name in names if name.endswith(ending)), None):
             return f"{folder} has no {_SINGLE}, but {found}: {what.format(folder=folder, name=found)}"

@@ -171,6 +171,10 @@ FOLDERS: Mapping[str, tuple[Callable[[Path], None], str]] = {
     "mistral": (_replaced("consolidated.safetensors"), "use the checkpoint in the layout of transformers"),
     "flax": (_replaced("flax_model.msgpack"), "weights of Flax"),
     "renamed": (_replaced("weights.safetensors"), "rename it to model.safetensors"),
+    "no-index": (
+        _replaced("model-00001-of-00002.safetensors"),
+        r"not model\.safetensors\.index\.json, which lists all",
+    ),
     "lora": (_replaced("adapter_model.safetensors"), r"an adapter \(LoRA\) alone.*merge it"),
     "lfs-config": (
         _written("config.json", "version https://git-lfs.github.com/spec/v1\noid"),
