@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from onward_server.export.architectures.families import FAMILIES
+from onward_server.export.architectures.reading import _TEXT_PARTS
 from onward_server.export.architectures.rope import _SCALINGS
 from onward_server.export.checkpoint.stored_tensor import _CONVERSIONS
 from onward_server.export.gguf_model.block_types import BLOCK_CODECS, FLOAT_TYPES
@@ -18,6 +19,7 @@ PAGE = (Path(__file__).parents[3] / "docs/models.md").read_text()
     ("row", "names"),
     [
         ("`model_type` of a checkpoint", set(FAMILIES)),
+        ("multimodal checkpoints, their text part alone", set(_TEXT_PARTS)),
         ("`general.architecture` of a GGUF file", set(_ARCHITECTURES)),
         ("types of GGUF tensors", {block_type.name for block_type in (*FLOAT_TYPES, *BLOCK_CODECS)}),
         ("types of safetensors tensors", set(_CONVERSIONS)),
