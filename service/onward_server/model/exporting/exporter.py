@@ -90,11 +90,11 @@ class Exporter:
 
 def _limits(num_bytes: int) -> Limits:
     memory_bytes = _BASE_MEMORY + _MEMORY_PER_BYTE * num_bytes
-    wall_s = _BASE_S + _S_PER_GIB * num_bytes / 2**30
+    wall_s = round(_BASE_S + _S_PER_GIB * num_bytes / 2**30)
     available = available_memory()
     return Limits(
         memory_bytes=min(memory_bytes, available.num_bytes) if available else memory_bytes,
-        processor_s=int(wall_s * (os.cpu_count() or 1)),
+        processor_s=wall_s * (os.cpu_count() or 1),
         wall_s=wall_s,
     )
 
