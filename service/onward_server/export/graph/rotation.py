@@ -48,7 +48,8 @@ class RotaryTable:
         return np.concatenate(rows)
 
     def _rows(self, frequencies: tuple[float, ...], scale: float, start: int, stop: int) -> NDArray[np.float32]:
-        angles = np.outer(np.arange(start, stop), np.array(frequencies, np.float64))
+        positions = np.arange(start, stop, dtype=np.float32)
+        angles = np.outer(positions, np.array(frequencies, np.float32)).astype(np.float64)  # rounded as in transformers
         values = np.zeros((len(angles), self.num_pairs)) if self.is_sine else np.ones((len(angles), self.num_pairs))
         values[:, : len(frequencies)] = scale * (np.sin(angles) if self.is_sine else np.cos(angles))
         return values.astype(np.float32)
