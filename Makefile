@@ -61,6 +61,7 @@ bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-gena
 	$(BIN)/python -m benchmarks.offline $(SHAPE)/int4 $(if $(GENAI),--genai $(GENAI))
 	$(BIN)/python -m benchmarks.load $(SHAPE)/fp32
 	$(BIN)/python -m benchmarks.memory $(SHAPE)
+	$(BIN)/python -m benchmarks.export build/exports
 	$(BIN)/python -m benchmarks.transport
 	$(BIN)/python -m benchmarks.overload
 	$(if $(TOKENIZER),$(BIN)/python -m benchmarks.constrained $(SHAPE)/fp32 --tokenizer $(TOKENIZER))
