@@ -40,9 +40,10 @@ def read_architecture(config: Mapping[str, object]) -> Architecture:
     Raises:
         ExportError: The model or its quantization is not supported, or a value is missing or invalid.
     """
-    _require_floats(config)
     _require_causal(config.get("architectures"))
     values = _text_part(config)
+    for part in (config, values):
+        _require_floats(part)
     model_type = _model_type(values)
     family = FAMILIES.get(model_type)
     if family is None:
@@ -61,10 +62,9 @@ def read_architecture(config: Mapping[str, object]) -> Architecture:
 
 
 def _require_floats(config: Mapping[str, object]) -> None:
-    for key in ("quantization_config", "compression_config"):
-        quantization = config.get(key)
-        if isinstance(quantization, dict) and quantization:
-            method = cast(dict[str, object], quantization).get("quant_method", "unknown")
+    for key in ("quantization_config", "compression_config", "quantization"):
+        if found := config.get(key):
+            method = cast(dict[str, object], found).get("quant_method", "unknown") if isinstance(found, dict) else found
             raise ExportError(
                 f"config.json: {key} has quant_method {method!r}; only checkpoints in float32, float16, bfloat16 or "
                 "float64 can be exported; use the checkpoint that this one was made from"

@@ -6,6 +6,7 @@ without gaps or overlaps.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from io import BufferedReader
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from onward_server.errors import ExportError
-from onward_server.export.checkpoint.stored_tensor import StoredTensor, num_values
+from onward_server.export.checkpoint.stored_tensor import StoredTensor
 from onward_server.model.source.access import open_file, require_readable_file
 
 _MAX_HEADER = 32 << 20
@@ -105,7 +106,7 @@ def _tensor(path: Path, name: str, entry: object, data_start: int) -> StoredTens
             f"{path}: {name} has data_offsets {offsets!r}; they must be a start and an end, in this order"
         )
     start, end = ends
-    if (end - start) * 8 != num_values(sizes) * _BITS[dtype]:
+    if (end - start) * 8 != math.prod(sizes) * _BITS[dtype]:
         raise ExportError(f"{path}: {name} has {end - start:,} bytes, which do not fit shape {list(sizes)} of {dtype}")
     return StoredTensor(
         file=path, name=name, dtype=dtype, shape=sizes, offset=data_start + start, num_bytes=end - start

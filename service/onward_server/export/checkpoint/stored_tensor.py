@@ -1,6 +1,5 @@
 """A tensor in a file, read a range of rows at a time with plain file reads: a mapped file would count as memory."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
@@ -149,8 +148,3 @@ class Shifted:
     def read(self, start: int, stop: int) -> Floats:
         """See `Tensor.read`."""
         return read_floats(self.base, start, stop) + np.float32(self.summand)
-
-
-def num_values(shape: tuple[int, ...]) -> int:
-    """The number of values of a shape."""
-    return math.prod(shape)

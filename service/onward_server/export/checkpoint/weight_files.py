@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from onward_server.errors import ExportError
 from onward_server.export.checkpoint.safetensors_file import read_safetensors
@@ -61,7 +62,10 @@ def _read_shards(folder: Path) -> Mapping[str, StoredTensor]:
             if name in files and files[name] != shard:
                 continue  # the index says which of several to use
             if name in tensors:
-                raise ExportError(f"{folder}: {tensors[name].file.name} and {shard} both have {name}, not in {_INDEX}")
+                raise ExportError(
+                    f"{folder}: {tensors[name].file.name} and {shard} both have {name}, and {_INDEX} does not say "
+                    "which to use; download the index again"
+                )
             tensors[name] = tensor
     if absent := next((name for name in files if name not in tensors), None):
         raise ExportError(
@@ -76,8 +80,8 @@ def _weight_map(index: Path) -> Mapping[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise ExportError(f"{index} has no weight_map, an object with the file of each tensor; download it again")
     files: dict[str, str] = {}
-    for name, file in weight_map.items():  # pyright: ignore[reportUnknownVariableType]
-        if not isinstance(name, str) or not isinstance(file, str) or not _is_shard(file):
+    for name, file in cast(dict[str, object], weight_map).items():
+        if not isinstance(file, str) or not _is_shard(file):
             raise ExportError(
                 f"{index}: weight_map has {file!r}; it must be the name of a .safetensors file in the folder"
             )

@@ -254,6 +254,12 @@ def test_architectures_name_the_family_where_the_model_type_is_missing() -> None
         ({"quantization_config": {"quant_method": "gptq"}}, "quant_method 'gptq'; only checkpoints in float32"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quant_method 'fp8'"),
         ({"compression_config": {"format": "int"}}, "compression_config has quant_method 'unknown'"),
+        ({"quantization": {"bits": 4, "group_size": 64}}, "quantization has quant_method 'unknown'"),
+        ({"quantization_config": "int8"}, "quantization_config has quant_method 'int8'"),
+        (
+            {"model_type": "gemma3", "text_config": {"quantization_config": {"quant_method": "awq"}}},
+            "quantization_config has quant_method 'awq'",
+        ),
         ({"architectures": ["LlamaForSequenceClassification"]}, "does not continue a text"),
     ],
 )

@@ -112,6 +112,18 @@ def test_a_weight_in_two_shards_is_that_of_the_index(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_floats(final), weights["model.norm.weight"])
 
 
+def test_a_weight_in_two_shards_that_the_index_leaves_out_is_rejected(tmp_path: Path) -> None:
+    folder = _sharded(tmp_path, llama_weights(), {})
+    extra = {"model.rotary_emb.inv_freq": np.ones(2, np.float32)}
+    (folder / "c.safetensors").write_bytes(safetensors({**extra, "model.position_ids": np.arange(4)}))
+    (folder / "d.safetensors").write_bytes(safetensors({**extra, "model.other.position_ids": np.arange(4)}))
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"] |= {"model.position_ids": "c.safetensors", "model.other.position_ids": "d.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ExportError, match=r"both have model\.rotary_emb\.inv_freq, and .* does not say which to use"):
+        opened(folder)
+
+
 @pytest.mark.parametrize("file", ["../a.safetensors", "/etc/passwd", "sub/a.safetensors", "a.bin", "", 5, None])
 def test_an_index_may_only_name_safetensors_files_in_the_folder(file: object, tmp_path: Path) -> None:
     folder = _sharded(tmp_path, llama_weights(), {"weight_map": {"model.norm.weight": file}})
