@@ -209,12 +209,12 @@ def test_a_folder_that_exists_is_refused_and_kept(checkpoint: Path, tmp_path: Pa
 
     assert exported.returncode == 1
     assert exported.stderr == (
-        f"onward: {tmp_path} is not empty: it has 'notes.txt'; name another folder, or remove it first with `rm -r`\n"
+        f"onward: {tmp_path} is not empty: it has 'notes.txt'; name another folder, or remove this one first\n"
     )
     assert names(tmp_path) == ["notes.txt"]
 
 
-@pytest.mark.parametrize("words", [("tiny",), ("tiny", "new", "--precision", "int2")])
+@pytest.mark.parametrize("words", [("tiny",), ("tiny", "new", "--precision", "int2"), ("", "new"), ("tiny", "")])
 def test_wrong_usage_is_told_apart(words: tuple[str, ...]) -> None:
     exported = onward("export", *words)
 

@@ -1,6 +1,6 @@
 """The flags of all commands but `serve`."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from pathlib import Path
 from textwrap import dedent
 
@@ -46,11 +46,11 @@ def add_export(parser: ArgumentParser) -> None:
         docs/models.md lists the model families and the GGUF block types that can be exported.""")
     parser.add_argument(
         "source",
-        type=Path,
+        type=_path,
         metavar="SOURCE",
         help="a checkpoint folder with config.json and safetensors files, or a GGUF file",
     )
-    parser.add_argument("output", type=Path, metavar="OUT", help="the folder to create; it may exist if it is empty")
+    parser.add_argument("output", type=_path, metavar="OUT", help="the folder to create; it may exist if it is empty")
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -85,6 +85,13 @@ def add_health(parser: ArgumentParser, settings: ClientSettings) -> None:
     parser.description = "Prints the health of the server. Exits with 0 if it is SERVING, else with 1."
     parser.add_argument("--service", default="", help="full name of one service; default: the server as a whole")
     _add_connection(parser, settings, timeout_s=5.0)
+
+
+def _path(text: str) -> Path:
+    """A path that is not empty, as that of an unset variable of a shell is."""
+    if not text:
+        raise ArgumentTypeError("the path is empty; name a file or folder")
+    return Path(text)
 
 
 def _add_sampling(parser: ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Opens what the user named: a checkpoint folder or a GGUF file."""
 
+import re
 from pathlib import Path
 
 from onward_server.errors import ExportError
@@ -56,14 +57,15 @@ def _only_gguf_file(folder: Path) -> Path | None:
 
 
 def _absence(path: Path) -> str:
+    text = re.sub(r"^(https?|hf):/(?!/)", r"\1://", str(path))  # a path has no double slashes
     try:
-        location = ModelReference.parse(str(path)).location
+        location = ModelReference.parse(text).location
     except ValueError as error:
         return str(error)
     if isinstance(location, HubRepository):
         return (
-            f"{path} does not exist here; if it is a repository of the Hugging Face hub, download it first with "
-            f"`onward pull {path}`"
+            f"{path} does not exist here; if it is a repository of the Hugging Face hub, `onward pull {path}` "
+            "downloads it, and exports it if it has no ONNX graph"
         )
     return unreadable(path, FileNotFoundError())
 

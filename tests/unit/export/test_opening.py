@@ -10,8 +10,9 @@ from onward_server.cli import main
     [
         (
             "owner/name",
-            "owner/name does not exist here; if it is a repository of the Hugging Face hub, download it first",
+            "owner/name does not exist here; if it is a repository of the Hugging Face hub, `onward pull own",
         ),
+        ("https://huggingface.co/owner/name", "is a URL; use the name of the repository, owner/name"),
         ("missing", "missing does not exist; correct the path, or mount the folder that holds it"),
         ("tiny/model.safetensors", "tiny/model.safetensors is one file of a checkpoint; name its folder, tiny"),
         ("tiny/model.safetensors.index.json", "does not exist"),

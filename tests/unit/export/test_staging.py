@@ -157,7 +157,9 @@ def test_folders_that_exist_are_refused_unless_they_are_empty(tmp_path: Path) ->
     (tmp_path / "full/config.json").touch()
     (tmp_path / "file").touch()
 
-    with pytest.raises(ExportError, match=r"full is not empty: it has 'config\.json'; name another folder, or remove"):
+    with pytest.raises(
+        ExportError, match=r"full is not empty: it has 'config\.json'; name another folder, or remove this"
+    ):
         usable_output(tmp_path / "full")
     with pytest.raises(ExportError, match="file is a file; name a folder that does not exist yet"):
         usable_output(tmp_path / "file")

@@ -37,7 +37,7 @@ def usable_output(output: Path) -> Path:
         raise ExportError(f"cannot list {output}: {error.strerror}; name a folder that does not exist yet") from None
     if entries:
         raise ExportError(
-            f"{output} is not empty: it has {entries[0]!r}; name another folder, or remove it first with `rm -r`"
+            f"{output} is not empty: it has {entries[0]!r}; name another folder, or remove this one first"
         )
     if path == Path(os.path.realpath(".")) or path.is_mount():
         raise ExportError(
