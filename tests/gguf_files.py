@@ -58,6 +58,8 @@ def random_blocks(block_type: GGMLQuantizationType, rows: int, columns: int, see
     for position in SCALES[block_type.name]:
         values = random.uniform(0.002, 0.02, len(blocks)) * random.choice([-1, 1], len(blocks))
         blocks[:, position : position + 2] = values.astype("<f2")[:, None].view(np.uint8)
+    if block_type is GGMLQuantizationType.IQ1_M:  # the bits of its scale are spread over four numbers
+        blocks[:, 49:56:2] = blocks[:, 49:56:2] & 0x0F | np.array([0x00, 0x80, 0x10, 0x20], np.uint8)
     if block_type is GGMLQuantizationType.MXFP4:
         blocks[:, 0] = random.integers(115, 125, len(blocks), dtype=np.uint8)
     return blocks.reshape(rows, -1)
@@ -77,5 +79,14 @@ SCALES: Mapping[str, Sequence[int]] = {
     "Q5_K": [0, 2],
     "Q6_K": [208],
     "IQ4_XS": [0],
+    "IQ2_XXS": [0],
+    "IQ2_XS": [0],
+    "IQ2_S": [0],
+    "IQ3_XXS": [0],
+    "IQ3_S": [0],
+    "IQ1_S": [0],
+    "IQ1_M": [],
+    "TQ1_0": [52],
+    "TQ2_0": [64],
 }
 """The positions of float16 numbers in the blocks of each type."""

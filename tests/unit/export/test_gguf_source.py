@@ -3,15 +3,20 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
 
 from onward_server.errors import ExportError
-from onward_server.export.gguf_model.gguf_source import GgufSource, open_gguf_source
+from onward_server.export.gguf_model.gguf_file import open_gguf
+from onward_server.export.gguf_model.gguf_source import GgufSource, open_gguf_source, source_of
+from onward_server.export.gguf_model.header_reader import Value
+from onward_server.export.gguf_model.metadata import Metadata
 from onward_server.export.tensors import read_floats
 from onward_server.model.source.description import Description
 from tests.gguf_files import Stored, random_blocks, write_gguf
@@ -157,6 +162,7 @@ def test_the_descriptions_are_those_of_the_model(tmp_path: Path) -> None:
         ({"block_count": None}, "llama.block_count is missing"),
         ({"block_count": "2"}, "llama.block_count: '2' is not an integer"),
         ({"block_count": 0}, "llama.block_count: 0 is not an integer from 1"),
+        ({"block_count": 2**31 - 1}, "llama.block_count: 2147483647 is not an integer from 0 to"),
         ({"block_count": 3}, "the tensor blk.2.attn_norm.weight is missing"),
         ({"block_count": 1}, "has 9 tensors that its architecture does not have.*: blk.1.attn_norm"),
         ({"attention__layer_norm_rms_epsilon": float("nan")}, "nan is not a finite number"),
@@ -214,6 +220,31 @@ def test_block_types_that_cannot_be_exported_are_named(tmp_path: Path) -> None:
         ExportError, match=r"ffn_down\.weight has type Q8_K; a tensor of its shape can have F32, F16, .*Q4_0"
     ):
         opened(tmp_path, metadata_of("llama", feed_forward_length=256), tensors)
+
+
+SCALARS: list[Value] = [0, 1, -1, 2**31 - 1, 2**63, 0.0, -1.0, 3e38, float("nan"), True, False, "", "yarn"]
+HOSTILE: list[Value] = [*SCALARS, ["a"], np.array([1, 2]), np.array([True, False]), np.array([], np.int32)]
+
+
+def test_only_export_errors_come_out_of_hostile_metadata(tmp_path: Path) -> None:
+    write_llama(tmp_path / "model.gguf")
+    file = open_gguf(tmp_path / "model.gguf")
+    keys = [
+        *(key for key in file.metadata.values if not key.endswith((".tokens", ".token_type"))),
+        *(f"llama.rope.scaling.{name}" for name in ("type", "factor", "original_context_length")),
+        *(f"llama.{name}" for name in ("attention.sliding_window", "attention.key_length", "rope.dimension_count")),
+    ]
+    random = Random(13)
+    opened = 0
+    for _ in range(600):
+        values = {
+            **file.metadata.values,
+            **{random.choice(keys): random.choice(HOSTILE) for _ in range(random.choice([1, 2]))},
+        }
+        with suppress(ExportError):
+            source_of(replace(file, metadata=Metadata(values)))
+            opened += 1
+    assert 10 < opened < 590
 
 
 def test_blocks_of_reordered_rows_stay_blocks(tmp_path: Path) -> None:

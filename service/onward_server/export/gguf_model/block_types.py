@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from onward_server.export.blocks.codec import BlockCodec
 from onward_server.export.blocks.small_blocks import SMALL_BLOCKS
 from onward_server.export.blocks.super_blocks import SUPER_BLOCKS
+from onward_server.export.gguf_model.grid_blocks import GRID_BLOCKS
 from onward_server.export.tensors import Floats
 
 BLOCK_CODECS: Mapping[GGMLQuantizationType, BlockCodec] = {
-    GGMLQuantizationType[name]: codec for name, codec in {**SMALL_BLOCKS, **SUPER_BLOCKS}.items()
+    **{GGMLQuantizationType[name]: codec for name, codec in {**SMALL_BLOCKS, **SUPER_BLOCKS}.items()},
+    **GRID_BLOCKS,
 }
 
 

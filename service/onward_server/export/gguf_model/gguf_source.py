@@ -49,13 +49,14 @@ def open_gguf_source(path: Path) -> GgufSource:
     """
     file = open_gguf(path)
     try:
-        return _source(file)
+        return source_of(file)
     except ExportError as error:
         text = str(error)
         raise ExportError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def _source(file: GgufFile) -> GgufSource:
+def source_of(file: GgufFile) -> GgufSource:
+    """Checks a file that was opened: see `open_gguf_source`."""
     model = describe_model(file)
     names = TensorNames(file=file, gated=model.gated)
     decoder = replace(read_architecture(model.config).decoder, biases=names.biases())

@@ -28,11 +28,11 @@ class Metadata:
             raise self._invalid(key, f"an integer from 0 to {maximum}")
         return value or None
 
-    def size(self, key: str) -> int:
+    def size(self, key: str, *, maximum: int = _MAX_SIZE) -> int:
         """An integer of 1 or more."""
-        value = self.optional_size(key)
+        value = self.optional_size(key, maximum=maximum)
         if value is None:
-            raise self._invalid(key, f"an integer from 1 to {_MAX_SIZE}")
+            raise self._invalid(key, f"an integer from 1 to {maximum}")
         return value
 
     def optional_number(self, key: str) -> float | None:

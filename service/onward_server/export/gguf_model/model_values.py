@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from onward_server.export.architectures.family import MAX_LAYERS
 from onward_server.export.gguf_model.gguf_file import GgufFile
 from onward_server.export.gguf_model.metadata import Metadata
 
@@ -34,7 +35,7 @@ class ModelValues:
     @property
     def num_layers(self) -> int:
         """The number of layers."""
-        return self.size("block_count")
+        return self.metadata.size(self.key("block_count"), maximum=MAX_LAYERS)
 
     def key(self, name: str) -> str:
         """The whole key of a value."""

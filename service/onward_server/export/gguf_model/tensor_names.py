@@ -89,12 +89,6 @@ class TensorNames:
                 supported.
         """
         shapes = config.weight_shapes()
-        order = {
-            f"{module}.{part}": _half_split_order(rows, config.head_dim)
-            for module, rows in (("q_proj", config.query_size), ("k_proj", config.kv_size))
-            for part in ("weight", "bias")
-            if interleaved_rope
-        }
         found: dict[str, Tensor] = {}
         used: set[str] = set(_NOT_WEIGHTS)
         for name in shapes:
@@ -105,8 +99,9 @@ class TensorNames:
                 )
             used.add(place.tensor)
             tensor = self._part(name, place, shapes)
-            kind = ".".join(name.split(".")[-2:])
-            found[name] = ReorderedRows(tensor, order[kind]) if kind in order else tensor
+            if interleaved_rope and _module(name) in ("q_proj", "k_proj"):
+                tensor = ReorderedRows(tensor, _half_split_order(tensor.shape[0], config.head_dim))
+            found[name] = tensor
         self._require_known(used)
         return found
 
