@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from testing.other_exporters.decoder_config import DecoderConfig
-from testing.other_exporters.decoder_graph import build_decoder
-from testing.other_exporters.model_folder import MODEL_FILE, SpecialTokens, model_config, write_json, write_model
 from onward_server.model import onnx_session
 from pocket.chat_format import PADDING, SERVED, TURN_END, prompt_text
 from pocket.corpus import SKILLS, evaluation_conversations
 from pocket.decoder import Decoder
 from pocket.tokenizer import load_tokenizer, token_id
 from pocket.train import load_model
+from testing.other_exporters.decoder_config import DecoderConfig
+from testing.other_exporters.decoder_graph import build_decoder
+from testing.other_exporters.model_folder import MODEL_FILE, SpecialTokens, model_config, write_json, write_model
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 MAX_NEW_TOKENS = 256

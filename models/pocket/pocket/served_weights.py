@@ -8,9 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from pocket.chat_format import SERVED
 from testing.other_exporters.decoder_config import DecoderConfig
 from testing.other_exporters.model_folder import MODEL_FILE
-from pocket.chat_format import SERVED
 
 Weights = dict[str, NDArray[np.float32]]
 

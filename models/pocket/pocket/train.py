@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from testing.other_exporters.decoder_config import DecoderConfig
 from pocket.batches import Batch, batches_of, windows
 from pocket.chat_format import PADDING, example
 from pocket.corpus import evaluation_conversations
@@ -26,6 +25,7 @@ from pocket.decoder import Decoder
 from pocket.generate import load_served
 from pocket.muon import Muon
 from pocket.tokenizer import VOCAB_SIZE, load_tokenizer, token_id
+from testing.other_exporters.decoder_config import DecoderConfig
 
 CONFIG = DecoderConfig(
     vocab_size=VOCAB_SIZE,
