@@ -15,6 +15,7 @@ from onnx import helper
 from onward_server.errors import ModelFolderError
 from onward_server.model import load_trial
 from onward_server.model.bounded_process import Limits, run_bounded
+from onward_server.model.exporting.precision import PRECISIONS, Precision
 from onward_server.model.load_trial import LoadTrial
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions
@@ -23,6 +24,7 @@ from onward_server.model.source.folder import ModelFolder
 from onward_server.model.source.onnx_file import OnnxFile
 from onward_server.model.source.plain_graph import is_plain
 from testing.tiny_model import write_tiny_model
+from tests.exported_decoders import write_decoder_folder
 from tests.graph_bombs import GROWING, MEMORY_BOMBS, TIME_BOMBS, add_to_logits, write_bomb
 
 
@@ -99,6 +101,30 @@ def test_a_plain_graph_is_loaded_without_a_trial(tmp_path: Path, trials: list[Li
 def test_a_quantized_graph_is_plain(tmp_path: Path, bits: int) -> None:
     folder = write_tiny_model(tmp_path / "tiny", bits=bits)  # pyright: ignore[reportArgumentType]
     assert is_plain(OnnxFile.read(folder / "model.onnx"))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "name", ["llama", "norms of query and key heads", "layer norms, learned positions, a plain MLP"]
+)
+def test_an_export_is_plain(tmp_path: Path, name: str, precision: Precision) -> None:
+    folder = write_decoder_folder(tmp_path, name, precision)
+    assert is_plain(OnnxFile.read(folder / "model.onnx"))
+
+
+@pytest.mark.parametrize("attribute", ["transA", "transBatchA", "transBatchB"])
+def test_a_product_that_moves_the_axes_of_its_rows_is_not_plain(tmp_path: Path, attribute: str) -> None:
+    """Its result may have a row for each column of a weight."""
+
+    def turn(model: onnx.ModelProto) -> None:
+        product = next(node for node in model.graph.node if node.op_type == "MatMul")
+        product.op_type, product.domain = "FusedMatMul", "com.microsoft"
+        product.attribute.append(helper.make_attribute(attribute, value))
+
+    value = 0
+    assert is_plain(OnnxFile.read(write_bomb(tmp_path / "rows", turn) / "model.onnx"))
+    value = 1
+    assert not is_plain(OnnxFile.read(write_bomb(tmp_path / "columns", turn) / "model.onnx"))
 
 
 def pruned_head(model: onnx.ModelProto, *, after: str | None = None) -> None:

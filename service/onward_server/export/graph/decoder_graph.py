@@ -209,8 +209,7 @@ class _Decoder:
     def _last_tokens(self, tensor: str) -> str:
         """[B, S, ..] of the last tokens of which logits are wanted."""
         graph = self._graph
-        negative = graph.node_once("Neg", [NUM_LOGITS], f"{NUM_LOGITS}.negative")
-        start = graph.node_once("Reshape", [negative, graph.integers(1)], f"{NUM_LOGITS}.start")
+        start = graph.node_once("Neg", [NUM_LOGITS], f"{NUM_LOGITS}.start")
         bounds = [start, graph.integers(_INT64_MAX), graph.integers(1)]
         return graph.node("Slice", [tensor, *bounds], f"{tensor}.last")
 

@@ -30,6 +30,7 @@ class Graph:
         self._outputs: list[ValueInfoProto] = []
         self._constants: dict[str, TensorProto] = {}
         self._weights: dict[str, StoredWeight] = {}
+        self._views: dict[str, tuple[str, tuple[int, ...]]] = {}
 
     @property
     def weights(self) -> Sequence[StoredWeight]:
@@ -39,7 +40,7 @@ class Graph:
     @property
     def input_names(self) -> Sequence[str]:
         """The names of the inputs that have no default."""
-        return [value.name for value in self._inputs]
+        return [value.name for value in self._inputs if value.name not in self._constants]
 
     @property
     def operators(self) -> frozenset[str]:
@@ -52,9 +53,9 @@ class Graph:
         return name
 
     def overridable_integer(self, name: str, value: int) -> str:
-        """Declares a scalar input of int64 that may be left out of a run, which then uses `value`."""
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, []))
-        return self.constant(name, np.array(value, np.int64))
+        """Declares an input, a vector of one int64, that may be left out of a run, which then uses `value`."""
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, [1]))
+        return self.constant(name, np.array([value], np.int64))
 
     def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
         """Declares a model output; a node must have an output of that name."""
@@ -76,6 +77,12 @@ class Graph:
         names = tuple(part.name for part in weight.parts)
         self._weights.setdefault(names[0], weight)
         return names
+
+    def view(self, part: str, shape: tuple[int, ...]) -> str:
+        """Adds another initializer with the content of a part of a weight, in another shape."""
+        name = f"{part}.view"
+        self._views[name] = (part, shape)
+        return name
 
     def node(self, kind: str, inputs: Sequence[str], output: str, *, domain: str = "", **attributes: Attribute) -> str:
         """Adds a node with one output; an empty input name leaves that input out."""
@@ -105,7 +112,14 @@ class Graph:
     def model(self, name: str, place: Place) -> ModelProto:
         """Makes the model."""
         initializers = [*self._constants.values()]
-        initializers += [place(part) for weight in self._weights.values() for part in weight.parts]
+        parts = {part.name: place(part) for weight in self._weights.values() for part in weight.parts}
+        initializers += parts.values()
+        for view, (part, shape) in self._views.items():
+            tensor = TensorProto()
+            tensor.CopyFrom(parts[part])
+            tensor.name = view
+            tensor.dims[:] = shape
+            initializers.append(tensor)
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="onward")

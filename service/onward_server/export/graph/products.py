@@ -75,32 +75,35 @@ class Products:
         return self._block_sums[rows, block_size]
 
     def _lookup_blocks(self, ids: str, stored: tuple[str, ...], table: Tensor, output: str) -> str:
-        """Looks blocks up, one a row of the last axis, and puts those of a token side by side."""
         graph, layout = self.graph, table.layout
         assert layout is not None
         codes, scales, *offsets = stored
-        last = graph.integers(-1)
-        columns = graph.node("Unsqueeze", [scales, last], f"{output}.scales")
-        blocks = graph.node(
+        num_rows, columns = table.shape
+        num_blocks = -(-columns // layout.block_size)
+        width = num_blocks * layout.block_size
+        flat = graph.view(codes, (num_rows, width * layout.bits // 8))
+        rows = f"{output}.rows" if offsets or width > columns else output
+        graph.node(
             "GatherBlockQuantized",
-            [codes, ids, columns],
-            f"{output}.blocks",
+            [flat, ids, scales],
+            rows,
             domain=MICROSOFT,
             bits=layout.bits,
             block_size=layout.block_size,
             gather_axis=0,
-            quantize_axis=2,
+            quantize_axis=1,
         )
         if offsets:
-            of_tokens = graph.node("Gather", [offsets[0], ids], f"{output}.offsets")
-            of_blocks = graph.node("Unsqueeze", [of_tokens, last], f"{output}.offset_columns")
+            blocks = graph.node("Reshape", [rows, graph.integers(0, 0, -1, layout.block_size)], f"{output}.blocks")
+            of_blocks = graph.node("Gather", [offsets[0], ids], f"{output}.offsets")
+            of_blocks = graph.node("Unsqueeze", [of_blocks, graph.integers(-1)], f"{output}.offset_columns")
             blocks = graph.node("Add", [blocks, of_blocks], f"{output}.exact_blocks")
-        hidden_size = table.shape[1]
-        if not hidden_size % layout.block_size:
-            return graph.node("Reshape", [blocks, graph.integers(0, 0, hidden_size)], output)
-        full = graph.node("Reshape", [blocks, graph.integers(0, 0, -1)], f"{output}.full")
-        bounds = [graph.integers(0), graph.integers(hidden_size), last]
-        return graph.node("Slice", [full, *bounds], output)
+            last = f"{output}.exact" if width > columns else output
+            rows = graph.node("Reshape", [blocks, graph.integers(0, 0, width)], last)
+        if width > columns:
+            bounds = [graph.integers(0), graph.integers(columns), graph.integers(-1)]
+            rows = graph.node("Slice", [rows, *bounds], output)
+        return rows
 
 
 ONNX_FLOATS = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}

@@ -42,7 +42,9 @@ class _Quantized:
 
 
 _EXACT = "position_embeddings.weight"
-_LAYOUTS = {"int8": BlockLayout(bits=8, block_size=32), "int4": BlockLayout(bits=4, block_size=32)}
+_TABLES = ("embed_tokens.weight", "lm_head.weight")
+_BYTES = BlockLayout(bits=8, block_size=32)
+_HALF_BYTES = BlockLayout(bits=4, block_size=32)
 
 
 def in_precision(tensors: Mapping[str, Tensor], precision: Precision) -> dict[str, Tensor]:
@@ -51,10 +53,12 @@ def in_precision(tensors: Mapping[str, Tensor], precision: Precision) -> dict[st
 
 
 def _stored(name: str, tensor: Tensor, precision: Precision) -> Tensor:
-    layout = _LAYOUTS.get(precision)
-    if layout is None or len(tensor.shape) == 1 or name == _EXACT:
+    if precision in ("fp32", "fp16") or len(tensor.shape) == 1 or name == _EXACT:
         return tensor if tensor.layout is None else _Floats(tensor)
-    return tensor if tensor.layout is not None else _Quantized(tensor, layout)
+    if tensor.layout is not None:
+        return tensor
+    # the next token depends most on the table and the output layer, which lose too much in 4 bits: see decision 0034
+    return _Quantized(tensor, _HALF_BYTES if precision == "int4" and name not in _TABLES else _BYTES)
 
 
 def _quantize(matrix: NDArray[np.float32], layout: BlockLayout) -> Blocks:

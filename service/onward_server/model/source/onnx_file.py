@@ -33,6 +33,7 @@ _PATH_TO_LAST_AXIS = (2, 1, 2, 1, 1)
 _ATTRIBUTE_TENSOR = 5
 _TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_NAME = 1, 2, 8
 
+_MOVES_AXES = ("transA", "transBatchA", "transBatchB")
 _BITS = ("bits", "expert_weight_bits")
 _PAST_INPUTS = slice(3, 5)
 """The inputs of GroupQueryAttention that are caches."""
@@ -84,6 +85,8 @@ class Node:
     outputs: Sequence[str]
     axis: int
     """The attribute `axis`, or else `gather_axis`; 0 by default."""
+    moves_axes: bool
+    """Whether an attribute of FusedMatMul moves the axes of batch and token."""
 
 
 @dataclass(slots=True)
@@ -210,7 +213,8 @@ class OnnxFile:
                 ]
         self.op_types.add(op_type)
         axis = integers.get("axis", 0) or integers.get("gather_axis", 0)
-        self.nodes.append(Node(op_type=op_type, inputs=inputs, outputs=outputs, axis=axis))
+        moves_axes = any(integers.get(name) for name in _MOVES_AXES)
+        self.nodes.append(Node(op_type=op_type, inputs=inputs, outputs=outputs, axis=axis, moves_axes=moves_axes))
         if op_type == "Constant":
             self.constants.update(zip(outputs, constants, strict=False))
         if integers.get("sliding_window_cache"):

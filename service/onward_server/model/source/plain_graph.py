@@ -27,7 +27,6 @@ _KEEPS_SIZE = frozenset(
         "FastGelu",
         "Gelu",
         "Identity",
-        "Neg",
         "QuickGelu",
         "ReduceMean",
         "ReduceSum",
@@ -57,6 +56,7 @@ _AFTER_RESHAPE = frozenset(
 _AFTER_IF = frozenset({"GroupQueryAttention", "RotaryEmbedding"})
 _AFTER_UNSQUEEZE = frozenset({"Cast", "MatMul", "MatMulNBits"})
 _WEIGHTS: Mapping[str, Collection[int]] = {
+    "FusedMatMul": (1,),
     "Gather": (0, 1),
     "GatherBlockQuantized": (0, 2, 3),
     "Gemm": (1, 2),
@@ -73,6 +73,7 @@ _WEIGHTS: Mapping[str, Collection[int]] = {
     "SimplifiedLayerNormalization": (1,),
     "SkipLayerNormalization": (2, 3, 4),
     "SkipSimplifiedLayerNormalization": (2, 3),
+    "Slice": (1, 2, 3, 4),
     "Split": (1,),
     "Transpose": (0,),
     "Unsqueeze": (1,),
@@ -127,8 +128,10 @@ class _Rules:
                 is_allowed = self._puts_axis_back(node)
             case "Gather" | "GatherBlockQuantized":
                 is_allowed = self._looks_up_tokens(node, constants.get(1))
-            case "MatMul":
-                is_allowed = all(constant.rank <= 2 for constant in constants.values())
+            case "FusedMatMul" | "MatMul":
+                is_allowed = not node.moves_axes and all(constant.rank <= 2 for constant in constants.values())
+            case "Neg":
+                return all(constant.num_elements == 1 for constant in constants.values())
             case name if name in _ELEMENTWISE:
                 return all(constant.rank <= 1 or constant.num_elements == 1 for constant in constants.values())
             case name:
