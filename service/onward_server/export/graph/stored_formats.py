@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onward_server.errors import ExportError
+from onward_server.export.blocks.quantize import quantize
 from onward_server.export.tensors import BlockLayout, Blocks, Tensor, read_floats
 from onward_server.model.exporting.precision import Precision
 
@@ -30,6 +32,7 @@ class _Floats:
 
 @dataclass(frozen=True, slots=True)
 class _Quantized:
+    name: str
     base: Tensor
     layout: BlockLayout
 
@@ -38,7 +41,11 @@ class _Quantized:
         return self.base.shape
 
     def read(self, start: int, stop: int) -> Blocks:
-        return _quantize(read_floats(self.base, start, stop), self.layout)
+        floats = read_floats(self.base, start, stop)
+        try:
+            return quantize(floats, self.layout)
+        except ValueError as error:
+            raise ExportError(f"{self.name}: {error}; export it as fp32 to keep it") from error
 
 
 _EXACT = "position_embeddings.weight"
@@ -57,16 +64,5 @@ def _stored(name: str, tensor: Tensor, precision: Precision) -> Tensor:
         return tensor if tensor.layout is None else _Floats(tensor)
     if tensor.layout is not None:
         return tensor
-    # the next token depends most on the table and the output layer, which lose too much in 4 bits: see decision 0034
-    return _Quantized(tensor, _HALF_BYTES if precision == "int4" and name not in _TABLES else _BYTES)
-
-
-def _quantize(matrix: NDArray[np.float32], layout: BlockLayout) -> Blocks:
-    rows, columns = matrix.shape
-    padded = np.pad(matrix, ((0, 0), (0, -columns % layout.block_size)))
-    blocks = padded.reshape(rows, -1, layout.block_size)
-    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2, keepdims=True), axis=2)
-    scales = largest / np.float32(-layout.center)
-    steps = np.divide(blocks, scales, out=np.zeros_like(blocks), where=scales != 0)
-    codes = np.clip(np.rint(steps) + layout.center, 0, 2 * layout.center - 1).astype(np.uint8)
-    return Blocks(layout=layout, codes=codes.reshape(rows, -1)[:, :columns], scales=scales[..., 0], offsets=None)
+    # the next token depends most on the table and the output layer, which lose too much in 4 bits: see decision 0033
+    return _Quantized(name, tensor, _HALF_BYTES if precision == "int4" and name not in _TABLES else _BYTES)
