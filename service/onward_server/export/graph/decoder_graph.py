@@ -15,7 +15,7 @@ from onnx import TensorProto
 from onward_server.export.decoder_config import Activation, DecoderConfig
 from onward_server.export.graph.attention import Attention
 from onward_server.export.graph.onnx_graph import MICROSOFT, Graph
-from onward_server.export.graph.products import Products
+from onward_server.export.graph.products import ONNX_FLOATS, Products
 from onward_server.export.graph.stored_weights import FloatType, FloatWeight
 from onward_server.export.tensors import ArrayTensor, JoinedRows, Scaled, Tensor
 
@@ -54,6 +54,8 @@ class _Decoder:
         self._tensors = tensors
         self._graph = graph
         self._float_type: FloatType = float_type
+        self._stream_type: FloatType = np.float32 if config.output_norms else float_type
+        """Output norms scale what is added, so that sums can exceed float16, as those of Gemma 3 do."""
         self._products = Products(graph, float_type)
         self._attention = Attention(graph, config, float_type)
 
@@ -78,14 +80,13 @@ class _Decoder:
     def _embed(self) -> str:
         graph, config = self._graph, self._config
         name = "embed_tokens.weight"
-        hidden = self._products.lookup("input_ids", name, self._tensors[name], "embeddings")
+        hidden = self._to_stream(self._products.lookup("input_ids", name, self._tensors[name], "embeddings"))
         if config.embedding_scale != 1:
-            hidden = graph.node(
-                "Mul", [hidden, self._scalar("embedding_scale", config.embedding_scale)], "embeddings.scaled"
-            )
+            scale = graph.constant("embedding_scale", np.array(config.embedding_scale, self._stream_type))
+            hidden = graph.node("Mul", [hidden, scale], "embeddings.scaled")
         if config.learned_positions:
             name = "position_embeddings.weight"
-            positions = self._products.lookup("position_ids", name, self._tensors[name], "positions")
+            positions = self._to_stream(self._products.lookup("position_ids", name, self._tensors[name], "positions"))
             hidden = graph.node("Add", [hidden, positions], "embeddings.positioned")
         return hidden
 
@@ -96,8 +97,7 @@ class _Decoder:
             logits = self._products.multiply(hidden, name, self._tensors[name], "head")
         else:
             logits = self._linear("lm_head", hidden, bias_scale=config.logits_scale)
-        if self._float_type is np.float16:
-            logits = graph.node("Cast", [logits], "head.float", to=TensorProto.FLOAT)
+        logits = self._cast(logits, self._float_type, np.float32)
         if config.logits_softcap is not None:
             cap = graph.constant("logits_softcap", np.array(config.logits_softcap, np.float32))
             shrunk = graph.node("Div", [logits, cap], "head.shrunk")
@@ -116,18 +116,19 @@ class _Decoder:
         total = stream.total
         if stream.change:
             total = self._graph.node("Add", [stream.total, stream.change], f"{name}.sum")
-        return total, _Stream(total)
+        return self._from_stream(total), _Stream(total)
 
     def _output_norm(self, change: str, name: str) -> str:
         if not self._config.output_norms:
             return change
-        return self._norm(change, name, self._norm_weights(name, self._config.residual_scale))
+        weights = self._norm_weights(name, self._config.residual_scale)
+        return self._norm(self._to_stream(change), name, weights)
 
     def _add_and_norm(self, stream: _Stream, name: str, scale: float = 1) -> tuple[str, _Stream]:
         """The normalized sum of the stream, and the sum."""
         weights = self._norm_weights(name, scale)
         if not stream.change:
-            return self._norm(stream.total, name, weights), stream
+            return self._from_stream(self._norm(stream.total, name, weights)), stream
         output, total = f"{name}.output", f"{name}.sum"
         kind = "SkipSimplifiedLayerNormalization" if self._config.norm == "rms" else "SkipLayerNormalization"
         self._graph.nodes(
@@ -137,7 +138,18 @@ class _Decoder:
             domain=MICROSOFT,
             epsilon=self._config.norm_eps,
         )
-        return output, _Stream(total)
+        return self._from_stream(output), _Stream(total)
+
+    def _to_stream(self, tensor: str) -> str:
+        return self._cast(tensor, self._float_type, self._stream_type)
+
+    def _from_stream(self, tensor: str) -> str:
+        return self._cast(tensor, self._stream_type, self._float_type)
+
+    def _cast(self, tensor: str, before: FloatType, after: FloatType) -> str:
+        if before is after:
+            return tensor
+        return self._graph.node("Cast", [tensor], f"{tensor}.{after.__name__}", to=ONNX_FLOATS[after.__name__])
 
     def _norm(self, tensor: str, name: str, weights: Sequence[str]) -> str:
         kind = "SimplifiedLayerNormalization" if len(weights) == 1 else "LayerNormalization"
@@ -147,7 +159,8 @@ class _Decoder:
 
     def _norm_weights(self, name: str, scale: float) -> list[str]:
         parts = ("weight",) if self._config.norm == "rms" else ("weight", "bias")
-        return [self._vector(f"{name}.{part}", self._tensors[f"{name}.{part}"], scale) for part in parts]
+        names = [f"{name}.{part}" for part in parts]
+        return [self._stored(name, _scaled(self._tensors[name], scale), self._stream_type) for name in names]
 
     def _attend(self, layer: int, hidden: str) -> str:
         config, prefix = self._config, f"layers.{layer}"
@@ -169,7 +182,7 @@ class _Decoder:
     def _qk_norm(self, tensor: str, name: str, width: int) -> str:
         """Normalizes queries or keys, because fused attention takes no norm weights on the CPU."""
         graph = self._graph
-        weight = self._vector(f"{name}.weight", self._tensors[f"{name}.weight"])
+        weight = self._stored(f"{name}.weight", self._tensors[f"{name}.weight"], self._float_type)
         if self._config.qk_norm == "full":
             return self._norm(tensor, name, [weight])
         heads = graph.node("Reshape", [tensor, graph.integers(0, -1, self._config.head_dim)], f"{name}.heads")
@@ -231,18 +244,18 @@ class _Decoder:
     def _linear(self, name: str, rows: str, scale: float = 1, *, bias_scale: float | None = None) -> str:
         """A linear layer. `scale` multiplies the matrix and, without `bias_scale`, the bias."""
         matrix, bias = self._tensors[f"{name}.weight"], self._tensors.get(f"{name}.bias")
-        matrix = matrix if scale == 1 else Scaled(matrix, scale)
-        product = self._products.multiply(rows, f"{name}.weight", matrix, f"{name}.product")
+        product = self._products.multiply(rows, f"{name}.weight", _scaled(matrix, scale), f"{name}.product")
         if bias is None:
             return product
-        return self._add_bias(product, name, Scaled(bias, scale if bias_scale is None else bias_scale))
+        return self._add_bias(product, name, _scaled(bias, scale if bias_scale is None else bias_scale))
 
     def _add_bias(self, product: str, name: str, bias: Tensor) -> str:
-        return self._graph.node("Add", [product, self._vector(f"{name}.bias", bias)], f"{name}.output")
+        stored = self._stored(f"{name}.bias", bias, self._float_type)
+        return self._graph.node("Add", [product, stored], f"{name}.output")
 
-    def _vector(self, name: str, tensor: Tensor, scale: float = 1) -> str:
-        scaled = tensor if scale == 1 else Scaled(tensor, scale)
-        return self._graph.weight(FloatWeight(name=name, tensor=scaled, element_type=self._float_type))[0]
+    def _stored(self, name: str, tensor: Tensor, float_type: FloatType) -> str:
+        return self._graph.weight(FloatWeight(name=name, tensor=tensor, element_type=float_type))[0]
 
-    def _scalar(self, name: str, value: float) -> str:
-        return self._graph.constant(name, np.array(value, self._float_type))
+
+def _scaled(tensor: Tensor, factor: float) -> Tensor:
+    return tensor if factor == 1 else Scaled(tensor, factor)

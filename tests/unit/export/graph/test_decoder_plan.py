@@ -106,3 +106,26 @@ def test_weights_that_do_not_fit_are_all_named() -> None:
         "  layers.0.q_proj.bias [64] is unknown",
         "  final_norm.weight is [63] instead of [64]",
     ]
+
+
+def test_float16_holds_sums_that_exceed_its_range() -> None:
+    """Output norms of large weights make them in Gemma 3."""
+    config = DECODERS["soft caps, output norms, windows in every other layer"]
+    weights = random_decoder_weights(config, seed=0)
+    for name in weights:
+        if name.endswith("output_norm.weight"):
+            weights[name] *= 40_000
+    token_ids = tokens(config, 1, NUM_TOKENS)
+    logits, _ = NaiveDecoder(DecoderPlan.of(config, as_tensors(weights), "fp16").embedded()).forward(token_ids)
+    np.testing.assert_allclose(logits[0], reference_logits(config, weights, token_ids[0]), atol=0.03)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_float16_has_nearly_the_logits_of_the_reference(name: str) -> None:
+    config = DECODERS[name]
+    weights = random_decoder_weights(config, seed=len(name))
+    token_ids = tokens(config, 1, NUM_TOKENS)
+    decoder = NaiveDecoder(DecoderPlan.of(config, as_tensors(weights), "fp16").embedded())
+    logits, caches = decoder.forward(token_ids)
+    assert {cache.dtype for cache in caches} == {np.dtype(np.float16)}
+    np.testing.assert_allclose(logits[0], reference_logits(config, weights, token_ids[0]), atol=0.03)
