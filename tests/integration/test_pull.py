@@ -8,9 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 
 import onnx
@@ -20,7 +18,7 @@ from onnx import external_data_helper
 from onward_client import Client, UnavailableError
 from tests.command import COMMAND, onward, onward_without_privileges
 from tests.hub_faults import Respond, Stall
-from tests.look_alike_hub import LookAlikeHub, look_alike_hub
+from tests.hub_machine import Machine, hub_machine, until_served
 from tests.waiting import WAIT_S
 
 REPO, WEIGHTS = "owner/tiny", "model.onnx.data"
@@ -30,36 +28,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 os.execv(sys.argv[1], sys.argv[1:])
 """
 """Runs a command that cannot write files of more than 200,000 bytes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A machine with a home and an HF_HOME of its own, whose HF_ENDPOINT is the look-alike."""
-
-    hub: LookAlikeHub
-    home: Path
-    hf_home: Path
-    set_variable: Callable[[str, str], None]
-
-    def pull(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return onward("pull", *words)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    @contextmanager
-    def serving(self, model: str) -> Generator[Iterator[str]]:
-        """Starts a server and gives its log, line by line, while the block runs."""
-        with self.start("serve", "--model", model, "--listen", "127.0.0.1:0") as process:
-            assert process.stderr is not None
-            try:
-                yield iter(process.stderr)
-            finally:
-                process.kill()
-
-    def unfinished_bytes(self) -> int:
-        """The number of bytes that interrupted downloads left."""
-        return sum(path.stat().st_size for path in self.hf_home.rglob("*.incomplete"))
 
 
 def with_external_data(folder: Path) -> dict[str, bytes]:
@@ -78,16 +46,9 @@ def with_external_data(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def machine(tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Machine]:
     files = {path.name: path.read_bytes() for path in tiny_folder.iterdir()} | with_external_data(tiny_folder)
-    home, hf_home = tmp_path / "home", tmp_path / "hf"
-    home.mkdir()
-    with look_alike_hub() as hub:
-        hub.commit(REPO, files)
-        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in {"HOME": str(home), "HF_HOME": str(hf_home), "HF_ENDPOINT": hub.url}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("HF_TOKEN", "hf_secret")
-        yield Machine(hub=hub, home=home, hf_home=hf_home, set_variable=monkeypatch.setenv)
+    with hub_machine(tmp_path, monkeypatch) as machine:
+        machine.hub.commit(REPO, files)
+        yield machine
 
 
 def test_redirected_the_folder_goes_to_stdout_and_a_line_for_each_file_to_stderr(
@@ -295,11 +256,3 @@ def test_a_json_log_has_a_record_for_each_line_of_a_download(machine: Machine) -
         records = [json.loads(line) for line in until_served(log)]
     assert any(record["message"].startswith(f"model tiny: {WEIGHTS}: 57") for record in records)
     assert not any("signature" in str(record) for record in records)
-
-
-def until_served(log: Iterable[str]) -> Generator[str]:
-    for line in log:
-        yield line
-        if "; try: " in line:
-            return
-    raise AssertionError("the server ended before it served")
