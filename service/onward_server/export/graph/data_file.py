@@ -1,5 +1,6 @@
 """Places the parts of weights in a data file, and writes it as they are made."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ class DataFile:
             for weight in self.weights:
                 self._write_weight(file, weight, advance)
             file.truncate(self.num_bytes)
+            os.fsync(file.fileno())  # takes seconds on a slow disk, in which there is no graph yet
 
     def _write_weight(self, file: BinaryIO, weight: StoredWeight, advance: Callable[[int], None]) -> None:
         ends = [self.offsets[part.name] for part in weight.parts]
