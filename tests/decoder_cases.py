@@ -90,6 +90,9 @@ DECODERS = {
     "heads of 24 of which 12 are rotated": replace(
         LLAMA, head_dim=24, layers=(Layer(rope=rope(12)), Layer(rope=None, window=3))
     ),
+    "layers that rotate 16, 8 and 12 dimensions": replace(
+        LLAMA, layers=(ROTATED, Layer(rope=rope(8)), Layer(rope=rope(12)), Layer(rope=None))
+    ),
     "heads of 10 without positions": replace(LLAMA, head_dim=10, layers=_layers(Layer(rope=None))),
     "long frequencies": LONG_ROPE,
     "long frequencies of half of a head": replace(LONG_ROPE, head_dim=32),

@@ -49,7 +49,7 @@ class Attention:
     def takes_joined(self, index: int) -> bool:
         """Whether `query` may hold queries, keys and values of the layer side by side; `key` and `value` are empty."""
         rope = self._config.layers[index].rope
-        return self._heads.rotated is None and (rope is None or rope.long is None)
+        return self._heads.is_own(rope) and (rope is None or rope.long is None)
 
     def attend(self, index: int, query: str, key: str, value: str) -> str:
         """Appends keys and values to the layer's cache and returns the attention output.
@@ -65,10 +65,10 @@ class Attention:
         """
         config, graph, layer = self._config, self._graph, self._config.layers[index]
         output = f"layers.{index}.attention"
-        if self._heads.rotated is not None:
-            query = self._arranged(query, config.num_heads, rotated=True)
-            key = self._arranged(key, config.num_kv_heads, rotated=True)
-            value = self._arranged(value, config.num_kv_heads, rotated=False)
+        if not self._heads.is_own(layer.rope):
+            query = self._arranged(query, config.num_heads, layer.rope)
+            key = self._arranged(key, config.num_kv_heads, layer.rope)
+            value = self._arranged(value, config.num_kv_heads, None)
         rotation = None if layer.rope is None else self._rotation(layer.rope)
         if rotation is not None and rotation.positions:
             query = self._rotated(query, config.num_heads, rotation)
@@ -158,22 +158,18 @@ class Attention:
             rotary_embedding_dim=rotation.num_rotated if rotation.num_rotated < self._heads.size else 0,
         )
 
-    def _arranged(self, tensor: str, count: int, *, rotated: bool) -> str:
-        """[B, S, count * D] in the order and with the padding of fused attention."""
-        graph, size, head_dim = self._graph, self._heads.size, self._config.head_dim
-        shape = graph.integers(0, 0, count, head_dim)
-        heads = graph.node("Reshape", [tensor, shape], f"{tensor}.heads")
-        order = self._heads.rotated
-        assert order is not None
-        if rotated and order != (*range(head_dim), *[-1] * (size - head_dim)):
-            pads = graph.integers(*[0] * 7, 1)
-            zeros = graph.node("Pad", [heads, pads], f"{tensor}.with_zero")
-            indices = np.array([head_dim if index < 0 else index for index in order], np.int64)
-            picked = graph.constant("head.order", indices)
-            heads = graph.node("Gather", [zeros, picked], f"{tensor}.arranged", axis=3)
-        elif size > head_dim:
-            heads = graph.node("Pad", [heads, graph.integers(*[0] * 7, size - head_dim)], f"{tensor}.padded")
-        return graph.node("Reshape", [heads, graph.integers(0, 0, count * size)], f"{tensor}.rows")
+    def _arranged(self, tensor: str, count: int, rope: Rope | None) -> str:
+        """[B, S, count * D] with the padding and, for a rotation, in the order of fused attention."""
+        graph, layout = self._graph, self._heads
+        heads = graph.node("Reshape", [tensor, graph.integers(0, 0, count, layout.own_size)], f"{tensor}.heads")
+        if rope is not None:
+            zeros = graph.node("Pad", [heads, graph.integers(*[0] * 7, 1)], f"{tensor}.with_zero")
+            order = [layout.own_size if index < 0 else index for index in layout.order(rope)]
+            heads = graph.node("Gather", [zeros, graph.integers(*order)], f"{tensor}.arranged", axis=3)
+        elif layout.size > layout.own_size:
+            padding = graph.integers(*[0] * 7, layout.size - layout.own_size)
+            heads = graph.node("Pad", [heads, padding], f"{tensor}.padded")
+        return graph.node("Reshape", [heads, graph.integers(0, 0, count * layout.size)], f"{tensor}.padded_rows")
 
     def _without_padding(self, output: str) -> str:
         config, graph = self._config, self._graph

@@ -57,36 +57,39 @@ class RotaryTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadLayout:
-    """The order of the dimensions of a head in fused attention, where that differs from the model's."""
+    """The dimensions of a head in fused attention."""
 
     size: int
-    """Dimensions of a head in fused attention, and in the caches."""
-    rotated: tuple[int, ...] | None
-    """For each dimension of a query or key, the one of the model, or -1 for zeros; None: they are the same."""
+    """Number of dimensions, also in the caches: a multiple of what the operator needs."""
+    own_size: int
+    """Number of dimensions in the model."""
 
     @classmethod
     def of(cls, config: DecoderConfig) -> "HeadLayout":
         """The layout of all layers, which have caches of one shape."""
-        ropes = [layer.rope for layer in config.layers if layer.rope is not None]
-        size = _ceil(config.head_dim, _HEAD_MULTIPLE if ropes else _PLAIN_HEAD_MULTIPLE)
-        num_rotated = {2 * len(rope.frequencies) for rope in ropes}
-        is_native = size == config.head_dim and all(number % _HEAD_MULTIPLE == 0 for number in num_rotated)
-        if is_native:
-            return cls(size=size, rotated=None)
-        assert len(num_rotated) <= 1, "layers rotate different numbers of dimensions"
-        pairs = next(iter(num_rotated), 0) // 2
-        half = size // 2
-        low = [*range(pairs)]
-        high = [*range(pairs, 2 * pairs)]
-        rest = [*range(2 * pairs, config.head_dim)]
-        low += rest[: half - pairs]
-        high += rest[half - pairs :]
-        order = [*low, *[-1] * (half - len(low)), *high, *[-1] * (half - len(high))]
-        return cls(size=size, rotated=tuple(order))
+        is_rotated = any(layer.rope is not None for layer in config.layers)
+        size = _ceil(config.head_dim, _HEAD_MULTIPLE if is_rotated else _PLAIN_HEAD_MULTIPLE)
+        return cls(size=size, own_size=config.head_dim)
+
+    def is_own(self, rope: Rope | None) -> bool:
+        """Whether queries and keys can stay as the model has them."""
+        return self.size == self.own_size and (rope is None or 2 * len(rope.frequencies) % _HEAD_MULTIPLE == 0)
+
+    def order(self, rope: Rope) -> tuple[int, ...]:
+        """For each dimension of a query or key, the one of the model, or -1 for zeros.
+
+        The operator rotates dimension i with dimension i + half. Dimensions that the model does not rotate are paired
+        with each other or with zeros, and their rows of the tables turn them by nothing.
+        """
+        pairs, half = len(rope.frequencies), self.size // 2
+        rest = [*range(2 * pairs, self.own_size)]
+        low = [*range(pairs), *rest[: half - pairs]]
+        high = [*range(pairs, 2 * pairs), *rest[half - pairs :]]
+        return (*low, *[-1] * (half - len(low)), *high, *[-1] * (half - len(high)))
 
     def num_pairs(self, rope: Rope) -> int:
         """Columns of the tables of a rotation."""
-        return len(rope.frequencies) if self.rotated is None else self.size // 2
+        return len(rope.frequencies) if self.is_own(rope) else self.size // 2
 
 
 def _ceil(value: int, multiple: int) -> int:
