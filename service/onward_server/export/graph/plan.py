@@ -39,9 +39,10 @@ class DecoderPlan:
             precision: How they are stored. Blocks stay as they are in int8 and int4.
 
         Raises:
-            ExportError: A weight is missing, unknown or of the wrong shape.
+            ExportError: A weight is missing, unknown or of the wrong shape, or no graph can have the configuration.
         """
-        _check(config, tensors)
+        _check_heads(config)
+        _check_weights(config, tensors)
         float_type = np.float16 if precision == "fp16" else np.float32
         graph = build_decoder(config, in_precision(tensors, precision), float_type)
         return cls(graph, DataFile.of(graph.weights), HeadLayout.of(config).size)
@@ -98,7 +99,21 @@ class DecoderPlan:
         return model.SerializeToString(deterministic=True)
 
 
-def _check(config: DecoderConfig, tensors: Mapping[str, Tensor]) -> None:
+def _check_heads(config: DecoderConfig) -> None:
+    if config.num_heads % config.num_kv_heads:
+        raise ExportError(
+            f"the model has {config.num_heads} query heads and {config.num_kv_heads} KV heads; the number of query "
+            "heads must be a multiple of that of KV heads"
+        )
+    rotated = max((2 * len(layer.rope.frequencies) for layer in config.layers if layer.rope is not None), default=0)
+    if rotated > config.head_dim:
+        raise ExportError(
+            f"the model rotates {rotated} dimensions of a head that has {config.head_dim}; it must not rotate more "
+            "than a head has"
+        )
+
+
+def _check_weights(config: DecoderConfig, tensors: Mapping[str, Tensor]) -> None:
     expected = config.weight_shapes()
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     lines = [f"{name} {_text(expected[name])} is missing" for name in expected if name not in found]

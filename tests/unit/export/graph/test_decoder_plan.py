@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,18 @@ def test_progress_adds_up_to_the_bytes_of_the_weights(tmp_path: Path) -> None:
     tables = 2 * LLAMA.max_positions * LLAMA.head_dim // 2 * 4
     assert sum(pieces) == sum(weight.nbytes for weight in weights.values()) + tables
     assert (tmp_path / "model.onnx.data").stat().st_size == plan.num_bytes >= sum(pieces)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (replace(LLAMA, num_heads=3), "3 query heads and 2 KV heads"),
+        (replace(LLAMA, head_dim=8), "rotates 16 dimensions of a head that has 8"),
+    ],
+)
+def test_heads_that_no_graph_can_have_are_rejected(config: DecoderConfig, message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        DecoderPlan.of(config, as_tensors(random_decoder_weights(config, seed=0)), "fp32")
 
 
 def test_weights_that_do_not_fit_are_all_named() -> None:
