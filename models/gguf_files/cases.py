@@ -200,6 +200,28 @@ CASES: Mapping[str, Case] = {
         types={"*": "Q5_0", "token_embd": "F16", "output": "F16"},
         settings={"tie_word_embeddings": False},
     ),
+    "arcee-f16": Case(
+        architecture="arcee",
+        model_type="arcee",
+        permuted=True,
+        is_read_by_transformers=False,
+        types="F16",
+        settings={"hidden_size": 32, "intermediate_size": 96, "num_attention_heads": 2, "num_key_value_heads": 1},
+    ),
+    "ernie4-5-f16": Case(
+        architecture="ernie4_5",
+        model_type="ernie4_5",
+        is_read_by_transformers=False,
+        types="F16",
+        settings={
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "head_dim": 32,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "use_bias": True,
+        },
+    ),
     "gpt2-f32": Case(
         architecture="gpt2",
         model_type="gpt2",

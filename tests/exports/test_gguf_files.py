@@ -45,6 +45,8 @@ def test_an_export_of_its_blocks_gives_the_tokens_of_a_naive_loop_over_itself(
 
 def test_every_architecture_that_can_be_exported_has_a_file() -> None:
     assert {file.architecture for file in FILES} == {
+        "arcee",
+        "ernie4_5",
         "gemma",
         "gemma2",
         "gemma3",

@@ -1,6 +1,7 @@
 """Describes the model of a GGUF file by the config.json that transformers has for it.
 
-The facts are those of llama.cpp, which reads these files, and of its converter, which writes them.
+The facts are those of llama.cpp, which reads these files, and of its converter, which writes them. The converter drops
+what llama.cpp does not compute, such as the windows of Mistral, Qwen2 and StarCoder2, so the export lacks it, too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -188,6 +189,14 @@ def _granite(model: ModelValues) -> Values:
     }
 
 
+def _arcee(model: ModelValues) -> Values:
+    return {**_llama(model), "hidden_act": "relu2"}
+
+
+def _ernie(model: ModelValues) -> Values:
+    return {**_rms_decoder(model), "use_bias": model.has_tensor("attn_q.bias")}
+
+
 def _olmo2(model: ModelValues) -> Values:
     window = model.optional_size("attention.sliding_window")
     if window is None:
@@ -239,6 +248,12 @@ def _layer_types(model: ModelValues, *, period: int) -> Sequence[str]:
 
 
 _ARCHITECTURES: Mapping[str, _Architecture] = {
+    "arcee": _Architecture(
+        model_type="arcee", causal_lm="ArceeForCausalLM", values=_arcee, interleaved_rope=True, gated=False
+    ),
+    "ernie4_5": _Architecture(
+        model_type="ernie4_5", causal_lm="Ernie4_5ForCausalLM", values=_ernie, interleaved_rope=True
+    ),
     "gemma": _Architecture(model_type="gemma", causal_lm="GemmaForCausalLM", values=_gemma),
     "gemma2": _Architecture(model_type="gemma2", causal_lm="Gemma2ForCausalLM", values=_gemma2),
     "gemma3": _Architecture(model_type="gemma3_text", causal_lm="Gemma3ForCausalLM", values=_gemma3),
