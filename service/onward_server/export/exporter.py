@@ -36,7 +36,7 @@ def export_model(source: Path, output: Path, precision: Precision, progress: Exp
             be written, and nothing of it was kept.
     """
     folder = usable_output(output)
-    if folder.is_relative_to(source.resolve()):
+    if folder.is_relative_to(os.path.realpath(source)):
         raise ExportError(f"{output} is in {source}, which would be exported into itself; name a folder outside it")
     return export_source(open_source(source), source, folder, precision, progress)
 
@@ -72,7 +72,7 @@ def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan) -> No
 
 def _provenance(path: Path, precision: Precision) -> dict[str, str]:
     """What the graph says about its making. Without dates, so that two exports of one source are equal."""
-    absolute = path.resolve()
+    absolute = Path(os.path.realpath(path))
     is_snapshot = absolute.parent.name == "snapshots"  # in the Hugging Face cache: models--OWNER--NAME/snapshots/COMMIT
     name = f"{absolute.parents[1].name}@{absolute.name}" if is_snapshot else absolute.name
     text = os.fsencode(name).decode(errors="replace")  # a path may hold bytes that are not UTF-8

@@ -19,6 +19,7 @@ from onward_server.cli import main
         ("other/model.onnx", "other/model.onnx is an ONNX graph, which needs no export; serve it with `onward serve"),
         ("other/notes.txt", "other/notes.txt is not a GGUF file; name a GGUF file, or the folder of a checkpoint"),
         ("other/empty.gguf", "other/empty.gguf is empty; download or copy it again"),
+        ("loop", "cannot read loop: Too many levels of symbolic links"),
         ("pytorch", "pytorch has no config.json; name the folder of a checkpoint, or a GGUF file"),
         ("several", "several has 2 GGUF files; name one of them: a.gguf, b.gguf"),
     ],
@@ -38,6 +39,7 @@ def test_what_cannot_be_exported_is_named_with_what_to_do(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("something")
     (tmp_path / "other/empty.gguf").touch()
+    (tmp_path / "loop").symlink_to("loop")
     code = main(["export", source, "new"])
 
     printed = capsys.readouterr()

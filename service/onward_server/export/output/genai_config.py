@@ -10,7 +10,21 @@ from onward_server.model.source.description import read_eos_token_ids
 from onward_server.model.source.json_file import JsonObject, read_json_object
 
 _TYPES = frozenset(
-    {"gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo", "phi3", "qwen2", "qwen3", "smollm3"}
+    {
+        "ernie4_5",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "granite",
+        "llama",
+        "mistral",
+        "nemotron",
+        "olmo",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "smollm3",
+    }
 )
 """The families that are exported here and that onnxruntime-genai knows by name."""
 _OTHER_TYPE = "decoder"
