@@ -9,8 +9,8 @@ from onward_server.export.architectures.families import FAMILIES
 from onward_server.export.architectures.reading import _TEXT_PARTS
 from onward_server.export.architectures.rope import _SCALINGS
 from onward_server.export.checkpoint.stored_tensor import _CONVERSIONS
+from onward_server.export.gguf_model.architectures import ARCHITECTURES
 from onward_server.export.gguf_model.block_types import BLOCK_CODECS, FLOAT_TYPES
-from onward_server.export.gguf_model.model_config import _ARCHITECTURES
 
 PAGE = (Path(__file__).parents[3] / "docs/models.md").read_text()
 
@@ -20,7 +20,7 @@ PAGE = (Path(__file__).parents[3] / "docs/models.md").read_text()
     [
         ("`model_type` of a checkpoint", set(FAMILIES)),
         ("multimodal checkpoints, their text part alone", set(_TEXT_PARTS)),
-        ("`general.architecture` of a GGUF file", set(_ARCHITECTURES)),
+        ("`general.architecture` of a GGUF file", set(ARCHITECTURES)),
         ("types of GGUF tensors", {block_type.name for block_type in (*FLOAT_TYPES, *BLOCK_CODECS)}),
         ("types of safetensors tensors", set(_CONVERSIONS)),
         ("`rope_scaling`", set(_SCALINGS) - {"default"}),

@@ -1,32 +1,12 @@
-"""Describes the model of a GGUF file by the config.json that transformers has for it.
+"""Describes the model of a GGUF file by a config.json."""
 
-The facts are those of llama.cpp, which reads these files, and of its converter, which writes them. The converter drops
-what llama.cpp does not compute, such as the windows of Mistral, Qwen2 and StarCoder2, so the export lacks it, too.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onward_server.errors import ExportError
+from onward_server.export.gguf_model.architectures import ARCHITECTURES, Values
 from onward_server.export.gguf_model.gguf_file import GgufFile
 from onward_server.export.gguf_model.model_values import ARCHITECTURE, ModelValues
-from onward_server.export.gguf_model.rope_config import rope_values
 from onward_server.export.gguf_model.tensor_names import TOKEN_EMBEDDINGS
-
-Values = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Architecture:
-    """How to describe models of an architecture."""
-
-    model_type: str
-    causal_lm: str
-    """The class in transformers."""
-    values: Callable[[ModelValues], Values]
-    """What config.json has beside the sizes that all architectures have."""
-    interleaved_rope: bool = False
-    gated: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +28,11 @@ def describe_model(file: GgufFile) -> ModelDescription:
         ExportError: The architecture or a variant of it is not supported, or a value is missing or invalid.
     """
     name = file.metadata.text(ARCHITECTURE)
-    architecture = _ARCHITECTURES.get(name)
+    architecture = ARCHITECTURES.get(name)
     if architecture is None:
         raise ExportError(
             f"{ARCHITECTURE} is {name!r}, which cannot be exported from GGUF; supported are "
-            f"{', '.join(sorted(_ARCHITECTURES))}"
+            f"{', '.join(sorted(ARCHITECTURES))}"
         )
     model = ModelValues(file=file, architecture=name)
     _require_plain(model)
@@ -69,10 +49,9 @@ def _require_plain(model: ModelValues) -> None:
         raise ExportError(f"{model.key('expert_count')} is {experts}: a mixture of experts cannot be exported")
     if model.metadata.optional_flag(model.key("attention.causal")) is False:
         raise ExportError(f"{model.key('attention.causal')} is false: only models that continue a text can be exported")
-    key, value = (model.optional_size(f"attention.{part}_length") for part in ("key", "value"))
-    if value not in (None, key or model.head_dim):
+    if (length := model.optional_size("attention.value_length")) not in (None, model.head_dim):
         raise ExportError(
-            f"{model.key('attention.value_length')} is {value}; it must be {key or model.head_dim}, the length of keys"
+            f"{model.key('attention.value_length')} is {length}; it must be {model.head_dim}, the length of keys"
         )
 
 
@@ -86,192 +65,8 @@ def _sizes(model: ModelValues) -> Values:
         "intermediate_size": model.size("feed_forward_length"),
         "num_hidden_layers": model.num_layers,
         "num_attention_heads": model.num_heads,
-        "num_key_value_heads": _num_kv_heads(model),
+        "num_key_value_heads": model.num_kv_heads,
         "head_dim": model.head_dim,
         "max_position_embeddings": model.size("context_length"),
         "tie_word_embeddings": "output.weight" not in model.file.tensors,
     }
-
-
-def _num_kv_heads(model: ModelValues) -> int:
-    return model.optional_size("attention.head_count_kv") or model.num_heads
-
-
-def _rms_decoder(model: ModelValues) -> Values:
-    """A decoder with RMS norms and rotary positions."""
-    eps = model.number("attention.layer_norm_rms_epsilon")
-    return {"hidden_act": "silu", "rms_norm_eps": eps, **rope_values(model)}
-
-
-def _llama(model: ModelValues) -> Values:
-    return {
-        **_rms_decoder(model),
-        "attention_bias": model.has_tensor("attn_q.bias"),
-        "mlp_bias": model.has_tensor("ffn_up.bias"),
-    }
-
-
-def _llama_or_mistral(model: ModelValues) -> Values:
-    window = model.optional_size("attention.sliding_window")
-    if window is None:
-        return _llama(model)
-    mistral = {"model_type": "mistral", "architectures": ["MistralForCausalLM"]}
-    return {**_rms_decoder(model), **mistral, "sliding_window": window}
-
-
-def _qwen(model: ModelValues) -> Values:
-    return {**_rms_decoder(model), "use_sliding_window": False, "sliding_window": None}
-
-
-def _gemma(model: ModelValues) -> Values:
-    return {**_rms_decoder(model), "hidden_act": "gelu_pytorch_tanh", "hidden_activation": "gelu_pytorch_tanh"}
-
-
-def _gemma2(model: ModelValues) -> Values:
-    window = model.optional_size("attention.sliding_window") or 4096
-    soft_caps = {
-        "attn_logit_softcapping": model.optional_number("attn_logit_softcapping"),
-        "final_logit_softcapping": model.optional_number("final_logit_softcapping"),
-    }
-    return {
-        **_gemma(model),
-        "sliding_window": window,
-        "layer_types": _layer_types(model, period=2),
-        "query_pre_attn_scalar": _query_scalar(model, layers_of_27b=46),
-        **{key: cap for key, cap in soft_caps.items() if cap is not None},
-    }
-
-
-def _gemma3(model: ModelValues) -> Values:
-    window = model.optional_size("attention.sliding_window")
-    return {
-        **_gemma(model),
-        "sliding_window": window,
-        "layer_types": _layer_types(model, period=6 if window else 1),
-        "rope_local_base_freq": model.optional_number("rope.freq_base_swa") or 10_000.0,
-        "query_pre_attn_scalar": _query_scalar(model, layers_of_27b=62),
-        "final_logit_softcapping": model.optional_number("final_logit_softcapping") or None,
-    }
-
-
-def _query_scalar(model: ModelValues, *, layers_of_27b: int) -> int:
-    """The largest models divide by the part of the hidden size that a head has, which is not the size of a head."""
-    if model.num_layers == layers_of_27b:
-        return model.size("embedding_length") // model.num_heads
-    return model.head_dim
-
-
-def _phi3(model: ModelValues) -> Values:
-    return {**_rms_decoder(model), "sliding_window": model.optional_size("attention.sliding_window")}
-
-
-def _smollm3(model: ModelValues) -> Values:
-    layers = range(1, model.num_layers + 1)
-    return {
-        **_rms_decoder(model),
-        "no_rope_layers": [int(number % 4 != 0) for number in layers],
-        "use_sliding_window": False,
-        "sliding_window": None,
-    }
-
-
-def _granite(model: ModelValues) -> Values:
-    if model.metadata.optional_flag(model.key("rope.scaling.finetuned")) is False:
-        raise ExportError(
-            f"{model.key('rope.scaling.finetuned')} is false: Granite without positions cannot be exported"
-        )
-    return {
-        **_llama(model),
-        "attention_multiplier": model.optional_number("attention.scale") or model.head_dim**-0.5,
-        "embedding_multiplier": model.optional_number("embedding_scale") or 1.0,
-        "residual_multiplier": model.optional_number("residual_scale") or 1.0,
-        "logits_scaling": model.number("logit_scale"),
-    }
-
-
-def _arcee(model: ModelValues) -> Values:
-    return {**_llama(model), "hidden_act": "relu2"}
-
-
-def _ernie(model: ModelValues) -> Values:
-    return {**_rms_decoder(model), "use_bias": model.has_tensor("attn_q.bias")}
-
-
-def _olmo2(model: ModelValues) -> Values:
-    window = model.optional_size("attention.sliding_window")
-    if window is None:
-        return _rms_decoder(model)
-    return {
-        **_rms_decoder(model),
-        "model_type": "olmo3",
-        "architectures": ["Olmo3ForCausalLM"],
-        "sliding_window": window,
-        "layer_types": _layer_types(model, period=4),
-    }
-
-
-def _gpt2(model: ModelValues) -> Values:
-    if _num_kv_heads(model) != model.num_heads:
-        raise ExportError(
-            f"{model.key('attention.head_count_kv')} must be {model.num_heads}, the number of query heads"
-        )
-    return {
-        "n_embd": model.size("embedding_length"),
-        "n_layer": model.num_layers,
-        "n_head": model.num_heads,
-        "n_positions": model.size("context_length"),
-        "n_inner": model.size("feed_forward_length"),
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": model.number("attention.layer_norm_epsilon"),
-    }
-
-
-def _starcoder2(model: ModelValues) -> Values:
-    return {
-        "hidden_act": "gelu_pytorch_tanh",
-        "norm_epsilon": model.number("attention.layer_norm_epsilon"),
-        "use_bias": True,
-        "sliding_window": model.optional_size("attention.sliding_window"),
-        **rope_values(model),
-    }
-
-
-def _layer_types(model: ModelValues, *, period: int) -> Sequence[str]:
-    """The kind of attention of each layer: by the pattern of the file, or a window in all but the last of a period."""
-    key = model.key("attention.sliding_window_pattern")
-    number = model.num_layers
-    slides = model.metadata.flags(key, number)
-    if slides is None:
-        period = model.metadata.optional_size(key) or period
-        slides = [index % period < period - 1 for index in range(number)]
-    return ["sliding_attention" if sliding else "full_attention" for sliding in slides]
-
-
-_ARCHITECTURES: Mapping[str, _Architecture] = {
-    "arcee": _Architecture(
-        model_type="arcee", causal_lm="ArceeForCausalLM", values=_arcee, interleaved_rope=True, gated=False
-    ),
-    "ernie4_5": _Architecture(
-        model_type="ernie4_5", causal_lm="Ernie4_5ForCausalLM", values=_ernie, interleaved_rope=True
-    ),
-    "gemma": _Architecture(model_type="gemma", causal_lm="GemmaForCausalLM", values=_gemma),
-    "gemma2": _Architecture(model_type="gemma2", causal_lm="Gemma2ForCausalLM", values=_gemma2),
-    "gemma3": _Architecture(model_type="gemma3_text", causal_lm="Gemma3ForCausalLM", values=_gemma3),
-    "gpt2": _Architecture(model_type="gpt2", causal_lm="GPT2LMHeadModel", values=_gpt2, gated=False),
-    "granite": _Architecture(
-        model_type="granite", causal_lm="GraniteForCausalLM", values=_granite, interleaved_rope=True
-    ),
-    "llama": _Architecture(
-        model_type="llama", causal_lm="LlamaForCausalLM", values=_llama_or_mistral, interleaved_rope=True
-    ),
-    "olmo2": _Architecture(model_type="olmo2", causal_lm="Olmo2ForCausalLM", values=_olmo2),
-    "phi3": _Architecture(model_type="phi3", causal_lm="Phi3ForCausalLM", values=_phi3),
-    "qwen2": _Architecture(model_type="qwen2", causal_lm="Qwen2ForCausalLM", values=_qwen),
-    "qwen3": _Architecture(model_type="qwen3", causal_lm="Qwen3ForCausalLM", values=_qwen),
-    "smollm3": _Architecture(
-        model_type="smollm3", causal_lm="SmolLM3ForCausalLM", values=_smollm3, interleaved_rope=True
-    ),
-    "starcoder2": _Architecture(
-        model_type="starcoder2", causal_lm="Starcoder2ForCausalLM", values=_starcoder2, gated=False
-    ),
-}

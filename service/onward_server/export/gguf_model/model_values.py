@@ -33,6 +33,11 @@ class ModelValues:
         return self.size("attention.head_count")
 
     @property
+    def num_kv_heads(self) -> int:
+        """The number of heads of keys and values."""
+        return self.optional_size("attention.head_count_kv") or self.num_heads
+
+    @property
     def num_layers(self) -> int:
         """The number of layers."""
         return self.metadata.size(self.key("block_count"), maximum=MAX_LAYERS)
