@@ -203,7 +203,7 @@ def test_onnxruntime_genai_is_told_the_shape_the_ids_and_the_sampling_defaults(t
 
 
 def test_a_family_that_onnxruntime_genai_does_not_know_is_a_decoder(tmp_path: Path) -> None:
-    config = replace(LLAMA, vocab_size=512, model_type="olmo2", head_dim=8)
+    config = replace(LLAMA, vocab_size=512, model_type="olmo2")
     export(tmp_path / "new", FakeSource(config=config))
 
     written = json.loads((tmp_path / "new/genai_config.json").read_text())
