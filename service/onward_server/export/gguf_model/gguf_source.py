@@ -10,7 +10,7 @@ from onward_server.export.architectures.reading import read_architecture
 from onward_server.export.decoder_config import DecoderConfig
 from onward_server.export.gguf_model.gguf_file import GgufFile, open_gguf
 from onward_server.export.gguf_model.metadata import Metadata
-from onward_server.export.gguf_model.model_config import describe_model
+from onward_server.export.gguf_model.model_config import ModelDescription, describe_model
 from onward_server.export.gguf_model.rope_config import with_factors
 from onward_server.export.gguf_model.tensor_names import TensorNames
 from onward_server.export.tensors import Tensor
@@ -59,7 +59,7 @@ def source_of(file: GgufFile) -> GgufSource:
     """Checks a file that was opened: see `open_gguf_source`."""
     model = describe_model(file)
     names = TensorNames(file=file, gated=model.gated)
-    decoder = replace(read_architecture(model.config).decoder, biases=names.biases())
+    decoder = replace(_decoder(model), biases=names.biases())
     decoder = with_factors(decoder, file)
     tensors = names.weights(decoder, interleaved_rope=model.interleaved_rope)
     tokenizer = convert_tokenizer(file.metadata.values)
@@ -71,6 +71,13 @@ def source_of(file: GgufFile) -> GgufSource:
     files = {"config.json": config, "generation_config.json": generation}
     texts = {name: json.dumps(values, indent=2) + "\n" for name, values in files.items()}
     return GgufSource(config=decoder, tensors=tensors, files={**tokenizer.files, **texts})
+
+
+def _decoder(model: ModelDescription) -> DecoderConfig:
+    try:
+        return read_architecture(model.config).decoder
+    except ExportError as error:
+        raise ExportError(f"its metadata, as config.json, cannot be exported: {error}") from error
 
 
 def _token_ids(tokenizer: ConvertedTokenizer) -> Mapping[str, object]:

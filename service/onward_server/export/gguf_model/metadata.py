@@ -88,7 +88,7 @@ class Metadata:
             return value[0].item()
         if isinstance(value, bool | int | float | str | None):
             return value
-        raise self._invalid(key, "the same for all layers, to be exported")
+        raise self._invalid(key, "a single value, or the same one for every layer")
 
     def _invalid(self, key: str, allowed: str) -> ExportError:
         if key not in self.values:
