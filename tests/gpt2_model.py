@@ -1,37 +1,50 @@
 """Exports a decoder of GPT-2's architecture: learned positions, LayerNorm, biases and GELU; over three symbols."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
-from testing.other_exporters.attention import SlotAttention
-from testing.other_exporters.decoder_config import DecoderConfig
-from testing.other_exporters.graph import Graph
-from testing.other_exporters.model_folder import write_json, write_model
+from onward_server.export.decoder_config import DecoderConfig, Layer
+from onward_server.export.graph.plan import DecoderPlan
+from onward_server.export.tensors import ArrayTensor, RowRange, Tensor
+from testing.other_exporters.model_folder import write_json
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 SYMBOLS = "ABC"
 
+NORM_EPS = 1e-5
 SHAPE = DecoderConfig(
+    model_type="gpt2",
     vocab_size=len(SYMBOLS),
     hidden_size=48,
     intermediate_size=192,
-    num_layers=3,
     num_heads=3,
     num_kv_heads=3,
     head_dim=16,
     max_positions=11,
-    rope_theta=None,
+    layers=(Layer(rope=None),) * 3,
+    tied_embeddings=False,
+    biases=frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"}),
+    learned_positions=True,
+    norm="layer",
+    norm_eps=NORM_EPS,
+    gated=False,
+    activation="gelu_tanh",
 )
 """Eleven positions hold six symbols of a prompt and six of its completion, since the last one is never fed back."""
 
-NORM_EPS = 1e-5
+_PARTS = {
+    "ln_1": "attention_norm",
+    "ln_2": "mlp_norm",
+    "attn.c_proj": "o_proj",
+    "mlp.c_fc": "up_proj",
+    "mlp.c_proj": "down_proj",
+}
 
 
 def random_gpt2_weights(*, seed: int) -> dict[str, NDArray[np.float32]]:
@@ -48,7 +61,7 @@ def random_gpt2_weights(*, seed: int) -> dict[str, NDArray[np.float32]]:
         "lm_head.weight": normal(SHAPE.vocab_size, hidden, scale=1),
     }
     norms = ["transformer.ln_f"]
-    for block in (f"transformer.h.{layer}" for layer in range(SHAPE.num_layers)):
+    for block in (f"transformer.h.{layer}" for layer in range(len(SHAPE.layers))):
         norms += [f"{block}.ln_1", f"{block}.ln_2"]
         linears = {
             f"{block}.attn.c_attn": (3 * hidden, hidden),
@@ -67,13 +80,14 @@ def random_gpt2_weights(*, seed: int) -> dict[str, NDArray[np.float32]]:
 
 def write_gpt2_model(directory: Path, weights: Weights) -> Path:
     """Writes a folder that the server loads in the slots layout, and returns it."""
-    write_model(_Exporter(weights).run().model("gpt2"), directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    DecoderPlan.of(SHAPE, dict(_tensors(weights)), "fp32").write(directory)
     shape = {
         "model_type": "gpt2",
         "vocab_size": SHAPE.vocab_size,
         "n_positions": SHAPE.max_positions,
         "n_embd": SHAPE.hidden_size,
-        "n_layer": SHAPE.num_layers,
+        "n_layer": len(SHAPE.layers),
         "n_head": SHAPE.num_heads,
     }
     write_json(directory / "config.json", shape)
@@ -84,51 +98,18 @@ def write_gpt2_model(directory: Path, weights: Weights) -> Path:
     return directory
 
 
-class _Exporter:
-    """Turns weights into a graph."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-        self._graph = Graph()
-
-    def run(self) -> Graph:
-        graph = self._graph
-        graph.input("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
-        graph.input("position_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
-        graph.output("logits", TensorProto.FLOAT, ["batch_size", "sequence_length", SHAPE.vocab_size])
-        attention = SlotAttention(graph, SHAPE)
-        words = graph.node("Gather", [self._constant("transformer.wte.weight"), "input_ids"], "words")
-        places = graph.node("Gather", [self._constant("transformer.wpe.weight"), "position_ids"], "places")
-        hidden = graph.node("Add", [words, places], "embeddings")
-        for layer in range(SHAPE.num_layers):
-            block = f"transformer.h.{layer}"
-            hidden = self._attend(attention, layer, block, hidden)
-            hidden = self._mlp(block, hidden)
-        normed = self._norm("transformer.ln_f", hidden)
-        graph.node("MatMul", [normed, self._constant("lm_head.weight", transposed=True)], "logits")
-        return graph
-
-    def _attend(self, attention: SlotAttention, layer: int, block: str, hidden: str) -> str:
-        joined = self._linear(f"{block}.attn.c_attn", self._norm(f"{block}.ln_1", hidden))
-        sides = [f"{block}.attn.{side}" for side in ("query", "key", "value")]
-        self._graph.nodes("Split", [joined], sides, axis=-1, num_outputs=3)
-        mixed = self._linear(f"{block}.attn.c_proj", attention.attend(layer, *sides))
-        return self._graph.node("Add", [hidden, mixed], f"{block}.attn.sum")
-
-    def _mlp(self, block: str, hidden: str) -> str:
-        wide = self._linear(f"{block}.mlp.c_fc", self._norm(f"{block}.ln_2", hidden))
-        activated = self._graph.node("Gelu", [wide], f"{block}.mlp.gelu", approximate="tanh")
-        return self._graph.node("Add", [hidden, self._linear(f"{block}.mlp.c_proj", activated)], f"{block}.mlp.sum")
-
-    def _linear(self, name: str, rows: str) -> str:
-        weight = self._constant(f"{name}.weight", transposed=True)
-        product = self._graph.node("MatMul", [rows, weight], f"{name}.product")
-        return self._graph.node("Add", [product, self._constant(f"{name}.bias")], f"{name}.output")
-
-    def _norm(self, name: str, rows: str) -> str:
-        inputs = [rows, self._constant(f"{name}.weight"), self._constant(f"{name}.bias")]
-        return self._graph.node("LayerNormalization", inputs, f"{name}.output", axis=-1, epsilon=NORM_EPS)
-
-    def _constant(self, name: str, *, transposed: bool = False) -> str:
-        value = self._weights[name]
-        return self._graph.constant(name, value.T if transposed else value)
+def _tensors(weights: Weights) -> Iterator[tuple[str, Tensor]]:
+    """The weights by the names of the exporter."""
+    for name, renamed in (("wte.weight", "embed_tokens.weight"), ("wpe.weight", "position_embeddings.weight")):
+        yield renamed, ArrayTensor(weights[f"transformer.{name}"])
+    yield "lm_head.weight", ArrayTensor(weights["lm_head.weight"])
+    for part in ("weight", "bias"):
+        yield f"final_norm.{part}", ArrayTensor(weights[f"transformer.ln_f.{part}"])
+        for layer in range(len(SHAPE.layers)):
+            for name, renamed in _PARTS.items():
+                tensor = ArrayTensor(weights[f"transformer.h.{layer}.{name}.{part}"])
+                yield f"layers.{layer}.{renamed}.{part}", tensor
+            joined = ArrayTensor(weights[f"transformer.h.{layer}.attn.c_attn.{part}"])
+            for index, side in enumerate("qkv"):
+                rows = RowRange(joined, index * SHAPE.hidden_size, (index + 1) * SHAPE.hidden_size)
+                yield f"layers.{layer}.{side}_proj.{part}", rows

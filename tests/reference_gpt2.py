@@ -18,7 +18,7 @@ class Gpt2Reference:
         """Logits [B, T, V] after each token."""
         places = self._weights["transformer.wpe.weight"][: token_ids.shape[1]]
         hidden = self._weights["transformer.wte.weight"][token_ids] + places
-        for block in (f"transformer.h.{layer}" for layer in range(SHAPE.num_layers)):
+        for block in (f"transformer.h.{layer}" for layer in range(len(SHAPE.layers))):
             hidden = hidden + self._attention(f"{block}.attn", self._norm(f"{block}.ln_1", hidden))
             wide = self._linear(f"{block}.mlp.c_fc", self._norm(f"{block}.ln_2", hidden))
             hidden = hidden + self._linear(f"{block}.mlp.c_proj", _gelu(wide))
