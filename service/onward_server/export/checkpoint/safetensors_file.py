@@ -17,7 +17,7 @@ from onward_server.errors import ExportError
 from onward_server.export.checkpoint.stored_tensor import StoredTensor
 from onward_server.model.source.access import open_file, require_readable_file
 
-_MAX_HEADER = 32 << 20
+_MAX_HEADER = 16 << 20
 """Bytes of a header. Those of the largest public files have a tenth of it."""
 _MAX_RANK = 16
 _BITS: Mapping[str, int] = {
@@ -85,10 +85,11 @@ def _header(path: Path, file: BufferedReader) -> tuple[dict[str, object], int]:
 
 
 def _without_repeated_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is repeated")
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is repeated")
+        found[key] = value
     return found
 
 
