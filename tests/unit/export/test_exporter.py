@@ -97,7 +97,7 @@ def test_progress_counts_the_bytes_that_it_announced(tmp_path: Path) -> None:
 
 def test_an_export_that_is_killed_leaves_nothing_that_looks_whole_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     num_reports = len(export(tmp_path / "whole").reports)
-    moments = sorted({1, 2, num_reports // 2, num_reports - 1, num_reports})
+    moments = (1, num_reports // 2, num_reports)
     processes = {
         moment: subprocess.Popen(
             [sys.executable, "-m", "tests.fake_exports", str(tmp_path / f"{moment}/new"), str(moment)]
