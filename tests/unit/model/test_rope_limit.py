@@ -17,6 +17,8 @@ LENGTHS: JsonObject = {"max_position_embeddings": 131072}
         ({"rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 4096}}, 4096),
         ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, 131072),
         ({"rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": None}, 131072),
+        ({"rope_scaling": {"type": "yarn", "long_factor": [1.0]}, "original_max_position_embeddings": 4096}, 4096),
+        ({"rope_scaling": {"type": "longrope"}, "model_type": "phi3"}, 4096),
         ({"rope_scaling": {"type": "yarn", "original_max_position_embeddings": 4096}}, None),
         ({"rope_scaling": {"rope_type": "llama3", "original_max_position_embeddings": 4096}}, None),
         ({"rope_scaling": None, "rope_parameters": {"full_attention": {}}}, None),
