@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from onward_server.errors import ExportError
+from onward_server.export.gguf_model.block_types import BLOCK_CODECS
 from onward_server.export.gguf_model.gguf_file import GgufFile, is_later_part, open_gguf
 from onward_server.export.gguf_model.stored_tensor import require_readable
 from onward_server.export.tensors import read_floats
@@ -146,6 +147,25 @@ def test_values_that_are_not_finite_are_named(tmp_path: Path, stored: Stored) ->
 
     with pytest.raises(ExportError, match=r"bad\.weight has values that are not finite"):
         floats(file, "bad.weight")
+
+
+@pytest.mark.parametrize("block_type", BLOCK_CODECS, ids=lambda block_type: block_type.name)
+def test_any_bits_are_decoded_or_rejected(tmp_path: Path, block_type: GGMLQuantizationType) -> None:
+    _, num_bytes = GGML_QUANT_SIZES[block_type]
+    random = np.random.default_rng(5).integers(0, 256, (64, num_bytes), dtype=np.uint8)
+    for blocks in (random, np.zeros_like(random), np.full_like(random, 255), np.full_like(random, 0x7C)):
+        path = write_gguf(tmp_path / "model.gguf", METADATA, {"bad.weight": (block_type, blocks)})
+        try:
+            assert np.isfinite(floats(open_gguf(path), "bad.weight")).all()
+        except ExportError as error:
+            assert "bad.weight has values that are not finite" in str(error)  # noqa: PT017  either is right
+
+
+def test_a_double_outside_the_range_of_float32_is_named(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", METADATA, {"bad.weight": np.array([[1e300, 1]], np.float64)})
+
+    with pytest.raises(ExportError, match=r"bad\.weight has values that are not finite"):
+        floats(open_gguf(path), "bad.weight")
 
 
 @pytest.mark.parametrize("position", SCALES["Q4_1"])

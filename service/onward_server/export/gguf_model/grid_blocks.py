@@ -13,34 +13,39 @@ from numpy.typing import NDArray
 from onward_server.export.blocks.codec import BlockCodec, Bytes, Unpacked
 from onward_server.export.tensors import BlockLayout, Floats
 
-_QUARTER_GRID, _EIGHTHS, _SIGNS = (8, 25, 43), (9, 7, 1), (1,)
+_QUARTER_GRID, _EIGHTHS, _SIGNS = (43, 25, 8), (9, 7, 1), (1,)
 _GRIDS: Mapping[GGMLQuantizationType, tuple[int, Sequence[int]]] = {
     GGMLQuantizationType.IQ2_XXS: (32, _QUARTER_GRID),
     GGMLQuantizationType.IQ2_XS: (16, _QUARTER_GRID),
     GGMLQuantizationType.IQ2_S: (16, _QUARTER_GRID),
-    GGMLQuantizationType.IQ3_XXS: (32, (4, 12, 20, 28, 36, 44, 52, 62)),
-    GGMLQuantizationType.IQ3_S: (32, (1, 3, 5, 7, 9, 11, 13, 15)),
+    GGMLQuantizationType.IQ3_XXS: (32, (62, 52, 44, 36, 28, 20, 12, 4)),
+    GGMLQuantizationType.IQ3_S: (32, (15, 13, 11, 9, 7, 5, 3, 1)),
     GGMLQuantizationType.IQ1_S: (32, _EIGHTHS),
     GGMLQuantizationType.IQ1_M: (16, _EIGHTHS),
     GGMLQuantizationType.TQ1_0: (32, _SIGNS),
-    GGMLQuantizationType.TQ2_0: (32, (1, 2)),
+    GGMLQuantizationType.TQ2_0: (32, (2, 1)),
 }
 """Number of weights that share a scale, and the absolute values of the integers."""
+_TOLERANCE = 1e-4
+"""In parts of the largest weight. A scale that is wrong moves some weight by a hundredth, or none at all."""
 
 
 def _split(weights: Floats, block_size: int, integers: Sequence[int]) -> tuple[NDArray[np.int8], Floats]:
-    """Codes [blocks, block_size] and scales [blocks] of weights [stored blocks, weights]."""
+    """Codes [blocks, block_size] and scales [blocks, 1] of weights [stored blocks, weights].
+
+    A block that fits none of the integers is rounded to 8 bits. The scale of one that is not finite is not finite.
+    """
     blocks = weights.reshape(-1, block_size)
     largest = np.abs(blocks).max(axis=1, keepdims=True)
-    codes = np.zeros(blocks.shape, np.int8)
-    scales = np.zeros_like(largest)
-    least = np.full_like(largest, np.inf)
-    for integer in integers:
-        scale = largest / np.float32(integer)
-        steps = np.rint(np.divide(blocks, scale, out=np.zeros_like(blocks), where=scale > 0))
-        error = np.abs(steps * scale - blocks).max(axis=1, keepdims=True)
-        better = (error < least)[:, 0]
-        codes[better], scales[better], least[better] = steps[better], scale[better], error[better]
+    codes, scales = np.zeros(blocks.shape, np.int8), largest.copy()
+    pending = np.arange(len(blocks))
+    for integer, tolerance in (*((integer, _TOLERANCE) for integer in integers), (127, np.inf)):
+        rows, limits = blocks[pending], largest[pending]
+        scale = limits / np.float32(integer)
+        steps = np.rint(np.divide(rows, scale, out=np.zeros_like(rows), where=scale > 0))
+        fits = (np.abs(steps * scale - rows).max(axis=1, keepdims=True) <= tolerance * limits)[:, 0]
+        codes[pending[fits]], scales[pending[fits]] = steps[fits], scale[fits]
+        pending = pending[~fits]
     return codes, scales
 
 

@@ -41,15 +41,16 @@ class StoredTensor:
                 finite.
         """
         data = self._bytes(start, stop)
-        if (codec := self._codec) is not None:
+        with np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are reported below
+            if (codec := self._codec) is None:
+                values = FLOAT_TYPES[self.info.block_type](data)
+                self._require_finite(values)
+                return values.reshape(stop - start, *self.shape[1:])
             blocks = codec.decode(data.reshape(stop - start, -1))
-            self._require_finite(blocks.scales)
-            if blocks.offsets is not None:
-                self._require_finite(blocks.offsets)
-            return blocks
-        values = FLOAT_TYPES[self.info.block_type](data)
-        self._require_finite(values)
-        return values.reshape(stop - start, *self.shape[1:])
+            self._require_finite(blocks.scales * np.float32(codec.layout.center))
+        if blocks.offsets is not None:
+            self._require_finite(blocks.offsets)
+        return blocks
 
     @property
     def _codec(self) -> BlockCodec | None:
