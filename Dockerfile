@@ -1,5 +1,5 @@
-# The server in a container: runs as a non-root user, from locked wheels, and writes only to /tmp, where it keeps rewritten graphs; mount a volume and
-# set ONWARD_CACHE_DIR to keep them for the next container.
+# The server in a container: runs as a non-root user, from locked wheels, and writes only to /tmp, where it keeps rewritten graphs and exports; mount a
+# volume and set ONWARD_CACHE_DIR to keep them for the next container. Exports are as large as their weights, and /tmp may be in memory.
 # The base image is named by tag. To pin it, append the digest that this prints:
 #   docker buildx imagetools inspect python:3.12-slim
 FROM python:3.12-slim AS build

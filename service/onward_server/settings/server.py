@@ -96,8 +96,8 @@ class Settings(BaseSettings):
     cache_dir: Path | None = None
     """Folder for what is computed once for a model: rewritten graphs in `rewritten`, less than a MiB for most models,
     and exports of checkpoints and GGUF files in `exported`, as large as their weights. The subfolders must belong to
-    the user who runs the server, and nobody else may write to them. Default: `onward` in the user's cache folder,
-    `$XDG_CACHE_HOME` or `~/.cache`."""
+    the user who runs the server or to root, and nobody else may write to them. Default: `onward` in the user's cache
+    folder, `$XDG_CACHE_HOME` or `~/.cache`."""
     slots: int | None = Field(default=None, ge=1, le=1024)
     """Sequences that decode at the same time. Each needs a KV slot, whose memory is taken as it is used. Default: as
     many as fit in 80 % of the available memory, at most 32, and more than 8 only if larger steps decode more tokens a
