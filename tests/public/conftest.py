@@ -11,6 +11,7 @@ _NEEDED = {
     "tool-calls": ("parse-cases.json",),
     "jsonschema": ("JSON-Schema-Test-Suite.tar.gz",),
     "tok-mistral-v3": ("mistral_instruct_tokenizer_240323.model.v3", "samples/*/tokens_v3.json"),
+    "smollm2": ("greedy.json",),
     "tok-smollm2": ("tokenizer.json",),
     "stories260K": (
         "golden_greedy.txt",
