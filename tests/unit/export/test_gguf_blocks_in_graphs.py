@@ -1,6 +1,6 @@
 """Blocks of GGUF files in exported graphs: each weight that an ONNX file holds is the one of the GGUF file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from tests.gguf_files import Stored, random_blocks, write_gguf
 from tests.gguf_models import LLAMA_CONFIG, Floats, llama_tensors, metadata_of, random_weights
 
 PACKED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+PACKED_IN_INT8 = {"gate_up_proj": ("gate_proj", "up_proj")}
 
 
 def source_in_blocks(folder: Path, block_type: GGMLQuantizationType) -> tuple[GgufSource, dict[str, Floats]]:
@@ -59,7 +61,9 @@ def checkpoint_order(rows: Floats, head_dim: int) -> Floats:
     return rows.reshape(-1, head_dim // 2, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def expected_weights(source: GgufSource, in_file: Mapping[str, Floats]) -> dict[str, Floats]:
+def expected_weights(
+    source: GgufSource, in_file: Mapping[str, Floats], packed: Mapping[str, Sequence[str]] = PACKED
+) -> dict[str, Floats]:
     head_dim = source.config.head_dim
     layer = {
         "q_proj": checkpoint_order(in_file["blk.0.attn_q"], head_dim),
@@ -70,8 +74,8 @@ def expected_weights(source: GgufSource, in_file: Mapping[str, Floats]) -> dict[
         "up_proj": in_file["blk.0.ffn_up"],
         "down_proj": in_file["blk.0.ffn_down"],
     }
-    for packed, parts in PACKED.items():
-        layer[packed] = np.concatenate([layer.pop(part) for part in parts])
+    for whole, parts in packed.items():
+        layer[whole] = np.concatenate([layer.pop(part) for part in parts])
     return {"embed_tokens": in_file["token_embd"], **{f"layers.0.{name}": rows for name, rows in layer.items()}}
 
 
@@ -79,10 +83,12 @@ def expected_weights(source: GgufSource, in_file: Mapping[str, Floats]) -> dict[
 def test_a_quantized_graph_holds_the_blocks_of_the_file(block_type: GGMLQuantizationType, tmp_path: Path) -> None:
     source, in_file = source_in_blocks(tmp_path, block_type)
     layout = BLOCK_CODECS[block_type].layout
-    for precision in ("int8", "int4"):
+    for precision, packed in (("int8", PACKED_IN_INT8), ("int4", PACKED)):
         stored = initializers(source, precision)
-        for name, expected in expected_weights(source, in_file).items():
-            found = dequantized(stored, f"{name}.weight", layout)
+        for name, expected in expected_weights(source, in_file, packed).items():
+            is_float = f"{name}.weight" in stored
+            assert is_float == (precision == "int8" and name.endswith("v_proj"))
+            found = stored[f"{name}.weight"] if is_float else dequantized(stored, f"{name}.weight", layout)
             if layout.has_offsets:
                 np.testing.assert_allclose(found, expected, rtol=0, atol=4e-7 * float(np.abs(expected).max()))
             else:

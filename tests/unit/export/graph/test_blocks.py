@@ -121,14 +121,24 @@ def test_matrices_of_a_layer_may_have_different_layouts(shift: int) -> None:
     compared(config, tensors, "fp32")
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_floats_become_blocks(precision: Precision) -> None:
-    tensors = {name: ArrayTensor(weight) for name, weight in random_decoder_weights(LLAMA, seed=4).items()}
-    model = onnx.load_model_from_string(DecoderPlan.of(LLAMA, tensors, precision).embedded())
-    kinds = [node.op_type for node in model.graph.node]
+def test_floats_become_blocks_of_4_bits() -> None:
+    kinds = operators_of_export("int4")
     assert kinds.count("MatMulNBits") == 4 * len(LLAMA.layers) + 1
     assert kinds.count("GatherBlockQuantized") == 1
     assert not {"MatMul", "FusedMatMul"} & set(kinds)
+
+
+def test_floats_become_blocks_of_8_bits_except_the_projections_of_values() -> None:
+    kinds = operators_of_export("int8")
+    assert kinds.count("MatMulNBits") == 5 * len(LLAMA.layers) + 1
+    assert kinds.count("GatherBlockQuantized") == 1
+    assert kinds.count("FusedMatMul") == len(LLAMA.layers)
+
+
+def operators_of_export(precision: Precision) -> list[str]:
+    tensors = {name: ArrayTensor(weight) for name, weight in random_decoder_weights(LLAMA, seed=4).items()}
+    model = onnx.load_model_from_string(DecoderPlan.of(LLAMA, tensors, precision).embedded())
+    return [node.op_type for node in model.graph.node]
 
 
 def test_a_tied_table_of_blocks_is_stored_once(tmp_path: Path) -> None:
