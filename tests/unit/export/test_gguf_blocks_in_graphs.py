@@ -83,12 +83,17 @@ def expected_weights(
 def test_a_quantized_graph_holds_the_blocks_of_the_file(block_type: GGMLQuantizationType, tmp_path: Path) -> None:
     source, in_file = source_in_blocks(tmp_path, block_type)
     layout = BLOCK_CODECS[block_type].layout
-    for precision, packed in (("int8", PACKED_IN_INT8), ("int4", PACKED)):
+    cases: dict[Precision, Mapping[str, Sequence[str]]] = {"int8": PACKED_IN_INT8, "int4": PACKED}
+    for precision, packed in cases.items():
         stored = initializers(source, precision)
         for name, expected in expected_weights(source, in_file, packed).items():
             is_float = f"{name}.weight" in stored
             assert is_float == (precision == "int8" and name.endswith("v_proj"))
-            found = stored[f"{name}.weight"] if is_float else dequantized(stored, f"{name}.weight", layout)
+            found = (
+                stored[f"{name}.weight"].astype(np.float32)
+                if is_float
+                else dequantized(stored, f"{name}.weight", layout)
+            )
             if layout.has_offsets:
                 np.testing.assert_allclose(found, expected, rtol=0, atol=4e-7 * float(np.abs(expected).max()))
             else:
