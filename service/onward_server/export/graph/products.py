@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
 from onnx import TensorProto
 
 from onward_server.export.graph.onnx_graph import MICROSOFT, Graph
 from onward_server.export.graph.stored_weights import BlockWeight, FloatType, FloatWeight
-from onward_server.export.tensors import ArrayTensor, BlockLayout, Tensor
-
-_MAX_SUMMED_BY_PRODUCT = 4096
-"""Up to this width, a product with zeros and ones is the fastest sum of blocks; its matrix grows with the square."""
+from onward_server.export.tensors import BlockLayout, Tensor
 
 _INT8_ACTIVATIONS = 4
 """MatMulNBits accuracy level: quantizes activations to 8 bits a block too, several times faster than level 0."""
@@ -65,24 +61,15 @@ class Products:
 
     def _sums(self, rows: str, columns: int, block_size: int) -> str:
         """The sum of each block of columns, [.., blocks]."""
-        if (rows, block_size) not in self._block_sums:
-            add = self._summed_by_product if columns <= _MAX_SUMMED_BY_PRODUCT else self._summed_by_reduction
-            self._block_sums[rows, block_size] = add(rows, columns, block_size)
-        return self._block_sums[rows, block_size]
-
-    def _summed_by_product(self, rows: str, columns: int, block_size: int) -> str:
-        num_blocks = -(-columns // block_size)
-        members = np.arange(columns) // block_size == np.arange(num_blocks)[:, None]
-        tensor = ArrayTensor(members.astype(np.float32))
-        matrix = self._floats(f"blocks_of_{block_size}.of_{columns}", tensor)
-        return self._multiply_floats(rows, matrix, f"{rows}.sums_of_{block_size}")
-
-    def _summed_by_reduction(self, rows: str, columns: int, block_size: int) -> str:
         graph, name = self.graph, f"{rows}.blocks_of_{block_size}"
-        if missing := -columns % block_size:
-            rows = graph.node("Pad", [rows, graph.integers(0, 0, 0, 0, 0, missing)], f"{name}.padded")
-        blocks = graph.node("Reshape", [rows, graph.integers(0, 0, -1, block_size)], name)
-        return graph.node("ReduceSum", [blocks, graph.integers(-1)], f"{name}.sums", keepdims=0)
+        if (rows, block_size) not in self._block_sums:
+            full = rows
+            if missing := -columns % block_size:
+                full = graph.node("Pad", [rows, graph.integers(0, 0, 0, 0, 0, missing)], f"{name}.padded")
+            blocks = graph.node("Reshape", [full, graph.integers(0, 0, -1, block_size)], name)
+            sums = graph.node("ReduceSum", [blocks, graph.integers(-1)], f"{name}.sums", keepdims=0)
+            self._block_sums[rows, block_size] = sums
+        return self._block_sums[rows, block_size]
 
     def _lookup_blocks(self, ids: str, stored: tuple[str, ...], table: Tensor, output: str) -> str:
         graph, layout = self.graph, table.layout

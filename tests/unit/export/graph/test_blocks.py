@@ -101,13 +101,6 @@ def test_rows_need_not_be_whole_blocks(layout: BlockLayout) -> None:
     compared(config, in_layouts(config, dict.fromkeys(ALL, layout)), "int8")
 
 
-@pytest.mark.parametrize("inner", [4096, 4128, 4130])
-def test_offsets_of_wide_matrices_are_exact(inner: int) -> None:
-    """The sums of their blocks are computed in another way."""
-    config = replace(LLAMA, intermediate_size=inner, layers=LLAMA.layers[:1])
-    compared(config, in_layouts(config, dict.fromkeys(ALL, Q4_OFFSET)), "int4")
-
-
 @pytest.mark.parametrize("shift", range(len(LAYOUTS) + 1))
 def test_matrices_of_a_layer_may_have_different_layouts(shift: int) -> None:
     """Including floats, which stay as they are in fp32."""
