@@ -126,6 +126,19 @@ def test_a_pulled_checkpoint_is_exported_and_served_without_the_hub(machine: Mac
     assert "exporting" not in said.replace(f"exporting {REPO} as int4: 0", "")
 
 
+def test_a_gguf_file_of_a_repository_is_named_by_its_quantization(
+    tmp_path: Path, machine: Machine, cache: Path
+) -> None:
+    committed = next(file for file in committed_gguf_files() if file.name == "llama-q4-k-m")
+    content = committed.extract(tmp_path).read_bytes()
+    machine.hub.commit("owner/gguf", {"llama-Q4_K_M.gguf": content, "llama-Q8_0.gguf": b"another one"})
+    pulled = machine.pull("owner/gguf:q4_k_m")
+    (export,) = exports_in(cache)
+    assert pulled.stdout == f"{export}\n", pulled.stderr
+    assert export.name.startswith("llama-Q4_K_M-int8-")
+    assert not machine.hub.requests_of("llama-Q8_0.gguf")
+
+
 def test_a_server_says_that_it_loads_while_it_waits_for_an_export_and_ends_at_a_signal(
     machine: Machine, cache: Path
 ) -> None:

@@ -76,16 +76,21 @@ def choose_export(files: Iterable[str], *, source: str, wanted: str | None = Non
     raise ModelFolderError(f"{source} has no {wanted}; {_variants(precisions, models, source)}")
 
 
-def export_of_file(path: str, wanted: str | None) -> ExportChoice:
+def export_of_file(name: str, wanted: str | None, *, source: str) -> ExportChoice:
     """The export of a GGUF file that the user named, or of the split one whose first part that is.
+
+    Args:
+        name: The name of the file.
+        wanted: A precision; None: nobody has named one.
+        source: The path of the file, for error texts.
 
     Raises:
         ModelFolderError: `wanted` is not a precision.
     """
     precision = None if wanted is None else _precision(wanted)
     if wanted is not None and precision is None:
-        raise ModelFolderError(f"{path} cannot be exported as {wanted!r}; the precisions are {', '.join(PRECISIONS)}")
-    return _chosen(_parts(path) or (path,), precision)
+        raise ModelFolderError(f"{source} cannot be exported as {wanted!r}; the precisions are {', '.join(PRECISIONS)}")
+    return _chosen(_parts(name) or (name,), precision)
 
 
 def _precision(wanted: str) -> Precision | None:

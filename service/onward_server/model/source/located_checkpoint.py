@@ -45,7 +45,7 @@ def find_checkpoint(location: Path, variant: str | None) -> LocatedCheckpoint | 
     if not location.is_dir():
         if location.suffix.lower() != ".gguf":
             return None
-        choice = export_of_file(location.name, variant)
+        choice = export_of_file(location.name, variant, source=str(location))
         gguf_parts(choice, list_files(location.parent, max_depth=1), source=str(location.parent))
         return LocatedCheckpoint(folder=location.parent, choice=choice)
     root = snapshot_in_cache(location)

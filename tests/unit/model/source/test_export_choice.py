@@ -91,11 +91,13 @@ def test_a_choice_that_no_rule_makes_lists_what_there_is(case: str) -> None:
 
 
 def test_a_gguf_file_is_exported_in_the_precision_that_is_named_with_it() -> None:
-    assert export_of_file("m.gguf", "fp16") == ExportChoice(gguf_files=("m.gguf",), precision="fp16", is_default=False)
+    assert export_of_file("m.gguf", "fp16", source="a/m.gguf") == ExportChoice(
+        gguf_files=("m.gguf",), precision="fp16", is_default=False
+    )
     with pytest.raises(
-        ModelFolderError, match=r"^m\.gguf cannot be exported as 'Q8_0'; the precisions are fp32, fp16, "
+        ModelFolderError, match=r"^a/m\.gguf cannot be exported as 'Q8_0'; the precisions are fp32, fp16, "
     ):
-        export_of_file("m.gguf", "Q8_0")
+        export_of_file("m.gguf", "Q8_0", source="a/m.gguf")
 
 
 def test_a_number_of_parts_that_no_model_has_is_not_counted() -> None:
