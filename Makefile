@@ -72,21 +72,24 @@ coverage: setup ## Run the tests and require branch coverage: 95 % of the server
 	$(BIN)/coverage report --fail-under 95
 	$(BIN)/coverage report --fail-under 100 --include 'service/onward_server/engine/*'
 
-SHAPE := build/smollm2-shape
-bench: setup ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-genai, TOKENIZER=FILE has SmolLM2's tokenizer
-	$(BIN)/python -m benchmarks.smollm2_shape $(SHAPE)
-	$(BIN)/python -m benchmarks.offline $(SHAPE)/fp32 $(if $(GENAI),--genai $(GENAI))
-	$(BIN)/python -m benchmarks.offline $(SHAPE)/int4 $(if $(GENAI),--genai $(GENAI))
-	$(BIN)/python -m benchmarks.load $(SHAPE)/fp32
-	$(BIN)/python -m benchmarks.memory $(SHAPE)
+BENCH_MODELS := build/smollm2
+bench: setup $(BENCH_MODELS)/fp32/model.onnx $(BENCH_MODELS)/int4/model.onnx ## Run every benchmark; GENAI=PYTHON compares with onnxruntime-genai
+	$(BIN)/python -m benchmarks.offline $(BENCH_MODELS)/fp32 $(if $(GENAI),--genai $(GENAI))
+	$(BIN)/python -m benchmarks.offline $(BENCH_MODELS)/int4 $(if $(GENAI),--genai $(GENAI))
+	$(BIN)/python -m benchmarks.load $(BENCH_MODELS)/fp32
+	$(BIN)/python -m benchmarks.memory $(BENCH_MODELS)
 	$(BIN)/python -m benchmarks.export build/exports
 	$(BIN)/python -m benchmarks.transport
 	$(BIN)/python -m benchmarks.overload
-	$(if $(TOKENIZER),$(BIN)/python -m benchmarks.constrained $(SHAPE)/fp32 --tokenizer $(TOKENIZER))
-	$(BIN)/python -m benchmarks.hostile $(SHAPE)/fp32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	$(BIN)/python -m benchmarks.constrained $(BENCH_MODELS)/fp32
+	$(BIN)/python -m benchmarks.hostile $(BENCH_MODELS)/fp32
 	$(BIN)/python -m benchmarks.structured_output
 	$(BIN)/python -m benchmarks.schemas
 	$(BIN)/python -m benchmarks.tables
+
+$(BENCH_MODELS)/%/model.onnx: $(SMOLLM2_GGUF)
+	rm -rf $(@D)
+	$(BIN)/onward export $< $(@D) --precision $*
 
 wheels: $(VENV)/.serving ## Build the wheels of server and client into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . clients/python

@@ -1,6 +1,6 @@
 """Measures the cost of a constraint: eight sequences, decoded alternately without and with one, on the same model.
 
-    python -m benchmarks.constrained FOLDER --tokenizer TOKENIZER_JSON
+    python -m benchmarks.constrained FOLDER
 
 All sequences are sampled at temperature 1. The constraint is a JSON Schema that cannot be satisfied within the output's
 length, so that both kinds decode the same number of tokens.
@@ -23,6 +23,7 @@ from onward_server.grammar.compiler import Grammar, GrammarCompiler
 from onward_server.model.loader import load_model
 from onward_server.model.onnx_session import SessionOptions
 from onward_server.model.source.folder import ModelFolder
+from onward_server.model.tokenizer import Tokenizer
 from onward_server.sampling import SamplingParams
 
 _BATCH = 8
@@ -65,7 +66,6 @@ def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--output", type=int, default=64)
@@ -75,7 +75,7 @@ def main() -> None:
         folder, SessionOptions(), num_slots=_BATCH, max_context_length=1024, prefill_chunk=arguments.prompt
     ).causal_lm
     compiler = GrammarCompiler(
-        arguments.tokenizer.read_text(encoding="utf-8"),
+        Tokenizer.load(arguments.folder).to_json(),
         vocabulary_size=model.vocabulary_size,
         eos_token_ids=folder.eos_token_ids,
     )

@@ -1,6 +1,6 @@
 """Sends hostile grammars and schemas to a server while eight other clients stream, and measures the effect.
 
-    python -m benchmarks.hostile FOLDER --tokenizer TOKENIZER_JSON
+    python -m benchmarks.hostile FOLDER
 
 Each constraint must be rejected or finish within 3 s and 256 MiB. Meanwhile the other clients, its neighbors, must get
 the same text as without it, and the gaps between their tokens may at most double (99th percentile). The script exits
@@ -9,16 +9,12 @@ with 1 if a limit is exceeded.
 
 import argparse
 import asyncio
-import os
-import shutil
 import statistics
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, assert_never
 
 import grpc
@@ -215,28 +211,13 @@ def _gap_p99_ms(neighbors: list[Neighbor]) -> float:
     return statistics.quantiles(gaps_ms, n=100)[98]
 
 
-@contextmanager
-def _with_tokenizer(folder: Path, tokenizer: Path | None) -> Generator[Path]:
-    """A temporary folder with the same model and this tokenizer; None: the folder itself."""
-    if tokenizer is None:
-        yield folder
-        return
-    with TemporaryDirectory(dir=folder.parent) as directory:
-        copy = Path(directory) / folder.name
-        shutil.copytree(folder, copy, copy_function=os.link, ignore=shutil.ignore_patterns("tokenizer.json"))
-        shutil.copy(tokenizer, copy / "tokenizer.json")
-        yield copy
-
-
 def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tokenizer", type=Path, help="instead of the folder's own")
     parser.add_argument("--output", type=int, default=600, help="tokens of each neighbor")
     arguments = parser.parse_args()
-    with _with_tokenizer(arguments.folder, arguments.tokenizer) as folder:
-        result = asyncio.run(measure(folder, arguments.output))
+    result = asyncio.run(measure(arguments.folder, arguments.output))
     settings = {"model": arguments.folder.name, "output": arguments.output}
     write_result("hostile", sys.argv[1:], {**settings, **asdict(result)})
     if missed := list(missed_bars(result)):

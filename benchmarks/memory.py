@@ -1,6 +1,6 @@
 """Measures the memory of a server, and compares it with the plan in its log.
 
-    python -m benchmarks.memory MODELS    MODELS: the folder that benchmarks.smollm2_shape has written
+    python -m benchmarks.memory MODELS    MODELS: a folder with the exports fp32 and int4
 
 First, eight prompts of 512 tokens at once, with eight slots of the model's whole context. Then all slots are filled to
 the end of their context, for one, 8 and 32 slots and both cache layouts. Decomposed exports for the growing layout are
@@ -79,7 +79,8 @@ async def _rows(models: Path, layouts: "Sequence[Layout]") -> list[dict[str, obj
     for layout in layouts:
         for name, formats in FORMATS.items():
             folder = models / (name if layout == "slots" else f"{layout}-{name}")
-            write_folder(folder, formats, layout=layout)
+            if layout != "slots":
+                write_folder(folder, formats, layout=layout)
             rows += [
                 await measure(
                     folder, layout, slots=slots, context=context, prompt=context - _OUTPUT + 1, output=_OUTPUT

@@ -3,8 +3,8 @@
     python -m benchmarks.offline FOLDER --genai PYTHON    PYTHON: an interpreter that has onnxruntime-genai
 
 Prefill and decode are timed separately. genai is measured twice: with as many threads as the engine, and with its
-default, which is half of that. Each run measures every batch size with every engine in turn, so that a slow moment of
-the machine affects all of them. Without --genai, only the engine is measured.
+default, which is half of that. With `--beside FOLDER`, the engine runs another export, too. Each run measures every
+batch size with every engine in turn, so that a slow moment of the machine affects all of them.
 """
 
 import argparse
@@ -107,6 +107,7 @@ def rows(speeds: dict[str, list[list[Speeds]]], batches: list[int]) -> Iterator[
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="another export, which the engine runs in turn")
     parser.add_argument("--genai", type=Path, metavar="PYTHON")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8])
@@ -115,20 +116,28 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _engine(folder: Path, arguments: argparse.Namespace) -> Engine:
+    loaded = load_model(
+        ModelFolder.read(folder),
+        SessionOptions(num_threads=usable_processors()),
+        num_slots=max(arguments.batches),
+        max_context_length=_CONTEXT_LENGTH,
+        prefill_chunk=arguments.prompt,
+    )
+    return Engine(loaded.causal_lm)
+
+
 def main() -> None:
     """Measure, and write the result."""
     arguments = _arguments()
     folder: Path = arguments.folder
     lengths = {"prompt": arguments.prompt, "output": arguments.output}
     num_threads = usable_processors()
-    loaded = load_model(
-        ModelFolder.read(folder),
-        SessionOptions(num_threads=num_threads),
-        num_slots=max(arguments.batches),
-        max_context_length=_CONTEXT_LENGTH,
-        prefill_chunk=arguments.prompt,
-    )
-    measures: dict[str, Measure] = {OURS: partial(engine_speeds, Engine(loaded.causal_lm), **lengths)}
+    measures: dict[str, Measure] = {OURS: partial(engine_speeds, _engine(folder, arguments), **lengths)}
+    if arguments.beside:
+        measures[f"onward, {arguments.beside.name}"] = partial(
+            engine_speeds, _engine(arguments.beside, arguments), **lengths
+        )
     genai_versions: dict[str, str] | None = None
     with ExitStack() as stack:
         if arguments.genai:

@@ -1,12 +1,5 @@
-"""Writes model folders with random weights in the shape of SmolLM2-135M. Speed depends on shapes, not on values.
+"""Writes decomposed model folders with random weights in the shape of SmolLM2-135M, and with the tests' tokenizer."""
 
-    python -m benchmarks.smollm2_shape OUTPUT    writes OUTPUT/fp32 and OUTPUT/int4 (0.7 GB)
-
-The tokenizer is the small one of the tests, so the output is not readable. onward and onnxruntime-genai load the same
-folders.
-"""
-
-import argparse
 from pathlib import Path
 
 from testing.other_exporters.decoder_config import DecoderConfig
@@ -39,18 +32,3 @@ def write_folder(directory: Path, formats: WeightFormats, *, layout: Layout = "s
     model = build_decoder(SMOLLM2_135M, weights, layout=layout, formats=formats)
     write_decoder(directory, SMOLLM2_135M, model, tokens=SpecialTokens(bos=1, eos=(2,)), external_data=True)
     write_tiny_tokenizer(directory)
-
-
-def main() -> None:
-    """Write both folders."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", type=Path)
-    output: Path = parser.parse_args().output
-    for name, formats in FORMATS.items():
-        write_folder(output / name, formats)
-        size = sum(file.stat().st_size for file in (output / name).iterdir())
-        print(f"{output / name}: {size / 1e6:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()
