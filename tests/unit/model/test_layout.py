@@ -29,6 +29,7 @@ class FakeSession:
             **tensor("past_key_values.1.key", "B", 2, "T", 16),
         }
     )
+    optional_inputs: dict[str, TensorInfo] = field(default_factory=dict[str, TensorInfo])
     outputs: dict[str, TensorInfo] = field(
         default_factory=lambda: {
             **tensor("logits", "B", "S", 512),
