@@ -1,1 +1,1 @@
-"""Opens Hugging Face checkpoint folders: config.json and safetensors files."""
+"""Reads Hugging Face checkpoint folders: config.json, safetensors files, and the files that describe a model."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from onward_server.errors import ExportError, ModelFolderError
 from onward_server.export.architectures.reading import read_architecture
+from onward_server.export.checkpoint.description_files import copy_description_files
 from onward_server.export.checkpoint.named_weights import Weights, find_weights
 from onward_server.export.checkpoint.weight_files import read_weight_files, require_no_adapter
 from onward_server.export.decoder_config import DecoderConfig
-from onward_server.export.output.description_files import copy_description_files
 from onward_server.export.tensors import Tensor
 from onward_server.model.source.access import is_present, list_files, require_readable_folder
 from onward_server.model.source.json_file import read_json_object

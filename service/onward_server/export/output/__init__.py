@@ -1,1 +1,1 @@
-"""Writes everything of an exported folder but its graph, and puts the folder in place when it is complete."""
+"""Puts an exported folder in place when it is complete, and writes its genai_config.json."""

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from onward_server.model.source.access import list_files, read_file, require_readable_file
+from onward_server.model.source.needed_files import licenses
 
 _TEMPLATES = "additional_chat_templates"
 _DESCRIPTIONS = (
@@ -20,8 +21,6 @@ _DESCRIPTIONS = (
 )
 _MAX_BYTES = 128 << 20
 """Maximum size of a description, which is that of a tokenizer.json that can be served."""
-_LICENSES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
-"""Licenses often require that they are passed on with the weights."""
 _MAX_LICENSE_BYTES = 1 << 20
 
 
@@ -38,12 +37,12 @@ def copy_description_files(source: Path, folder: Path) -> None:
         ModelFolderError: A file cannot be read, is not a regular file, is empty or a Git LFS pointer, or is too large.
         OSError: A file cannot be written.
     """
-    for name in _files(source):
-        if _is_one_of(name, _DESCRIPTIONS):
-            require_readable_file(source / name)
-            _copy(source / name, folder / name, _MAX_BYTES)
-        elif _is_one_of(name, _LICENSES):
-            _copy(source / name, folder / name, _MAX_LICENSE_BYTES)
+    names = list(_files(source))
+    for name in filter(_is_description, names):
+        require_readable_file(source / name)
+        _copy(source / name, folder / name, _MAX_BYTES)
+    for name in licenses(names):
+        _copy(source / name, folder / name, _MAX_LICENSE_BYTES)
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -52,8 +51,8 @@ def _files(folder: Path) -> Iterator[str]:
         yield from (f"{_TEMPLATES}/{name}" for name in list_files(folder / _TEMPLATES, max_depth=1))
 
 
-def _is_one_of(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for pattern in patterns)
+def _is_description(name: str) -> bool:
+    return any(name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) for pattern in _DESCRIPTIONS)
 
 
 def _copy(source: Path, target: Path, max_bytes: int) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from onward_server.errors import ModelFolderError
-from onward_server.export.output.description_files import copy_description_files
+from onward_server.export.checkpoint.description_files import copy_description_files
 
 
 def checkpoint(folder: Path, *names: str) -> Path:
