@@ -11,7 +11,7 @@ Projection: TypeAlias = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_pr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongRope:
-    """The rotation of sequences that are longer than the model was trained on at first."""
+    """The rotation of sequences that are longer than the original context of the model."""
 
     frequencies: tuple[float, ...]
     scale: float
@@ -24,9 +24,9 @@ class Rope:
     """Rotary position embedding of half-split pairs: dimension i is rotated with dimension i + len(frequencies)."""
 
     frequencies: tuple[float, ...]
-    """Radians a position, for each pair. Fewer than head_dim / 2: the other dimensions are not rotated."""
+    """Radians per position, for each pair. Dimensions beyond 2 * len(frequencies) are not rotated."""
     scale: float = 1.0
-    """Factor of the cosines and sines, as YaRN and LongRoPE have it."""
+    """Factor of the cosines and sines; YaRN and LongRoPE set it."""
     long: LongRope | None = None
 
 
@@ -81,7 +81,7 @@ class DecoderConfig:
     """Scores become cap * tanh(score / cap)."""
     embedding_scale: float = 1.0
     residual_scale: float = 1.0
-    """Factor of what attention and MLP add to the residual stream."""
+    """Factor of the outputs of attention and MLP, which are added to the residual stream."""
     logits_scale: float = 1.0
     """Factor of the logits, before the soft cap."""
     logits_softcap: float | None = None

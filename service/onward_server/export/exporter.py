@@ -42,7 +42,7 @@ def export_model(source: Path, output: Path, precision: Precision, progress: Exp
 
 
 def export_source(source: Source, path: Path, output: Path, precision: Precision, progress: ExportProgress) -> int:
-    """Like `export_model`, of a source that was opened at `path`, to an output of `usable_output`."""
+    """Like `export_model`, for a source that is open already, and an output that `usable_output` has returned."""
     plan = DecoderPlan.of(source.config, source.tensors, precision)
     require_space(output, plan.num_bytes + _DESCRIPTION_BYTES)
     with staged(output) as folder:
@@ -53,7 +53,7 @@ def export_source(source: Source, path: Path, output: Path, precision: Precision
 
 
 def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan) -> None:
-    """Writes the descriptions, and reads them as a server will."""
+    """Writes the description files, and reads them as a server will, so that a bad one is reported now."""
     source.write_descriptions(folder)
     try:
         write_genai_config(
@@ -71,7 +71,7 @@ def _describe(source: Source, path: Path, folder: Path, plan: DecoderPlan) -> No
 
 
 def _provenance(path: Path, precision: Precision) -> dict[str, str]:
-    """What the graph says about its making. Without dates, so that two exports of one source are equal."""
+    """Metadata of the graph. It has no dates, so that two exports of one source are equal."""
     absolute = Path(os.path.realpath(path))
     is_snapshot = absolute.parent.name == "snapshots"  # in the Hugging Face cache: models--OWNER--NAME/snapshots/COMMIT
     name = f"{absolute.parents[1].name}@{absolute.name}" if is_snapshot else absolute.name

@@ -133,7 +133,7 @@ class ReorderedRows:
 
     base: Tensor
     order: NDArray[np.int64]
-    """The index in `base` of each row. Rows that are near each other should come from rows that are, too."""
+    """The index in `base` of each row. Every row of `base` between the first and last wanted ones is read."""
 
     @property
     def shape(self) -> tuple[int, ...]:

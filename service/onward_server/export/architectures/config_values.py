@@ -9,7 +9,7 @@ from onward_server.errors import ExportError
 _MAX_SIZE = 2**31 - 1
 _MAX_SHOWN = 80
 _SMALLEST, _LARGEST = 1e-30, 1e30
-"""Numbers beyond these would be 0 or infinite in float32, or what follows from them."""
+"""Outside this range, a number or a value computed from it could be 0 or infinite in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class ConfigValues:
     """For error texts."""
 
     def get(self, key: str) -> object:
-        """The value as it is. A key that is present with null has no default."""
+        """The value as it is, or the default. A key whose value is null does not get its default."""
         return self.values[key] if key in self.values else self.defaults.get(key)
 
     def size(self, key: str, maximum: int = _MAX_SIZE) -> int:

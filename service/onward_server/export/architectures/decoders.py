@@ -24,7 +24,7 @@ from onward_server.export.architectures.family import (
 from onward_server.export.decoder_config import DecoderConfig, Layer
 
 _EQUAL_HEADS = {"num_key_value_heads": None, "head_dim": None}
-"""For families that have no such keys: another key of that name in config.json means nothing."""
+"""For families that have no such keys: they are ignored if config.json has them."""
 
 
 def llama(config: ConfigValues) -> DecoderConfig:
@@ -76,10 +76,11 @@ def gemma(config: ConfigValues) -> DecoderConfig:
     """Gemma."""
     refuse_if(config, "use_bidirectional_attention", "attention to later tokens")
     decoder = standard_decoder(config, uniform_layers(config), biases=biases_if(config, attention_bias=ATTENTION))
-    exact = config.get("hidden_act") == "gelu"  # which the first checkpoints have for the other approximation
+    # the first checkpoints say gelu, but were trained with its tanh approximation
+    says_gelu = config.get("hidden_act") == "gelu"
     return replace(
         decoder,
-        activation="gelu_tanh" if exact else decoder.activation,
+        activation="gelu_tanh" if says_gelu else decoder.activation,
         embedding_scale=math.sqrt(decoder.hidden_size),
     )
 

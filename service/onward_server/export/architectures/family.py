@@ -1,4 +1,4 @@
-"""What a family of models is made of, and what most families have in common."""
+"""Describes a family of models, and reads the parts of config.json that most families share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +136,7 @@ def layer_types(config: ConfigValues, otherwise: Callable[[int], bool]) -> Seque
 
     Args:
         config: The values.
-        otherwise: Says of each layer whether it has a sliding window, if config.json has no list.
+        otherwise: Whether the layer of an index has a sliding window, if config.json has no list.
 
     Raises:
         ExportError: A kind of layer is not supported.
@@ -181,7 +181,7 @@ def alternating_layers(
 
 
 def refuse_if(config: ConfigValues, key: str, what: str) -> None:
-    """Rejects a variant of a family that the graph does not have.
+    """Rejects a variant of a family that the graph cannot express.
 
     Raises:
         ExportError: The value of the key is set, and neither false nor 0.

@@ -33,7 +33,7 @@ class Naming:
     transposed: frozenset[str] = frozenset()
     """Modules whose matrices are stored as [in, out]."""
     norm_offset: float = 0.0
-    """Is added to the weights of norms."""
+    """A number that is added to the weights of norms."""
     interleaved_rope: bool = False
     """Dimension 2 i is rotated with dimension 2 i + 1."""
     constant_norms: bool = False
@@ -42,7 +42,7 @@ class Naming:
     """The row of the first position in the table of position embeddings."""
 
     def source_of(self, canonical: str) -> str | None:
-        """The module that holds a canonical one and others; None: there is none."""
+        """The fused module that holds a canonical one; None if it is not fused."""
         return next((source for source, parts in self.fused.items() if canonical in parts), None)
 
     def with_modules(self, modules: Mapping[str, str]) -> "Naming":

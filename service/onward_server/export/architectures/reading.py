@@ -1,4 +1,4 @@
-"""Reads config.json: which family the model belongs to, and what its decoder is made of."""
+"""Reads config.json: finds the family of the model, and the configuration of its decoder."""
 
 import re
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from onward_server.export.architectures.refused import kind_of
 from onward_server.export.decoder_config import DecoderConfig
 
 _TEXT_PARTS = {"gemma3": "gemma3_text", "mistral3": "mistral"}
-"""The multimodal models whose text part can be exported, and its family if config.json does not give it."""
+"""Multimodal models whose text part can be exported, and its family if config.json does not name it."""
 _ABOVE = ("tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id", "transformers_version")
-"""Keys above the text part that are about it, too."""
+"""Keys of the whole model that apply to its text part, too."""
 _OTHER_HEAD = re.compile(r"For(?!CausalLM|ConditionalGeneration)[A-Z]\w*$")
 _CLASS_ENDS = ("forcausallm", "lmheadmodel", "model")
 
@@ -31,7 +31,7 @@ class Architecture:
     is_part: bool
     """Whether there are weights of other parts as well, such as a vision tower."""
     values: Mapping[str, object]
-    """The values of config.json that describe the decoder, with all that it and its sizes follow from."""
+    """The config.json of the decoder alone, with its sizes even where the checkpoint relies on defaults."""
 
 
 def read_architecture(config: Mapping[str, object]) -> Architecture:
@@ -81,7 +81,7 @@ def _require_causal(architectures: object) -> None:
 
 
 def _text_part(config: Mapping[str, object]) -> Mapping[str, object]:
-    """The values of the decoder: those of the text part of a multimodal model, with what stands above it."""
+    """The values of the decoder: for a multimodal model, those of its text part and a few of the whole model."""
     family = _family_of_part(config)
     if family is None:
         return config
@@ -94,7 +94,7 @@ def _text_part(config: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _family_of_part(config: Mapping[str, object]) -> str | None:
-    """The family of the text part of a multimodal model; None: it is another model."""
+    """The family of the text part of a multimodal model; None for other models."""
     model_type = config.get("model_type")
     return _TEXT_PARTS.get(model_type) if isinstance(model_type, str) else None
 
@@ -112,7 +112,7 @@ def _model_type(config: Mapping[str, object]) -> str:
 
 
 def _sizes(decoder: DecoderConfig) -> Mapping[str, object]:
-    """What config.json may lack because the configuration class of the family has a default for it."""
+    """The values that config.json may lack, because the configuration class of the family has defaults for them."""
     return {
         "model_type": decoder.model_type,
         "vocab_size": decoder.vocab_size,

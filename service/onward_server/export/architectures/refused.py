@@ -1,4 +1,4 @@
-"""Says what a model is that cannot be exported."""
+"""Names the kinds of models that cannot be exported, for error texts."""
 
 from collections.abc import Mapping
 
@@ -42,5 +42,5 @@ _KINDS = {model_type: kind for kind, model_types in _MODEL_TYPES.items() for mod
 
 
 def kind_of(model_type: str) -> str:
-    """What kind of model it is, with an article; a general word if it is not known."""
+    """The kind of a model, with an article; `a family` if the model type is unknown."""
     return _KINDS.get(model_type, "a family")

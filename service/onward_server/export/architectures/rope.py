@@ -24,12 +24,12 @@ _Frequencies = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parameters:
-    """What the frequencies follow from."""
+    """What determines the frequencies."""
 
     scaling: ConfigValues
     theta: float
     num_dims: int
-    """Number of dimensions of a head that are rotated; one more if it is odd."""
+    """Number of dimensions of a head that are rotated. If it is odd, one more is rotated."""
     max_positions: int
     original_positions: int
 
@@ -62,7 +62,7 @@ def ropes_of_layer_types(
     found = config.section(key) or {}
     if any(layer_type in found for layer_type in _LAYER_TYPES):
         sections = config.within(key, found, {})
-        truncate = found.get("truncate")  # which transformers looks for above the layer types alone
+        truncate = found.get("truncate")  # transformers reads it only beside the layer types
         of_types = {name: {**(sections.section(name) or {}), "truncate": truncate} for name in _LAYER_TYPES}
     else:
         of_types = {"full_attention": found, "sliding_attention": found if of_sliding is None else of_sliding}
@@ -84,7 +84,7 @@ def _rope(config: ConfigValues, key: str, values: Mapping[str, object], head_dim
         max_positions=max_positions,
         original_positions=_original_positions(config, scaling, max_positions),
     )
-    with np.errstate(over="ignore"):  # a frequency of 0 is as good as one of 1e-40
+    with np.errstate(over="ignore"):  # a frequency that underflows to 0 changes no angle that matters
         return _SCALINGS[kind](parameters)
 
 
@@ -110,7 +110,7 @@ def _num_rotated(config: ConfigValues, scaling: ConfigValues, head_dim: int) -> 
 
 
 def _original_positions(config: ConfigValues, scaling: ConfigValues, max_positions: int) -> int:
-    """The context length that the model was trained on at first. That of Phi-3 stands beside the scaling."""
+    """The context length before scaling. Phi-3 gives it beside `rope_scaling`, other families in it."""
     if _ORIGINAL in config.defaults:
         return config.size(_ORIGINAL)
     if scaling.get(_ORIGINAL) is not None:

@@ -53,7 +53,7 @@ def signed(codes: Bytes, bits: int) -> NDArray[np.int8]:
 def centered(codes: Bytes, bits: int, scales: Floats, minima: Floats) -> Unpacked:
     """Blocks in which a weight is code * scale + minimum, as signed codes.
 
-    Small codes lose less when activations are rounded to 8 bits. An offset is the only value that is rounded.
+    Products of small codes with rounded activations have smaller errors. Only the offsets are rounded, to float32.
     """
     offsets = minima + scales * np.float32(1 << (bits - 1))
     return signed(codes, bits), scales, offsets.astype(np.float32, copy=False)

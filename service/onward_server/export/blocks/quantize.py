@@ -8,8 +8,9 @@ from onward_server.export.tensors import BlockLayout, Blocks, Floats
 def quantize(matrix: Floats, layout: BlockLayout) -> Blocks:
     """Rounds each weight of a matrix [N, K] to the nearest step of its block, symmetrically.
 
-    The weight of largest magnitude in a block has the lowest code and stays exact; the scale has the opposite sign. A
-    weight of the other sign and the same magnitude moves by a whole step. Most others move by half a step at most.
+    The weight of largest magnitude in a block gets the lowest code and stays exact, so the scale has the opposite sign
+    of that weight. Other weights move by half a step at most, except those near the same magnitude with the other sign:
+    their code is clipped, and they move by up to a whole step.
 
     Args:
         matrix: K need not be a multiple of the block size. Rows are quantized independently of each other.

@@ -25,10 +25,10 @@ _PREFIXES = (
     "model.language_model.",
     "language_model.",
 )
-"""Of the names of all weights but the output layer's."""
+"""What checkpoints put before the names of all weights except the output layer's."""
 _HEADS = ("lm_head.weight", "model.lm_head.weight", "language_model.lm_head.weight")
 _IGNORED = re.compile(r"(^|\.)rotary_(pos_)?emb\.|\.attn\.(masked_)?bias$|(^|\.)position_ids$")
-"""Tables that transformers computes anew."""
+"""Tables that are computed from config.json and may be stored, too."""
 _QUANTIZED = re.compile(
     r"\.(qweight|qzeros|scales|g_idx|weight_scale(_inv|_2)?|input_scale|weight_packed|weight_shape|SCB|absmax|quant_map|"
     r"quant_state\..*|[kv]_scale|codebooks)$"
@@ -41,7 +41,7 @@ class Weights:
     """The weights of a checkpoint."""
 
     config: DecoderConfig
-    """With `tied_embeddings` as the weights are."""
+    """Its `tied_embeddings` follows from the weights, which win over config.json."""
     tensors: Mapping[str, Tensor]
     """By the names of `DecoderConfig.weight_shapes()`."""
 
@@ -193,7 +193,7 @@ class _Finder:
         return tensor
 
     def _half_split(self, tensor: Tensor, rope: Rope | None) -> Tensor:
-        """Puts the dimensions that are rotated together as far apart as `Rope` has them."""
+        """Orders interleaved dimensions as `Rope` describes: each pair half of the rotated dimensions apart."""
         if rope is None:
             return tensor
         head_dim, half = self.architecture.decoder.head_dim, len(rope.frequencies)

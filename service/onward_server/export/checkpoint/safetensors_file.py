@@ -18,7 +18,7 @@ from onward_server.export.checkpoint.stored_tensor import StoredTensor
 from onward_server.model.source.access import open_file, require_readable_file
 
 _MAX_HEADER = 16 << 20
-"""Bytes of a header. Those of the largest public files have a tenth of it."""
+"""Bytes of a header. Those of the largest public checkpoints have a tenth of that."""
 _MAX_RANK = 16
 _BITS: Mapping[str, int] = {
     "BOOL": 8,

@@ -1,1 +1,1 @@
-"""Reads GGUF files."""
+"""Opens GGUF files as the source of an export."""

@@ -15,8 +15,8 @@ Values = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """How to describe the models of an architecture."""
+class GgufArchitecture:
+    """How to describe the models of an architecture of GGUF."""
 
     model_type: str
     causal_lm: str
@@ -85,7 +85,7 @@ def _gemma3(model: ModelValues) -> Values:
 
 
 def _query_scalar(model: ModelValues, *, layers_of_27b: int) -> int:
-    """The largest models divide by the part of the hidden size that a head has, which is not the size of a head."""
+    """Attention scores are divided by its root: the head size, but hidden size / heads in the 27B model."""
     if model.num_layers == layers_of_27b:
         return model.size("embedding_length") // model.num_heads
     return model.head_dim
@@ -167,7 +167,7 @@ def _starcoder2(model: ModelValues) -> Values:
 
 
 def _layer_types(model: ModelValues, *, period: int) -> Sequence[str]:
-    """The kind of attention of each layer: by the pattern of the file, or a window in all but the last of a period."""
+    """The attention of each layer: as the file lists it, or else a window in all layers but the last of each period."""
     key = model.key("attention.sliding_window_pattern")
     number = model.num_layers
     slides = model.metadata.flags(key, number)
@@ -177,31 +177,31 @@ def _layer_types(model: ModelValues, *, period: int) -> Sequence[str]:
     return ["sliding_attention" if sliding else "full_attention" for sliding in slides]
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {
-    "arcee": Architecture(
+ARCHITECTURES: Mapping[str, GgufArchitecture] = {
+    "arcee": GgufArchitecture(
         model_type="arcee", causal_lm="ArceeForCausalLM", values=_arcee, interleaved_rope=True, gated=False
     ),
-    "ernie4_5": Architecture(
+    "ernie4_5": GgufArchitecture(
         model_type="ernie4_5", causal_lm="Ernie4_5ForCausalLM", values=_ernie, interleaved_rope=True
     ),
-    "gemma": Architecture(model_type="gemma", causal_lm="GemmaForCausalLM", values=_gemma),
-    "gemma2": Architecture(model_type="gemma2", causal_lm="Gemma2ForCausalLM", values=_gemma2),
-    "gemma3": Architecture(model_type="gemma3_text", causal_lm="Gemma3ForCausalLM", values=_gemma3),
-    "gpt2": Architecture(model_type="gpt2", causal_lm="GPT2LMHeadModel", values=_gpt2, gated=False),
-    "granite": Architecture(
+    "gemma": GgufArchitecture(model_type="gemma", causal_lm="GemmaForCausalLM", values=_gemma),
+    "gemma2": GgufArchitecture(model_type="gemma2", causal_lm="Gemma2ForCausalLM", values=_gemma2),
+    "gemma3": GgufArchitecture(model_type="gemma3_text", causal_lm="Gemma3ForCausalLM", values=_gemma3),
+    "gpt2": GgufArchitecture(model_type="gpt2", causal_lm="GPT2LMHeadModel", values=_gpt2, gated=False),
+    "granite": GgufArchitecture(
         model_type="granite", causal_lm="GraniteForCausalLM", values=_granite, interleaved_rope=True
     ),
-    "llama": Architecture(
+    "llama": GgufArchitecture(
         model_type="llama", causal_lm="LlamaForCausalLM", values=_llama_or_mistral, interleaved_rope=True
     ),
-    "olmo2": Architecture(model_type="olmo2", causal_lm="Olmo2ForCausalLM", values=_olmo2),
-    "phi3": Architecture(model_type="phi3", causal_lm="Phi3ForCausalLM", values=_phi3),
-    "qwen2": Architecture(model_type="qwen2", causal_lm="Qwen2ForCausalLM", values=_qwen),
-    "qwen3": Architecture(model_type="qwen3", causal_lm="Qwen3ForCausalLM", values=_qwen),
-    "smollm3": Architecture(
+    "olmo2": GgufArchitecture(model_type="olmo2", causal_lm="Olmo2ForCausalLM", values=_olmo2),
+    "phi3": GgufArchitecture(model_type="phi3", causal_lm="Phi3ForCausalLM", values=_phi3),
+    "qwen2": GgufArchitecture(model_type="qwen2", causal_lm="Qwen2ForCausalLM", values=_qwen),
+    "qwen3": GgufArchitecture(model_type="qwen3", causal_lm="Qwen3ForCausalLM", values=_qwen),
+    "smollm3": GgufArchitecture(
         model_type="smollm3", causal_lm="SmolLM3ForCausalLM", values=_smollm3, interleaved_rope=True
     ),
-    "starcoder2": Architecture(
+    "starcoder2": GgufArchitecture(
         model_type="starcoder2", causal_lm="Starcoder2ForCausalLM", values=_starcoder2, gated=False
     ),
 }

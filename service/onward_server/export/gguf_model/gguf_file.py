@@ -3,8 +3,8 @@
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gguf import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType
@@ -30,7 +30,7 @@ class TensorInfo:
     name: str
     path: Path
     shape: tuple[int, ...]
-    """As numpy has it: rows first."""
+    """Rows first, as in numpy; the file has the reverse."""
     block_type: GGMLQuantizationType
     start: int
     """Position of its first byte in the file."""
@@ -38,7 +38,7 @@ class TensorInfo:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of an index of the first axis."""
+        """Bytes of one row, an index of the first axis."""
         return self.num_bytes // self.shape[0]
 
 
@@ -73,7 +73,7 @@ def open_gguf(path: Path) -> GgufFile:
 
 
 def is_later_part(name: str) -> bool:
-    """Whether a file is by its name a part of a split GGUF file, and not the first one."""
+    """Whether a file name is that of a part of a split GGUF file other than the first."""
     found = _PART_NAME.fullmatch(name)
     return found is not None and int(found[2]) > 1
 
@@ -117,7 +117,7 @@ def _header(path: Path, reader: HeaderReader, size: int) -> GgufFile:
     alignment = metadata.optional_size("general.alignment") or GGUF_DEFAULT_ALIGNMENT
     data_start = -(-reader.position // alignment) * alignment
     tensors = [_placed(info, data_start, alignment) for info in infos]
-    _require_apart(tensors, size)
+    _require_no_overlap(tensors, size)
     by_name = {tensor.name: tensor for tensor in tensors}
     if len(by_name) < len(tensors):
         raise ExportError("two tensors have the same name; download or copy the file again")
@@ -182,19 +182,12 @@ def _placed(info: TensorInfo, data_start: int, alignment: int) -> TensorInfo:
         raise ExportError(
             f"{info.name} starts at byte {info.start:,} of the data, which is not a multiple of {alignment}"
         )
-    return TensorInfo(
-        name=info.name,
-        path=info.path,
-        shape=info.shape,
-        block_type=info.block_type,
-        start=data_start + info.start,
-        num_bytes=info.num_bytes,
-    )
+    return replace(info, start=data_start + info.start)
 
 
-def _require_apart(tensors: Sequence[TensorInfo], size: int) -> None:
+def _require_no_overlap(tensors: Sequence[TensorInfo], size: int) -> None:
     end = 0
-    for tensor in _by_position(tensors):
+    for tensor in sorted(tensors, key=lambda tensor: tensor.start):
         if tensor.start < end:
             raise ExportError(f"{tensor.name} overlaps the tensor before it; download or copy the file again")
         end = tensor.start + tensor.num_bytes
@@ -203,7 +196,3 @@ def _require_apart(tensors: Sequence[TensorInfo], size: int) -> None:
                 f"the file is truncated: it has {size:,} bytes, but {tensor.name} ends at {end:,}; download or copy it "
                 "again"
             )
-
-
-def _by_position(tensors: Sequence[TensorInfo]) -> Iterator[TensorInfo]:
-    return iter(sorted(tensors, key=lambda tensor: tensor.start))

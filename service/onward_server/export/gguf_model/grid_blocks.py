@@ -1,7 +1,7 @@
 """The block types of GGUF files whose weights come from a grid of few values, as codes of 8 bits.
 
-The gguf package has the grids. A weight is an integer of the grid times the scale of its block. So the scale of a block
-is its largest weight divided by one of the integers: the one with which all weights of the block become integers.
+The gguf package has the grids, and returns floats. A weight is an integer of the grid times the scale of its block. So
+the scale is the largest weight of the block divided by one of the integers: the one that makes all weights integers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ _GRIDS: Mapping[GGMLQuantizationType, tuple[int, Sequence[int]]] = {
 }
 """Number of weights that share a scale, and the absolute values of the integers."""
 _TOLERANCE = 1e-4
-"""In parts of the largest weight. A scale that is wrong moves some weight by a hundredth, or none at all."""
+"""Relative to the largest weight of a block. A wrong scale moves some weight by a hundredth of it, or none at all."""
 
 
 def _split(weights: Floats, block_size: int, integers: Sequence[int]) -> tuple[NDArray[np.int8], Floats]:

@@ -94,9 +94,8 @@ class HeaderReader:
             case GGUFValueType.ARRAY:
                 return self._array()
             case GGUFValueType.FLOAT32:
-                return float(
-                    str(self._numbers(kind, 1)[0])
-                )  # 1e-5, which was rounded to float32, and not 9.99999975e-6
+                # the shortest text of a float32 gives 1e-5, where a conversion would give 9.99999975e-6
+                return float(str(self._numbers(kind, 1)[0]))
             case _:
                 return cast(Value, self._numbers(kind, 1)[0].item())
 

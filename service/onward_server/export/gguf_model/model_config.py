@@ -11,7 +11,7 @@ from onward_server.export.gguf_model.tensor_names import TOKEN_EMBEDDINGS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDescription:
-    """What the metadata say about the decoder."""
+    """A decoder according to the metadata."""
 
     config: Values
     """A config.json."""

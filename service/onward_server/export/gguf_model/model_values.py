@@ -1,4 +1,4 @@
-"""The metadata that belong to the architecture of a model."""
+"""Reads the metadata whose keys begin with the architecture of a model."""
 
 from dataclasses import dataclass
 

@@ -26,13 +26,13 @@ _TYPES = frozenset(
         "smollm3",
     }
 )
-"""The families that are exported here and that onnxruntime-genai knows by name."""
+"""The families that can be exported and that onnxruntime-genai knows by name."""
 _OTHER_TYPE = "decoder"
-"""What it calls a decoder of any family. It treats both the same, except for `_SWITCHING_TYPE`."""
+"""Its name for a decoder of any family. It runs all these types in the same way, except `_SWITCHING_TYPE`."""
 _SWITCHING_TYPE, _SWITCHES_ABOVE = "phi3", 4096
-"""It computes a sequence of this type again when it exceeds this length, where LongRoPE changes the rotation."""
+"""It computes sequences of this type again when they exceed this length, where LongRoPE changes the rotation."""
 _MAX_LENGTH = 8192
-"""The default length of sequences. The memory for their KV cache is taken at once."""
+"""The default maximum length of a sequence. onnxruntime-genai allocates the KV cache for it at once."""
 _SEARCH_KEYS = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalty")
 """The keys of generation_config.json that mean the same under `search`."""
 
@@ -40,7 +40,7 @@ _SEARCH_KEYS = ("do_sample", "temperature", "top_k", "top_p", "repetition_penalt
 def write_genai_config(
     folder: Path, config: DecoderConfig, *, graph: str, inputs: Collection[str], shares_cache: bool, head_size: int
 ) -> None:
-    """Writes the file, with the token ids and sampling defaults that the folder's other files give.
+    """Writes the file, with the token ids and sampling defaults of the folder's other files.
 
     Args:
         folder: The exported folder with config.json and, if there is one, generation_config.json.

@@ -133,7 +133,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file or folder is on the disk, so that no power failure can leave a part of it."""
+    """Waits until a file or folder is on the disk, so that a power failure cannot leave a part of it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -13,13 +13,13 @@ from onward_server.json_value import Json, JsonObject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreTokenizer:
-    """The parts of a byte-level tokenizer that a GGUF file tells by one name."""
+    """The parts of a byte-level tokenizer that a GGUF file gives by one name."""
 
     steps: tuple[JsonObject, ...]
     is_composed: bool = False
     """Whether a text is first put into Unicode's composed form (NFC)."""
     ignores_merges: bool = False
-    """Whether a piece that is a token as a whole becomes that token, whatever the merges make of it."""
+    """Whether a piece that is a token as a whole becomes that token without merges."""
     adds_bos: bool = False
     """Whether a text starts with the token `bos`, where the file does not say."""
 
@@ -78,7 +78,7 @@ _DIGITS_GPT2 = PreTokenizer(steps=(_digits(individual=True), _byte_level(use_reg
 _CL100K = _split(patterns.CL100K)
 _LLAMA3 = replace(_CL100K, ignores_merges=True, adds_bos=True)
 _QWEN2 = replace(_split(patterns.QWEN2), is_composed=True)
-_QWEN2_AS_IT_IS = _split(patterns.QWEN2)
+_QWEN2_WITHOUT_NFC = _split(patterns.QWEN2)
 _O200K = _split(patterns.O200K)
 _BLOOM = _split(patterns.BLOOM)
 _DEEPSEEK3 = _split(patterns.THREE_DIGITS, patterns.DEEPSEEK3_EAST_ASIAN, patterns.DEEPSEEK3)
@@ -136,8 +136,8 @@ _BY_NAME: Mapping[str, PreTokenizer] = {
     "gpt-4o": _O200K,
     "gpt3-finnish": _BLOOM,
     "granite-docling": _GPT2,
-    "grok-2": _QWEN2_AS_IT_IS,
-    "hunyuan": _QWEN2_AS_IT_IS,
+    "grok-2": _QWEN2_WITHOUT_NFC,
+    "hunyuan": _QWEN2_WITHOUT_NFC,
     "hunyuan-dense": _DEEPSEEK3,
     "hy_v4": _DEEPSEEK3,
     "jais": _GPT2,
@@ -169,7 +169,7 @@ _BY_NAME: Mapping[str, PreTokenizer] = {
     "seed-coder": _split(patterns.SEED_CODER),
     "smaug-bpe": replace(_LLAMA3, adds_bos=False),
     "smollm": _DIGITS_GPT2,
-    "solar-open": _QWEN2_AS_IT_IS,
+    "solar-open": _QWEN2_WITHOUT_NFC,
     "stablelm2": _QWEN2,
     "starcoder": _DIGITS_GPT2,
     "superbpe": _split(patterns.DIGITS, patterns.BEFORE_DIGIT_TRIPLES),
