@@ -8,7 +8,7 @@ import pytest
 from onward_server.export.architectures.families import FAMILIES
 from onward_server.export.architectures.reading import _TEXT_PARTS
 from onward_server.export.architectures.rope import _SCALINGS
-from onward_server.export.checkpoint.stored_tensor import _CONVERSIONS
+from onward_server.export.blocks.floats import FLOATS
 from onward_server.export.gguf_model.architectures import ARCHITECTURES
 from onward_server.export.gguf_model.block_types import BLOCK_CODECS, FLOAT_TYPES
 
@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[3] / "docs/models.md").read_text()
         ("multimodal checkpoints, their text part alone", set(_TEXT_PARTS)),
         ("`general.architecture` of a GGUF file", set(ARCHITECTURES)),
         ("types of GGUF tensors", {block_type.name for block_type in (*FLOAT_TYPES, *BLOCK_CODECS)}),
-        ("types of safetensors tensors", set(_CONVERSIONS)),
+        ("types of safetensors tensors", set(FLOATS)),
         ("`rope_scaling`", set(_SCALINGS) - {"default"}),
     ],
 )

@@ -9,7 +9,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from onward_server.errors import ExportError
 from onward_server.export.gguf_model.block_types import BLOCK_CODECS
 from onward_server.export.gguf_model.gguf_file import GgufFile, is_later_part, open_gguf
-from onward_server.export.gguf_model.stored_tensor import require_readable
+from onward_server.export.gguf_model.gguf_tensor import require_readable
 from onward_server.export.tensors import read_floats
 from tests.gguf_files import SCALES, Stored, random_blocks, write_gguf
 

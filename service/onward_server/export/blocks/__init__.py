@@ -1,1 +1,1 @@
-"""Decodes stored blocks of weights, and quantizes weights into blocks."""
+"""Decodes stored floats and blocks of weights, and quantizes weights into blocks."""

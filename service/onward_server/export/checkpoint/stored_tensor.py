@@ -1,38 +1,15 @@
 """A tensor in a file, read a range of rows at a time with plain file reads: a mapped file would count as memory."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onward_server.errors import ExportError
+from onward_server.export.blocks.floats import FLOATS
 from onward_server.export.tensors import Floats, Tensor, read_floats
 from onward_server.model.source.access import open_file
-
-_Bytes = NDArray[np.uint8]
-
-
-def _from_bfloat16(data: _Bytes) -> Floats:
-    return (data.view("<u2").astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
-def _from_floats(dtype: str) -> Callable[[_Bytes], Floats]:
-    def convert(data: _Bytes) -> Floats:
-        with np.errstate(over="ignore"):  # reported with the other values that are not finite
-            return data.view(dtype).astype(np.float32, copy=False)
-
-    return convert
-
-
-_CONVERSIONS: Mapping[str, Callable[[_Bytes], Floats]] = {
-    "F64": _from_floats("<f8"),
-    "F32": _from_floats("<f4"),
-    "F16": _from_floats("<f2"),
-    "BF16": _from_bfloat16,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +35,9 @@ class StoredTensor:
         Raises:
             ExportError: They are integers, or floats of another kind.
         """
-        if self.dtype not in _CONVERSIONS:
+        if self.dtype not in FLOATS:
             raise ExportError(
-                f"{self.file}: {self.name} has type {self.dtype}; only {', '.join(sorted(_CONVERSIONS))} can be "
+                f"{self.file}: {self.name} has type {self.dtype}; only {', '.join(sorted(FLOATS))} can be "
                 "exported; use the checkpoint in floating point that this one was made from"
             )
 
@@ -100,10 +77,10 @@ class StoredTensor:
             raise ExportError(f"{self.file} was truncated while {self.name} was read; restore it and export again")
 
     def _floats(self, data: bytearray) -> Floats:
-        values = _CONVERSIONS[self.dtype](np.frombuffer(data, np.uint8))
+        values = FLOATS[self.dtype](np.frombuffer(data, np.uint8))
         if not np.isfinite(values).all():
             raise ExportError(
-                f"{self.file}: {self.name} has values that are not finite, with which no model works; download "
+                f"{self.file}: {self.name} has values that are not finite (infinite or NaN); download "
                 "or train the checkpoint again"
             )
         return values

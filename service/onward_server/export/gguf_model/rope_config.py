@@ -9,8 +9,8 @@ import numpy as np
 from onward_server.errors import ExportError
 from onward_server.export.decoder_config import DecoderConfig, Rope
 from onward_server.export.gguf_model.gguf_file import GgufFile
+from onward_server.export.gguf_model.gguf_tensor import require_readable
 from onward_server.export.gguf_model.model_values import ModelValues
-from onward_server.export.gguf_model.stored_tensor import require_readable
 from onward_server.export.gguf_model.tensor_names import LONG_ROPE_FACTORS, ROPE_FACTORS, SHORT_ROPE_FACTORS
 from onward_server.export.tensors import Floats, read_floats
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onward_server.errors import ExportError
 from onward_server.export.decoder_config import DecoderConfig, Projection
 from onward_server.export.gguf_model.gguf_file import GgufFile
-from onward_server.export.gguf_model.stored_tensor import require_readable
+from onward_server.export.gguf_model.gguf_tensor import require_readable
 from onward_server.export.tensors import ReorderedRows, RowRange, Tensor
 
 TOKEN_EMBEDDINGS = f"{TENSOR_NAMES[MODEL_TENSOR.TOKEN_EMBD]}.weight"

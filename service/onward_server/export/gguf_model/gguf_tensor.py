@@ -59,7 +59,7 @@ class StoredTensor:
     def _require_finite(self, values: Floats) -> None:
         if not np.isfinite(values).all():
             raise ExportError(
-                f"{self.info.path}: {self.info.name} has values that are not finite, with which no model works; "
+                f"{self.info.path}: {self.info.name} has values that are not finite (infinite or NaN); "
                 "download the file again"
             )
 
