@@ -203,7 +203,7 @@ def _read(controller: int) -> bytes:
         return b""
 
 
-def test_a_folder_that_exists_is_refused_and_kept(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_folder_that_exists_is_rejected_and_kept(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     exported = onward("export", str(checkpoint), str(tmp_path))
 

@@ -156,7 +156,7 @@ def test_a_disk_without_room_for_the_weights_is_named_before_anything_is_written
     assert contents(tmp_path) == {}
 
 
-def test_an_output_inside_the_source_is_refused(tmp_path: Path) -> None:
+def test_an_output_inside_the_source_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
 
     with pytest.raises(ExportError, match=r"link/onnx is in .*, which would be exported into itself; name a folder"):

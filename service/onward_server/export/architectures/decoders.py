@@ -17,7 +17,7 @@ from onward_server.export.architectures.family import (
     biases_if,
     layer_types,
     num_layers,
-    refuse_if,
+    reject_if,
     standard_decoder,
     uniform_layers,
 )
@@ -74,7 +74,7 @@ def qwen3(config: ConfigValues) -> DecoderConfig:
 
 def gemma(config: ConfigValues) -> DecoderConfig:
     """Gemma."""
-    refuse_if(config, "use_bidirectional_attention", "attention to later tokens")
+    reject_if(config, "use_bidirectional_attention", "attention to later tokens")
     decoder = standard_decoder(config, uniform_layers(config), biases=biases_if(config, attention_bias=ATTENTION))
     # the first checkpoints say gelu, but were trained with its tanh approximation
     says_gelu = config.get("hidden_act") == "gelu"
@@ -86,7 +86,7 @@ def gemma(config: ConfigValues) -> DecoderConfig:
 
 
 def _gemma2_decoder(config: ConfigValues, layers: list[Layer]) -> DecoderConfig:
-    refuse_if(config, "use_bidirectional_attention", "attention to later tokens")
+    reject_if(config, "use_bidirectional_attention", "attention to later tokens")
     biases = biases_if(config, attention_bias=ATTENTION)
     decoder = standard_decoder(config, layers, biases=biases, keys=Keys(activation="hidden_activation"))
     return replace(
@@ -236,8 +236,8 @@ def _with_layer_norms_and_no_gate(config: ConfigValues, keys: Keys) -> DecoderCo
 
 def stablelm(config: ConfigValues) -> DecoderConfig:
     """StableLM."""
-    refuse_if(config, "use_parallel_residual", "attention and MLP side by side")
-    refuse_if(config, "qk_layernorm", "a layer norm of each head")
+    reject_if(config, "use_parallel_residual", "attention and MLP side by side")
+    reject_if(config, "qk_layernorm", "a layer norm of each head")
     biases = biases_if(config, use_qkv_bias=QUERY_KEY_VALUE)
     decoder = standard_decoder(config, uniform_layers(config), biases=biases, keys=Keys(norm_eps="layer_norm_eps"))
     return replace(decoder, norm="layer")
@@ -245,7 +245,7 @@ def stablelm(config: ConfigValues) -> DecoderConfig:
 
 def olmo(config: ConfigValues) -> DecoderConfig:
     """OLMo."""
-    refuse_if(config, "clip_qkv", "clipping of queries, keys and values")
+    reject_if(config, "clip_qkv", "clipping of queries, keys and values")
     decoder = standard_decoder(config, uniform_layers(config), biases=biases_if(config, attention_bias=ATTENTION))
     return replace(decoder, norm="layer", norm_eps=1e-5)
 
@@ -260,8 +260,8 @@ def starcoder2(config: ConfigValues) -> DecoderConfig:
 
 def gpt2(config: ConfigValues) -> DecoderConfig:
     """GPT-2."""
-    refuse_if(config, "scale_attn_by_inverse_layer_idx", "another scale of attention in each layer")
-    refuse_if(config, "add_cross_attention", "cross-attention")
+    reject_if(config, "scale_attn_by_inverse_layer_idx", "another scale of attention in each layer")
+    reject_if(config, "add_cross_attention", "cross-attention")
     hidden = config.size("n_embd")
     sizes = {
         "hidden_size": hidden,
@@ -293,7 +293,7 @@ def opt(config: ConfigValues) -> DecoderConfig:
     for key in ("enable_bias", "layer_norm_elementwise_affine"):
         if not config.flag(key):
             raise config.invalid(key, "true")
-    refuse_if(config, "_remove_final_layer_norm", "a decoder without a norm at its end")
+    reject_if(config, "_remove_final_layer_norm", "a decoder without a norm at its end")
     width = config.optional_size("word_embed_proj_dim")
     if width not in (None, config.size("hidden_size")):
         raise config.invalid("word_embed_proj_dim", "hidden_size, since projections of embeddings are not supported")

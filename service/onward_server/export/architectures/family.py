@@ -180,7 +180,7 @@ def alternating_layers(
     return [Layer(rope=ropes[layer_type], window=windows[layer_type]) for layer_type in types]
 
 
-def refuse_if(config: ConfigValues, key: str, what: str) -> None:
+def reject_if(config: ConfigValues, key: str, what: str) -> None:
     """Rejects a variant of a family that the graph cannot express.
 
     Raises:

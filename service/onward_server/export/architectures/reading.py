@@ -9,7 +9,7 @@ from onward_server.errors import ExportError
 from onward_server.export.architectures.config_values import ConfigValues
 from onward_server.export.architectures.families import FAMILIES
 from onward_server.export.architectures.naming import Naming
-from onward_server.export.architectures.refused import kind_of
+from onward_server.export.architectures.unsupported import kind_of
 from onward_server.export.decoder_config import DecoderConfig
 
 _TEXT_PARTS = {"gemma3": "gemma3_text", "mistral3": "mistral"}

@@ -7,7 +7,7 @@ import pytest
 from onward_server.errors import ExportError
 from onward_server.export.architectures.families import FAMILIES
 from onward_server.export.architectures.reading import read_architecture
-from onward_server.export.architectures.refused import kind_of
+from onward_server.export.architectures.unsupported import kind_of
 from onward_server.export.decoder_config import DecoderConfig
 
 SMALL = {
@@ -65,7 +65,7 @@ def _product(shape: tuple[int, ...]) -> int:
     return shape[0] * (shape[1] if len(shape) > 1 else 1)
 
 
-CHARACTERS: Mapping[str, Mapping[str, object]] = {
+FAMILY_FIELDS: Mapping[str, Mapping[str, object]] = {
     "arcee": {"gated": False, "activation": "relu2"},
     "exaone4": {"input_norms": False, "output_norms": True, "qk_norm": "heads"},
     "gemma": {"embedding_scale": 32**0.5, "tied_embeddings": True, "activation": "gelu_tanh", "head_dim": 256},
@@ -97,10 +97,10 @@ CHARACTERS: Mapping[str, Mapping[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("model_type", CHARACTERS)
-def test_a_family_has_its_character(model_type: str) -> None:
+@pytest.mark.parametrize("model_type", FAMILY_FIELDS)
+def test_a_family_has_the_norms_biases_and_activation_of_its_model(model_type: str) -> None:
     found = asdict(decoder(model_type))
-    assert {key: found[key] for key in CHARACTERS[model_type]} == CHARACTERS[model_type]
+    assert {key: found[key] for key in FAMILY_FIELDS[model_type]} == FAMILY_FIELDS[model_type]
 
 
 @pytest.mark.parametrize(
@@ -268,5 +268,5 @@ def test_what_cannot_be_exported_is_named(values: dict[str, Any], message: str) 
         read_architecture({"model_type": "llama", **SMALL, **values})
 
 
-def test_no_family_is_both_supported_and_refused() -> None:
+def test_no_family_is_both_supported_and_unsupported() -> None:
     assert {kind_of(model_type) for model_type in FAMILIES} == {"a family"}

@@ -96,7 +96,7 @@ def test_what_a_killed_export_left_is_replaced_by_the_next_one(tmp_path: Path) -
     assert names(tmp_path / "new") == ["graph"]
 
 
-def test_two_exports_to_one_folder_are_told_apart(tmp_path: Path) -> None:
+def test_the_second_of_two_exports_to_one_folder_is_rejected(tmp_path: Path) -> None:
     with exporting(tmp_path / "new") as process:
         with (
             pytest.raises(ExportError, match=r"another process exports to .*/new; wait for it, or name another folder"),
@@ -152,7 +152,7 @@ def test_a_path_through_a_file_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_folders_that_exist_are_refused_unless_they_are_empty(tmp_path: Path) -> None:
+def test_folders_that_exist_are_rejected_unless_they_are_empty(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/config.json").touch()
     (tmp_path / "file").touch()
@@ -165,19 +165,19 @@ def test_folders_that_exist_are_refused_unless_they_are_empty(tmp_path: Path) ->
         usable_output(tmp_path / "file")
 
 
-def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf_8_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"gr\\udcfcn' is a path that is not UTF-8 text; name another folder"):
         usable_output(tmp_path / os.fsdecode(b"gr\xfcn"))
 
 
-def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(ExportError, match=r"\. cannot be replaced .* it is the current folder; name a folder in it"):
         usable_output(Path())
 
 
-def test_a_mount_point_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_point_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "volume").mkdir()
 
     def is_mount(path: Path) -> bool:
