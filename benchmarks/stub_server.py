@@ -83,13 +83,14 @@ class StubCausalLM:
     context_length = 2 * MESSAGES
     vocabulary_size = TINY.vocab_size
     fixed_chunk = None
+    switch_length = None
 
     def __init__(self) -> None:
         """Allocates the logits that every method returns."""
         self._logits = np.zeros((self.num_slots, self.vocabulary_size), np.float32)
         self._logits[:, 100] = 10  # a letter
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:  # noqa: ARG002  the protocol has these names
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:  # noqa: ARG002  the protocol has these names
         """See `CausalLM.prefill`."""
         return self._logits[0]
 
@@ -109,10 +110,10 @@ class PacedCausalLM(StubCausalLM):
 
     num_slots = PACED_SLOTS
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         """See `CausalLM.prefill`."""
         time.sleep(0.005 + 0.0002 * len(token_ids))
-        return super().prefill(slot, token_ids)
+        return super().prefill(slot, token_ids, total_length=total_length)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""

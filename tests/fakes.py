@@ -30,11 +30,13 @@ class FakeCausalLM:
         context_length: int = 64,
         vocabulary_size: int = 100,
         fixed_chunk: int | None = None,
+        switch_length: int | None = None,
     ) -> None:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = vocabulary_size
         self.fixed_chunk = fixed_chunk
+        self.switch_length = switch_length
         self.slots: list[list[int]] = [[] for _ in range(num_slots)]
         self.runs: list[tuple[str, int]] = []
         """Kind of each run and its number of tokens."""
@@ -43,13 +45,19 @@ class FakeCausalLM:
         self.on_run: Callable[[], None] = lambda: None
         """Called at the start of each run, on the thread of the caller."""
         self._script = script
+        self._total_lengths: dict[int, int] = {}
+        """Of the prompt in each slot that has a chunk of it."""
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         """See `CausalLM.prefill`."""
         self._start_run("prefill", len(token_ids))
         if self.slots[slot] and len(token_ids) < 2:
             raise AssertionError("a later chunk has a single token")
         self._append(slot, token_ids.tolist())
+        if self.switch_length is not None:
+            expected = self._total_lengths.setdefault(slot, total_length)
+            if total_length != expected or total_length < len(self.slots[slot]):
+                raise AssertionError(f"a chunk of a prompt of {total_length} tokens in a slot for {expected}")
         return self._logits(slot)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
@@ -58,6 +66,8 @@ class FakeCausalLM:
         if len(set(slots)) != len(slots) or not all(self.slots[slot] for slot in slots):
             raise AssertionError(f"decode needs distinct slots that are not empty, got {slots}")
         for slot, token_id in zip(slots, token_ids, strict=True):
+            if len(self.slots[slot]) == self.switch_length:
+                raise AssertionError(f"slot {slot} holds {self.switch_length} tokens and must be computed again")
             self._append(slot, [token_id])
         return np.stack([self._logits(slot) for slot in slots])
 
@@ -70,6 +80,7 @@ class FakeCausalLM:
     def release(self, slot: int) -> None:
         """See `CausalLM.release`."""
         self.slots[slot] = []
+        self._total_lengths.pop(slot, None)
 
     def _start_run(self, kind: str, size: int) -> None:
         self.runs.append((kind, size))

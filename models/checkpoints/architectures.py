@@ -58,6 +58,8 @@ class Checkpoint:
     """The largest shard."""
     rewrite_config: Callable[[Json], Json] = _as_released
     """Changes config.json."""
+    prompt_lengths: tuple[int, ...] = (1, 2, 7, 16, 33, 65, 130, 200)
+    """Of the reference, which has 40 tokens after each prompt."""
 
     @property
     def configuration(self) -> Json:
@@ -161,6 +163,20 @@ CHECKPOINTS: dict[str, Checkpoint] = {
             "tie_word_embeddings": True,
         },
         rewrite_config=_as_version_4,
+    ),
+    "phi3-longrope": Checkpoint(
+        model_type="phi3",
+        settings={
+            "original_max_position_embeddings": 64,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0 + 0.0625 * i for i in range(8)],
+                "long_factor": [4.0 + 0.5 * i for i in range(8)],
+            },
+            "tie_word_embeddings": True,
+        },
+        prompt_lengths=(1, 26, 33, 63, 64, 65, 130, 200),  # that of 26 tokens ends with the only run of 65
     ),
     "smollm3": Checkpoint(
         model_type="smollm3",

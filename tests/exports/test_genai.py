@@ -19,7 +19,8 @@ from tests.exports.decoding import ALL_AT_ONCE, NUM_TOKENS, ids_of, load, tokens
 from tests.naive_decoder import NaiveDecoder
 from tests.waiting import WAIT_S
 
-CHECKPOINTS = committed_checkpoints()
+CHECKPOINTS = [checkpoint for checkpoint in committed_checkpoints() if checkpoint.name != "phi3-longrope"]
+"""Without the one that switches at 64 tokens: onnxruntime-genai computes sequences again at 4,096 tokens alone."""
 IN_INT4 = {"llama", "qwen3", "gemma2", "gemma3", "phi3"}
 PYTHON = Path(__file__).parents[2] / ".venv-genai/bin/python"
 """`make test-models` creates it."""

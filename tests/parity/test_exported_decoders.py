@@ -20,7 +20,7 @@ CASES = [
 ]
 LENGTHS = (1, 5, 40)
 LONG_LENGTHS = (40,)
-"""Prompts longer than the length up to which the short frequencies are used: see decision 0031."""
+"""Prompts longer than the length up to which the short frequencies are used."""
 
 
 @cache

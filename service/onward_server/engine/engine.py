@@ -26,7 +26,7 @@ from onward_server.engine.generation import (
 )
 from onward_server.engine.mask_rows import MaskRows
 from onward_server.engine.scheduler import PrefillChunk, Scheduler
-from onward_server.engine.sequence import Sequence, SequenceGroup
+from onward_server.engine.sequence import Prefill, Sequence, SequenceGroup
 from onward_server.errors import EngineFailed, InvalidRequest
 from onward_server.model.causal_lm import CausalLM, Logits
 
@@ -43,7 +43,7 @@ class StepResult:
     num_decoded: int = 0
     """Sequences in the decode run."""
     num_prefilled: int = 0
-    """Prompt tokens in the prefill runs."""
+    """Tokens in the prefill runs."""
 
 
 class Engine:
@@ -108,11 +108,11 @@ class Engine:
         return [SequenceExpired(request_id=request_id, index=sequence.index) for sequence in unfinished]
 
     def step(self, prefill_budget: int, *, budget_beside_decoding: int | None = None) -> StepResult:
-        """Decodes every running sequence by one token, then prefills up to `prefill_budget` prompt tokens.
+        """Decodes every running sequence by one token, then prefills up to `prefill_budget` tokens.
 
         Args:
-            prefill_budget: Prompt tokens if no sequence decodes in this step.
-            budget_beside_decoding: Prompt tokens if sequences decode in this step. Default: `prefill_budget`.
+            prefill_budget: Tokens to prefill if no sequence decodes in this step.
+            budget_beside_decoding: Tokens to prefill if sequences decode in this step. Default: `prefill_budget`.
 
         Raises:
             EngineFailed: Three runs in a row failed. The engine must not be used afterwards.
@@ -151,27 +151,29 @@ class Engine:
             self._sample(sequence, row, result)
 
     def _prefill(self, chunk: PrefillChunk, result: StepResult) -> None:
-        group = chunk.group
-        if not chunk.start:
-            result.events.append(PrefillStarted(request_id=group.request.id))
+        prefill = chunk.prefill
+        first, *others = prefill.sequences
+        if not chunk.start and not first.token_ids:  # a prompt
+            result.events.append(PrefillStarted(request_id=first.request.id))
         result.num_prefilled += chunk.end - chunk.start
-        token_ids = np.asarray(group.request.prompt_ids[chunk.start : chunk.end], np.int64)
-        self._masks.start(group.sequences if chunk.is_last else ())
+        token_ids = np.asarray(prefill.token_ids[chunk.start : chunk.end], np.int64)
+        self._masks.start(prefill.sequences if chunk.is_last else ())
         try:
-            logits = self._model.prefill(group.sequences[0].held_slot, token_ids)
+            logits = self._model.prefill(first.held_slot, token_ids, total_length=len(prefill.token_ids))
         except EngineFailed as error:
             self._count_failure(error)
-            self._fail((group.request.id,), error, result)
+            self._fail((first.request.id,), error, result)
             return
         finally:
             self._masks.wait()
         self._num_failures = 0
-        group.num_prefilled = chunk.end
+        prefill.num_done = chunk.end
         if not chunk.is_last:
             return
-        for sequence in group.sequences[1:]:
-            self._model.copy(group.sequences[0].held_slot, sequence.held_slot)
-        for sequence in group.sequences:
+        for sequence in others:
+            self._model.copy(first.held_slot, sequence.held_slot)
+        for sequence in prefill.sequences:
+            sequence.prefill = None
             self._sample(sequence, logits, result)
 
     def _sample(self, sequence: Sequence, logits: Logits, result: StepResult) -> None:
@@ -185,6 +187,8 @@ class Engine:
             return
         if finish is not None:
             self._release(sequence)
+        elif self._model.switch_length == sequence.position - 1:
+            self._compute_again(sequence)
         top_logprobs = sequence.request.top_logprobs
         result.events.append(
             TokenSampled(
@@ -195,6 +199,12 @@ class Engine:
                 finish=finish,
             )
         )
+
+    def _compute_again(self, sequence: Sequence) -> None:
+        """Empties the slot of a sequence, so that all its tokens are prefilled before it samples the next one."""
+        self._model.release(sequence.held_slot)
+        token_ids = [*sequence.prompt_ids, *sequence.token_ids]
+        sequence.prefill = Prefill(sequences=(sequence,), token_ids=token_ids)
 
     def _commit(self, sequence: Sequence, row: Logits) -> tuple[int, Finish | None]:
         """Appends the next token, forced or sampled; returns it, and why the sequence finished if it did."""

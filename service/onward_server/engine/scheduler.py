@@ -1,8 +1,8 @@
 """Decides which sequences run in a step: admission in order of arrival, and the next prompt to prefill.
 
 A request gets the slots of all its choices at once, and a slot has room for the whole context. So an admitted
-sequence always finishes: there is no preemption, and serving cannot run out of memory. The prompt with the fewest
-tokens left is prefilled first, but a prompt that was passed over `_MAX_PASSED_OVER` times goes before it.
+sequence always finishes: there is no preemption, and serving cannot run out of memory. The prefill with the fewest
+tokens left runs first, but one that was passed over `_MAX_PASSED_OVER` times goes before it.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onward_server.engine.kv_slots import KvSlots
-from onward_server.engine.sequence import Sequence, SequenceGroup
+from onward_server.engine.sequence import Prefill, Sequence, SequenceGroup
 
 MIN_CHUNK = 2
 """A later chunk of one token would run the decode kernel, which gives different bits."""
@@ -20,16 +20,16 @@ _ALIGNMENT = 16
 
 @dataclass(frozen=True, slots=True)
 class PrefillChunk:
-    """Prompt tokens [start, end) of a group, to be prefilled into the slot of its first sequence."""
+    """Tokens [start, end) of a prefill, to be run in the slot of its first sequence."""
 
-    group: SequenceGroup
+    prefill: Prefill
     start: int
     end: int
 
     @property
     def is_last(self) -> bool:
-        """Whether it ends the prompt."""
-        return self.end == len(self.group.request.prompt_ids)
+        """Whether it ends the prefill."""
+        return self.end == len(self.prefill.token_ids)
 
 
 class Scheduler:
@@ -56,36 +56,31 @@ class Scheduler:
         admitted: list[SequenceGroup] = []
         while self._waiting and len(self._waiting[0].sequences) <= self.slots.num_free:
             group = self._waiting.popleft()
+            prompt = Prefill(sequences=group.sequences, token_ids=group.request.prompt_ids)
             for sequence in group.sequences:
-                sequence.start(self.slots.take())
+                sequence.start(self.slots.take(), prompt)
             self._running[group.request.id] = group
             admitted.append(group)
         return admitted
 
     def decoding(self) -> list[Sequence]:
         """Sequences that sample a token in this step."""
-        return [
-            sequence
-            for group in self._running.values()
-            if not group.num_prompt_left
-            for sequence in group.sequences
-            if sequence.slot is not None
-        ]
+        return [sequence for group in self._running.values() for sequence in group.active if sequence.prefill is None]
 
     def next_chunk(self, budget: int) -> PrefillChunk | None:
-        """The chunk to prefill next, of about `budget` tokens (see `_chunk_size`); None: no prompt is left.
+        """The chunk to prefill next, of about `budget` tokens (see `_chunk_size`); None: no tokens are left.
 
-        With a fixed chunk its size depends on the prompt alone, whatever the budget.
+        With a fixed chunk its size depends on the tokens of the prefill alone, whatever the budget.
         """
-        groups = [group for group in self._running.values() if group.num_prompt_left]
-        if not groups:
+        prefills = self._prefills()
+        if not prefills:
             return None
-        chosen = min(groups, key=lambda group: (group.num_passed_over < _MAX_PASSED_OVER, group.num_prompt_left))
-        for group in groups:
-            group.num_passed_over += 1
+        chosen = min(prefills, key=lambda prefill: (prefill.num_passed_over < _MAX_PASSED_OVER, prefill.num_left))
+        for prefill in prefills:
+            prefill.num_passed_over += 1
         chosen.num_passed_over = 0
-        start = chosen.num_prefilled
-        size = _chunk_size(chosen.num_prompt_left, self._fixed_chunk or budget)
+        start = chosen.num_done
+        size = _chunk_size(chosen.num_left, self._fixed_chunk or budget)
         return PrefillChunk(chosen, start, start + size)
 
     def find(self, request_id: str) -> SequenceGroup | None:
@@ -95,7 +90,7 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> int:
         """Frees the slot of a sequence and returns it. Removes the group if this was its last sequence."""
         slot = sequence.held_slot
-        sequence.slot = None
+        sequence.slot = sequence.prefill = None
         self.slots.give_back(slot)
         if not self._running[sequence.request.id].active:
             del self._running[sequence.request.id]
@@ -104,6 +99,11 @@ class Scheduler:
     def forget_waiting(self, group: SequenceGroup) -> None:
         """Takes a group without slots out of the queue."""
         self._waiting.remove(group)
+
+    def _prefills(self) -> list[Prefill]:
+        """All that are not done. The choices of a request share that of its prompt."""
+        sequences = (sequence for group in self._running.values() for sequence in group.active)
+        return list(dict.fromkeys(sequence.prefill for sequence in sequences if sequence.prefill is not None))
 
     def _waiting_with(self, request_id: str) -> Iterator[SequenceGroup]:
         return (group for group in self._waiting if group.request.id == request_id)

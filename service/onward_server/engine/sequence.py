@@ -1,9 +1,12 @@
 """A request inside the engine, with a sequence for each of its choices.
 
     WAITING ──slots──▶ PREFILLING ──last chunk──▶ DECODING ──▶ finished
+                            ▲                        │
+                            └──── switch length ─────┘
 
-The state is not stored: a group without slots is waiting, a group with prompt tokens left is prefilling, and any
-other group is decoding. A sequence finishes exactly once, and its slot is freed exactly once.
+The state is not stored: a sequence without a slot is waiting or finished, one with a `Prefill` is prefilling, and any
+other is decoding. A sequence finishes exactly once, and its slot is freed exactly once. At the model's switch length
+(see `CausalLM.switch_length`) the keys and values of a sequence are computed again, with all its tokens.
 """
 
 from collections import abc, deque
@@ -22,6 +25,8 @@ class Sequence:
     index: int
     slot: int | None = None
     """None: waiting or finished."""
+    prefill: "Prefill | None" = None
+    """The tokens to run before it decodes; None: it decodes, waits or has finished."""
     token_ids: list[int] = field(default_factory=list[int])
     """Tokens sampled or forced so far."""
     matcher: GrammarMatcher | None = None
@@ -37,9 +42,10 @@ class Sequence:
         penalties = (params.frequency_penalty, params.presence_penalty, params.repetition_penalty - 1)
         self.changes_logits = bool(params.logit_bias) or any(penalties)
 
-    def start(self, slot: int) -> None:
-        """Gives the sequence its slot and the start of its constraint."""
+    def start(self, slot: int, prefill: "Prefill") -> None:
+        """Gives the sequence its slot, its prompt and the start of its constraint."""
         self.slot = slot
+        self.prefill = prefill
         if self.request.grammar is not None:
             self.matcher = self.request.grammar.matcher()
 
@@ -75,27 +81,36 @@ class Sequence:
         return len(self.request.prompt_ids) + len(self.token_ids)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Prefill:
+    """Tokens to be run in chunks: a prompt, or all tokens of a sequence whose keys and values are computed again."""
+
+    sequences: tuple[Sequence, ...]
+    """They sample after the last token. The slot of the first takes the tokens, and is copied to the others."""
+    token_ids: abc.Sequence[int]
+    num_done: int = 0
+    """Tokens in the slot of the first sequence."""
+    num_passed_over: int = 0
+    """Chunks run for others since the last one of this prefill."""
+
+    @property
+    def num_left(self) -> int:
+        """Tokens that have not been run."""
+        return len(self.token_ids) - self.num_done
+
+
 @dataclass(slots=True, kw_only=True)
 class SequenceGroup:
     """The sequences of one request: admitted together, prefilled once."""
 
     request: GenerationRequest
     sequences: tuple[Sequence, ...]
-    num_prefilled: int = 0
-    """Prompt tokens in the slot of the first sequence."""
-    num_passed_over: int = 0
-    """Chunks prefilled for other groups since the last one of this group."""
 
     @classmethod
     def of(cls, request: GenerationRequest) -> "SequenceGroup":
         """Makes a waiting group."""
         sequences = tuple(Sequence(request=request, index=index) for index in range(len(request.seeds)))
         return cls(request=request, sequences=sequences)
-
-    @property
-    def num_prompt_left(self) -> int:
-        """Prompt tokens that are not prefilled yet."""
-        return len(self.request.prompt_ids) - self.num_prefilled
 
     @property
     def active(self) -> list[Sequence]:

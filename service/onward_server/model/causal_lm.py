@@ -4,6 +4,9 @@ A slot holds the keys and values of one sequence. The model keeps each slot's le
 it, `copy` duplicates it, `release` empties it.
 
     empty ──prefill(S ≥ 1)──▶ length S ──prefill(S ≥ 2) | decode──▶ length + S | + 1 ──release──▶ empty
+
+Some models compute keys differently in long sequences. The keys of a sequence must fit each other, so `prefill` takes
+the length that a prompt has in all, and a sequence that decodes past `switch_length` is prefilled again.
 """
 
 from collections.abc import Sequence
@@ -42,11 +45,24 @@ class CausalLM(Protocol):
         """
         ...
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    @property
+    def switch_length(self) -> int | None:
+        """The greatest length of a sequence whose keys are computed in one way; None: they always are.
+
+        A slot of this length must not be decoded. It must be released, and all its tokens prefilled with the next one.
+        """
+        ...
+
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         """Appends `token_ids` (S,) to one slot and returns the logits (V,) after the last of them.
 
         For a non-empty slot S must be at least 2: a run of one token uses another kernel, which gives different bits.
         The array is valid until the next run.
+
+        Args:
+            slot: The slot.
+            token_ids: A whole prompt, or a chunk of one.
+            total_length: Tokens of the prompt in all its chunks; 0: the length of the slot after this run.
 
         Raises:
             EngineFailed: The run failed. The slot must be released.

@@ -4,6 +4,9 @@ Known inputs, of any integer, float or Boolean type: `input_ids` and `position_i
 `cache_position` (S,), `use_cache_branch` (1,), `num_logits_to_keep` or `logits_to_keep` () or (1,), and the caches of
 each layer, such as `past_key_values.{i}.key|value` (B, H_kv, past, D). Outputs: `logits` (B, S, V), or (B, 1, V) or
 (B, V) for the last token alone, and the extended caches, such as `present.{i}.key|value`.
+
+Exports of `onward export` whose rotation depends on the length of a sequence have an optional input `rope_length` (1,)
+as well, and the property `onward.switch_length`: see decision 0039.
 """
 
 import re
@@ -29,8 +32,10 @@ _NUM_AXES = {
     "use_cache_branch": (0, 1),
     "num_logits_to_keep": (0, 1),
     "logits_to_keep": (0, 1),
+    "rope_length": (1,),
 }
 """The known inputs that are not caches, and how many axes each may have."""
+_SWITCH_LENGTH = "onward.switch_length"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,10 @@ class DecoderIO:
     """Takes the number of last tokens that get logits. It may be an optional input of the graph."""
     cache_branch: TensorInfo | None
     """Chooses between two graphs in one file: true reads the caches and takes one token, false starts a prompt."""
+    rope_length: TensorInfo | None = None
+    """Takes the length of all sequences, by which their rotation is chosen; 0, its default: each row's own length."""
+    switch_length: int | None = None
+    """The greatest length that has the rotation of short sequences, in a graph that takes `rope_length`."""
 
     @classmethod
     def of(
@@ -71,6 +80,7 @@ class DecoderIO:
         names = sorted(
             past, key=lambda name: (int(past[name]["layer"]), past[name]["kind"] or past[name]["part"] or "")
         )
+        rope_length = _optional(session.optional_inputs, "rope_length")
         vocabulary_size = outputs["logits"].shape[-1]
         if not isinstance(vocabulary_size, int) or vocabulary_size <= 0:
             vocabulary_size = next(iter(config_numbers(config, "vocab_size")), None)
@@ -89,6 +99,8 @@ class DecoderIO:
             cache_position=_optional(inputs, "cache_position"),
             num_logits=_optional(both, "num_logits_to_keep") or _optional(both, "logits_to_keep"),
             cache_branch=_optional(inputs, "use_cache_branch"),
+            rope_length=rope_length,
+            switch_length=None if rope_length is None else _switch_length(session.properties),
         )
 
     @property
@@ -170,6 +182,11 @@ def _present(past_name: str, outputs: Mapping[str, TensorInfo]) -> TensorInfo:
 
 def _optional(inputs: Mapping[str, TensorInfo], name: str) -> TensorInfo | None:
     return _checked(inputs[name]) if name in inputs else None
+
+
+def _switch_length(properties: Mapping[str, str]) -> int | None:
+    text = properties.get(_SWITCH_LENGTH, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def _checked(info: TensorInfo) -> TensorInfo:

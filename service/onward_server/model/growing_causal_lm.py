@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import Binding, DeviceBuffer, OnnxSession
-from onward_server.model.row_run import RowLogits, bind_positions, bind_row, to_float32
+from onward_server.model.row_run import RowLogits, bind_positions, bind_rope_length, bind_row, to_float32
 
 _EARLY = 8
 """A position that is in any context and rotates keys, which position 0 does not."""
@@ -34,6 +34,7 @@ class GrowingCausalLM:
         self.num_slots = num_slots
         self.context_length = context_length
         self.vocabulary_size = io.vocabulary_size
+        self.switch_length = io.switch_length
         self.is_on_cpu = session.is_cpu
         # A graph that chooses between starting a prompt and adding one token must get a prompt in one run.
         self.fixed_chunk = None if io.cache_branch is None else context_length
@@ -54,13 +55,14 @@ class GrowingCausalLM:
         """Bytes of KV memory when all slots are full."""
         return io.token_bytes * 2 * num_slots * context_length
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         """See `CausalLM.prefill`."""
+        rope_length = total_length or self._lengths[slot] + len(token_ids)
         if not self._io.takes_single_tokens:
-            return self._run(slot, token_ids)
+            return self._run(slot, token_ids, rope_length=rope_length)
         for token_id in token_ids[:-1]:
-            self._run(slot, np.array([token_id], np.int64))
-        return self._run(slot, token_ids[-1:])
+            self._run(slot, np.array([token_id], np.int64), rope_length=rope_length)
+        return self._run(slot, token_ids[-1:], rope_length=rope_length)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
@@ -125,7 +127,9 @@ class GrowingCausalLM:
         for cache in self._caches:
             cache.clear()
 
-    def _run(self, slot: int, token_ids: TokenIds, positions: Sequence[int] | None = None) -> Logits:
+    def _run(
+        self, slot: int, token_ids: TokenIds, positions: Sequence[int] | None = None, *, rope_length: int = 0
+    ) -> Logits:
         start, side, size = self._lengths[slot], self._sides[slot], len(token_ids)
         total = start + size
         if total > self.context_length:
@@ -135,6 +139,7 @@ class GrowingCausalLM:
             past, present = buffer.row_pointer(2 * slot + side), buffer.row_pointer(2 * slot + 1 - side)
             binding.bind_device_input(cache.past_name, past, cache.shape(1, start), cache.element_type)
             binding.bind_device_output(cache.present_name, present, cache.shape(1, total), cache.element_type)
+        bind_rope_length(self._io, binding, rope_length)
         logits = bind_row(self._io, binding, token_ids, start, self._row_logits)
         if positions is not None:
             bind_positions(self._io, binding, positions)

@@ -109,7 +109,7 @@ class ModelLoader:
         wanted = WantedSize(
             num_slots=num_slots,
             max_context_length=max_context_length,
-            model_context_length=_context_length(folder, max_context_length),
+            model_context_length=_context_length(folder, max_context_length, io),
         )
         try:
             fitted = fitter.fit(wanted, self._budget)
@@ -160,10 +160,10 @@ def _needs_isolation(layout: type[SlotCausalLM] | type[GrowingCausalLM], onnx_fi
     return computes_in_half(onnx_file) and (layout is GrowingCausalLM or "MatMulNBits" in onnx_file.op_types)
 
 
-def _context_length(folder: ModelFolder, max_context_length: int | None) -> int:
+def _context_length(folder: ModelFolder, max_context_length: int | None, io: DecoderIO) -> int:
     length = min(folder.context_length, max_context_length or folder.context_length)
     limit = rope_limit(folder.config)
-    if limit is None or limit.num_tokens >= length:
+    if limit is None or limit.num_tokens >= length or io.switch_length is not None:
         return length
     logger.warning(
         "the context ends at %d tokens instead of %d: config.json has rope_scaling of type %s, which rotates the keys "

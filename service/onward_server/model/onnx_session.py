@@ -224,6 +224,8 @@ class OnnxSession:
         self.optional_inputs = _tensors(session.get_overridable_initializers())
         """Inputs that have a value in the file, which a run uses unless another is bound."""
         self.outputs = _tensors(session.get_outputs())
+        self.properties: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        """Metadata of the model in the file."""
         logger.info("loaded %s on %s in %.1f s", path, self.execution_provider, time.perf_counter() - started_s)
 
     def run(self, binding: Binding) -> None:

@@ -63,6 +63,11 @@ def bind_positions(io: DecoderIO, binding: Binding, positions: Sequence[int]) ->
     _bind(binding, io.positions, np.asarray(positions)[None])
 
 
+def bind_rope_length(io: DecoderIO, binding: Binding, length: int) -> None:
+    """Binds the length of the sequence by which its rotation is chosen (0: that of the run), if the graph takes it."""
+    _bind(binding, io.rope_length, np.array([length]))
+
+
 def bind_num_logits(io: DecoderIO, binding: Binding, num_logits: int) -> None:
     """Binds the number of last tokens that get logits, if the graph takes it."""
     if io.num_logits is not None:

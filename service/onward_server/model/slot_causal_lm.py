@@ -20,6 +20,7 @@ prefills a fixed number of tokens without a spare one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from onward_server.model.causal_lm import Logits, TokenIds
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.onnx_session import AnyArray, Binding, DeviceBuffer, OnnxSession, TensorInfo
-from onward_server.model.row_run import RowLogits, bind_num_logits, bind_row, to_float32
+from onward_server.model.row_run import RowLogits, bind_num_logits, bind_rope_length, bind_row, to_float32
 
 _BUCKET = 64
 """Total lengths of decode runs are rounded up to a multiple of this, so that many steps share a mask."""
@@ -61,6 +62,7 @@ class SlotCausalLM:
         self.vocabulary_size = io.vocabulary_size
         self.is_on_cpu = session.is_cpu
         self.fixed_chunk: int | None = None
+        self.switch_length = io.switch_length
         self.min_decode_rows = 1
         """Smallest number of rows of a decode run: 2 if a single row uses another kernel, as with int4."""
         self.has_single_rows = io.takes_single_rows
@@ -90,23 +92,24 @@ class SlotCausalLM:
         row_bytes = sum(cache.token_bytes * max(capacity, cache.window) for cache in io.caches)
         return num_slots * row_bytes
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
-        """See `CausalLM.prefill`."""
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
+        """See `CausalLM.prefill`. A spare token does not count for the rotation."""
         row, size = self._rows[slot], len(token_ids)
         start = int(self._row_lengths[row])
         room = self.context_length - start - size
         if room < 0 or (start and size < 2):
             raise AssertionError(f"a chunk of {size} tokens at {start} of {self.context_length}")
+        run = partial(self._prefill_row, row, rope_length=total_length or start + size)
         if self.fixed_chunk is not None:
-            return self._prefill_row(row, start, token_ids, num_spare=0)
+            return run(start, token_ids, num_spare=0)
         if room and not self._io.has_last_logits_only:
-            return self._prefill_row(row, start, np.append(token_ids, 0), num_spare=1)
+            return run(start, np.append(token_ids, 0), num_spare=1)
         # The logits of a spare token would replace those of the last one, or there is no position for a spare token:
         # so the last run has two tokens.
         if size > 2:
-            self._prefill_row(row, start, np.append(token_ids[:-2], 0), num_spare=1)
+            run(start, np.append(token_ids[:-2], 0), num_spare=1)
             start, token_ids = start + size - 2, token_ids[-2:]
-        return self._prefill_row(row, start, token_ids, num_spare=0)
+        return run(start, token_ids, num_spare=0)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         """See `CausalLM.decode`."""
@@ -187,12 +190,15 @@ class SlotCausalLM:
             logits = logits[rows]
         return to_float32(logits[: len(rows)], self._io.logits_type)
 
-    def _prefill_row(self, row: int, start: int, token_ids: TokenIds | Sequence[int], *, num_spare: int) -> Logits:
+    def _prefill_row(
+        self, row: int, start: int, token_ids: TokenIds | Sequence[int], *, num_spare: int, rope_length: int = 0
+    ) -> Logits:
         """Prefills tokens; returns the logits (V,) after the last token that is not spare, if the graph gives them."""
         num_logits = 1 + num_spare
         if self._row_logits.grow(self._io.num_logits_of(len(token_ids), num_logits)):
             self._prefill_bindings.clear()  # each keeps the memory of its last run
         binding = self._prefill_binding(row)
+        bind_rope_length(self._io, binding, rope_length)
         logits = bind_row(self._io, binding, token_ids, start, self._row_logits, num_logits=num_logits)
         self._session.run(binding)
         self._row_lengths[row] = start + len(token_ids) - num_spare
@@ -243,6 +249,7 @@ class SlotCausalLM:
             run.binding.bind_host_input(self._io.token_ids.name, run.token_ids)
             if self._io.positions is not None:
                 run.binding.bind_host_input(self._io.positions.name, run.positions)
+            bind_rope_length(self._io, run.binding, 0)
             bind_num_logits(self._io, run.binding, 1)
             run.binding.bind_host_output(self._io.logits.name, self._logits[:num_rows], self._io.logits_type)
             self._decode_bindings[num_rows] = run

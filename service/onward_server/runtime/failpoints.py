@@ -84,14 +84,15 @@ class _FaultyModel:
         self.context_length = model.context_length
         self.vocabulary_size = model.vocabulary_size
         self.fixed_chunk = model.fixed_chunk
+        self.switch_length = model.switch_length
         self.copy = model.copy
         self.release = model.release
         self._model = model
         self._fault = fault
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         self._fault.strike()
-        return self._model.prefill(slot, token_ids)
+        return self._model.prefill(slot, token_ids, total_length=total_length)
 
     def decode(self, slots: Sequence[int], token_ids: Sequence[int]) -> Logits:
         self._fault.strike()

@@ -8,6 +8,7 @@ an idle engine never does.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -108,6 +109,7 @@ class WatchedModel:
         self.context_length = model.context_length
         self.vocabulary_size = model.vocabulary_size
         self.fixed_chunk = model.fixed_chunk
+        self.switch_length = model.switch_length
         self.copy = model.copy
         self.release = model.release
         self._model = model
@@ -116,11 +118,12 @@ class WatchedModel:
         self._decode_s = durations.decode_s
         self._prefill_token_s = durations.prefill_token_s
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         """See `CausalLM.prefill`."""
         size = len(token_ids)
         predicted_s = self._decode_s + size * self._prefill_token_s
-        logits, lasted_s = self._timed(predicted_s, lambda: self._model.prefill(slot, token_ids))
+        run = partial(self._model.prefill, slot, token_ids, total_length=total_length)
+        logits, lasted_s = self._timed(predicted_s, run)
         if size >= _MEASURED_TOKENS:
             token_s = max(lasted_s - self._decode_s, 0.0) / size
             self._prefill_token_s += _SMOOTHING * (token_s - self._prefill_token_s)

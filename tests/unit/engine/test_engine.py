@@ -174,10 +174,10 @@ def prefilled_beside_others(length: int, budget: int) -> list[int]:
     sizes: list[int] = []
     prefill = model.prefill
 
-    def record(slot: int, token_ids: TokenIds) -> Logits:
+    def record(slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         if token_ids[0] >= 50:
             sizes.append(len(token_ids))
-        return prefill(slot, token_ids)
+        return prefill(slot, token_ids, total_length=total_length)
 
     model.prefill = record
     wanted = request("wanted", list(range(50, 50 + length)), num_choices=3)

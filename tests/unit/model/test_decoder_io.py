@@ -16,6 +16,7 @@ class FakeSession:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     optional_inputs: Mapping[str, TensorInfo] = field(default_factory=dict[str, TensorInfo])
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def tensor(name: str, *shape: int | str | None, type_name: str = "tensor(float)") -> dict[str, TensorInfo]:
@@ -44,6 +45,31 @@ def test_the_number_of_logits_may_be_an_input_that_can_be_left_out() -> None:
     session = FakeSession({**IDS, **PAST}, {**LOGITS, **PRESENT}, {**number, **tensor("weight", 64, 64)})
     io = DecoderIO.of(cast(OnnxSession, session), {})
     assert io.num_logits == number["num_logits_to_keep"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"onward.switch_length": "4096"}, 4096),
+        ({}, None),
+        ({"onward.switch_length": "-1"}, None),
+        ({"onward.switch_length": "many"}, None),
+        ({"onward.switch_length": "9" * 5000}, None),
+    ],
+    ids=["a length", "missing", "negative", "not a number", "too large"],
+)
+def test_a_graph_that_takes_the_length_of_its_sequences_says_where_it_switches(
+    properties: dict[str, str], expected: int | None
+) -> None:
+    length = tensor("rope_length", 1, type_name="tensor(int64)")
+    both = FakeSession({**IDS, **PAST}, {**LOGITS, **PRESENT}, length, properties)
+    io = DecoderIO.of(cast(OnnxSession, both), {})
+    assert (io.rope_length, io.switch_length) == (length["rope_length"], expected)
+
+
+def test_a_graph_that_takes_no_length_of_its_sequences_does_not_switch() -> None:
+    session = FakeSession({**IDS, **PAST}, {**LOGITS, **PRESENT}, properties={"onward.switch_length": "4096"})
+    assert DecoderIO.of(cast(OnnxSession, session), {}).switch_length is None
 
 
 def test_layers_may_have_caches_of_different_sizes() -> None:

@@ -84,9 +84,9 @@ class ModelWithArena(FakeCausalLM):
         super().__init__(num_slots=num_slots, context_length=context_length)
         self.arena = arena
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         self.arena.run(len(token_ids), len(token_ids))
-        return super().prefill(slot, token_ids)
+        return super().prefill(slot, token_ids, total_length=total_length)
 
     def run_at_end(self, num_tokens: int = 1) -> None:
         self.arena.run(num_tokens, self.context_length)

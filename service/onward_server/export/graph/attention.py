@@ -14,6 +14,11 @@ from onward_server.export.graph.products import ONNX_FLOATS
 from onward_server.export.graph.rotation import HeadLayout, RotaryTable
 from onward_server.export.graph.stored_weights import FloatType, FloatWeight
 
+ROPE_LENGTH = "rope_length"
+"""Input: the length of all sequences of a run, if the rotation depends on it; 0, the default: each row's own length."""
+SWITCH_LENGTH = "onward.switch_length"
+"""Property of the model: the greatest length that has the rotation of short sequences."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Rotation:
@@ -45,6 +50,7 @@ class Attention:
             "Cast", [self._width("attention_mask")], "mask.total_sequence_length", to=TensorProto.INT32
         )
         self._rotations: dict[Rope, _Rotation] = {}
+        self._declare_rope_length()
 
     def takes_joined(self, index: int) -> bool:
         """Whether `query` may hold queries, keys and values of the layer side by side; `key` and `value` are empty."""
@@ -112,6 +118,14 @@ class Attention:
                 self._graph.input(f"past_key_values.{layer}.{side}", element_type, past)
                 self._graph.output(f"present.{layer}.{side}", element_type, present)
 
+    def _declare_rope_length(self) -> None:
+        """Lets a run say how long its sequences are, as far as the choice of their rotation depends on it."""
+        lengths = {layer.rope.long.above for layer in self._config.layers if layer.rope and layer.rope.long}
+        if lengths:
+            self._graph.overridable_integer(ROPE_LENGTH, 0)
+        if len(lengths) == 1:
+            self._graph.set_property(SWITCH_LENGTH, str(*lengths))
+
     def _width(self, name: str) -> str:
         """The size of the second axis, a scalar."""
         shape = self._graph.node("Shape", [name], f"{name}.shape")
@@ -132,14 +146,16 @@ class Attention:
         return self._graph.weight(FloatWeight(name=name, tensor=table, element_type=self._float_type))[0]
 
     def _long_positions(self, above: int, number: int) -> str:
-        """Rows of the tables [B, S]: a row of more than `above` tokens uses the second half of them."""
+        """Rows of the tables [B, S]: a sequence of more than `above` tokens uses the second half of them."""
         graph, name = self._graph, f"rope.{number}"
         zero, one = (graph.constant(word, np.array(value, np.int64)) for word, value in (("zero", 0), ("one", 1)))
         steps = self._width("input_ids")
         start = graph.node("Sub", [self._filled, steps], f"{name}.start")
         start = graph.node("Max", [start, zero], f"{name}.first")  # a row that is padded on the right begins at 0
         limit = graph.constant(f"{name}.limit", np.array(above, np.int64))
-        is_long = graph.node("Greater", [self._filled, limit], f"{name}.is_long")
+        is_given = graph.node("Greater", [ROPE_LENGTH, zero], f"{name}.is_given")
+        length = graph.node("Where", [is_given, ROPE_LENGTH, self._filled], f"{name}.length")
+        is_long = graph.node("Greater", [length, limit], f"{name}.is_long")
         second = graph.constant(f"{name}.second_half", np.array(self._config.max_positions, np.int64))
         shift = graph.node("Where", [is_long, second, zero], f"{name}.shift")
         first = graph.node("Add", [start, shift], f"{name}.first_row")

@@ -1,6 +1,6 @@
 """Collects the nodes, small constants and weights of an ONNX graph, and makes a model of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ class Graph:
         self._constants: dict[str, TensorProto] = {}
         self._weights: dict[str, StoredWeight] = {}
         self._views: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._properties: dict[str, str] = {}
 
     @property
     def weights(self) -> Sequence[StoredWeight]:
@@ -56,6 +57,10 @@ class Graph:
         """Declares an input, a vector of one int64, that may be left out of a run, which then uses `value`."""
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, [1]))
         return self.constant(name, np.array([value], np.int64))
+
+    def set_property(self, key: str, value: str) -> None:
+        """Sets a property of the model, which tools and servers can read."""
+        self._properties[key] = value
 
     def output(self, name: str, element_type: int, shape: Sequence[int | str]) -> str:
         """Declares a model output; a node must have an output of that name."""
@@ -109,8 +114,8 @@ class Graph:
         node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
         self._nodes.append(node)
 
-    def model(self, name: str, place: Place) -> ModelProto:
-        """Makes the model."""
+    def model(self, name: str, place: Place, properties: Mapping[str, str] | None = None) -> ModelProto:
+        """Makes the model, with its own properties and more of them."""
         initializers = [*self._constants.values()]
         parts = {part.name: place(part) for weight in self._weights.values() for part in weight.parts}
         initializers += parts.values()
@@ -122,4 +127,6 @@ class Graph:
             initializers.append(tensor)
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="onward")
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="onward")
+        helper.set_model_props(model, {**self._properties, **(properties or {})})
+        return model

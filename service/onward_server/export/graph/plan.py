@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from onnx import helper
 
 from onward_server.errors import ExportError
 from onward_server.export.decoder_config import DecoderConfig
@@ -88,8 +87,7 @@ class DecoderPlan:
             metadata: Properties of the model, which tools show.
         """
         self._data.write(folder / DATA_FILE, advance)
-        model = self._graph.model("decoder", self._data.initializer)
-        helper.set_model_props(model, dict(metadata or {}))
+        model = self._graph.model("decoder", self._data.initializer, metadata)
         (folder / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
 
     def embedded(self) -> bytes:

@@ -49,9 +49,9 @@ class NoisyCausalLM(FakeCausalLM):
 class ChunksMatterCausalLM(FakeCausalLM):
     """Is wrong after a second chunk that begins early in the prompt."""
 
-    def prefill(self, slot: int, token_ids: TokenIds) -> Logits:
+    def prefill(self, slot: int, token_ids: TokenIds, *, total_length: int = 0) -> Logits:
         start = len(self.slots[slot])
-        logits = super().prefill(slot, token_ids)
+        logits = super().prefill(slot, token_ids, total_length=total_length)
         return np.roll(logits, 1) if 0 < start < 100 else logits
 
 
