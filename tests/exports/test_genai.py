@@ -14,7 +14,7 @@ from onward_server.export.exporter import export_model
 from onward_server.model.exporting.precision import Precision
 from onward_server.model.exporting.progress import ExportLines
 from onward_server.model.source.folder import ModelFolder
-from tests.exports.checkpoints import Checkpoint, committed_checkpoints
+from tests.exports.committed_models import CommittedModel, committed_checkpoints
 from tests.exports.decoding import ALL_AT_ONCE, NUM_TOKENS, ids_of, load, tokens_of
 from tests.naive_decoder import NaiveDecoder
 from tests.waiting import WAIT_S
@@ -45,7 +45,7 @@ def genai_tokens(folder: Path, prompts: Sequence[Sequence[int]], num_tokens: int
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_onnxruntime_genai_gives_the_tokens_of_the_engine_up_to_the_end(
-    checkpoint: Checkpoint, precision: Precision, tmp_path: Path
+    checkpoint: CommittedModel, precision: Precision, tmp_path: Path
 ) -> None:
     folder = checkpoint.export(tmp_path, precision)
     expected = ids_of(tokens_of(load(folder).causal_lm, checkpoint.prompts, budget=ALL_AT_ONCE))

@@ -16,8 +16,7 @@ from onward_server.errors import StartupError
 from onward_server.served_model import load_models
 from onward_server.settings.server import Settings
 from tests.command import COMMAND
-from tests.exports.checkpoints import Checkpoint, committed_checkpoints
-from tests.exports.gguf_files import committed_gguf_files
+from tests.exports.committed_models import CommittedModel, committed_checkpoints, committed_gguf_files
 from tests.hub_machine import Machine, hub_machine, until_served
 from tests.integration.exactness import greedy, ids_of
 from tests.model_serving import Serve
@@ -34,7 +33,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.fixture(scope="module")
-def llama() -> Checkpoint:
+def llama() -> CommittedModel:
     return next(checkpoint for checkpoint in committed_checkpoints() if checkpoint.name == "llama")
 
 
@@ -46,7 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, llama: Checkpoint) -> Generator[Machine]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, llama: CommittedModel) -> Generator[Machine]:
     with hub_machine(tmp_path, monkeypatch) as machine:
         machine.hub.commit(REPO, files_of(llama.extract(tmp_path)))
         assert not cache.exists()
@@ -71,7 +70,7 @@ def exports_in(cache: Path) -> list[Path]:
 
 
 async def test_a_checkpoint_folder_is_served_with_the_tokens_of_transformers(
-    tmp_path: Path, cache: Path, serve: Serve, llama: Checkpoint, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, cache: Path, serve: Serve, llama: CommittedModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = llama.extract(tmp_path)
     settings = {"model": (f"m={folder}:fp32",), "cache_dir": cache, "context_length": 256, "slots": 4}
@@ -95,7 +94,7 @@ async def test_a_gguf_file_is_served_with_the_tokens_of_its_dequantized_weights(
 
 
 async def test_a_checkpoint_that_has_changed_is_exported_again(
-    tmp_path: Path, cache: Path, serve: Serve, llama: Checkpoint
+    tmp_path: Path, cache: Path, serve: Serve, llama: CommittedModel
 ) -> None:
     folder = llama.extract(tmp_path)
     settings = {"cache_dir": cache, "context_length": 64, "slots": 2}
@@ -173,7 +172,7 @@ def a_git_lfs_pointer(_: bytes) -> bytes:
 
 @pytest.mark.parametrize("damage", [truncated, with_a_header_of_exabytes, a_git_lfs_pointer])
 def test_a_broken_checkpoint_is_an_error_of_one_sentence_about_its_file(
-    tmp_path: Path, cache: Path, llama: Checkpoint, damage: Callable[[bytes], bytes]
+    tmp_path: Path, cache: Path, llama: CommittedModel, damage: Callable[[bytes], bytes]
 ) -> None:
     weights = llama.extract(tmp_path) / "model.safetensors"
     weights.write_bytes(damage(weights.read_bytes()))
@@ -185,7 +184,7 @@ def test_a_broken_checkpoint_is_an_error_of_one_sentence_about_its_file(
 
 
 def test_a_full_disk_ends_the_start_with_one_sentence_and_leaves_nothing(
-    tmp_path: Path, cache: Path, llama: Checkpoint
+    tmp_path: Path, cache: Path, llama: CommittedModel
 ) -> None:
     folder = llama.extract(tmp_path)
     done = subprocess.run(

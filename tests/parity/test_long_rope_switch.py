@@ -15,11 +15,11 @@ from onward_server.model.causal_lm import CausalLM
 from onward_server.model.loader import LoadedModel
 from onward_server.sampling import SamplingParams
 from tests.crowds import NUM_SLOTS, Tokens, load
-from tests.exports.checkpoints import Checkpoint, committed_checkpoints
+from tests.exports.committed_models import CommittedModel, committed_checkpoints
 
 SWITCH = 64
 """The original length of the checkpoint."""
-CHECKPOINT: Checkpoint = next(each for each in committed_checkpoints() if each.name == "phi3-longrope")
+CHECKPOINT: CommittedModel = next(each for each in committed_checkpoints() if each.name == "phi3-longrope")
 ALL = 10_000
 
 

@@ -1,4 +1,4 @@
-"""What the metadata of each architecture say about its decoder. `tests/exports/test_gguf_files.py` runs the exports."""
+"""The decoder that the metadata of each architecture describe; `tests/exports` runs the exports."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from onward_server.export.decoder_config import DecoderConfig
 from onward_server.export.gguf_model.gguf_source import open_gguf_source
-from tests.exports.gguf_files import committed_gguf_files
+from tests.exports.committed_models import committed_gguf_files
 
 ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
 MLP = frozenset({"gate_proj", "up_proj", "down_proj"})
