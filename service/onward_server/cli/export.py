@@ -22,7 +22,7 @@ from onward_server.program import program
 
 
 class _Terminated(BaseException):
-    """A signal that ends the process has arrived. What was written is removed first."""
+    """SIGTERM or SIGHUP has arrived. It is raised so that the export removes its files before the process ends."""
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -57,8 +57,8 @@ def _signals_raise() -> Generator[None]:
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         raise _Terminated
 
-    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in heeded}
+    handled = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in handled}
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ class _Rotation:
     num_rotated: int
     """Dimensions of a head that are rotated."""
     positions: str
-    """Rows of the tables [B, S] for queries and keys that are rotated before; empty: GroupQueryAttention rotates."""
+    """Indices [B, S] of the tables' rows, if RotaryEmbedding nodes rotate; empty if GroupQueryAttention rotates."""
 
 
 class Attention:
@@ -53,7 +53,7 @@ class Attention:
         self._declare_rope_length()
 
     def takes_joined(self, index: int) -> bool:
-        """Whether `query` may hold queries, keys and values of the layer side by side; `key` and `value` are empty."""
+        """Whether `attend` accepts queries, keys and values side by side in `query`, with empty `key` and `value`."""
         rope = self._config.layers[index].rope
         return self._heads.is_own(rope) and (rope is None or rope.long is None)
 
@@ -175,7 +175,7 @@ class Attention:
         )
 
     def _arranged(self, tensor: str, count: int, rope: Rope | None) -> str:
-        """[B, S, count * D] with the padding and, for a rotation, in the order of fused attention."""
+        """Heads [B, S, count * D], padded and, for a rotation, in the order of `HeadLayout`."""
         graph, layout = self._graph, self._heads
         heads = graph.node("Reshape", [tensor, graph.integers(0, 0, count, layout.own_size)], f"{tensor}.heads")
         if rope is not None:

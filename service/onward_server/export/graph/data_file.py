@@ -1,4 +1,4 @@
-"""Places the parts of weights in a data file, and writes it as they are made."""
+"""Places the parts of weights in a data file, and writes it a range of rows at a time."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -60,7 +60,7 @@ class DataFile:
             for weight in self.weights:
                 self._write_weight(file, weight, advance)
             file.truncate(self.num_bytes)
-            os.fsync(file.fileno())  # takes seconds on a slow disk, in which there is no graph yet
+            os.fsync(file.fileno())  # before the graph is written, so that a graph is never there without its data
 
     def _write_weight(self, file: BinaryIO, weight: StoredWeight, advance: Callable[[int], None]) -> None:
         ends = [self.offsets[part.name] for part in weight.parts]

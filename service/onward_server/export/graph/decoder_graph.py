@@ -38,7 +38,7 @@ def build_decoder(config: DecoderConfig, tensors: Mapping[str, Tensor], float_ty
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """The residual stream: a sum whose last addition is left to the norm that reads it."""
+    """The residual stream: total + change. The norm that reads it adds them in the same node."""
 
     total: str
     change: str = ""
@@ -55,7 +55,7 @@ class _Decoder:
         self._graph = graph
         self._float_type: FloatType = float_type
         self._stream_type: FloatType = np.float32 if config.output_norms else float_type
-        """Output norms scale what is added, so that sums can exceed float16, as those of Gemma 3 do."""
+        """float32 for families with output norms, whose sums can exceed float16, as those of Gemma 3 do."""
         self._products = Products(graph, float_type)
         self._attention = Attention(graph, config, float_type)
 
@@ -106,7 +106,7 @@ class _Decoder:
 
     @property
     def _residual_scale(self) -> float:
-        """Factor of the output layers of attention and MLP; a norm after them has it instead."""
+        """Factor of the output layers of attention and MLP; 1 if an output norm applies it instead."""
         return 1.0 if self._config.output_norms else self._config.residual_scale
 
     def _input_norm(self, stream: _Stream, name: str) -> tuple[str, _Stream]:
@@ -180,7 +180,7 @@ class _Decoder:
         return self._attention.attend(layer, query, key, value)
 
     def _qk_norm(self, tensor: str, name: str, width: int) -> str:
-        """Normalizes queries or keys, because fused attention takes no norm weights on the CPU."""
+        """Normalizes queries or keys in nodes of their own: on the CPU, fused attention takes no norm weights."""
         graph = self._graph
         weight = self._stored(f"{name}.weight", self._tensors[f"{name}.weight"], self._float_type)
         if self._config.qk_norm == "full":
@@ -220,7 +220,7 @@ class _Decoder:
                 return graph.node("Mul", [positive, positive], name)
 
     def _last_tokens(self, tensor: str) -> str:
-        """[B, S, ..] of the last tokens of which logits are wanted."""
+        """The last tokens of [B, S, ..], as many as `num_logits_to_keep` says."""
         graph = self._graph
         start = graph.node_once("Neg", [NUM_LOGITS], f"{NUM_LOGITS}.start")
         bounds = [start, graph.integers(_INT64_MAX), graph.integers(1)]

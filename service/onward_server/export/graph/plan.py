@@ -1,4 +1,4 @@
-"""Checks what an export is given, and writes a decoder as model.onnx and model.onnx.data."""
+"""Checks that weights fit a configuration, and writes the decoder as model.onnx and model.onnx.data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class DecoderPlan:
 
     @property
     def weight_bytes(self) -> int:
-        """Size of all weights: what `write` reports in all."""
+        """Size of all weights: the sum of what `write` passes to `advance`."""
         return self._data.content_bytes
 
     def write(

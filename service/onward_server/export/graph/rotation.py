@@ -49,7 +49,9 @@ class RotaryTable:
 
     def _rows(self, frequencies: tuple[float, ...], scale: float, start: int, stop: int) -> NDArray[np.float32]:
         positions = np.arange(start, stop, dtype=np.float32)
-        angles = np.outer(positions, np.array(frequencies, np.float32)).astype(np.float64)  # rounded as in transformers
+        angles = np.outer(positions, np.array(frequencies, np.float32)).astype(
+            np.float64
+        )  # the product is rounded to float32, as in transformers
         values = np.zeros((len(angles), self.num_pairs)) if self.is_sine else np.ones((len(angles), self.num_pairs))
         values[:, : len(frequencies)] = scale * (np.sin(angles) if self.is_sine else np.cos(angles))
         return values.astype(np.float32)
@@ -72,14 +74,14 @@ class HeadLayout:
         return cls(size=size, own_size=config.head_dim)
 
     def is_own(self, rope: Rope | None) -> bool:
-        """Whether queries and keys can stay as the model has them."""
+        """Whether the operator takes queries and keys without padding, in the order of the model."""
         return self.size == self.own_size and (rope is None or 2 * len(rope.frequencies) % _HEAD_MULTIPLE == 0)
 
     def order(self, rope: Rope) -> tuple[int, ...]:
         """For each dimension of a query or key, the one of the model, or -1 for zeros.
 
         The operator rotates dimension i with dimension i + half. Dimensions that the model does not rotate are paired
-        with each other or with zeros, and their rows of the tables turn them by nothing.
+        with each other or with zeros, and rotated by an angle of 0.
         """
         pairs, half = len(rope.frequencies), self.size // 2
         rest = [*range(2 * pairs, self.own_size)]

@@ -1,4 +1,4 @@
-"""Chooses the form in which each weight is stored."""
+"""Chooses for each weight whether it is stored as floats or as blocks, by the precision of the export."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class _Quantized:
 
 _EXACT = "position_embeddings.weight"
 _TABLES = ("embed_tokens.weight", "lm_head.weight")
-_VALUES = ".v_proj.weight"
+_VALUE_PROJECTIONS = ".v_proj.weight"
 """The few weights whose products suffer most from 8-bit activations: see decision 0033."""
 _BYTES = BlockLayout(bits=8, block_size=32)
 _HALF_BYTES = BlockLayout(bits=4, block_size=32)
@@ -64,7 +64,7 @@ def in_precision(tensors: Mapping[str, Tensor], precision: Precision) -> dict[st
 def _stored(name: str, tensor: Tensor, precision: Precision) -> Tensor:
     if precision in ("fp32", "fp16") or len(tensor.shape) == 1 or name == _EXACT:
         return tensor if tensor.layout is None else _Floats(tensor)
-    if precision == "int8" and name.endswith(_VALUES):
+    if precision == "int8" and name.endswith(_VALUE_PROJECTIONS):
         return tensor if tensor.layout is None else _Floats(tensor)
     if tensor.layout is not None:
         return tensor

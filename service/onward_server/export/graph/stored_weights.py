@@ -1,4 +1,4 @@
-"""The forms in which weights are stored in a model, made a range of rows at a time."""
+"""Converts weights to the bytes that the data file holds, a range of rows at a time."""
 
 import math
 from collections.abc import Iterator

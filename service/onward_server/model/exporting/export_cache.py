@@ -39,11 +39,11 @@ class ExportCache:
     """A folder of exports."""
 
     def __init__(self, folder: Path | None) -> None:
-        """Uses a subfolder of `folder`. Both are made when they are needed. None: no export can be made."""
+        """Uses a subfolder of `folder`, and creates both when they are needed. None: no export can be made."""
         self._folder = None if folder is None else folder.absolute() / _SUBFOLDER
 
     def find(self, wanted: WantedExport) -> Path | None:
-        """The folder of an export; None if there is none, or if it is not whole. The reason is logged."""
+        """The folder of an export; None if it does not exist, or cannot be used, which is logged."""
         if self._folder is None:
             return None
         folder = self._folder / wanted.name
@@ -53,7 +53,7 @@ class ExportCache:
             require_private(self._folder)
             record = read_json_object(_record(folder))
             if (record.get("origin"), record.get("files")) != (wanted.origin, list_files(folder)):
-                raise ValueError("it is not whole")  # noqa: TRY301
+                raise ValueError("its files are not those that its record lists")  # noqa: TRY301
         except (OSError, ValueError, ModelFolderError) as error:
             logger.warning("the export %s is not used: %s", folder, error)
             return None
@@ -99,7 +99,7 @@ class ExportCache:
     def remove(self, name: str) -> None:
         """Removes an export. Call it in `writing`."""
         assert self._folder is not None
-        _record(self._folder / name).unlink(missing_ok=True)  # first, so that nothing looks whole any more
+        _record(self._folder / name).unlink(missing_ok=True)  # first, because an export without a record is not used
         shutil.rmtree(self._folder / name, ignore_errors=True)
 
     def _records(self) -> Iterator[tuple[Path, JsonObject]]:
@@ -133,7 +133,7 @@ def _locked(folder: Path, note: Callable[[str], None]) -> Generator[None]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes folders without a record, records without a folder, and what has a temporary name."""
+    """Removes folders without a record, records without a folder, and temporary files."""
     names = {path.name for path in folder.iterdir()}
     for name in names:
         found = _EXPORT.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Takes exports from the cache, or from a process that makes them: see decision 0036."""
+"""Finds exports in the cache, or starts a process that makes them: see decision 0036."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ class Exporter:
     """Exports models for one server or command."""
 
     def __init__(self, cache: ExportCache, progress: ExportProgress, *, process: str = _PROCESS) -> None:
-        """Takes the cache, what shows the progress, and the module whose `run_in_child` does an `ExportJob`."""
+        """Creates an exporter. `process` is the module whose `run_in_child` does an `ExportJob`."""
         self._cache = cache
         self._progress = progress
         self._process = process

@@ -47,10 +47,10 @@ class ReportedProgress:
 
 
 class ReportReader:
-    """Shows what another process writes."""
+    """Shows the steps that another process reports."""
 
     def __init__(self, progress: ExportProgress, on_weights: Callable[[int], None], stack: ExitStack) -> None:
-        """Shows nothing yet.
+        """Creates a reader.
 
         Args:
             progress: Shows the steps.

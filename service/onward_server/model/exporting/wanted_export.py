@@ -1,4 +1,4 @@
-"""Identifies an export: by what it is made from, its precision, and the code that makes it."""
+"""Identifies an export by its source, its precision, and the code that exports."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_NAME_LENGTH = 80
 
 _FileState: TypeAlias = tuple[str, int, int]
-"""Path, size in bytes, and time of modification in nanoseconds."""
+"""Path, size in bytes, and modification time in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +33,18 @@ class WantedExport:
     path: Path
     """The checkpoint folder or GGUF file to read."""
     shown: str
-    """What the user named, without a variant."""
+    """The name that the user gave, without a variant."""
     title: str
-    """What its folder is named after."""
+    """The start of the name of its folder."""
     origin: str
-    """What it is an export of: a path without links, or a commit of a repository."""
+    """Its source: a path without links, or a commit of a repository."""
     contents: tuple[_FileState, ...]
-    """Of the files that it is made from. Empty for a commit, which never changes."""
+    """The state of the files that it is made from. Empty for a commit, which never changes."""
     num_bytes: int
-    """Size of what it is made from."""
+    """Size of the files that it is made from."""
     precision: Precision
     is_default: bool
-    """Whether nobody has named a variant."""
+    """Whether the precision is the default, because no variant was named."""
 
     @classmethod
     def of_local(cls, checkpoint: LocatedCheckpoint, shown: str) -> "WantedExport":
@@ -84,7 +84,7 @@ class WantedExport:
 
     @property
     def name(self) -> str:
-        """A name for its folder, which no other export has."""
+        """The name of its folder, which is unique to this export."""
         identity = json.dumps([self.origin, self.contents, self.precision, VERSION, _code_digest()])
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
         title = _UNSAFE.sub("-", self.title.removesuffix(".gguf"))[:_MAX_NAME_LENGTH].strip("-.")
@@ -97,7 +97,7 @@ class WantedExport:
 
     @property
     def other_precisions(self) -> list[Precision]:
-        """What the user may choose instead."""
+        """The precisions that the user may choose instead."""
         return [precision for precision in PRECISIONS if precision != self.precision]
 
 

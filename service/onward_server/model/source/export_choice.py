@@ -32,10 +32,10 @@ class ExportChoice:
     """Paths of a GGUF file, or of the parts of a split one in their order; empty: the checkpoint in the folder."""
     precision: Precision
     is_default: bool
-    """Whether nobody has named a variant."""
+    """Whether the precision is the default, because no variant was named."""
 
     def source(self, folder: str) -> str:
-        """The path of what is exported, in a folder or repository."""
+        """The path of the GGUF file or checkpoint, given that of the folder or repository."""
         return f"{folder}/{self.gguf_files[0]}" if self.gguf_files else folder
 
 
@@ -148,7 +148,7 @@ def _gguf_models(paths: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _parts(path: str) -> tuple[str, ...] | None:
-    """All parts of the file of which a path is a part; None: it is not split."""
+    """The paths of all parts of a split file, given one of them; None if it is not split."""
     part = _PART.fullmatch(path)
     if part is None or not 1 < int(part["count"]) <= _MAX_PARTS:
         return None
