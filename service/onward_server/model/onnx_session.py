@@ -19,7 +19,7 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from onward_server.errors import EngineFailed, ModelFolderError, StartupError
-from onward_server.model.bounded_child import is_lack_of_memory
+from onward_server.model.bounded.child import is_lack_of_memory
 from onward_server.model.host_memory import LazyZeros
 from onward_server.model.source.graph_in_place import GraphInPlace
 

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 
-from onward_server.model.load_trial import LoadTrial
+from onward_server.model.bounded.load_trial import LoadTrial
 from onward_server.model.onnx_session import SessionOptions, uses_cpu
 from onward_server.model.rewriting.outcome import Kept, Outcome, Rewritten
 from onward_server.model.rewriting.rewriter import Rewriter

@@ -8,11 +8,11 @@ from typing import cast
 
 from onward_server.errors import ModelFolderError
 from onward_server.json_value import Json
+from onward_server.model.bounded.tokenizer_trial import require_patterns_to_be_harmless
 from onward_server.model.source.access import is_present, read_text
 from onward_server.model.source.json_file import parse_json_object
 from onward_server.model.source.other_formats import absence_of_tokenizer
 from onward_server.model.tokenizer_growth import charsmap_of, growth_faults
-from onward_server.model.tokenizer_trial import require_patterns_to_be_harmless
 
 logger = logging.getLogger(__name__)
 

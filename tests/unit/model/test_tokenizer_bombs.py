@@ -9,7 +9,8 @@ import pytest
 
 from onward_server.errors import ModelFolderError
 from onward_server.json_value import Json
-from onward_server.model import tokenizer_file, tokenizer_trial
+from onward_server.model import tokenizer_file
+from onward_server.model.bounded import tokenizer_trial
 from onward_server.model.tokenizer import Tokenizer
 from onward_server.model.tokenizer_growth import growth_faults
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from onward_server.errors import ExportError
-from onward_server.model.bounded_process import (
+from onward_server.model.bounded.process import (
     ChildFailed,
     ChildOutOfMemory,
     ChildRefused,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from onward_server.model.bounded_process import ChildCrashed, ChildFailed, ChildRefused, Limits, run_bounded
+from onward_server.model.bounded.process import ChildCrashed, ChildFailed, ChildRefused, Limits, run_bounded
 from onward_server.model.layout import quantizes_dynamically
 from onward_server.model.memory import available_memory
 from onward_server.model.onnx_session import SessionOptions, runtime_version, usable_processors

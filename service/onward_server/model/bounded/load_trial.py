@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from onward_server.errors import ModelFolderError, OnwardError
-from onward_server.model.bounded_child import is_lack_of_memory
-from onward_server.model.bounded_process import ChildFailed, ChildRefused, Limits, run_bounded
+from onward_server.model.bounded.child import is_lack_of_memory
+from onward_server.model.bounded.process import ChildFailed, ChildRefused, Limits, run_bounded
 from onward_server.model.decoder_io import DecoderIO
 from onward_server.model.layout import choose_layout
 from onward_server.model.onnx_session import ExecutionProvider, OnnxSession, SessionOptions

@@ -13,7 +13,7 @@ import tokenizers
 
 from onward_server.errors import ModelFolderError
 from onward_server.json_value import Json
-from onward_server.model.bounded_process import ChildFailed, ChildRefused, Limits, run_bounded
+from onward_server.model.bounded.process import ChildFailed, ChildRefused, Limits, run_bounded
 
 _LIMITS = Limits(memory_bytes=256 << 20, processor_s=5, wall_s=60)
 _LENGTH = 1 << 13

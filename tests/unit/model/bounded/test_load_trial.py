@@ -13,10 +13,10 @@ import pytest
 from onnx import helper
 
 from onward_server.errors import ModelFolderError
-from onward_server.model import load_trial
-from onward_server.model.bounded_process import Limits, run_bounded
+from onward_server.model.bounded import load_trial
+from onward_server.model.bounded.load_trial import LoadTrial
+from onward_server.model.bounded.process import Limits, run_bounded
 from onward_server.model.exporting.precision import PRECISIONS, Precision
-from onward_server.model.load_trial import LoadTrial
 from onward_server.model.loader import LoadedModel, load_model
 from onward_server.model.onnx_session import ExecutionProvider, SessionOptions
 from onward_server.model.source import onnx_file

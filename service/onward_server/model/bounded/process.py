@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 
-from onward_server.model.bounded_child import NOT_STARTED, OUT_OF_MEMORY, REFUSED, Start, is_lack_of_memory
+from onward_server.model.bounded.child import NOT_STARTED, OUT_OF_MEMORY, REFUSED, Start, is_lack_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _BOOTSTRAP = (
     "import json, sys\n"
     "start = json.loads(sys.argv[1])\n"
     "sys.path[:] = start.pop('path')\n"
-    "from onward_server.model.bounded_child import Start, run\n"
+    "from onward_server.model.bounded.child import Start, run\n"
     "run(Start(**start))\n"
 )
 """Gives the child the parent's search path. So it finds the same packages in whatever way the parent found them."""

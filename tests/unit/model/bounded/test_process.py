@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from onward_server.model import bounded_process
-from onward_server.model.bounded_process import (
+from onward_server.model.bounded import process
+from onward_server.model.bounded.process import (
     ChildCrashed,
     ChildFailed,
     ChildKilled,
@@ -24,7 +24,7 @@ from onward_server.model.bounded_process import (
 
 MODULE = "tests.child_behaviors"
 LIMITS = Limits(memory_bytes=64 << 20, processor_s=20, wall_s=20)
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_module_that_cannot_be_imported_is_no_crash() -> None:
 @pytest.mark.parametrize("behavior", ["sleep", "hold the interpreter"])
 def test_a_child_dies_with_its_parent(pipe: Path, behavior: str) -> None:
     code = (
-        "from onward_server.model.bounded_process import Limits, run_bounded\n"
+        "from onward_server.model.bounded.process import Limits, run_bounded\n"
         "limits = Limits(memory_bytes=1 << 26, processor_s=60, wall_s=60)\n"
         f"run_bounded({MODULE!r}, [{behavior!r}, {str(pipe)!r}], limits)\n"
     )
@@ -129,7 +129,7 @@ def test_a_child_dies_when_its_parent_is_interrupted(monkeypatch: pytest.MonkeyP
             if os.read(read_end, 100):
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(bounded_process, "_require_within_limits", interrupt)
+    monkeypatch.setattr(process, "_require_within_limits", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_bounded(MODULE, ["sleep", str(pipe)], LIMITS)
     assert os.read(read_end, 100) == b""  # no process has the other end any more
@@ -137,4 +137,4 @@ def test_a_child_dies_when_its_parent_is_interrupted(monkeypatch: pytest.MonkeyP
 
 
 def test_the_memory_of_a_process_is_known_without_the_kernels_limit() -> None:
-    assert bounded_process._resident_bytes(os.getpid()) > 10 << 20
+    assert process._resident_bytes(os.getpid()) > 10 << 20

@@ -1,4 +1,4 @@
-"""What a child process of `bounded_process` does: it limits itself, and runs one function of one module."""
+"""What a child process of `process` does: it limits itself, and runs one function of one module."""
 
 import contextlib
 import ctypes
