@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,21 @@ def test_what_was_exported_is_served(checkpoint: Path, tmp_path: Path) -> None:
     assert model.precision == "int8"
 
 
+@contextmanager
+def waiting_export(checkpoint: Path, output: Path, *, option: str = "") -> Generator[subprocess.Popen[str]]:
+    """An export in a process of its own that waits before it writes weights."""
+    words = ("export", str(checkpoint), str(output))
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS_BEFORE_THE_WEIGHTS, option, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        yield process
+
+
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
@@ -92,15 +109,7 @@ def test_what_was_exported_is_served(checkpoint: Path, tmp_path: Path) -> None:
 def test_a_signal_ends_the_export_and_leaves_nothing(
     checkpoint: Path, tmp_path: Path, number: signal.Signals, code: int, said: str
 ) -> None:
-    words = ("export", str(checkpoint), str(tmp_path / "new"))
-    with subprocess.Popen(
-        [sys.executable, "-c", WAITS_BEFORE_THE_WEIGHTS, "", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
+    with waiting_export(checkpoint, tmp_path / "new") as process:
         assert [name[0] for name in names(tmp_path)] == ["."]
         process.send_signal(number)
         _, stderr = process.communicate(timeout=WAIT_S)
@@ -110,15 +119,7 @@ def test_a_signal_ends_the_export_and_leaves_nothing(
 
 
 def test_a_hangup_that_nohup_ignores_does_not_end_the_export(checkpoint: Path, tmp_path: Path) -> None:
-    words = ("export", str(checkpoint), str(tmp_path / "new"))
-    with subprocess.Popen(
-        [sys.executable, "-c", WAITS_BEFORE_THE_WEIGHTS, "hangup-ignored", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
+    with waiting_export(checkpoint, tmp_path / "new", option="hangup-ignored") as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=WAIT_S)
