@@ -23,6 +23,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 """Replaces itself by a command that root runs without the capabilities to ignore the modes of files."""
 
+_ON_A_SMALL_DISK = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Replaces itself by a command that can write files up to a size. Its coverage is not measured: that file is larger."""
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -46,6 +54,12 @@ def onward_without_privileges(*words: str) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *words]
     if os.geteuid() == 0:
         command = [sys.executable, "-c", _WITHOUT_PRIVILEGES, *command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+
+def onward_on_a_small_disk(num_bytes: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command that cannot write files of more than `num_bytes`."""
+    command = [sys.executable, "-c", _ON_A_SMALL_DISK, str(num_bytes), *COMMAND, *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from onward_client import Client
 from testing.random_checkpoint import llama_config, write_llama_checkpoint
-from tests.command import COMMAND, onward, onward_serve, onward_without_privileges
+from tests.command import COMMAND, onward, onward_on_a_small_disk, onward_serve, onward_without_privileges
 from tests.waiting import WAIT_S
 
 TINY = llama_config(vocab=512, hidden=64, inner=128, layers=2, heads=(4, 2), tied=True)
@@ -29,19 +29,11 @@ class Waiting(export.ExportLines):
         signal.pause()
 
 export.ExportLines = Waiting
-if sys.argv[1] == "hangup-ignored":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "hangup-ignored" else signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[2:]))
 """
 """The command, which waits for a signal when it has written everything but the weights."""
-
-WITH_A_SMALL_DISK = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""Runs a command that cannot write files of more than 50,000 bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +85,12 @@ def waiting_export(checkpoint: Path, output: Path, *, option: str = "") -> Gener
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
-        yield process
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "waiting\n"
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(
@@ -128,8 +123,7 @@ def test_a_hangup_that_nohup_ignores_does_not_end_the_export(checkpoint: Path, t
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WITH_A_SMALL_DISK, *COMMAND, "export", str(checkpoint), str(tmp_path / "new")]
-    exported = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    exported = onward_on_a_small_disk(50_000, "export", str(checkpoint), str(tmp_path / "new"))
 
     assert (exported.returncode, exported.stdout) == (1, "")
     assert last_line(exported).startswith(f"onward: the disk of {tmp_path}/new is full: ")

@@ -7,7 +7,6 @@ import pty
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -16,18 +15,12 @@ import pytest
 from onnx import external_data_helper
 
 from onward_client import Client, UnavailableError
-from tests.command import COMMAND, onward, onward_without_privileges
+from tests.command import COMMAND, onward, onward_on_a_small_disk, onward_without_privileges
 from tests.hub_faults import Respond, Stall
 from tests.hub_machine import Machine, hub_machine, until_served
 from tests.waiting import WAIT_S
 
 REPO, WEIGHTS = "owner/tiny", "model.onnx.data"
-WITH_A_SMALL_DISK = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""Runs a command that cannot write files of more than 200,000 bytes."""
 
 
 def with_external_data(folder: Path) -> dict[str, bytes]:
@@ -170,13 +163,7 @@ def test_a_reader_that_is_gone_ends_the_command_without_a_traceback(machine: Mac
 
 
 def test_a_disk_that_fills_up_is_one_sentence_and_what_has_arrived_is_kept(machine: Machine) -> None:
-    pulled = subprocess.run(
-        [sys.executable, "-c", WITH_A_SMALL_DISK, *COMMAND, "pull", REPO],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    pulled = onward_on_a_small_disk(200_000, "pull", REPO)
     assert (pulled.returncode, pulled.stdout) == (1, "")
     assert pulled.stderr.splitlines()[-1].startswith(f"onward: the disk of {machine.hf_home}/hub is full: ")
     assert machine.unfinished_bytes() == 200_000

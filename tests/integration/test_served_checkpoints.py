@@ -3,8 +3,6 @@
 import asyncio
 import fcntl
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from onward_client import Client, UnavailableError
 from onward_server.errors import StartupError
 from onward_server.served_model import load_models
 from onward_server.settings.server import Settings
-from tests.command import COMMAND
+from tests.command import onward_on_a_small_disk
 from tests.exports.committed_models import CommittedModel, committed_checkpoints, committed_gguf_files
 from tests.hub_machine import Machine, hub_machine, until_served
 from tests.integration.exactness import greedy, ids_of
@@ -24,12 +22,6 @@ from tests.serving import Served
 from tests.waiting import WAIT_S
 
 REPO = "owner/tiny"
-WITH_A_SMALL_DISK = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""Runs a command that cannot write files of more than 50,000 bytes."""
 
 
 @pytest.fixture(scope="module")
@@ -187,13 +179,7 @@ def test_a_full_disk_ends_the_start_with_one_sentence_and_leaves_nothing(
     tmp_path: Path, cache: Path, llama: CommittedModel
 ) -> None:
     folder = llama.extract(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_A_SMALL_DISK, *COMMAND, "serve", "--model", str(folder), "--listen", "127.0.0.1:0"],
-        capture_output=True,
-        text=True,
-        timeout=WAIT_S,
-        check=False,
-    )
+    done = onward_on_a_small_disk(50_000, "serve", "--model", str(folder), "--listen", "127.0.0.1:0")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("onward: the disk of ")
