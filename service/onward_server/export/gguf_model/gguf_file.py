@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,14 +12,13 @@ from onward_server.errors import ExportError, ModelFolderError
 from onward_server.export.gguf_model.header_reader import HeaderReader, Value
 from onward_server.export.gguf_model.metadata import Metadata
 from onward_server.model.source.access import open_file, require_readable_file
+from onward_server.model.source.export_choice import GGUF_PART, MAX_GGUF_PARTS
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _MAX_ENTRIES = 100_000
 """Maximum number of metadata entries, and of tensors, in a file."""
 _MAX_DIMS = 4
-_MAX_PARTS = 1000
-_PART_NAME = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,7 @@ def open_gguf(path: Path) -> GgufFile:
         ExportError: The file cannot be read, is not a complete GGUF file, or contradicts itself.
     """
     first = _read(path)
-    count = first.metadata.optional_size("split.count", maximum=_MAX_PARTS) or 1
+    count = first.metadata.optional_size("split.count", maximum=MAX_GGUF_PARTS) or 1
     parts = [first, *(_read(part) for part in _other_parts(first, count))]
     tensors = [tensor for part in parts for tensor in part.tensors.values()]
     by_name = {tensor.name: tensor for tensor in tensors}
@@ -74,22 +72,23 @@ def open_gguf(path: Path) -> GgufFile:
 
 def is_later_part(name: str) -> bool:
     """Whether a file name is that of a part of a split GGUF file other than the first."""
-    found = _PART_NAME.fullmatch(name)
-    return found is not None and int(found[2]) > 1
+    found = GGUF_PART.fullmatch(name)
+    return found is not None and int(found["number"]) > 1
 
 
 def _other_parts(first: GgufFile, count: int) -> Sequence[Path]:
     if count == 1:
         return []
-    found = _PART_NAME.fullmatch(first.path.name)
-    if found is None or int(found[3]) != count:
+    found = GGUF_PART.fullmatch(first.path.name)
+    if found is None or int(found["count"]) != count:
         raise ExportError(
             f"{first.path} is one of {count} parts of a file; give the parts their original names, such as "
             f"{first.path.stem}-00001-of-{count:05d}.gguf"
         )
-    if int(found[2]) != 1:
-        raise ExportError(f"{first.path} is part {int(found[2])} of {count}; name {found[1]}-00001-of-{found[3]}.gguf")
-    return [first.path.with_name(f"{found[1]}-{number:05d}-of-{found[3]}.gguf") for number in range(2, count + 1)]
+    model, number, digits = found.groups()
+    if int(number) != 1:
+        raise ExportError(f"{first.path} is part {int(number)} of {count}; name {model}-00001-of-{digits}.gguf")
+    return [first.path.with_name(f"{model}-{other:05d}-of-{digits}.gguf") for other in range(2, count + 1)]
 
 
 def _read(path: Path) -> GgufFile:
@@ -174,7 +173,9 @@ def _block_type(name: str, number: int) -> GGMLQuantizationType:
     try:
         return GGMLQuantizationType(number)
     except ValueError:
-        raise ExportError(f"{name} has block type {number}, which this version does not know") from None
+        raise ExportError(
+            f"{name} has block type {number}, which is unknown; convert the model to Q8_0, Q6_K or Q4_K_M"
+        ) from None
 
 
 def _placed(info: TensorInfo, data_start: int, alignment: int) -> TensorInfo:

@@ -14,8 +14,9 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _GGUF = ".gguf"
 _NO_DECODER = re.compile(r"mmproj|imatrix|lora|adapter|vocab", re.IGNORECASE)
 """Names of GGUF files that are not a language model: projectors of images, statistics, adapters, vocabularies."""
-_PART = re.compile(r"(?P<model>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
-_MAX_PARTS = 1000
+GGUF_PART = re.compile(r"(?P<model>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+"""The name of a part of a split GGUF file."""
+MAX_GGUF_PARTS = 1000
 _FLOATS: Mapping[str, Precision] = {"f32": "fp32", "bf16": "fp32", "f16": "fp16"}
 """Names of unquantized GGUF files, and the precision in which they are exported if one of them is wanted."""
 _SAME = {"f32": "fp32", "fp32": "f32", "f16": "fp16", "fp16": "f16"}
@@ -149,15 +150,15 @@ def _gguf_models(paths: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _parts(path: str) -> tuple[str, ...] | None:
     """The paths of all parts of a split file, given one of them; None if it is not split."""
-    part = _PART.fullmatch(path)
-    if part is None or not 1 < int(part["count"]) <= _MAX_PARTS:
+    part = GGUF_PART.fullmatch(path)
+    if part is None or not 1 < int(part["count"]) <= MAX_GGUF_PARTS:
         return None
     numbers = range(1, int(part["count"]) + 1)
     return tuple(f"{part['model']}-{number:05}-of-{part['count']}.gguf" for number in numbers)
 
 
 def _stem(path: str) -> str:
-    part = _PART.fullmatch(path)
+    part = GGUF_PART.fullmatch(path)
     return PurePosixPath(part["model"]).name if part else PurePosixPath(path).name[: -len(_GGUF)]
 
 
